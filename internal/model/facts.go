@@ -1,0 +1,62 @@
+package model
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Facts is what the operator knows of the Controller apart from its own objects: release, licence, cloud, and which
+// objects exist that bodies refer to. A Facts value is never changed once published.
+type Facts struct {
+	Version     string // the Controller's release, such as "22.1.3"
+	LicenseTier string // systemconfiguration.default_license_tier
+	ClusterUUID string
+	Cloud       CloudFacts
+	DNSDomains  []string // of the cloud's DNS profile, sorted
+	// NetworkVRF maps a network's name, and its UUID, to the name of its VRF.
+	NetworkVRF map[string]string
+	// Shared maps kind and name of the objects that are only referred to (profiles, monitors, groups …) to UUIDs.
+	Shared map[Kind]map[string]string
+}
+
+// CloudFacts is what matters of the Avi cloud.
+type CloudFacts struct {
+	Name string
+	UUID string
+	Type string // CLOUD_NONE, CLOUD_VCENTER, CLOUD_NSXT …
+	VLAN bool   // NSX-T with a VLAN transport zone
+}
+
+// Has tells whether the Controller holds a shared object of that name.
+func (f *Facts) Has(kind Kind, name string) bool {
+	_, ok := f.Shared[kind][name]
+	return ok
+}
+
+// Enterprise tells whether the licence allows what SCTP and several protocols on one VirtualService need: SCTP
+// profiles, protocol matches of L4 rules, per-service profile overrides.
+func (f *Facts) Enterprise() bool {
+	return f.LicenseTier == "ENTERPRISE" || f.LicenseTier == "ENTERPRISE_WITH_CLOUD_SERVICES"
+}
+
+// AtLeast compares releases number by number: "22.1.10" is newer than "22.1.3". An unknown release is taken as new
+// enough, so that a Controller with an unusual answer is not refused.
+func (f *Facts) AtLeast(release string) bool {
+	if f.Version == "" {
+		return true
+	}
+	return slices.Compare(numbers(f.Version), numbers(release)) >= 0
+}
+
+func numbers(release string) []int {
+	var out []int
+	for part := range strings.SplitSeq(release, ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			break
+		}
+		out = append(out, n)
+	}
+	return out
+}

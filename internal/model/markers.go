@@ -1,0 +1,45 @@
+package model
+
+import "github.com/vmware/alb-sdk/go/models"
+
+// Marker keys, in AKO's spelling. Markers are the RBAC labels of an Avi object.
+const (
+	MarkCluster     = "clustername" // on every object, first
+	MarkNamespace   = "Namespace"
+	MarkServiceName = "ServiceName"
+	MarkGatewayName = "GatewayName"
+	MarkPort        = "Port"
+	MarkProtocol    = "Protocol"
+)
+
+// Markers are a cluster's marker followed by pairs of key and value in the given order.
+func Markers(clusterName string, pairs ...string) []*models.RoleFilterMatchLabel {
+	out := make([]*models.RoleFilterMatchLabel, 0, 1+len(pairs)/2)
+	out = append(out, &models.RoleFilterMatchLabel{Key: new(MarkCluster), Values: []string{clusterName}})
+	for i := 0; i < len(pairs); i += 2 {
+		out = append(out, &models.RoleFilterMatchLabel{Key: new(pairs[i]), Values: []string{pairs[i+1]}})
+	}
+	return out
+}
+
+// OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a
+// VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their GatewayName.
+func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner) {
+	value := func(key string) string {
+		for _, m := range marks {
+			if m != nil && m.Key != nil && *m.Key == key && len(m.Values) > 0 {
+				return m.Values[0]
+			}
+		}
+		return ""
+	}
+	cluster = value(MarkCluster)
+	namespace := value(MarkNamespace)
+	if gateway := value(MarkGatewayName); gateway != "" {
+		return cluster, Owner{Kind: GatewayOwner, Namespace: namespace, Name: gateway}
+	}
+	if service := value(MarkServiceName); service != "" {
+		return cluster, Owner{Kind: ServiceOwner, Namespace: namespace, Name: service}
+	}
+	return cluster, Owner{}
+}
