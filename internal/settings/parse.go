@@ -1,0 +1,307 @@
+package settings
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// KeyError is a setting that can't be used.
+type KeyError struct {
+	Object string // ConfigMap avi-k8s-config or Secret avi-secret
+	Key    string
+	Value  string // empty for secrets
+	Reason string
+}
+
+func (e *KeyError) Error() string {
+	if e.Value == "" {
+		return fmt.Sprintf("%s, key %s: %s", e.Object, e.Key, e.Reason)
+	}
+	return fmt.Sprintf("%s, key %s: %q %s", e.Object, e.Key, e.Value, e.Reason)
+}
+
+const (
+	configMap = "ConfigMap " + ConfigMapName
+	secret    = "Secret " + SecretName
+)
+
+// setters is the table of the keys that have a meaning here. A setter returns what is wrong with the value, or "".
+var setters = map[string]func(s *Settings, v string) string{
+	"clusterName":            setClusterName,
+	"controllerIP":           func(s *Settings, v string) string { s.Controller = v; return "" },
+	"controllerVersion":      matched(regexp.MustCompile(`^\d+\.\d+\.\d+$`), "is not a release such as 22.1.3", func(s *Settings) *string { return &s.APIVersion }),
+	"cloudName":              text(func(s *Settings) *string { return &s.Cloud }),
+	"tenantName":             text(func(s *Settings) *string { return &s.Tenant }),
+	"serviceEngineGroupName": text(func(s *Settings) *string { return &s.SEGroup }),
+	"vrfName":                text(func(s *Settings) *string { return &s.VRF }),
+	"nsxtT1LR":               text(func(s *Settings) *string { return &s.Tier1LR }),
+	"defaultDomain":          matched(domain, "is not a DNS domain", func(s *Settings) *string { return &s.DefaultDomain }),
+	"createdBy":              text(func(s *Settings) *string { return &s.CreatedBy }),
+	"primaryInstance":        func(*Settings, string) string { return "" }, // read by Parse: it needs the namespace
+	"enableEVH":              boolean(func(s *Settings) *bool { return &s.HashNames }),
+	"enableRHI":              boolean(func(s *Settings) *bool { return &s.EnableRHI }),
+	"defaultLBController":    boolean(func(s *Settings) *bool { return &s.DefaultLB }),
+	"deleteConfig":           boolean(func(s *Settings) *bool { return &s.DeleteConfig }),
+	"layer7Only":             boolean(func(s *Settings) *bool { return &s.Layer7Only }),
+	"enableEvents":           boolean(func(s *Settings) *bool { return &s.Events }),
+	"nsSyncLabelKey":         text(func(s *Settings) *string { return &s.NamespaceKey }),
+	"nsSyncLabelValue":       text(func(s *Settings) *string { return &s.NamespaceValue }),
+	"blockedNamespaceList":   list(func(s *Settings) *[]string { return &s.Blocked }),
+	"bgpPeerLabels":          list(func(s *Settings) *[]string { return &s.BGPPeerLabels }),
+	"vipNetworkList":         setVIPNetworks,
+	"nodeNetworkList":        setNodeNetworks,
+	"autoFQDN":               setAutoFQDN,
+	"ipFamily":               setFamily,
+	"logLevel":               setLogLevel,
+	"serviceType":            setServiceType,
+	"fullSyncFrequency":      setRefresh,
+}
+
+// withoutMeaning are keys of AKO that concern L7, AKO's own process, or features that this operator does differently.
+var withoutMeaning = map[string]bool{
+	"apiServerPort": true, "cniPlugin": true, "defaultIngController": true, "disableStaticRouteSync": true,
+	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true, "fqdnReusePolicy": true,
+	"istioEnabled": true, "noPGForSNI": true, "nodeKey": true, "nodeValue": true, "passthroughShardSize": true,
+	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
+	"advancedL4": true, "dedicatedTenantMode": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
+}
+
+var (
+	clusterName = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+	domain      = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+)
+
+// Parse validates the ConfigMap's and the Secret's data as a whole. podNamespace tells instances apart when
+// primaryInstance is false. The error joins one *KeyError for each bad key; then the values must not be used.
+func Parse(config map[string]string, secretData map[string][]byte, podNamespace string) (*Settings, *Credentials, error) {
+	s := &Settings{
+		Cloud: "Default-Cloud", Tenant: "admin", SEGroup: "Default-Group",
+		AutoFQDN: FQDNDefault, DefaultLB: true, Events: true, LogLevel: "info",
+	}
+	var errs []error
+	for _, key := range sortedKeys(config) {
+		value := strings.TrimSpace(config[key])
+		set, known := setters[key]
+		switch {
+		case known && value == "":
+		case known:
+			if reason := set(s, value); reason != "" {
+				errs = append(errs, &KeyError{configMap, key, value, reason})
+			}
+		case withoutMeaning[key]:
+			s.Ignored = append(s.Ignored, key)
+		default:
+			// Not an error: a newer AKO may have written it, and its users must not be stopped by it.
+			s.Unknown = append(s.Unknown, key)
+		}
+	}
+	errs = append(errs, s.complete(config, podNamespace)...)
+	credentials, secretErrs := parseSecret(secretData)
+	errs = append(errs, secretErrs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, nil, err
+	}
+	return s, credentials, nil
+}
+
+// complete checks what depends on several keys, and derives created_by as AKO does.
+func (s *Settings) complete(config map[string]string, podNamespace string) []error {
+	var errs []error
+	missing := func(key, reason string) {
+		if strings.TrimSpace(config[key]) == "" {
+			errs = append(errs, &KeyError{configMap, key, "", reason})
+		}
+	}
+	missing("clusterName", "is missing; it names every object on the Controller and must be unique among clusters")
+	missing("controllerIP", "is missing; give the Controller's host name or address, with :port if it isn't 443")
+	primary := true
+	if v := strings.TrimSpace(config["primaryInstance"]); v != "" {
+		b, err := strconv.ParseBool(v)
+		if err != nil {
+			errs = append(errs, &KeyError{configMap, "primaryInstance", v, "is neither true nor false"})
+		}
+		primary = b
+	}
+	if s.CreatedBy == "" {
+		s.CreatedBy = "ako-" + s.ClusterName
+		if !primary {
+			s.CreatedBy += "-" + podNamespace
+		}
+	}
+	if (s.NamespaceKey == "") != (s.NamespaceValue == "") {
+		errs = append(errs, &KeyError{configMap, "nsSyncLabelKey", s.NamespaceKey, "needs nsSyncLabelValue too, and the other way round"})
+	}
+	if len(s.BGPPeerLabels) > 0 && !s.EnableRHI {
+		errs = append(errs, &KeyError{configMap, "bgpPeerLabels", "", `needs enableRHI "true": labels choose BGP peers, and without route health injection nothing is advertised`})
+	}
+	return errs
+}
+
+func parseSecret(data map[string][]byte) (*Credentials, []error) {
+	c := &Credentials{
+		Username:  strings.TrimSpace(string(data["username"])),
+		Password:  strings.TrimRight(string(data["password"]), "\r\n"),
+		AuthToken: strings.TrimSpace(string(data["authtoken"])),
+		CA:        bytes.TrimSpace(data["certificateAuthorityData"]),
+	}
+	var errs []error
+	if c.Username == "" {
+		errs = append(errs, &KeyError{secret, "username", "", "is missing"})
+	}
+	if c.Password == "" && c.AuthToken == "" {
+		errs = append(errs, &KeyError{secret, "password", "", "is missing; give password or authtoken"})
+	}
+	if len(c.CA) > 0 && !x509.NewCertPool().AppendCertsFromPEM(c.CA) {
+		errs = append(errs, &KeyError{secret, "certificateAuthorityData", "", "holds no PEM certificate"})
+	}
+	return c, errs
+}
+
+func text(field func(*Settings) *string) func(*Settings, string) string {
+	return func(s *Settings, v string) string { *field(s) = v; return "" }
+}
+
+func matched(re *regexp.Regexp, reason string, field func(*Settings) *string) func(*Settings, string) string {
+	return func(s *Settings, v string) string {
+		if !re.MatchString(v) {
+			return reason
+		}
+		*field(s) = v
+		return ""
+	}
+}
+
+func boolean(field func(*Settings) *bool) func(*Settings, string) string {
+	return func(s *Settings, v string) string {
+		b, err := strconv.ParseBool(v)
+		if err != nil {
+			return "is neither true nor false"
+		}
+		*field(s) = b
+		return ""
+	}
+}
+
+// list reads a JSON array of strings, the form in which AKO's installer writes lists.
+func list(field func(*Settings) *[]string) func(*Settings, string) string {
+	return func(s *Settings, v string) string {
+		if err := decode(v, field(s)); err != nil {
+			return `is not a JSON list of strings such as ["a","b"]: ` + err.Error()
+		}
+		return ""
+	}
+}
+
+func decode(v string, into any) error {
+	d := json.NewDecoder(strings.NewReader(v))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if d.More() {
+		return errors.New("more than one value")
+	}
+	return nil
+}
+
+func setClusterName(s *Settings, v string) string {
+	if !clusterName.MatchString(v) {
+		return "may hold only letters, digits, '-' and '_'"
+	}
+	s.ClusterName = v
+	return ""
+}
+
+func setVIPNetworks(s *Settings, v string) string {
+	if err := decode(v, &s.VIPNetworks); err != nil {
+		return `is not a JSON list such as [{"networkName":"vip","cidr":"10.1.0.0/16"}]: ` + err.Error()
+	}
+	for i, n := range s.VIPNetworks {
+		switch {
+		case (n.Name == "") == (n.UUID == ""):
+			return fmt.Sprintf("entry %d needs exactly one of networkName and networkUUID", i)
+		case n.CIDR != "" && !prefixOK(n.CIDR, false):
+			return fmt.Sprintf("entry %d: cidr %q is not an IPv4 prefix such as 10.1.0.0/16", i, n.CIDR)
+		case n.V6CIDR != "" && !prefixOK(n.V6CIDR, true):
+			return fmt.Sprintf("entry %d: v6cidr %q is not an IPv6 prefix such as fd00:1::/64", i, n.V6CIDR)
+		}
+	}
+	return ""
+}
+
+func setNodeNetworks(s *Settings, v string) string {
+	if err := decode(v, &s.NodeNetworks); err != nil {
+		return `is not a JSON list such as [{"networkName":"nodes","cidrs":["10.2.0.0/16"]}]: ` + err.Error()
+	}
+	for i, n := range s.NodeNetworks {
+		if (n.Name == "") == (n.UUID == "") {
+			return fmt.Sprintf("entry %d needs exactly one of networkName and networkUUID", i)
+		}
+		for _, c := range n.CIDRs {
+			if !prefixOK(c, false) && !prefixOK(c, true) {
+				return fmt.Sprintf("entry %d: %q is not a prefix such as 10.2.0.0/16", i, c)
+			}
+		}
+	}
+	return ""
+}
+
+// setAutoFQDN follows AKO, where any other text disables the feature; here it must be spelled out, so that a typing
+// error doesn't take names away.
+func setAutoFQDN(s *Settings, v string) string {
+	mode := FQDNMode(strings.ToLower(v))
+	if !slices.Contains([]FQDNMode{FQDNDefault, FQDNFlat, FQDNDisabled}, mode) {
+		return "is none of default, flat, disabled"
+	}
+	s.AutoFQDN = mode
+	return ""
+}
+
+func setFamily(s *Settings, v string) string {
+	if !slices.Contains([]Family{FamilyV4, FamilyV6, FamilyDual}, Family(v)) {
+		return "is none of V4, V6, V4_V6"
+	}
+	s.ServersFamily = Family(v)
+	return ""
+}
+
+func setLogLevel(s *Settings, v string) string {
+	level := strings.ToLower(v)
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, level) {
+		return "is none of DEBUG, INFO, WARN, ERROR"
+	}
+	s.LogLevel = level
+	return ""
+}
+
+func setServiceType(_ *Settings, v string) string {
+	if v != "ClusterIP" {
+		return "is not supported: this release reaches pods directly, set it to ClusterIP"
+	}
+	return ""
+}
+
+func setRefresh(s *Settings, v string) string {
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 {
+		return "is not a number of seconds"
+	}
+	s.RefreshSeconds = n
+	return ""
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,126 @@
+package settings
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func good() (map[string]string, map[string][]byte) {
+	return map[string]string{"clusterName": "prod", "controllerIP": "avi.example.com"},
+		map[string][]byte{"username": []byte("admin"), "password": []byte("secret-word\n")}
+}
+
+func TestParseDefaultsAreThoseOfAKO(t *testing.T) {
+	config, secret := good()
+	s, c, err := Parse(config, secret, "avi-system")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Settings{
+		ClusterName: "prod", CreatedBy: "ako-prod", Controller: "avi.example.com", Cloud: "Default-Cloud", Tenant: "admin",
+		SEGroup: "Default-Group", AutoFQDN: FQDNDefault, DefaultLB: true, Events: true, LogLevel: "info",
+	}
+	if diff := cmp.Diff(want, s); diff != "" {
+		t.Error(diff)
+	}
+	if c.Username != "admin" || c.Password != "secret-word" {
+		t.Errorf("credentials are %q and %q", c.Username, c.Password)
+	}
+}
+
+func TestParseReadsEveryKeyOfAKOsInstaller(t *testing.T) {
+	config, secret := good()
+	for k, v := range map[string]string{
+		"controllerVersion": "22.1.3", "cniPlugin": "calico", "shardVSSize": "LARGE", "fullSyncFrequency": "1800",
+		"cloudName": "vcenter", "tenantName": "telco", "primaryInstance": "false", "defaultDomain": "avi.local",
+		"enableRHI": "true", "bgpPeerLabels": `["peer1"]`, "logLevel": "WARN", "deleteConfig": "false", "autoFQDN": "flat",
+		"nsSyncLabelKey": "avi", "nsSyncLabelValue": "yes", "serviceType": "ClusterIP", "serviceEngineGroupName": "seg",
+		"vipNetworkList":  `[{"networkName":"vip","cidr":"10.1.0.0/16","v6cidr":"fd00:1::/64"}]`,
+		"nodeNetworkList": `[{"networkName":"nodes","cidrs":["10.2.0.0/16"]}]`, "blockedNamespaceList": `["kube-system"]`,
+		"ipFamily": "V4_V6", "apiServerPort": "8080", "servicesAPI": "false", "vrfName": "blue", "future": "x", "layer7Only": "",
+	} {
+		config[k] = v
+	}
+	s, _, err := Parse(config, secret, "avi-system")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Settings{
+		ClusterName: "prod", CreatedBy: "ako-prod-avi-system", Controller: "avi.example.com", APIVersion: "22.1.3",
+		Cloud: "vcenter", Tenant: "telco", SEGroup: "seg", VRF: "blue", EnableRHI: true, BGPPeerLabels: []string{"peer1"},
+		VIPNetworks:  []VIPNetwork{{Name: "vip", CIDR: "10.1.0.0/16", V6CIDR: "fd00:1::/64"}},
+		NodeNetworks: []NodeNetwork{{Name: "nodes", CIDRs: []string{"10.2.0.0/16"}}}, ServersFamily: FamilyDual,
+		DefaultDomain: "avi.local", AutoFQDN: FQDNFlat, DefaultLB: true, NamespaceKey: "avi", NamespaceValue: "yes",
+		Blocked: []string{"kube-system"}, Events: true, LogLevel: "warn", RefreshSeconds: 1800,
+		Ignored: []string{"apiServerPort", "cniPlugin", "servicesAPI", "shardVSSize"}, Unknown: []string{"future"},
+	}
+	if diff := cmp.Diff(want, s); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Every bad key is one error that names the key, and all of them come at once.
+func TestParseReportsEachBadKeyOnce(t *testing.T) {
+	for _, c := range []struct{ key, value, says string }{
+		{"clusterName", "a b", "letters, digits"},
+		{"controllerVersion", "22", "22.1.3"},
+		{"vipNetworkList", "[{}]", "exactly one of networkName"},
+		{"vipNetworkList", `[{"networkName":"v","networkUUID":"u"}]`, "exactly one"},
+		{"vipNetworkList", `[{"networkName":"v","cidr":"10.0.0.0"}]`, "IPv4 prefix"},
+		{"vipNetworkList", `[{"networkName":"v","cidr":"fd00::/64"}]`, "IPv4 prefix"},
+		{"vipNetworkList", `[{"networkName":"v","v6cidr":"10.0.0.0/8"}]`, "IPv6 prefix"},
+		{"vipNetworkList", `vip`, "JSON list"},
+		{"nodeNetworkList", `[{"networkName":"n","cidrs":["x"]}]`, "not a prefix"},
+		{"bgpPeerLabels", "peer", "JSON list of strings"},
+		{"enableRHI", "yes please", "neither true nor false"},
+		{"primaryInstance", "maybe", "neither true nor false"},
+		{"autoFQDN", "flatt", "default, flat, disabled"},
+		{"ipFamily", "v4", "V4, V6, V4_V6"},
+		{"logLevel", "chatty", "DEBUG"},
+		{"serviceType", "NodePort", "ClusterIP"},
+		{"fullSyncFrequency", "soon", "seconds"},
+		{"nsSyncLabelKey", "avi", "nsSyncLabelValue"},
+		{"defaultDomain", "Not A Domain", "DNS domain"},
+	} {
+		config, secret := good()
+		config[c.key] = c.value
+		_, _, err := Parse(config, secret, "ns")
+		var key *KeyError
+		if !errors.As(err, &key) || key.Key != c.key {
+			t.Errorf("%s=%s: got %v, want an error about that key", c.key, c.value, err)
+			continue
+		}
+		if !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s=%s: got %q, want one line with %q", c.key, c.value, err, c.says)
+		}
+	}
+	_, _, err := Parse(map[string]string{"autoFQDN": "x", "ipFamily": "y"}, map[string][]byte{"certificateAuthorityData": []byte("junk")}, "ns")
+	for _, key := range []string{"autoFQDN", "ipFamily", "clusterName", "controllerIP", "username", "password", "certificateAuthorityData"} {
+		if n := strings.Count(err.Error(), "key "+key+":"); n != 1 {
+			t.Errorf("%d errors about %s in %q, want 1", n, key, err)
+		}
+	}
+	if strings.Contains(err.Error(), "junk") {
+		t.Error("an error shows the Secret's content")
+	}
+}
+
+func TestAccepts(t *testing.T) {
+	s := &Settings{Blocked: []string{"kube-system"}, NamespaceKey: "avi", NamespaceValue: "yes"}
+	for ns, c := range map[string]struct {
+		labels map[string]string
+		want   bool
+	}{
+		"a":           {map[string]string{"avi": "yes"}, true},
+		"b":           {map[string]string{"avi": "no"}, false},
+		"c":           {nil, false},
+		"kube-system": {map[string]string{"avi": "yes"}, false},
+	} {
+		if got := s.Accepts(ns, c.labels); got != c.want {
+			t.Errorf("Accepts(%s, %v) = %v", ns, c.labels, got)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+// Package settings turns the ConfigMap avi-k8s-config and the Secret avi-secret, with the keys that AKO uses, into one
+// validated value. A bad key is one clear error; all of them are reported together.
+package settings
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Names of the two objects, in the operator's own namespace.
+const (
+	ConfigMapName = "avi-k8s-config"
+	SecretName    = "avi-secret"
+)
+
+// FQDNMode is how a Service without a hostname of its own gets one.
+type FQDNMode string
+
+// Modes of autoFQDN.
+const (
+	FQDNDefault  FQDNMode = "default"  // <service>.<namespace>.<domain>
+	FQDNFlat     FQDNMode = "flat"     // <service>-<namespace>.<domain>
+	FQDNDisabled FQDNMode = "disabled" // none
+)
+
+// Family says which endpoint addresses become servers.
+type Family string
+
+// Families of ipFamily.
+const (
+	FamilyDefault Family = "" // both where the cloud can, else IPv4
+	FamilyV4      Family = "V4"
+	FamilyV6      Family = "V6"
+	FamilyDual    Family = "V4_V6"
+)
+
+// Settings is the operator's configuration. It is immutable once parsed.
+type Settings struct {
+	ClusterName string // prefix, marker and owner of every Avi object
+	CreatedBy   string // the objects' created_by
+	HashNames   bool   // AKO with enableEVH names objects by a digest
+
+	Controller     string // host or host:port
+	APIVersion     string // empty: negotiated
+	Cloud          string
+	Tenant         string
+	SEGroup        string
+	VRF            string // empty: the VIP network's, else global
+	Tier1LR        string // NSX-T tier-1 path; replaces VRF references
+	VIPNetworks    []VIPNetwork
+	NodeNetworks   []NodeNetwork
+	EnableRHI      bool
+	BGPPeerLabels  []string
+	ServersFamily  Family
+	DefaultDomain  string
+	AutoFQDN       FQDNMode
+	DefaultLB      bool // serve Services without loadBalancerClass
+	NamespaceKey   string
+	NamespaceValue string
+	Blocked        []string // namespaces that are never served
+	DeleteConfig   bool     // remove everything and stop
+	Layer7Only     bool     // leave L4 alone
+	Events         bool
+	LogLevel       string // debug, info, warn, error
+	RefreshSeconds int    // upper bound of the refresh interval; 0: the flag's
+
+	// Ignored holds the keys that mean something to AKO and nothing here, sorted, to be logged once.
+	Ignored []string
+	// Unknown holds the keys that neither knows, sorted: spelling mistakes, or keys of a newer AKO.
+	Unknown []string
+}
+
+// VIPNetwork is a network from which VIP addresses are allocated.
+type VIPNetwork struct {
+	Name   string `json:"networkName,omitempty"`
+	UUID   string `json:"networkUUID,omitempty"`
+	CIDR   string `json:"cidr,omitempty"`
+	V6CIDR string `json:"v6cidr,omitempty"`
+}
+
+// NodeNetwork is a network on which the Service Engines reach the servers.
+type NodeNetwork struct {
+	Name  string   `json:"networkName,omitempty"`
+	UUID  string   `json:"networkUUID,omitempty"`
+	CIDRs []string `json:"cidrs,omitempty"`
+}
+
+// Credentials is the Secret's content. It must never be logged.
+type Credentials struct {
+	Username  string
+	Password  string
+	AuthToken string
+	CA        []byte // PEM; empty: the system's roots
+}
+
+// Accepts tells whether a namespace is served, by its name and labels.
+func (s *Settings) Accepts(namespace string, labels map[string]string) bool {
+	for _, b := range s.Blocked {
+		if b == namespace {
+			return false
+		}
+	}
+	return s.NamespaceKey == "" || labels[s.NamespaceKey] == s.NamespaceValue
+}
+
+// Prefix of every object's name.
+func (s *Settings) Prefix() string { return s.ClusterName + "--" }
+
+func prefixOK(cidr string, six bool) bool {
+	p, err := netip.ParsePrefix(strings.TrimSpace(cidr))
+	return err == nil && p.Addr().Is6() == six
+}
