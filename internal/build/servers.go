@@ -1,0 +1,176 @@
+package build
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+// serversMax is the schema's limit of servers in one pool.
+const serversMax = 5000
+
+// server is one member of a pool.
+type server struct {
+	addr  netip.AddrPort
+	node  string
+	state serverState
+}
+
+// serverState orders what is known of one endpoint, best last: an endpoint that stands in two slices for a moment
+// counts by its best state.
+type serverState int
+
+const (
+	notReady serverState = iota // kept in the pool, disabled: it takes no new associations and keeps its old ones for the drain time
+	draining                    // terminating but still serving: disabled, drained gracefully
+	ready
+)
+
+// servers maps the slices' endpoints to the members of one port's pool, ordered by address and port. The join is by
+// the port's name and protocol, as kube-proxy's is; different pods may resolve a named target port to different
+// numbers, so each server has its own port.
+func (b *builder) servers(l listener) []server {
+	best := make(map[netip.AddrPort]server)
+	invalid := make(map[string]bool)
+	for _, slice := range b.in.Slices {
+		if !b.family(slice.AddressType) {
+			continue
+		}
+		for _, port := range slice.Ports {
+			if deref(port.Name, "") != l.backendPort || string(deref(port.Protocol, corev1.ProtocolTCP)) != l.port.Protocol {
+				continue
+			}
+			number := deref(port.Port, 0)
+			if number < 1 || number > 65535 {
+				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %d", slice.Name, l.backendPort, number)] = true
+				continue
+			}
+			for _, e := range slice.Endpoints {
+				s, problem := serverOf(e, uint16(number))
+				switch {
+				case problem == "":
+				case problem == leftOut:
+					continue
+				default:
+					invalid[fmt.Sprintf("EndpointSlice %s: %s", slice.Name, problem)] = true
+					continue
+				}
+				if old, ok := best[s.addr]; !ok || s.state > old.state || s.state == old.state && s.node > old.node {
+					best[s.addr] = s
+				}
+			}
+		}
+	}
+	b.reportInvalid(l, invalid)
+	out := make([]server, 0, len(best))
+	anyReady := false
+	for _, s := range best {
+		anyReady = anyReady || s.state == ready
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(x, y server) int { return x.addr.Compare(y.addr) })
+	if !anyReady {
+		// As kube-proxy does: when all are on their way out, those that still serve are better than none.
+		for i := range out {
+			if out[i].state == draining {
+				out[i].state = ready
+			}
+		}
+	}
+	if len(out) > serversMax {
+		b.report(model.Degraded, l.port, model.ReasonTooManyServers, fmt.Sprintf("port %s has %d endpoints, a pool takes %d; the others get no traffic: split the Service", l.port, len(out), serversMax))
+		out = keepBest(out)
+	}
+	return out
+}
+
+// leftOut marks an endpoint that is rightly no server: it neither serves nor is expected to.
+const leftOut = "left out"
+
+func serverOf(e discoveryv1.Endpoint, port uint16) (server, string) {
+	if len(e.Addresses) == 0 {
+		return server{}, "an endpoint has no address"
+	}
+	addr, err := netip.ParseAddr(e.Addresses[0]) // only the first address has a meaning
+	if err != nil {
+		return server{}, fmt.Sprintf("address %q is not an IP address", e.Addresses[0])
+	}
+	isReady := deref(e.Conditions.Ready, true)
+	terminating := deref(e.Conditions.Terminating, false)
+	serving := deref(e.Conditions.Serving, isReady)
+	s := server{addr: netip.AddrPortFrom(addr.Unmap(), port), node: deref(e.NodeName, "")}
+	switch {
+	case isReady && !terminating:
+		s.state = ready
+	case terminating && (serving || isReady):
+		s.state = draining
+	case terminating:
+		return server{}, leftOut
+	default:
+		s.state = notReady
+	}
+	return s, ""
+}
+
+func keepBest(all []server) []server {
+	slices.SortStableFunc(all, func(x, y server) int { return -cmp.Compare(x.state, y.state) })
+	all = all[:serversMax]
+	slices.SortFunc(all, func(x, y server) int { return x.addr.Compare(y.addr) })
+	return all
+}
+
+func (b *builder) reportInvalid(l listener, invalid map[string]bool) {
+	if len(invalid) == 0 {
+		return
+	}
+	list := make([]string, 0, len(invalid))
+	for problem := range invalid {
+		list = append(list, problem)
+	}
+	slices.Sort(list)
+	more := ""
+	if len(list) > 3 {
+		more = fmt.Sprintf(" and %d more", len(list)-3)
+		list = list[:3]
+	}
+	b.report(model.Degraded, l.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %s%s; these endpoints get no traffic: mend the slice, ports are 1 to 65535", l.port, strings.Join(list, "; "), more))
+}
+
+// family tells whether slices of that address type give servers: the cluster's setting and the Service's families
+// both have to allow it.
+func (b *builder) family(t discoveryv1.AddressType) bool {
+	want := b.in.Settings.ServersFamily
+	if want == settings.FamilyDefault {
+		want = settings.FamilyV4
+		if bothFamilies[b.in.Facts.Cloud.Type] {
+			want = settings.FamilyDual
+		}
+	}
+	families := b.in.Service.Spec.IPFamilies
+	asks := func(f corev1.IPFamily) bool { return len(families) == 0 || slices.Contains(families, f) }
+	switch t {
+	case discoveryv1.AddressTypeIPv4:
+		return want != settings.FamilyV6 && asks(corev1.IPv4Protocol)
+	case discoveryv1.AddressTypeIPv6:
+		return want != settings.FamilyV4 && asks(corev1.IPv6Protocol)
+	}
+	return false
+}
+
+// bothFamilies are the clouds on which AKO uses IPv6 servers.
+var bothFamilies = map[string]bool{"CLOUD_NONE": true, "CLOUD_VCENTER": true, "CLOUD_NSXT": true}
+
+func deref[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
