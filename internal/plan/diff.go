@@ -1,0 +1,314 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+
+	"github.com/vmware/alb-sdk/go/models"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// UUIDs finds the UUID of an object by kind, tenant and name. References are compared by UUID: the Controller returns
+// them in another form than it was sent.
+type UUIDs func(kind model.Kind, tenant, name string) (uuid string, ok bool)
+
+// FieldChange is one top-level field that an update changes. To is what is sent; nil resets the field to its default.
+type FieldChange struct {
+	Field    string
+	From, To any
+}
+
+// comparison walks a wanted and an observed body side by side.
+type comparison struct {
+	uuids  UUIDs
+	tenant string
+}
+
+// fields compares two bodies of the same type and returns what to send, and the names of fields that differ but can't
+// be changed on a live object. Fields in keep are left alone.
+func (c comparison) fields(want, have any, keep []string) (changes []FieldChange, blocked []string) {
+	w, h := reflect.ValueOf(want).Elem(), reflect.ValueOf(have).Elem()
+	for _, f := range fieldsOf(w.Type()) {
+		if contains(keep, f.name) {
+			continue
+		}
+		wv, hv := w.Field(f.index), h.Field(f.index)
+		switch differs, stuck := c.differ(wv, hv, f); {
+		case stuck:
+			blocked = append(blocked, f.name)
+		case differs:
+			changes = append(changes, FieldChange{Field: f.name, From: value(hv), To: value(overlay(wv, hv, f.mode))})
+		}
+	}
+	return changes, blocked
+}
+
+// differ tells whether a field differs, and whether some part of the difference is fixed.
+func (c comparison) differ(w, h reflect.Value, f field) (differs, stuck bool) {
+	if f.mode&ifWanted != 0 && empty(w) {
+		return false, false
+	}
+	switch w.Kind() {
+	case reflect.Pointer:
+		differs, stuck = c.differPointer(w, h, f)
+	case reflect.Slice:
+		differs, stuck = c.differSlice(w, h, f)
+	default:
+		differs = !w.Equal(h)
+	}
+	return differs, stuck || differs && f.mode&fixed != 0
+}
+
+func (c comparison) differPointer(w, h reflect.Value, f field) (differs, stuck bool) {
+	switch {
+	case w.Type() == reflect.TypeFor[*models.IPAddr]():
+		return !sameAddress(w, h), false
+	case f.ref:
+		return !c.sameRef(str(w), str(h)), false
+	case w.Type().Elem().Kind() == reflect.Struct:
+		if empty(w) || empty(h) {
+			return empty(w) != empty(h), false
+		}
+		return c.differStruct(w.Elem(), h.Elem())
+	case w.IsNil() && h.IsNil():
+		return false, false
+	case w.IsNil(): // unset equals the zero value that the Controller fills in
+		return !h.Elem().IsZero(), false
+	case h.IsNil():
+		return !w.Elem().IsZero(), false
+	}
+	return !w.Elem().Equal(h.Elem()), false
+}
+
+func (c comparison) differStruct(w, h reflect.Value) (differs, stuck bool) {
+	for _, f := range fieldsOf(w.Type()) {
+		d, s := c.differ(w.Field(f.index), h.Field(f.index), f)
+		differs, stuck = differs || d, stuck || s
+	}
+	return differs, stuck
+}
+
+func (c comparison) differSlice(w, h reflect.Value, f field) (differs, stuck bool) {
+	if f.mode&withExtras == 0 && w.Len() != h.Len() || w.Len() > h.Len() {
+		return true, false
+	}
+	if f.ref {
+		for i := range w.Len() {
+			if !c.sameRef(w.Index(i).String(), h.Index(i).String()) {
+				return true, false
+			}
+		}
+		return false, false
+	}
+	match := pairing(w, h)
+	for i := range w.Len() {
+		partner, ok := match(i)
+		if !ok {
+			return true, stuck
+		}
+		we := w.Index(i)
+		if we.Kind() != reflect.Pointer {
+			differs = differs || !we.Equal(partner)
+			continue
+		}
+		d, s := c.differPointer(we, partner, field{})
+		differs, stuck = differs || d, stuck || s
+	}
+	return differs, stuck
+}
+
+// pairing finds the observed partner of each wanted element: by key where the type has one, else by position.
+func pairing(w, h reflect.Value) func(i int) (reflect.Value, bool) {
+	elem := w.Type().Elem()
+	if elem.Kind() != reflect.Pointer || listKeys[elem.Elem()] == nil {
+		return func(i int) (reflect.Value, bool) {
+			if i >= h.Len() {
+				return reflect.Value{}, false
+			}
+			return h.Index(i), true
+		}
+	}
+	keys := keysOf(elem.Elem())
+	if w.Len() <= h.Len() && sameOrder(w, h, keys) { // the usual case, without a map
+		return func(i int) (reflect.Value, bool) { return h.Index(i), true }
+	}
+	byKey := make(map[string]reflect.Value, h.Len())
+	for i := range h.Len() {
+		byKey[keyOf(h.Index(i), keys)] = h.Index(i)
+	}
+	return func(i int) (reflect.Value, bool) {
+		v, ok := byKey[keyOf(w.Index(i), keys)]
+		return v, ok
+	}
+}
+
+func sameOrder(w, h reflect.Value, keys []int) bool {
+	for i := range w.Len() {
+		if !sameKey(w.Index(i), h.Index(i), keys) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameKey(w, h reflect.Value, keys []int) bool {
+	if w.IsNil() || h.IsNil() {
+		return false
+	}
+	for _, k := range keys {
+		wv, hv := w.Elem().Field(k), h.Elem().Field(k)
+		switch {
+		case wv.Type() == reflect.TypeFor[*models.IPAddr]():
+			if !sameAddress(wv, hv) {
+				return false
+			}
+		case wv.IsNil() || hv.IsNil():
+			return false
+		case !wv.Elem().Equal(hv.Elem()):
+			return false
+		}
+	}
+	return true
+}
+
+func keyOf(v reflect.Value, keys []int) string {
+	if v.IsNil() {
+		return ""
+	}
+	var b strings.Builder
+	for _, k := range keys {
+		switch part := v.Elem().Field(k); {
+		case part.IsNil():
+		case part.Type() == reflect.TypeFor[*models.IPAddr]():
+			addr, _ := address(part)
+			b.WriteString(addr)
+		default:
+			fmt.Fprint(&b, part.Elem().Interface())
+		}
+		b.WriteByte('|')
+	}
+	return b.String()
+}
+
+// overlay is the wanted value with what others own inside it taken from the observed one.
+func overlay(w, h reflect.Value, m mode) reflect.Value {
+	if empty(w) || empty(h) {
+		return w
+	}
+	switch w.Kind() {
+	case reflect.Pointer:
+		t := w.Type().Elem()
+		if _, listed := ownership[t]; !listed {
+			return w
+		}
+		merged := reflect.New(t)
+		merged.Elem().Set(h.Elem())
+		for _, f := range fieldsOf(t) {
+			wf, hf := w.Elem().Field(f.index), h.Elem().Field(f.index)
+			if f.mode&ifWanted != 0 && empty(wf) {
+				continue
+			}
+			merged.Elem().Field(f.index).Set(overlay(wf, hf, f.mode))
+		}
+		return merged
+	case reflect.Slice:
+		if w.Type().Elem().Kind() != reflect.Pointer {
+			return w
+		}
+		match := pairing(w, h)
+		out := reflect.MakeSlice(w.Type(), 0, w.Len())
+		for i := range w.Len() {
+			e := w.Index(i)
+			if partner, ok := match(i); ok {
+				e = overlay(e, partner, owned)
+			}
+			out = reflect.Append(out, e)
+		}
+		if m&withExtras != 0 {
+			ours := pairing(h, w)
+			for i := range h.Len() {
+				if _, ok := ours(i); !ok {
+					out = reflect.Append(out, h.Index(i))
+				}
+			}
+		}
+		return out
+	}
+	return w
+}
+
+// sameRef compares a wanted reference, by name, with an observed one, by UUID.
+func (c comparison) sameRef(want, have string) bool {
+	if want == "" || have == "" {
+		return want == have
+	}
+	w, h := model.ParseRef(want), model.ParseRef(have)
+	if w.Kind != h.Kind {
+		return false
+	}
+	if w.UUID != "" && h.UUID != "" {
+		return w.UUID == h.UUID
+	}
+	if w.UUID == "" && h.UUID != "" && c.uuids != nil {
+		if uuid, ok := c.uuids(w.Kind, c.tenant, w.Name); ok {
+			return uuid == h.UUID
+		}
+	}
+	return w.Name != "" && w.Name == h.Name
+}
+
+func sameAddress(w, h reflect.Value) bool {
+	wa, wok := address(w)
+	ha, hok := address(h)
+	if wa == ha && wok == hok {
+		return true
+	}
+	x, errX := netip.ParseAddr(wa)
+	y, errY := netip.ParseAddr(ha)
+	return errX == nil && errY == nil && x == y
+}
+
+func address(v reflect.Value) (string, bool) {
+	ip, ok := v.Interface().(*models.IPAddr)
+	if !ok || ip == nil || ip.Addr == nil {
+		return "", false
+	}
+	return *ip.Addr, true
+}
+
+func str(v reflect.Value) string {
+	if v.IsNil() {
+		return ""
+	}
+	return v.Elem().String()
+}
+
+// empty is what the JSON encoding leaves out: a nil pointer, an empty list.
+func empty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer:
+		return v.IsNil()
+	case reflect.Slice:
+		return v.Len() == 0
+	}
+	return v.IsZero()
+}
+
+func value(v reflect.Value) any {
+	if empty(v) {
+		return nil
+	}
+	return v.Interface()
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,276 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/vmware/alb-sdk/go/models"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// String prints the plan as a change request: what is done to which object, in which order, and why.
+func (p *Plan) String() string {
+	var b strings.Builder
+	if p.Empty() {
+		fmt.Fprintf(&b, "%s: no change\n", p.Owner)
+	} else {
+		fmt.Fprintf(&b, "%s: %s\n", p.Owner, p.summary())
+	}
+	for i, s := range p.Steps {
+		fmt.Fprintf(&b, "%3d. %s %s", i+1, s.Op, s.Key)
+		if len(s.Needs) > 0 {
+			after := make([]string, len(s.Needs))
+			for j, n := range s.Needs {
+				after[j] = fmt.Sprint(n + 1)
+			}
+			fmt.Fprintf(&b, " (after %s)", strings.Join(after, ", "))
+		}
+		fmt.Fprintf(&b, ": %s\n", s.Reason)
+		for _, line := range s.lines() {
+			fmt.Fprintf(&b, "       %s\n", line)
+		}
+	}
+	for _, f := range p.Findings {
+		fmt.Fprintf(&b, "  !  %s: %s\n", f.Reason, f.Message)
+	}
+	return b.String()
+}
+
+func (p *Plan) summary() string {
+	counts := map[Op]int{}
+	for _, s := range p.Steps {
+		counts[s.Op]++
+	}
+	var parts []string
+	for _, op := range []Op{Create, Update, Delete} {
+		if counts[op] > 0 {
+			parts = append(parts, fmt.Sprintf("%d to %s", counts[op], op))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (s Step) lines() []string {
+	switch s.Op {
+	case Create:
+		return created(s.Body)
+	case Update:
+		var out []string
+		for _, c := range s.Fields {
+			out = append(out, c.lines()...)
+		}
+		return out
+	}
+	return nil
+}
+
+// created tells what matters of a new object to a network engineer; the whole body is in the golden files.
+func created(body any) []string {
+	switch o := body.(type) {
+	case *models.VsVip:
+		var out []string
+		for _, v := range o.Vip {
+			out = append(out, "address: "+vipText(v))
+		}
+		for _, d := range o.DNSInfo {
+			out = append(out, "DNS name: "+*d.Fqdn)
+		}
+		return out
+	case *models.Pool:
+		out := []string{"health monitor: " + refNames(o.HealthMonitorRefs)}
+		for _, s := range o.Servers {
+			out = append(out, "server: "+serverText(s))
+		}
+		return out
+	case *models.L4PolicySet:
+		var out []string
+		for _, r := range o.L4ConnectionPolicy.Rules {
+			out = append(out, "rule: "+ruleText(r))
+		}
+		return out
+	case *models.VirtualService:
+		out := []string{"network profile: " + model.ParseRef(*o.NetworkProfileRef).Name}
+		for _, s := range o.Services {
+			out = append(out, "listens on: "+serviceText(s))
+		}
+		return out
+	}
+	return nil
+}
+
+func (c FieldChange) lines() []string {
+	if gone, come, ok := c.elements(); ok {
+		var out []string
+		for _, g := range gone {
+			out = append(out, c.Field+": - "+g)
+		}
+		for _, n := range come {
+			out = append(out, c.Field+": + "+n)
+		}
+		if len(out) > 0 {
+			return out
+		}
+	}
+	return []string{fmt.Sprintf("%s: %s -> %s", c.Field, text(c.From), text(c.To))}
+}
+
+// elements compares lists by what a person would call their elements.
+func (c FieldChange) elements() (gone, come []string, ok bool) {
+	from, okFrom := texts(c.From)
+	to, okTo := texts(c.To)
+	if !okFrom || !okTo {
+		return nil, nil, false
+	}
+	for _, f := range from {
+		if !slices.Contains(to, f) {
+			gone = append(gone, f)
+		}
+	}
+	for _, t := range to {
+		if !slices.Contains(from, t) {
+			come = append(come, t)
+		}
+	}
+	return gone, come, true
+}
+
+func texts(v any) ([]string, bool) {
+	if v == nil {
+		return nil, true
+	}
+	if policy, isPolicy := v.(*models.L4ConnectionPolicy); isPolicy {
+		v = policy.Rules
+	}
+	list := reflect.ValueOf(v)
+	if list.Kind() != reflect.Slice {
+		return nil, false
+	}
+	out := make([]string, list.Len())
+	for i := range out {
+		out[i] = text(list.Index(i).Interface())
+	}
+	return out, true
+}
+
+func text(v any) string {
+	switch o := v.(type) {
+	case nil:
+		return "(unset)"
+	case *models.Server:
+		return serverText(o)
+	case *models.L4Rule:
+		return ruleText(o)
+	case *models.Service:
+		return serviceText(o)
+	case *models.Vip:
+		return vipText(o)
+	case *models.DNSInfo:
+		return deref(o.Fqdn)
+	case *models.RoleFilterMatchLabel:
+		return deref(o.Key) + "=" + strings.Join(o.Values, ",")
+	case *string:
+		if ref := model.ParseRef(*o); ref.Kind != "" {
+			return refText(*o)
+		}
+		return fmt.Sprintf("%q", *o)
+	case string:
+		return refText(o)
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(raw)
+}
+
+func refText(s string) string {
+	ref := model.ParseRef(s)
+	if ref.Name != "" {
+		return ref.Name
+	}
+	if ref.UUID != "" {
+		return ref.UUID
+	}
+	return s
+}
+
+func refNames(refs []string) string {
+	out := make([]string, len(refs))
+	for i, r := range refs {
+		out[i] = refText(r)
+	}
+	return strings.Join(out, ", ")
+}
+
+func serverText(s *models.Server) string {
+	out := "?"
+	if s.IP != nil {
+		out = deref(s.IP.Addr)
+	}
+	if strings.Contains(out, ":") {
+		out = "[" + out + "]"
+	}
+	if s.Port != nil {
+		out += fmt.Sprintf(":%d", *s.Port)
+	}
+	if s.Enabled != nil && !*s.Enabled {
+		out += " disabled"
+	}
+	if s.ServerNode != nil {
+		out += " on " + *s.ServerNode
+	}
+	return out
+}
+
+func ruleText(r *models.L4Rule) string {
+	var match []string
+	if r.Match != nil && r.Match.Port != nil {
+		match = append(match, fmt.Sprintf("port %v", r.Match.Port.Ports))
+	}
+	if r.Match != nil && r.Match.Protocol != nil {
+		match = append(match, deref(r.Match.Protocol.Protocol))
+	}
+	pool := "?"
+	if r.Action != nil && r.Action.SelectPool != nil {
+		pool = refText(deref(r.Action.SelectPool.PoolRef))
+	}
+	return strings.Join(match, " and ") + " -> pool " + pool
+}
+
+func serviceText(s *models.Service) string {
+	out := "?"
+	if s.Port != nil {
+		out = fmt.Sprint(*s.Port)
+	}
+	if s.OverrideNetworkProfileRef != nil && *s.OverrideNetworkProfileRef != "" {
+		out += " with " + refText(*s.OverrideNetworkProfileRef)
+	}
+	return out
+}
+
+func vipText(v *models.Vip) string {
+	var out []string
+	for _, ip := range []*models.IPAddr{v.IPAddress, v.Ip6Address} {
+		if ip != nil {
+			out = append(out, deref(ip.Addr))
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, "allocated by the Controller")
+	}
+	if v.IPAMNetworkSubnet != nil && v.IPAMNetworkSubnet.NetworkRef != nil {
+		out = append(out, "from network "+refText(*v.IPAMNetworkSubnet.NetworkRef))
+	}
+	return strings.Join(out, " ")
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
