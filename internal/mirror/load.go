@@ -1,0 +1,427 @@
+package mirror
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// everyTenant reads across tenants: a namespace may choose its own.
+const everyTenant = "*"
+
+// Intervals of the mirror's reads. Zero values are replaced by the defaults.
+type Intervals struct {
+	Refresh time.Duration // a full read; default 5 min, jittered by a tenth
+	Health  time.Duration // the inventories; default 15 s
+	Retry   time.Duration // first wait after a failed load, doubled up to 30 s; default 1 s
+}
+
+func (i Intervals) withDefaults() Intervals {
+	if i.Refresh <= 0 {
+		i.Refresh = 5 * time.Minute
+	}
+	if i.Health <= 0 {
+		i.Health = 15 * time.Second
+	}
+	if i.Retry <= 0 {
+		i.Retry = time.Second
+	}
+	return i
+}
+
+const retryMax = 30 * time.Second
+
+// Run loads the mirror and keeps it fresh until the context ends. intervals is asked before each wait, so that changed
+// settings take effect.
+func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
+	var next, nextHealth time.Time
+	retry := intervals().withDefaults().Retry
+	for {
+		every := intervals().withDefaults()
+		now := time.Now()
+		m.mu.Lock()
+		m.beat = now
+		m.mu.Unlock()
+		if !now.Before(next) && m.scoped() {
+			if err := m.Load(ctx); err != nil {
+				m.log.Error(err, "reading the Controller's objects", "again in", retry)
+				next, retry = now.Add(retry), min(2*retry, retryMax)
+			} else {
+				next, retry = now.Add(jittered(every.Refresh)), every.Retry
+				nextHealth = time.Time{}
+			}
+		}
+		if !now.Before(nextHealth) && m.Err() == nil {
+			if err := m.LoadHealth(ctx); err != nil {
+				m.log.Error(err, "reading the Controller's inventory")
+			}
+			nextHealth = now.Add(jittered(every.Health))
+		}
+		wait := time.Until(next)
+		if m.Err() == nil {
+			wait = min(wait, time.Until(nextHealth))
+		}
+		if !m.scoped() {
+			wait = retryMax
+		}
+		timer := time.NewTimer(max(wait, 10*time.Millisecond))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-m.reload:
+			timer.Stop()
+			next = time.Time{}
+		case <-timer.C:
+		}
+	}
+}
+
+func jittered(d time.Duration) time.Duration {
+	return d + time.Duration((rand.Float64()-0.5)/5*float64(d))
+}
+
+func (m *Mirror) scoped() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.scope.ClusterName != ""
+}
+
+// Load reads everything once. It replaces what was known only if every list was complete; a load that fails leaves the
+// mirror as it was. Objects that the operator wrote since the load began keep what the write's answer said.
+func (m *Mirror) Load(ctx context.Context) error {
+	m.mu.RLock()
+	scope, start, epoch := m.scope, m.seq, m.epoch
+	m.mu.RUnlock()
+
+	facts, err := m.loadFacts(ctx, scope)
+	if err != nil {
+		return m.failed(epoch, err)
+	}
+	lists := make([][]json.RawMessage, len(model.Written))
+	g, gctx := errgroup.WithContext(ctx)
+	for i, kind := range model.Written {
+		g.Go(func() error {
+			err := m.client.List(gctx, string(kind), everyTenant, m.query(kind, true), func(raw json.RawMessage) error {
+				lists[i] = append(lists[i], raw)
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("listing %s: %w", kind, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return m.failed(epoch, err)
+	}
+	return m.replace(epoch, start, facts, lists)
+}
+
+// failed remembers why nothing is known yet.
+func (m *Mirror) failed(epoch uint64, err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.epoch == epoch && m.err != nil {
+		m.err = err
+	}
+	return err
+}
+
+// query is the filter for our objects of a kind. Names and clouds narrow the list; what is ours is decided on each.
+func (m *Mirror) query(kind model.Kind, bulk bool) url.Values {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	q := url.Values{"include_name": {"true"}}
+	if kind != model.L4PolicySet { // policy sets belong to no cloud
+		q.Set("cloud_ref.name", m.scope.Cloud)
+	}
+	switch {
+	case !bulk:
+	case kind == model.VsVip:
+		q.Set("name.contains", m.scope.ClusterName+"--")
+	default:
+		q.Set("created_by", m.scope.CreatedBy)
+	}
+	return q
+}
+
+func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json.RawMessage) error {
+	m.mu.Lock()
+	if m.epoch != epoch {
+		m.mu.Unlock()
+		return nil // for other settings, or from before a leader before us stopped; a new load follows
+	}
+	first := m.err != nil
+	old := m.facts
+	m.facts = facts
+	fresh := make(map[model.Key]*entry)
+	for i, list := range lists {
+		for _, raw := range list {
+			o, marked, err := m.decode(model.Written[i], raw)
+			if err != nil {
+				m.facts = old
+				m.mu.Unlock()
+				return m.failed(epoch, err)
+			}
+			if m.ours(o, marked) {
+				fresh[o.Key] = &entry{o, start}
+			}
+		}
+	}
+	changed := make(map[model.Owner]bool)
+	mark := func(o *model.Observed) {
+		if owner, ok := m.affected(o); ok {
+			changed[owner] = true
+		}
+	}
+	for key, e := range fresh {
+		have := m.objects[key]
+		switch {
+		case m.gone[key] > start: // deleted by us while the list was being read
+		case have != nil && have.seq > start: // written by us meanwhile
+		case have != nil && have.UUID == e.UUID && sameBody(have.Body, e.Body):
+		default:
+			m.put(e)
+			mark(e.Observed)
+		}
+	}
+	for key, have := range m.objects {
+		if fresh[key] == nil && have.seq <= start {
+			mark(have.Observed)
+			m.drop(key)
+		}
+	}
+	for key, seq := range m.gone {
+		if seq <= start {
+			delete(m.gone, key)
+		}
+	}
+	m.err, m.at = nil, time.Now()
+	tellAll := first || factsDiffer(old, facts)
+	m.mu.Unlock()
+
+	if tellAll {
+		m.Changed(nil)
+	} else if len(changed) > 0 {
+		m.Changed(keysOf(changed))
+	}
+	m.Loaded()
+	return nil
+}
+
+func keysOf(set map[model.Owner]bool) []model.Owner {
+	out := make([]model.Owner, 0, len(set))
+	for o := range set {
+		out = append(out, o)
+	}
+	return out
+}
+
+func factsDiffer(a, b *model.Facts) bool {
+	if a == nil || b == nil {
+		return true
+	}
+	return !sameBody(a, b)
+}
+
+// loadFacts reads what the build has to know of the Controller. All of it is needed: a list that failed must not look
+// like a missing profile.
+func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, error) {
+	f := &model.Facts{NetworkVRF: map[string]string{}, Shared: map[model.Kind]map[string]string{}}
+	version, err := m.client.Version(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the Controller's version: %w", err)
+	}
+	f.Version = version
+	if err := m.loadCloud(ctx, scope, f); err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		var answer struct {
+			Tier string `json:"default_license_tier"`
+		}
+		err := m.get(gctx, "/api/systemconfiguration", nil, &answer)
+		f.LicenseTier = answer.Tier
+		return err
+	})
+	g.Go(func() error {
+		var answer struct {
+			UUID string `json:"uuid"`
+		}
+		err := m.get(gctx, "/api/cluster", nil, &answer)
+		f.ClusterUUID = answer.UUID
+		return err
+	})
+	g.Go(func() error {
+		var answer struct {
+			Domains []struct {
+				Name string `json:"domain_name"`
+			} `json:"domains"`
+		}
+		err := m.get(gctx, "/api/ipamdnsproviderprofiledomainlist", url.Values{"cloud_uuid": {f.Cloud.UUID}}, &answer)
+		if avi.ReasonOf(err) == avi.ReasonNotFound || avi.ReasonOf(err) == avi.ReasonInvalid || avi.ReasonOf(err) == avi.ReasonNoEndpoint {
+			err = nil // a cloud without a DNS profile has no domains
+		}
+		for _, d := range answer.Domains {
+			f.DNSDomains = append(f.DNSDomains, d.Name)
+		}
+		slices.Sort(f.DNSDomains)
+		return err
+	})
+	for kind, ofCloud := range sharedKinds {
+		g.Go(func() error {
+			names := map[string]string{}
+			vrfs := map[string]string{}
+			q := url.Values{"fields": {"name,vrf_context_ref"}, "include_name": {"true"}}
+			if ofCloud {
+				q.Set("cloud_ref.name", scope.Cloud)
+			}
+			err := m.client.List(gctx, string(kind), scope.Tenant, q, func(raw json.RawMessage) error {
+				var o struct {
+					Name string `json:"name"`
+					UUID string `json:"uuid"`
+					VRF  string `json:"vrf_context_ref"`
+				}
+				if err := json.Unmarshal(raw, &o); err != nil {
+					return err
+				}
+				names[o.Name] = o.UUID
+				if vrf := model.ParseRef(o.VRF).Name; vrf != "" {
+					vrfs[o.Name], vrfs[o.UUID] = vrf, vrf
+				}
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("listing %s: %w", kind, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			f.Shared[kind] = names
+			if kind == model.Network {
+				f.NetworkVRF = vrfs
+			}
+			return nil
+		})
+	}
+	return f, g.Wait()
+}
+
+// sharedKinds are the kinds that bodies refer to, and whether they belong to a cloud.
+var sharedKinds = map[model.Kind]bool{
+	model.NetworkProfile: false, model.ApplicationProfile: false, model.HealthMonitor: false, model.Tenant: false,
+	model.VrfContext: true, model.Network: true, model.ServiceEngineGroup: true,
+}
+
+func (m *Mirror) loadCloud(ctx context.Context, scope Scope, f *model.Facts) error {
+	raw, err := m.client.GetByName(ctx, model.Cloud, scope.Tenant, scope.Cloud, nil)
+	if avi.ReasonOf(err) == avi.ReasonNotFound {
+		return fmt.Errorf("the Controller has no cloud %q; create it or mend cloudName in the ConfigMap: %w", scope.Cloud, err)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the cloud %s: %w", scope.Cloud, err)
+	}
+	var cloud struct {
+		UUID  string `json:"uuid"`
+		VType string `json:"vtype"`
+		NSXT  struct {
+			Data struct {
+				Type string `json:"tz_type"`
+			} `json:"data_network_config"`
+		} `json:"nsxt_configuration"`
+	}
+	if err := json.Unmarshal(raw, &cloud); err != nil {
+		return fmt.Errorf("reading the cloud %s: %w", scope.Cloud, err)
+	}
+	f.Cloud = model.CloudFacts{Name: scope.Cloud, UUID: cloud.UUID, Type: cloud.VType, VLAN: cloud.NSXT.Data.Type == "VLAN"}
+	f.Shared[model.Cloud] = map[string]string{scope.Cloud: cloud.UUID}
+	return nil
+}
+
+func (m *Mirror) get(ctx context.Context, path string, q url.Values, into any) error {
+	raw, err := m.client.Get(ctx, "", path, q)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	return nil
+}
+
+// inventory is what the inventories of VirtualServices and pools have in common.
+type inventory struct {
+	UUID    string `json:"uuid"`
+	Runtime struct {
+		Status struct {
+			State  string   `json:"state"`
+			Reason []string `json:"reason"`
+		} `json:"oper_status"`
+		Servers int `json:"num_servers_enabled"`
+		Up      int `json:"num_servers_up"`
+	} `json:"runtime"`
+}
+
+// LoadHealth reads the inventories in bulk and tells the owners whose health changed.
+func (m *Mirror) LoadHealth(ctx context.Context) error {
+	health := make(map[string]Health)
+	pools := make(map[string]PoolHealth)
+	g, gctx := errgroup.WithContext(ctx)
+	read := func(kind model.Kind, each func(inventory)) {
+		g.Go(func() error {
+			return m.client.List(gctx, string(kind)+"-inventory", everyTenant, m.query(kind, true), func(raw json.RawMessage) error {
+				var i inventory
+				if err := json.Unmarshal(raw, &i); err != nil {
+					return err
+				}
+				each(i)
+				return nil
+			})
+		})
+	}
+	read(model.VirtualService, func(i inventory) {
+		h := Health{State: i.Runtime.Status.State}
+		if len(i.Runtime.Status.Reason) > 0 {
+			h.Reason = i.Runtime.Status.Reason[0]
+		}
+		health[i.UUID] = h
+	})
+	read(model.Pool, func(i inventory) {
+		pools[i.UUID] = PoolHealth{State: i.Runtime.Status.State, Servers: i.Runtime.Servers, Up: i.Runtime.Up}
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	changed := make(map[model.Owner]bool)
+	for _, e := range m.objects {
+		switch e.Key.Kind {
+		case model.VirtualService:
+			if health[e.UUID] != m.health[e.UUID] {
+				changed[e.Owner] = true
+			}
+		case model.Pool:
+			if pools[e.UUID] != m.pools[e.UUID] {
+				changed[e.Owner] = true
+			}
+		}
+	}
+	m.health, m.pools = health, pools
+	m.mu.Unlock()
+	if len(changed) > 0 {
+		m.Changed(keysOf(changed))
+	}
+	return nil
+}

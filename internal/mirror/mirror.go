@@ -1,0 +1,410 @@
+// Package mirror keeps what the Controller holds of the operator's: a bulk load at the start, a full read again at a
+// jittered interval, and the operator's own writes folded in between. What changed behind the operator's back is told
+// to a listener by owner. Reading costs lists, never one call for each object, so a restart costs a few pages.
+package mirror
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/vmware/alb-sdk/go/models"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+)
+
+// Scope says which objects are the operator's.
+type Scope struct {
+	ClusterName string
+	CreatedBy   string
+	Cloud       string
+	Tenant      string
+}
+
+// Health is a VirtualService's state in the Controller's inventory.
+type Health struct {
+	State  string // OPER_UP, OPER_DOWN, OPER_DISABLED …
+	Reason string
+}
+
+// PoolHealth counts a pool's servers in the Controller's inventory.
+type PoolHealth struct {
+	State       string
+	Servers, Up int
+}
+
+// ErrNotLoaded is returned before the first complete load: what the Controller holds is unknown, so nothing may be
+// concluded from what the mirror lacks.
+var ErrNotLoaded = errors.New("the Controller's objects have not been read yet")
+
+// Mirror is safe for concurrent use. What it returns is shared and must not be changed.
+type Mirror struct {
+	client *avi.Client
+	log    logr.Logger
+	// Changed is told the owners whose objects, or whose health, are no longer what the operator last saw, and nil
+	// after a load that follows a time without knowledge, when every owner is worth a look. Set it before Run.
+	Changed func(owners []model.Owner)
+	// Loaded is called after each complete load. Set it before Run.
+	Loaded func()
+
+	mu      sync.RWMutex
+	scope   Scope
+	objects map[model.Key]*entry
+	owners  map[model.Owner]map[model.Key]bool
+	vips    map[string]map[model.Key]bool // VsVips by name: their markers don't tell an owner
+	gone    map[model.Key]uint64          // own deletes, so that an older list doesn't bring the object back
+	seq     uint64                        // counts own writes
+	epoch   uint64                        // counts the times that a load under way became worthless
+	facts   *model.Facts
+	health  map[string]Health     // by UUID of the VirtualService
+	pools   map[string]PoolHealth // by UUID of the pool
+	err     error
+	at      time.Time // of the last complete load
+	beat    time.Time // of Run's last round
+
+	reload chan struct{}
+}
+
+type entry struct {
+	*model.Observed
+	seq uint64
+}
+
+// New returns an empty mirror; Run fills it.
+func New(client *avi.Client, log logr.Logger) *Mirror {
+	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), Changed: func([]model.Owner) {}, Loaded: func() {}}
+	m.clear()
+	m.err = ErrNotLoaded
+	return m
+}
+
+func (m *Mirror) clear() {
+	m.objects = make(map[model.Key]*entry)
+	m.owners = make(map[model.Owner]map[model.Key]bool)
+	m.vips = make(map[string]map[model.Key]bool)
+	m.gone = make(map[model.Key]uint64)
+	m.health, m.pools = nil, nil
+	m.facts = nil
+}
+
+// SetScope says which objects to mirror. A change empties the mirror and loads it anew.
+func (m *Mirror) SetScope(s Scope) {
+	m.mu.Lock()
+	changed := s != m.scope
+	if changed {
+		m.scope = s
+		m.epoch++
+		m.clear()
+		m.err = ErrNotLoaded
+	}
+	m.mu.Unlock()
+	m.Reload()
+}
+
+// Reload asks for a full read as soon as possible.
+func (m *Mirror) Reload() {
+	select {
+	case m.reload <- struct{}{}:
+	default:
+	}
+}
+
+// Err tells why the mirror can't be relied on; nil once a load was complete. A later load that fails doesn't make what
+// was read before unusable, and is logged instead.
+func (m *Mirror) Err() error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.facts == nil && m.err == nil {
+		return ErrNotLoaded
+	}
+	return m.err
+}
+
+// Expire declares what was read before now too old to act on, and asks for a new load. A replica that becomes the
+// leader does it, since the leader before it has written meanwhile.
+func (m *Mirror) Expire() {
+	m.mu.Lock()
+	m.err = ErrNotLoaded
+	m.epoch++
+	m.mu.Unlock()
+	m.Reload()
+}
+
+// Alive is an error if Run has not come round for longer than its bounded calls can take.
+func (m *Mirror) Alive() error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if quiet := time.Since(m.beat); !m.beat.IsZero() && quiet > stuckAfter {
+		return fmt.Errorf("reading the Controller has been stuck for %s", quiet.Round(time.Second))
+	}
+	return nil
+}
+
+const stuckAfter = 10 * time.Minute
+
+// LoadedAt is the time of the last complete load, zero if there was none.
+func (m *Mirror) LoadedAt() time.Time {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.at
+}
+
+// Facts are what is known of the Controller, nil before the first load.
+func (m *Mirror) Facts() *model.Facts {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.facts
+}
+
+// Get returns one object, nil if the Controller doesn't hold it as ours.
+func (m *Mirror) Get(key model.Key) *model.Observed {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if e := m.objects[key]; e != nil {
+		return e.Observed
+	}
+	return nil
+}
+
+// Of returns all objects of an owner whose VirtualService is called name: those whose markers say so, and the VsVips
+// that belong to them by their name, since a VsVip's markers don't tell its owner.
+func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var out []*model.Observed
+	names := map[string]bool{name: true}
+	for key := range m.owners[owner] {
+		out = append(out, m.objects[key].Observed)
+		if key.Kind == model.VirtualService {
+			names[key.Name] = true
+		}
+	}
+	for vip := range names {
+		for key := range m.vips[vip] {
+			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: key.Tenant, Name: key.Name}]
+			if vs == nil || vs.Owner == owner {
+				out = append(out, m.objects[key].Observed)
+			}
+		}
+	}
+	return out
+}
+
+// All returns every object; the order is undefined.
+func (m *Mirror) All() []*model.Observed {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make([]*model.Observed, 0, len(m.objects))
+	for _, e := range m.objects {
+		out = append(out, e.Observed)
+	}
+	return out
+}
+
+// UUID finds an object's UUID, its own in the tenant or one that it only refers to.
+func (m *Mirror) UUID(kind model.Kind, tenant, name string) (string, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if e := m.objects[model.Key{Kind: kind, Tenant: tenant, Name: name}]; e != nil {
+		return e.UUID, true
+	}
+	if m.facts == nil {
+		return "", false
+	}
+	uuid, ok := m.facts.Shared[kind][name]
+	return uuid, ok
+}
+
+// VSHealth returns a VirtualService's health by UUID; ok is false while it isn't known.
+func (m *Mirror) VSHealth(uuid string) (Health, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	h, ok := m.health[uuid]
+	return h, ok
+}
+
+// PoolHealth returns a pool's health by UUID; ok is false while it isn't known.
+func (m *Mirror) PoolHealth(uuid string) (PoolHealth, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	h, ok := m.pools[uuid]
+	return h, ok
+}
+
+// Wrote folds in the Controller's answer to an own write and returns the object.
+func (m *Mirror) Wrote(kind model.Kind, answer json.RawMessage) (*model.Observed, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o, marked, err := m.decode(kind, answer)
+	if err != nil {
+		return nil, err
+	}
+	if !m.ours(o, marked) {
+		return o, &NotOursError{Key: o.Key, CreatedBy: o.CreatedBy, Cluster: marked}
+	}
+	m.seq++
+	delete(m.gone, o.Key)
+	m.put(&entry{o, m.seq})
+	return o, nil
+}
+
+// Gone folds in an own delete, or the news that an object isn't there any more.
+func (m *Mirror) Gone(key model.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seq++
+	m.gone[key] = m.seq
+	m.drop(key)
+}
+
+// Fetch reads one object by name and folds it in. A name that is taken by somebody else gives a *NotOursError, one
+// that isn't taken an *avi.Error with ReasonNotFound.
+func (m *Mirror) Fetch(ctx context.Context, key model.Key) (*model.Observed, error) {
+	raw, err := m.client.GetByName(ctx, key.Kind, key.Tenant, key.Name, m.query(key.Kind, false))
+	if avi.ReasonOf(err) == avi.ReasonNotFound {
+		m.Gone(key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m.Wrote(key.Kind, raw)
+}
+
+// NotOursError tells that an object of the wanted name belongs to somebody else.
+type NotOursError struct {
+	Key       model.Key
+	CreatedBy string
+	Cluster   string
+}
+
+func (e *NotOursError) Error() string {
+	by := "without created_by"
+	if e.CreatedBy != "" {
+		by = "created by " + e.CreatedBy
+	}
+	return fmt.Sprintf("%s exists on the Controller and isn't this operator's (%s, marker clustername %q); rename or remove one of the two", e.Key, by, e.Cluster)
+}
+
+// ours: the marker and the name prefix for all, created_by where the type has it.
+func (m *Mirror) ours(o *model.Observed, marked string) bool {
+	if !model.Ours(m.scope.ClusterName, o.Key.Name, marked) {
+		return false
+	}
+	return o.Key.Kind == model.VsVip || o.CreatedBy == m.scope.CreatedBy
+}
+
+func (m *Mirror) put(e *entry) {
+	m.drop(e.Key)
+	m.objects[e.Key] = e
+	if e.Key.Kind == model.VsVip {
+		insert(m.vips, e.Key.Name, e.Key)
+		return
+	}
+	insert(m.owners, e.Owner, e.Key)
+}
+
+func (m *Mirror) drop(key model.Key) {
+	old := m.objects[key]
+	if old == nil {
+		return
+	}
+	delete(m.objects, key)
+	if key.Kind == model.VsVip {
+		remove(m.vips, key.Name, key)
+		return
+	}
+	remove(m.owners, old.Owner, key)
+}
+
+func insert[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
+	if index[at] == nil {
+		index[at] = make(map[model.Key]bool, 1)
+	}
+	index[at][key] = true
+}
+
+func remove[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
+	delete(index[at], key)
+	if len(index[at]) == 0 {
+		delete(index, at)
+	}
+}
+
+// decode reads a body as the Controller renders it; marked is the cluster of its markers.
+func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed, marked string, err error) {
+	body := model.NewBody(kind)
+	if err := json.Unmarshal(raw, body); err != nil {
+		return nil, "", fmt.Errorf("reading a %s of the Controller: %w", kind.Title(), err)
+	}
+	o = &model.Observed{Key: model.Key{Kind: kind}, Body: body}
+	var name, tenantRef *string
+	var marks []*models.RoleFilterMatchLabel
+	switch b := body.(type) {
+	case *models.VsVip:
+		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
+		o.UUID, o.LastModified = deref(b.UUID), deref(b.LastModified)
+	case *models.Pool:
+		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
+		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
+	case *models.L4PolicySet:
+		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
+		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
+	case *models.VirtualService:
+		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
+		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
+	}
+	if name == nil || o.UUID == "" {
+		return nil, "", fmt.Errorf("reading a %s of the Controller: it has no name or no uuid", kind.Title())
+	}
+	o.Key.Name, o.Key.Tenant = *name, m.tenant(deref(tenantRef))
+	marked, o.Owner = model.OwnerOf(marks)
+	plan.Prune(body)
+	return o, marked, nil
+}
+
+// tenant names the tenant of a reference, which carries the name behind '#' or only the UUID.
+func (m *Mirror) tenant(ref string) string {
+	r := model.ParseRef(ref)
+	switch {
+	case r.Name != "":
+		return r.Name
+	case r.UUID == "":
+		return m.scope.Tenant
+	case m.facts != nil:
+		for name, uuid := range m.facts.Shared[model.Tenant] {
+			if uuid == r.UUID {
+				return name
+			}
+		}
+	}
+	return r.UUID // the tenant admin has its name as its UUID
+}
+
+// affected is the owner that has to look when an object changes: its own, or that of the VirtualService that a VsVip
+// belongs to.
+func (m *Mirror) affected(o *model.Observed) (model.Owner, bool) {
+	if o.Owner != (model.Owner{}) {
+		return o.Owner, true
+	}
+	vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}]
+	if vs == nil {
+		return model.Owner{}, false
+	}
+	return vs.Owner, true
+}
+
+func sameBody(a, b any) bool { return reflect.DeepEqual(a, b) }
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
