@@ -1,0 +1,365 @@
+// Package engine runs the pipeline for one owner: build, plan, apply, and again where the Controller turned out to hold
+// something else than the plan was made for. Reconcilers only make its Input.
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/vmware/alb-sdk/go/models"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+)
+
+// rounds bounds how often one call plans anew, so that a Controller which contradicts itself costs a back-off, not a loop.
+const rounds = 4
+
+// Engine is safe for concurrent use on different owners.
+type Engine struct {
+	Mirror  *mirror.Mirror
+	Applier *apply.Applier
+	// DryRun prints plans to the log and carries none out.
+	DryRun bool
+}
+
+// Outcome is what is true of an owner after a run, for its status.
+type Outcome struct {
+	// Findings are about what was asked for: the build's and the plan's.
+	Findings []model.Finding
+	// Blocked: nothing could be planned; what serves, serves as before.
+	Blocked bool
+	// Err is why the Controller doesn't hold what is wanted; nil if it does. It is the first of the failures.
+	Err error
+
+	Name      string // of the VirtualService
+	Tenant    string
+	VSUUID    string // empty: there is no VirtualService
+	Addresses []netip.Addr
+	FQDNs     []string
+	Ports     []model.Port
+	// Steps counts the calls that were made; Created, Updated and Deleted what they did.
+	Created, Updated, Deleted int
+
+	HealthKnown bool
+	Health      mirror.Health
+	Servers     string // "SCTP 80: 1 of 2 servers up", for the ports that aren't all up
+}
+
+// Serve brings the Controller to what the input asks for.
+func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
+	log := logr.FromContextOrDiscard(ctx)
+	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
+	out := Outcome{Name: build.VirtualServiceName(in.Settings, owner), Tenant: build.Tenant(in.Settings, in.Namespace)}
+	in.Refused = map[model.Port]model.Finding{}
+	unsettled := ""
+	for round := range rounds {
+		in.Facts = e.Mirror.Facts()
+		if err := e.Mirror.Err(); err != nil || in.Facts == nil {
+			out.Err = fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
+			break
+		}
+		in.Live = e.live(in, out)
+		built := build.Service(in)
+		out.Findings, out.Blocked, out.FQDNs = built.Findings, built.Blocked, built.FQDNs
+		if built.Blocked {
+			out.Err = nil
+			break
+		}
+		p := plan.Diff(&built.Set, e.Mirror.Of(owner, out.Name), plan.Policy{Replace: build.ReplacementAllowed(in.Service), UUIDs: e.Mirror.UUID})
+		out.Findings = append(out.Findings, p.Findings...)
+		unsettled = ""
+		if p.Empty() {
+			out.Err = nil
+			break
+		}
+		log.V(1).Info("planned", "round", round, "plan", p.String())
+		if e.DryRun {
+			log.Info("dry run: not carried out", "plan", p.String())
+			break
+		}
+		log.Info("changing the Controller", "creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
+		again := e.judge(&out, in, built, e.Applier.Run(ctx, &p))
+		if !again || ctx.Err() != nil {
+			break
+		}
+		unsettled = p.String()
+	}
+	if unsettled != "" && out.Err == nil {
+		out.Err = fmt.Errorf("the Controller doesn't keep what it is sent; after %d attempts there was still to do: %s", rounds, unsettled)
+	}
+	e.describe(&out, in)
+	model.SortFindings(out.Findings)
+	return out
+}
+
+// judge counts what was done and decides whether another round helps: after a step that found the Controller changed,
+// and after a pool that the Controller won't take, whose port is then left out for its neighbours' sake.
+func (e *Engine) judge(out *Outcome, in build.Input, built build.Result, results []apply.StepResult) (again bool) {
+	out.Err = nil
+	for _, r := range results {
+		if r.Err == nil {
+			if !r.Skipped {
+				out.count(r.Step.Op)
+			}
+			continue
+		}
+		again = again || r.Replan
+		port, isPool := built.Pools[r.Step.Key.Name]
+		if r.Step.Op == plan.Create && r.Step.Key.Kind == model.Pool && isPool && !r.Replan && Classify(r.Err) == Terminal {
+			in.Refused[port] = model.Finding{Severity: model.Blocked, Port: port, Reason: model.ReasonPortRefused,
+				Message: fmt.Sprintf("port %s: the Controller refused its pool: %v", port, r.Err)}
+			again = true
+			continue
+		}
+		if out.Err == nil || Classify(r.Err) > Classify(out.Err) {
+			out.Err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
+		}
+	}
+	return again || out.Err == nil // an error-free run is checked by planning once more: nothing must be left to do
+}
+
+func (o *Outcome) count(op plan.Op) {
+	switch op {
+	case plan.Create:
+		o.Created++
+	case plan.Update:
+		o.Updated++
+	case plan.Delete:
+		o.Deleted++
+	}
+}
+
+func count(p *plan.Plan, op plan.Op) int {
+	n := 0
+	for _, s := range p.Steps {
+		if s.Op == op {
+			n++
+		}
+	}
+	return n
+}
+
+// Remove deletes everything that the Controller holds for an owner. It returns nil only if nothing is left. The caller
+// must know that the owner is gone, terminating or no longer ours.
+func (e *Engine) Remove(ctx context.Context, owner model.Owner, name, reason string) (deleted int, err error) {
+	log := logr.FromContextOrDiscard(ctx)
+	for range rounds {
+		if err := e.Mirror.Err(); err != nil {
+			return deleted, fmt.Errorf("the Controller can't be read: %w", err)
+		}
+		p := plan.Teardown(owner, e.Mirror.Of(owner, name), reason)
+		if p.Empty() {
+			return deleted, nil
+		}
+		if e.DryRun {
+			log.Info("dry run: not carried out", "plan", p.String())
+			return deleted, errors.New("dry run: the objects are kept on the Controller")
+		}
+		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
+		err = nil
+		retry := false
+		for _, r := range e.Applier.Run(ctx, &p) {
+			switch {
+			case r.Err == nil && !r.Skipped:
+				deleted++
+			case r.Err != nil:
+				retry = retry || r.Replan
+				if err == nil {
+					err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
+				}
+			}
+		}
+		if err != nil && (!retry || ctx.Err() != nil) {
+			return deleted, err
+		}
+	}
+	if err == nil {
+		err = errors.New("objects remain after several attempts")
+	}
+	return deleted, err
+}
+
+// Carry carries out a plan that was made elsewhere, such as the sweep of orphans.
+func (e *Engine) Carry(ctx context.Context, p *plan.Plan) error {
+	var errs []error
+	for _, r := range e.Applier.Run(ctx, p) {
+		if r.Err != nil {
+			errs = append(errs, fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// live tells the build what serves already.
+func (e *Engine) live(in build.Input, out Outcome) build.Live {
+	vs := e.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: out.Tenant, Name: out.Name})
+	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
+	if vs == nil || vs.Owner != owner {
+		return build.Live{}
+	}
+	live := build.Live{Exists: true, Ports: make(map[model.Port]bool, len(in.Service.Spec.Ports))}
+	if body, ok := vs.Body.(*models.VirtualService); ok && body.ApplicationProfileRef != nil {
+		live.ApplicationProfile = model.ParseRef(*body.ApplicationProfileRef).Name
+	}
+	for _, p := range in.Service.Spec.Ports {
+		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
+		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: build.PoolName(in.Settings, owner, port)})
+		live.Ports[port] = pool != nil
+	}
+	return live
+}
+
+// describe reads what serves from the mirror, whether or not the run succeeded.
+func (e *Engine) describe(out *Outcome, in build.Input) {
+	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
+	vs := e.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: out.Tenant, Name: out.Name})
+	if vs == nil || vs.Owner != owner {
+		return
+	}
+	out.VSUUID = vs.UUID
+	if vip := e.Mirror.Get(model.Key{Kind: model.VsVip, Tenant: out.Tenant, Name: out.Name}); vip != nil {
+		out.Addresses = Addresses(vip)
+	}
+	out.Health, out.HealthKnown = e.Mirror.VSHealth(vs.UUID)
+	var servers []string
+	for _, p := range in.Service.Spec.Ports {
+		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
+		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: build.PoolName(in.Settings, owner, port)})
+		if pool == nil {
+			continue
+		}
+		out.Ports = append(out.Ports, port)
+		if h, ok := e.Mirror.PoolHealth(pool.UUID); ok && (h.Up < h.Servers || h.Servers == 0) {
+			servers = append(servers, fmt.Sprintf("%s: %d of %d enabled servers up", port, h.Up, h.Servers))
+		}
+	}
+	slices.Sort(servers)
+	out.Servers = strings.Join(servers, "; ")
+}
+
+// Addresses are the addresses of a VsVip: floating ones if there are any, else IPv4 before IPv6.
+func Addresses(vip *model.Observed) []netip.Addr {
+	body, ok := vip.Body.(*models.VsVip)
+	if !ok {
+		return nil
+	}
+	var floating, four, six []netip.Addr
+	add := func(list *[]netip.Addr, ip *models.IPAddr) {
+		if ip == nil || ip.Addr == nil {
+			return
+		}
+		if a, err := netip.ParseAddr(*ip.Addr); err == nil && !slices.Contains(*list, a) {
+			*list = append(*list, a)
+		}
+	}
+	for _, v := range body.Vip {
+		add(&floating, v.FloatingIP)
+		add(&floating, v.FloatingIp6)
+		add(&four, v.IPAddress)
+		add(&six, v.Ip6Address)
+	}
+	if len(floating) > 0 {
+		return floating
+	}
+	return append(four, six...)
+}
+
+// RefreshAddress reads a VsVip again whose address the Controller's IPAM had not given yet.
+func (e *Engine) RefreshAddress(ctx context.Context, out *Outcome) error {
+	vip, err := e.Mirror.Fetch(ctx, model.Key{Kind: model.VsVip, Tenant: out.Tenant, Name: out.Name})
+	if err != nil {
+		return fmt.Errorf("reading the address of VsVip %s: %w", out.Name, err)
+	}
+	out.Addresses = Addresses(vip)
+	return nil
+}
+
+// Class is the kind of a failure, from the mildest to the gravest.
+type Class int
+
+// The four classes of DESIGN section 4.
+const (
+	None Class = iota
+	Conflict
+	Transient
+	Wait
+	Terminal
+)
+
+// Classify maps any error of a run to its class.
+func Classify(err error) Class {
+	var foreign *mirror.NotOursError
+	switch {
+	case err == nil:
+		return None
+	case errors.As(err, &foreign):
+		return Terminal
+	case errors.Is(err, mirror.ErrNotLoaded):
+		return Transient
+	}
+	switch avi.ClassOf(err) {
+	case avi.Terminal:
+		return Terminal
+	case avi.Wait:
+		return Wait
+	case avi.Conflict:
+		return Conflict
+	}
+	return Transient
+}
+
+// RetryAfter is how long a Wait or Transient failure asks to be left alone; zero if it doesn't say.
+func RetryAfter(err error) time.Duration { return avi.RetryAfterOf(err) }
+
+// reasons maps the client's reasons to those of conditions and Events.
+var reasons = map[avi.Reason]string{
+	avi.ReasonNoFreeIP:      model.ReasonNoFreeAddress,
+	avi.ReasonUpgrade:       model.ReasonControllerUpgrading,
+	avi.ReasonTenantMissing: model.ReasonTenantMissing,
+	avi.ReasonCredentials:   model.ReasonCredentials,
+	avi.ReasonRefNotFound:   model.ReasonReferenceMissing,
+	avi.ReasonUnavailable:   model.ReasonControllerDown,
+	avi.ReasonTimeout:       model.ReasonControllerDown,
+	avi.ReasonTLS:           model.ReasonControllerDown,
+	avi.ReasonServerError:   model.ReasonControllerDown,
+	avi.ReasonThrottled:     model.ReasonControllerDown,
+	avi.ReasonSession:       model.ReasonControllerDown,
+}
+
+// Reason names a failure for a condition.
+func Reason(err error) string {
+	var foreign *mirror.NotOursError
+	switch {
+	case errors.As(err, &foreign):
+		return model.ReasonNameTaken
+	case errors.Is(err, mirror.ErrNotLoaded):
+		return model.ReasonControllerDown
+	}
+	if r, ok := reasons[avi.ReasonOf(err)]; ok {
+		return r
+	}
+	return model.ReasonControllerRefused
+}
+
+// ClusterUUID is the Controller cluster's, empty while it isn't known.
+func (e *Engine) ClusterUUID() string {
+	if f := e.Mirror.Facts(); f != nil {
+		return f.ClusterUUID
+	}
+	return ""
+}
+
+// Holds tells whether the Controller is known to hold objects of an owner whose VirtualService is called name.
+func (e *Engine) Holds(owner model.Owner, name string) bool { return len(e.Mirror.Of(owner, name)) > 0 }

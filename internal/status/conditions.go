@@ -1,0 +1,204 @@
+// Package status tells a Service's story on the Service itself: conditions, the VIP, an error for each port that isn't
+// served, AKO's annotations, and an Event when something changed. All of it comes from one Outcome, so that it can't
+// contradict itself.
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// Conditions of a Service that is ours.
+const (
+	// Accepted: what the Service asks for can be had.
+	Accepted = "ako.vmware.com/Accepted"
+	// Programmed: the Controller holds what the Service asks for.
+	Programmed = "ako.vmware.com/Programmed"
+	// Healthy: the VirtualService is up in the Controller's inventory.
+	Healthy = "ako.vmware.com/Healthy"
+)
+
+// messageMax bounds a condition's message; Events take 1,024 bytes.
+const messageMax = 1000
+
+// conditions are the three conditions that an outcome means, without times.
+func conditions(o engine.Outcome) []metav1.Condition {
+	return []metav1.Condition{accepted(o), programmed(o), healthy(o)}
+}
+
+func accepted(o engine.Outcome) metav1.Condition {
+	c := metav1.Condition{Type: Accepted, Status: metav1.ConditionTrue, Reason: "Accepted", Message: "all ports are accepted"}
+	var told []string
+	for _, f := range o.Findings {
+		if f.Severity == model.Note {
+			continue
+		}
+		if len(told) == 0 {
+			c.Reason = f.Reason
+		}
+		if o.Blocked && f.Severity == model.Blocked && f.Port == (model.Port{}) {
+			c.Status = metav1.ConditionFalse
+		}
+		if !slices.Contains(told, f.Message) {
+			told = append(told, f.Message)
+		}
+	}
+	if len(told) > 0 {
+		c.Message = join(told)
+	}
+	return c
+}
+
+func programmed(o engine.Outcome) metav1.Condition {
+	c := metav1.Condition{Type: Programmed}
+	serves := ""
+	if o.VSUUID != "" {
+		serves = "; VirtualService " + o.Name + " keeps serving as it was"
+	}
+	switch {
+	case o.Blocked:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, firstBlocked(o.Findings), "not changed on the Controller, see condition "+Accepted+serves
+	case o.Err != nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, engine.Reason(o.Err), clip(o.Err.Error()+serves)
+	case len(o.Addresses) == 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "AddressPending", "VirtualService "+o.Name+" is waiting for the Controller's IPAM to give it an address"
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Programmed", fmt.Sprintf("VirtualService %s serves %s on %s", o.Name, portList(o.Ports), addressList(o))
+	}
+	return c
+}
+
+func healthy(o engine.Outcome) metav1.Condition {
+	c := metav1.Condition{Type: Healthy, Status: metav1.ConditionUnknown, Reason: "Unknown", Message: "the Controller's inventory doesn't tell yet"}
+	if o.VSUUID == "" {
+		c.Reason, c.Message = "NotProgrammed", "there is no VirtualService yet"
+		return c
+	}
+	if !o.HealthKnown || o.Health.State == "" {
+		return c
+	}
+	c.Reason = camel(strings.TrimPrefix(o.Health.State, "OPER_"))
+	c.Status = metav1.ConditionFalse
+	if o.Health.State == "OPER_UP" {
+		c.Status = metav1.ConditionTrue
+	}
+	said := []string{"VirtualService is " + o.Health.State}
+	if o.Health.Reason != "" && o.Health.State != "OPER_UP" {
+		said = append(said, o.Health.Reason)
+	}
+	if o.Servers != "" {
+		said = append(said, o.Servers)
+	}
+	for _, f := range o.Findings {
+		if f.Reason == model.ReasonNoEndpoints {
+			said = append(said, f.Message)
+		}
+	}
+	c.Message = join(said)
+	return c
+}
+
+func firstBlocked(fs []model.Finding) string {
+	for _, f := range fs {
+		if f.Severity == model.Blocked && f.Port == (model.Port{}) {
+			return f.Reason
+		}
+	}
+	return "Blocked"
+}
+
+// ingress is the status' load balancer: an entry for each address, with the first DNS name, as AKO writes it. Where a
+// port isn't served every port gets an entry, as the API asks, and those that fail an error.
+func ingress(o engine.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngress {
+	if o.VSUUID == "" {
+		return nil
+	}
+	ports := portStatus(o, svc)
+	var out []corev1.LoadBalancerIngress
+	for _, a := range o.Addresses {
+		i := corev1.LoadBalancerIngress{IP: a.String(), Ports: ports}
+		if len(o.FQDNs) > 0 {
+			i.Hostname = o.FQDNs[0]
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+func portStatus(o engine.Outcome, svc *corev1.Service) []corev1.PortStatus {
+	failed := map[model.Port]string{}
+	for _, f := range o.Findings {
+		if f.Severity == model.Blocked && f.Port != (model.Port{}) {
+			failed[f.Port] = "ako.vmware.com/" + f.Reason
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	var out []corev1.PortStatus
+	for _, p := range svc.Spec.Ports {
+		protocol := cmp.Or(p.Protocol, corev1.ProtocolTCP)
+		s := corev1.PortStatus{Port: p.Port, Protocol: protocol}
+		if reason, ok := failed[model.Port{Number: p.Port, Protocol: string(protocol)}]; ok {
+			s.Error = &reason
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// merge puts the conditions into a list that other controllers write to as well. Services have no generation, so
+// observedGeneration stays unset.
+func merge(list []metav1.Condition, want []metav1.Condition, now metav1.Time) []metav1.Condition {
+	out := slices.Clone(list)
+	for _, c := range want {
+		c.LastTransitionTime = now
+		apimeta.SetStatusCondition(&out, c)
+	}
+	return out
+}
+
+func portList(ports []model.Port) string {
+	out := make([]string, len(ports))
+	for i, p := range ports {
+		out[i] = p.String()
+	}
+	return strings.Join(out, ", ")
+}
+
+func addressList(o engine.Outcome) string {
+	out := make([]string, len(o.Addresses))
+	for i, a := range o.Addresses {
+		out[i] = a.String()
+	}
+	return strings.Join(out, " and ")
+}
+
+// camel turns AWAIT_MANUAL_PLACEMENT into AwaitManualPlacement.
+func camel(s string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(strings.ToLower(s), "_") {
+		if part != "" {
+			b.WriteString(strings.ToUpper(part[:1]) + part[1:])
+		}
+	}
+	return cmp.Or(b.String(), "Unknown")
+}
+
+func join(parts []string) string { return clip(strings.Join(parts, "; ")) }
+
+func clip(s string) string {
+	if len(s) <= messageMax {
+		return s
+	}
+	return strings.ToValidUTF8(s[:messageMax], "") + " …"
+}

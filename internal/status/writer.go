@@ -1,0 +1,181 @@
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// Annotations that AKO writes on a Service with a DNS name.
+const (
+	AnnotationFQDNs       = "ako.vmware.com/host-fqdn-vs-uuid-map"
+	AnnotationClusterUUID = "ako.vmware.com/controller-cluster-uuid"
+	AnnotationTenant      = "ako.vmware.com/tenant-name"
+)
+
+var annotations = []string{AnnotationFQDNs, AnnotationClusterUUID, AnnotationTenant}
+
+// Writer writes statuses and Events. Nothing is written when nothing changed.
+type Writer struct {
+	Client   client.Client
+	Recorder events.EventRecorder
+	Now      func() time.Time
+	// Silent, where it returns true, switches Events off, as AKO's enableEvents does.
+	Silent func() bool
+}
+
+// Service writes what an outcome means for a Service. clusterUUID is the Controller cluster's.
+func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
+	if err := w.annotate(ctx, svc, o, clusterUUID); err != nil {
+		return err
+	}
+	next := svc.DeepCopy()
+	want := conditions(o)
+	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
+	next.Status.LoadBalancer.Ingress = ingress(o, svc)
+	if apiequality.Semantic.DeepEqual(svc.Status, next.Status) {
+		return nil
+	}
+	// The list of conditions is shared with other controllers: the lock keeps one from undoing the other's entry.
+	patch := client.MergeFromWithOptions(svc, client.MergeFromWithOptimisticLock{})
+	if err := w.Client.Status().Patch(ctx, next, patch); err != nil {
+		return fmt.Errorf("writing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	w.tell(svc, next, o)
+	return nil
+}
+
+// Clear takes back what Service wrote, for a Service that is no longer ours. The API server itself has emptied the
+// load balancer's status if the type changed, and refuses to have it written then. svc becomes what was written.
+func (w *Writer) Clear(ctx context.Context, svc *corev1.Service) error {
+	if err := w.annotate(ctx, svc, engine.Outcome{}, ""); err != nil {
+		return err
+	}
+	next := svc.DeepCopy()
+	next.Status.Conditions = slices.DeleteFunc(next.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == Accepted || c.Type == Programmed || c.Type == Healthy
+	})
+	if len(next.Status.Conditions) == 0 {
+		next.Status.Conditions = nil
+	}
+	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer && len(next.Status.Conditions) < len(svc.Status.Conditions) {
+		next.Status.LoadBalancer.Ingress = nil // ours: the conditions say that we wrote it
+	}
+	if apiequality.Semantic.DeepEqual(svc.Status, next.Status) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(svc, client.MergeFromWithOptimisticLock{})
+	if err := w.Client.Status().Patch(ctx, next, patch); err != nil {
+		return fmt.Errorf("clearing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	next.DeepCopyInto(svc)
+	return nil
+}
+
+// annotate writes AKO's annotations and leaves the fresh object in svc. Without a DNS name there are none.
+func (w *Writer) annotate(ctx context.Context, svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
+	want := map[string]string{}
+	if o.VSUUID != "" && len(o.FQDNs) > 0 {
+		uuids := make(map[string]string, len(o.FQDNs))
+		for _, f := range o.FQDNs {
+			uuids[f] = o.VSUUID
+		}
+		raw, err := json.Marshal(uuids)
+		if err != nil {
+			return fmt.Errorf("encoding annotation %s: %w", AnnotationFQDNs, err)
+		}
+		want[AnnotationFQDNs], want[AnnotationTenant] = string(raw), o.Tenant
+		if clusterUUID != "" {
+			want[AnnotationClusterUUID] = clusterUUID
+		}
+	} else if o.VSUUID == "" && (o.Err != nil || o.Blocked) {
+		return nil // nothing is known that would make what stands there wrong
+	}
+	next := svc.DeepCopy()
+	for _, key := range annotations {
+		if value, ok := want[key]; ok {
+			metav1.SetMetaDataAnnotation(&next.ObjectMeta, key, value)
+		} else {
+			delete(next.Annotations, key)
+		}
+	}
+	if apiequality.Semantic.DeepEqual(svc.Annotations, next.Annotations) {
+		return nil
+	}
+	if err := w.Client.Patch(ctx, next, client.MergeFrom(svc)); err != nil {
+		return fmt.Errorf("annotating Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	next.DeepCopyInto(svc)
+	return nil
+}
+
+// tell emits Events for what changed between two statuses. Conditions are compared by status, reason and message, so
+// an unchanged failure is told once.
+func (w *Writer) tell(before, after *corev1.Service, o engine.Outcome) {
+	if changed(before, after, Accepted) {
+		for _, f := range o.Findings {
+			if f.Severity != model.Note {
+				w.event(after, corev1.EventTypeWarning, f.Reason, "Accept", f.Message)
+			}
+		}
+	}
+	now := apimeta.FindStatusCondition(after.Status.Conditions, Programmed)
+	switch {
+	case now == nil || !changed(before, after, Programmed):
+	case now.Status == metav1.ConditionTrue:
+		reason := "EnsuredLoadBalancer"
+		if was := apimeta.FindStatusCondition(before.Status.Conditions, Programmed); was != nil && was.Status == metav1.ConditionTrue {
+			reason = "UpdatedLoadBalancer"
+		}
+		w.event(after, corev1.EventTypeNormal, reason, "Program", now.Message)
+	case !o.Blocked && now.Reason != "AddressPending":
+		w.event(after, corev1.EventTypeWarning, now.Reason, "Program", now.Message)
+	}
+	if h := apimeta.FindStatusCondition(after.Status.Conditions, Healthy); h != nil && changed(before, after, Healthy) {
+		was := apimeta.FindStatusCondition(before.Status.Conditions, Healthy)
+		switch {
+		case h.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue):
+			w.event(after, corev1.EventTypeNormal, "LoadBalancerHealthy", "Monitor", h.Message)
+		case h.Status == metav1.ConditionFalse && (was == nil || was.Status != h.Status || was.Reason != h.Reason):
+			w.event(after, corev1.EventTypeWarning, "LoadBalancerUnhealthy", "Monitor", h.Message)
+		}
+	}
+}
+
+// Deleted tells that nothing is left on the Controller.
+func (w *Writer) Deleted(svc *corev1.Service, deleted int) {
+	w.event(svc, corev1.EventTypeNormal, "DeletedLoadBalancer", "Delete", fmt.Sprintf("%d objects were deleted from the Controller", deleted))
+}
+
+// DeleteFailed tells why a Service can't go yet.
+func (w *Writer) DeleteFailed(svc *corev1.Service, err error) {
+	w.event(svc, corev1.EventTypeWarning, "DeletingLoadBalancerFailed", "Delete", err.Error())
+}
+
+func (w *Writer) event(svc *corev1.Service, kind, reason, action, note string) {
+	if w.Silent != nil && w.Silent() {
+		return
+	}
+	w.Recorder.Eventf(svc, nil, kind, reason, action, "%s", strings.TrimSpace(clip(note)))
+}
+
+func changed(before, after *corev1.Service, condition string) bool {
+	was, is := apimeta.FindStatusCondition(before.Status.Conditions, condition), apimeta.FindStatusCondition(after.Status.Conditions, condition)
+	if was == nil || is == nil {
+		return was != is
+	}
+	return was.Status != is.Status || was.Reason != is.Reason || was.Message != is.Message
+}
