@@ -1,0 +1,159 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+)
+
+// Options are the operator's own, besides its settings.
+type Options struct {
+	Namespace       string
+	CAFile          string
+	Workers         int
+	Concurrency     int
+	QPS             float64
+	Timeout         time.Duration
+	Refresh, Health time.Duration
+	OrphanShare     float64
+	LeaderElect     bool
+	DryRun          bool
+	SetLogLevel     func(string) // nil: the level isn't the ConfigMap's to choose
+}
+
+// Operator is the running whole, for probes and tests.
+type Operator struct {
+	Settings *settings.Store
+	Mirror   *mirror.Mirror
+	Engine   *engine.Engine
+	Services *ServiceReconciler
+
+	client *avi.Client
+	synced atomic.Bool
+}
+
+// Setup registers everything with the manager.
+func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options) (*Operator, error) {
+	if err := gather.SetupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return nil, err
+	}
+	recorder := mgr.GetEventRecorder("avi-l4-operator")
+	op := &Operator{Settings: new(settings.Store), client: client}
+	op.Mirror = mirror.New(client, ctrl.Log.WithName("mirror"))
+	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror}, DryRun: o.DryRun}
+	op.Services = &ServiceReconciler{
+		Client: mgr.GetClient(), Engine: op.Engine, Settings: op.Settings,
+		Workers: o.Workers, Timeout: 10 * o.Timeout,
+		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
+			s := op.Settings.Current()
+			return s != nil && !s.Events
+		}},
+	}
+	if o.LeaderElect {
+		op.Services.Elected = op.Mirror.Expire
+	}
+	op.Mirror.Changed = op.Services.Changed
+	op.Mirror.Loaded = op.Services.Waiting
+	client.Subscribe(func() {
+		if client.Available() {
+			op.Mirror.Reload()
+		}
+	})
+	if err := op.Services.SetupWithManager(mgr); err != nil {
+		return nil, fmt.Errorf("setting up the Service controller: %w", err)
+	}
+	reader := &SettingsReconciler{
+		Client: mgr.GetClient(), Recorder: recorder, Store: op.Settings, Namespace: o.Namespace,
+		CAFile: o.CAFile, CAPoll: 5 * time.Second,
+		Apply: func(s *settings.Settings, c settings.Credentials) error { return op.configure(o, s, c) },
+	}
+	if err := reader.SetupWithManager(mgr); err != nil {
+		return nil, fmt.Errorf("setting up the settings controller: %w", err)
+	}
+	return op, op.addRunnables(mgr, o)
+}
+
+func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
+	everywhere := everyReplica(func(ctx context.Context) error {
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("the Kubernetes caches did not sync")
+		}
+		op.synced.Store(true)
+		return op.Mirror.Run(ctx, func() mirror.Intervals { return op.intervals(o) })
+	})
+	sweeper := &OrphanSweeper{
+		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Engine: op.Engine, Settings: op.Settings,
+		Interval: o.Refresh, Share: o.OrphanShare, Least: 5, Revisit: op.Services.Changed,
+	}
+	for _, r := range []manager.Runnable{everywhere, sweeper} {
+		if err := mgr.Add(r); err != nil {
+			return fmt.Errorf("adding a loop to the manager: %w", err)
+		}
+	}
+	return nil
+}
+
+// configure puts settings in force: the connection first, then what is mirrored.
+func (op *Operator) configure(o Options, s *settings.Settings, c settings.Credentials) error {
+	err := op.client.Reconfigure(avi.Config{
+		Host: s.Controller, Username: c.Username, Password: c.Password, AuthToken: c.AuthToken, CA: c.CA,
+		Version: s.APIVersion, Tenant: s.Tenant, Concurrency: o.Concurrency, QPS: o.QPS, Timeout: o.Timeout,
+	})
+	if err != nil {
+		return fmt.Errorf("connecting to the Controller: %w", err)
+	}
+	if o.SetLogLevel != nil {
+		o.SetLogLevel(s.LogLevel)
+	}
+	op.Settings.Set(s)
+	op.Mirror.SetScope(mirror.Scope{ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud, Tenant: s.Tenant})
+	op.Services.Changed(nil)
+	return nil
+}
+
+// intervals are the flags', but a full read at least as often as AKO's fullSyncFrequency asks.
+func (op *Operator) intervals(o Options) mirror.Intervals {
+	i := mirror.Intervals{Refresh: o.Refresh, Health: o.Health}
+	if s := op.Settings.Current(); s != nil && s.RefreshSeconds > 0 {
+		i.Refresh = min(i.Refresh, time.Duration(s.RefreshSeconds)*time.Second)
+	}
+	return i
+}
+
+// Alive fails if the loop that reads the Controller is stuck.
+func (op *Operator) Alive(*http.Request) error { return op.Mirror.Alive() }
+
+// Ready fails until the caches are synced, the settings are valid and the Controller's objects have been read: before
+// that nothing can be served.
+func (op *Operator) Ready(*http.Request) error {
+	switch {
+	case !op.synced.Load():
+		return errors.New("the Kubernetes caches are not synced")
+	case op.Settings.Current() == nil:
+		return configurationError(op.Settings)
+	}
+	return op.Mirror.Err()
+}
+
+// everyReplica is a loop that doesn't wait for leadership.
+type everyReplica func(context.Context) error
+
+// Start implements manager.Runnable.
+func (f everyReplica) Start(ctx context.Context) error { return f(ctx) }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (f everyReplica) NeedLeaderElection() bool { return false }

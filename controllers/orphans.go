@@ -1,0 +1,186 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+// OrphanSweeper deletes what the Controller holds for Services that are gone although their finalizer should have kept
+// them: it was removed by hand, or the cluster was restored from a backup. This is the only deletion that rests on
+// something being absent, so it is the most careful one: the cache must be synced, the API server itself must say that
+// the Service doesn't exist, and a sweep that would delete a large share of what we own is held.
+type OrphanSweeper struct {
+	Cache    cache.Cache
+	Live     client.Reader // asks the API server, not the cache
+	Mirror   *mirror.Mirror
+	Engine   *engine.Engine
+	Settings *settings.Store
+	Interval time.Duration
+	// Share is the largest part of our VirtualServices, 0 to 1, that one sweep may delete; Least is how many it may
+	// delete in any case.
+	Share float64
+	Least int
+	// Held, where set, is told the number of VirtualServices of a sweep that was held; 0 when it no longer is.
+	Held func(int)
+	// Revisit queues owners that exist but are not served, whose objects the reconciler removes.
+	Revisit func([]model.Owner)
+}
+
+// Start sweeps until the context ends. It runs on the leader only.
+func (s *OrphanSweeper) Start(ctx context.Context) error {
+	log := ctrl.Log.WithName("orphans")
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(s.Interval):
+		}
+		if err := s.Sweep(ctrl.LoggerInto(ctx, log)); err != nil && ctx.Err() == nil {
+			log.Error(err, "looking for orphans")
+		}
+	}
+}
+
+// NeedLeaderElection keeps standbys from deleting.
+func (s *OrphanSweeper) NeedLeaderElection() bool { return true }
+
+// Sweep looks once.
+func (s *OrphanSweeper) Sweep(ctx context.Context) error {
+	cfg := s.Settings.Current()
+	if cfg == nil || cfg.Layer7Only || s.Mirror.Err() != nil || !s.Cache.WaitForCacheSync(ctx) {
+		return nil
+	}
+	live, err := s.services(ctx)
+	if err != nil {
+		return err
+	}
+	gone := make(map[model.Owner][]*model.Observed)
+	var revisit []model.Owner
+	total := 0
+	for _, o := range s.Mirror.All() {
+		if o.Key.Kind == model.VirtualService {
+			total++
+		}
+		owner, ok := s.ownerOf(o)
+		if !ok {
+			continue
+		}
+		switch served, exists := live[owner]; {
+		case served:
+		case exists:
+			revisit = append(revisit, owner)
+		default:
+			gone[owner] = append(gone[owner], o)
+		}
+	}
+	if len(revisit) > 0 {
+		s.Revisit(revisit)
+	}
+	if err := s.confirm(ctx, gone); err != nil {
+		return err
+	}
+	return s.remove(ctx, gone, total)
+}
+
+// services lists the Services of the cache, with whether they are, or were, load balancers.
+func (s *OrphanSweeper) services(ctx context.Context) (map[model.Owner]bool, error) {
+	var list corev1.ServiceList
+	if err := s.Cache.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Services: %w", err)
+	}
+	live := make(map[model.Owner]bool, len(list.Items))
+	for i := range list.Items {
+		svc := &list.Items[i]
+		live[model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name}] = relevant(svc)
+	}
+	return live, nil
+}
+
+// ownerOf finds the owner of an object. A VsVip's markers don't tell it, so its VirtualService or L4PolicySet of the same
+// name has to; one without either may be another controller's of the same cluster, and is left alone.
+func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
+	owner := o.Owner
+	if o.Key.Kind == model.VsVip {
+		for _, kind := range []model.Kind{model.VirtualService, model.L4PolicySet} {
+			if by := s.Mirror.Get(model.Key{Kind: kind, Tenant: o.Key.Tenant, Name: o.Key.Name}); by != nil {
+				owner = by.Owner
+				break
+			}
+		}
+	}
+	return owner, owner.Kind == model.ServiceOwner
+}
+
+// confirm asks the API server itself about each owner that the cache doesn't have.
+func (s *OrphanSweeper) confirm(ctx context.Context, gone map[model.Owner][]*model.Observed) error {
+	for owner := range gone {
+		err := s.Live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, new(corev1.Service))
+		switch {
+		case err == nil:
+			delete(gone, owner)
+		case !apierrors.IsNotFound(err):
+			return fmt.Errorf("asking the API server for %s: %w", owner, err)
+		}
+	}
+	return nil
+}
+
+func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*model.Observed, total int) error {
+	log := ctrl.LoggerFrom(ctx)
+	doomed := 0
+	for _, objects := range gone {
+		doomed += countKind(objects, model.VirtualService)
+	}
+	if doomed > max(s.Least, int(s.Share*float64(total))) {
+		log.Error(nil, "held: too many VirtualServices would be deleted at once, because their Services don't exist; if that is right, delete them on the Controller, or raise --orphan-share",
+			"doomed", doomed, "of", total, "share", s.Share)
+		s.held(doomed)
+		return nil
+	}
+	s.held(0)
+	owners := make([]model.Owner, 0, len(gone))
+	for owner := range gone {
+		owners = append(owners, owner)
+	}
+	slices.SortFunc(owners, func(a, b model.Owner) int { return strings.Compare(a.String(), b.String()) })
+	for _, owner := range owners {
+		p := plan.Teardown(owner, gone[owner], "its Service doesn't exist")
+		log.Info("deleting orphans", "owner", owner.String(), "plan", p.String())
+		if err := s.Engine.Carry(ctx, &p); err != nil {
+			return fmt.Errorf("deleting orphans of %s: %w", owner, err)
+		}
+	}
+	return nil
+}
+
+func (s *OrphanSweeper) held(n int) {
+	if s.Held != nil {
+		s.Held(n)
+	}
+}
+
+func countKind(objects []*model.Observed, kind model.Kind) int {
+	n := 0
+	for _, o := range objects {
+		if o.Key.Kind == kind {
+			n++
+		}
+	}
+	return n
+}

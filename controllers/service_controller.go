@@ -1,0 +1,372 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+)
+
+// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups="",resources=services/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// ServiceReconciler serves Services of type LoadBalancer.
+type ServiceReconciler struct {
+	Client   client.Client
+	Engine   *engine.Engine
+	Settings *settings.Store
+	Status   *status.Writer
+	// Workers is the number of Services worked on at once. Timeout bounds one of them.
+	Workers int
+	Timeout time.Duration
+	// Elected, where set, is called once before the first Service is worked on, when this replica has become the leader.
+	Elected func()
+
+	elected sync.Once
+	queue   workqueue.TypedRateLimitingInterface[reconcile.Request] // set when the controller starts
+	mu      sync.Mutex
+	waiting map[types.NamespacedName]bool // keys whose last run failed, for the day when the Controller is back
+	calm    calm
+}
+
+// Reconcile brings one Service's objects on the Controller, and its status, to what it asks for.
+func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.elected.Do(func() {
+		if r.Elected != nil {
+			r.Elected()
+		}
+	})
+	svc, ns, err := gather.Service(ctx, r.Client, req.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if svc == nil {
+		r.hold(req.NamespacedName, false)
+		return ctrl.Result{}, nil // what it may have left is the sweep's, which looks twice
+	}
+	cfg := r.Settings.Current()
+	if cfg == nil {
+		return r.unconfigured(ctx, svc, ns)
+	}
+	if cfg.Layer7Only {
+		return ctrl.Result{}, nil
+	}
+	ours, why := build.Ours(cfg, svc, ns)
+	if svc.DeletionTimestamp != nil {
+		ours, why = false, "the Service is being deleted"
+	}
+	if !ours {
+		return r.release(ctx, cfg, svc, why)
+	}
+	if !controllerutil.ContainsFinalizer(svc, gather.Finalizer) {
+		if err := r.finalizer(ctx, svc, controllerutil.AddFinalizer); err != nil {
+			return resultOf(ctx, err)
+		}
+	}
+	in, err := gather.Input(ctx, r.Client, cfg, svc, ns)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	out := r.Engine.Serve(ctx, in)
+	if out.Created+out.Updated+out.Deleted > 0 {
+		r.calm.wrote(req.NamespacedName, time.Now())
+	}
+	pending := out.Err == nil && !out.Blocked && out.VSUUID != "" && len(out.Addresses) == 0
+	if pending {
+		if err := r.Engine.RefreshAddress(ctx, &out); err != nil {
+			ctrl.LoggerFrom(ctx).Info("the address isn't known yet", "error", err.Error())
+		}
+		pending = len(out.Addresses) == 0
+	}
+	r.hold(req.NamespacedName, out.Err != nil)
+	if err := r.Status.Service(ctx, svc, out, r.Engine.ClusterUUID()); err != nil {
+		return resultOf(ctx, err)
+	}
+	if pending {
+		return ctrl.Result{RequeueAfter: spread(2 * time.Second)}, nil
+	}
+	return resultOf(ctx, out.Err)
+}
+
+// release removes the objects of a Service that is deleted or no longer ours, then the finalizer.
+func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings, svc *corev1.Service, why string) (ctrl.Result, error) {
+	owner := model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name}
+	held := controllerutil.ContainsFinalizer(svc, gather.Finalizer)
+	name := build.VirtualServiceName(cfg, owner)
+	if !held && !r.Engine.Holds(owner, name) {
+		return ctrl.Result{}, nil
+	}
+	deleted, err := r.Engine.Remove(ctx, owner, name, why)
+	r.hold(types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, err != nil)
+	if err != nil {
+		r.Status.DeleteFailed(svc, err)
+		return resultOf(ctx, err)
+	}
+	ctrl.LoggerFrom(ctx).Info("nothing is left on the Controller", "reason", why, "deleted", deleted)
+	if svc.DeletionTimestamp == nil {
+		if err := r.Status.Clear(ctx, svc); err != nil {
+			return resultOf(ctx, client.IgnoreNotFound(err))
+		}
+	}
+	if deleted > 0 {
+		r.Status.Deleted(svc, deleted)
+	}
+	if held {
+		if err := r.finalizer(ctx, svc, controllerutil.RemoveFinalizer); err != nil {
+			return resultOf(ctx, client.IgnoreNotFound(err))
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+func (r *ServiceReconciler) finalizer(ctx context.Context, svc *corev1.Service, change func(client.Object, string) bool) error {
+	before := svc.DeepCopy()
+	change(svc, gather.Finalizer)
+	// The list is replaced as a whole, so the lock keeps another controller's finalizer from being lost.
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, svc, patch); err != nil {
+		return fmt.Errorf("changing the finalizers of Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	return nil
+}
+
+// unconfigured tells a Service that would be ours by AKO's defaults why nothing happens.
+func (r *ServiceReconciler) unconfigured(ctx context.Context, svc *corev1.Service, ns *corev1.Namespace) (ctrl.Result, error) {
+	if ok, _ := build.Ours(&settings.Settings{DefaultLB: true}, svc, ns); !ok || svc.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
+	out := engine.Outcome{Blocked: true, Findings: []model.Finding{finding}}
+	return resultOf(ctx, r.Status.Service(ctx, svc, out, ""))
+}
+
+func (r *ServiceReconciler) hold(key types.NamespacedName, failing bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if failing {
+		r.waiting[key] = true
+	} else {
+		delete(r.waiting, key)
+	}
+}
+
+// Waiting re-queues the Services whose last run failed, without their back-off: the Controller is back, or was read
+// anew.
+func (r *ServiceReconciler) Waiting() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.queue == nil {
+		return
+	}
+	for key := range r.waiting {
+		r.queue.Forget(reconcile.Request{NamespacedName: key})
+		r.queue.Add(reconcile.Request{NamespacedName: key})
+	}
+}
+
+// Changed queues owners whose objects on the Controller are no longer what they were, or every Service for nil. Before
+// the controller runs it does nothing: the first list queues them all.
+func (r *ServiceReconciler) Changed(owners []model.Owner) {
+	r.mu.Lock()
+	queue := r.queue
+	r.mu.Unlock()
+	if queue == nil {
+		return
+	}
+	for _, o := range owners {
+		if o.Kind == model.ServiceOwner {
+			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.Namespace, Name: o.Name}})
+		}
+	}
+	if owners != nil {
+		return
+	}
+	var all corev1.ServiceList
+	if err := r.Client.List(context.Background(), &all, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.Log.Error(err, "listing Services from the cache")
+		return
+	}
+	for i := range all.Items {
+		if relevant(&all.Items[i]) {
+			queue.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&all.Items[i])})
+		}
+	}
+}
+
+// SetupWithManager registers the watches.
+func (r *ServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.waiting = make(map[types.NamespacedName]bool)
+	capture := source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.queue = q
+		return nil
+	})
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("service").
+		For(&corev1.Service{}, builder.WithPredicates(servicePredicate())).
+		Watches(&corev1.Service{}, r.rivalHandler()).
+		Watches(&discoveryv1.EndpointSlice{}, r.sliceHandler()).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.servicesOf), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		WatchesRawSource(capture).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: r.Workers,
+			RateLimiter:             rateLimiter(),
+			ReconciliationTimeout:   r.Timeout,
+			EnableWarmup:            new(true),
+		}).
+		Complete(r)
+}
+
+// servicePredicate lets through Services that are or were load balancers. There is no look at the generation: Services
+// have none. Our own status writes are let through too; they find nothing to do.
+func servicePredicate() predicate.Predicate {
+	is := func(o client.Object) bool {
+		svc, ok := o.(*corev1.Service)
+		return ok && relevant(svc)
+	}
+	return predicate.Funcs{
+		CreateFunc:  func(e event.CreateEvent) bool { return is(e.Object) },
+		UpdateFunc:  func(e event.UpdateEvent) bool { return is(e.ObjectOld) || is(e.ObjectNew) },
+		DeleteFunc:  func(e event.DeleteEvent) bool { return is(e.Object) },
+		GenericFunc: func(event.GenericEvent) bool { return true },
+	}
+}
+
+// rivalHandler queues the Services that had to wait because another had their name on the Controller, when that one is
+// deleted or stops being a load balancer.
+func (r *ServiceReconciler) rivalHandler() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	enqueue := func(ctx context.Context, o client.Object, q queue) {
+		var list corev1.ServiceList
+		if err := r.Client.List(ctx, &list, client.MatchingFields{gather.IndexVirtualService: o.GetNamespace() + "-" + o.GetName()}, client.UnsafeDisableDeepCopy); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "listing Services of the same name on the Controller")
+			return
+		}
+		for i := range list.Items {
+			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return handler.Funcs{
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { enqueue(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			if before, ok := e.ObjectOld.(*corev1.Service); ok && relevant(before) && !relevant(e.ObjectNew.(*corev1.Service)) {
+				enqueue(ctx, e.ObjectNew, q)
+			}
+		},
+	}
+}
+
+func (r *ServiceReconciler) servicesOf(ctx context.Context, ns client.Object) []reconcile.Request {
+	var list corev1.ServiceList
+	if err := r.Client.List(ctx, &list, client.InNamespace(ns.GetName()), client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing Services of a namespace", "namespace", ns.GetName())
+		return nil
+	}
+	var out []reconcile.Request
+	for i := range list.Items {
+		if relevant(&list.Items[i]) {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return out
+}
+
+// sliceHandler queues the Service of an EndpointSlice after a moment in which more of the same may come: a rollout
+// changes endpoints many times, and each change of a pool is a call.
+func (r *ServiceReconciler) sliceHandler() handler.EventHandler {
+	queue := func(o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		name := o.GetLabels()[discoveryv1.LabelServiceName]
+		if name == "" {
+			return
+		}
+		key := types.NamespacedName{Namespace: o.GetNamespace(), Name: name}
+		q.AddAfter(reconcile.Request{NamespacedName: key}, r.calm.delay(key, time.Now()))
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			queue(e.Object, q)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			queue(e.ObjectNew, q)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			queue(e.Object, q)
+		},
+	}
+}
+
+// calm spaces the updates of one Service during a burst of endpoint changes. A first change waits a tenth of a second
+// for its like; while changes go on, updates come a second apart, then two.
+type calm struct {
+	mu   sync.Mutex
+	last map[types.NamespacedName]burst
+}
+
+type burst struct {
+	at  time.Time // of the last update
+	gap time.Duration
+}
+
+const (
+	calmFirst = 100 * time.Millisecond
+	calmGap   = time.Second
+	calmMax   = 2 * time.Second
+	calmReset = 10 * time.Second
+)
+
+func (c *calm) delay(key types.NamespacedName, now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.last[key]
+	return max(calmFirst, b.gap-now.Sub(b.at))
+}
+
+func (c *calm) wrote(key types.NamespacedName, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.last = make(map[types.NamespacedName]burst)
+	}
+	b := c.last[key]
+	switch {
+	case now.Sub(b.at) > calmReset:
+		b.gap = calmGap
+	default:
+		b.gap = min(2*b.gap, calmMax)
+	}
+	b.at = now
+	c.last[key] = b
+	if len(c.last) > 4096 { // forget what has long been calm
+		for k, b := range c.last {
+			if now.Sub(b.at) > calmReset {
+				delete(c.last, k)
+			}
+		}
+	}
+}

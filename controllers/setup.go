@@ -1,0 +1,150 @@
+// Package controllers connects Kubernetes to the engine: watches, maps from an event to the owners that it concerns,
+// and one thin reconciler for each kind. It knows nothing of Avi's objects.
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+// CacheOptions keeps in memory only what is used: of Services that are no load balancers little more than the name, of
+// EndpointSlices what makes a server, of ConfigMaps and Secrets the operator's own two.
+func CacheOptions(namespace string) cache.Options {
+	own := func(name string) cache.ByObject {
+		return cache.ByObject{Namespaces: map[string]cache.Config{
+			namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", name)},
+		}}
+	}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Service{}:            {Transform: slimService},
+			&discoveryv1.EndpointSlice{}: {Transform: slimSlice},
+			&corev1.Namespace{}:          {Transform: slimNamespace},
+			&corev1.ConfigMap{}:          own(settings.ConfigMapName),
+			&corev1.Secret{}:             own(settings.SecretName),
+		},
+	}
+}
+
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+func slimMeta(o metav1.Object) {
+	o.SetManagedFields(nil)
+	if a := o.GetAnnotations(); a[lastApplied] != "" {
+		delete(a, lastApplied)
+	}
+}
+
+func slimService(o any) (any, error) {
+	svc, ok := o.(*corev1.Service)
+	if !ok {
+		return o, nil
+	}
+	slimMeta(svc)
+	if !relevant(svc) {
+		svc.Labels, svc.Annotations = nil, nil
+		svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type}
+		svc.Status = corev1.ServiceStatus{}
+	}
+	return svc, nil
+}
+
+func slimSlice(o any) (any, error) {
+	slice, ok := o.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return o, nil
+	}
+	slimMeta(slice)
+	slice.Annotations, slice.OwnerReferences = nil, nil
+	slice.Labels = map[string]string{discoveryv1.LabelServiceName: slice.Labels[discoveryv1.LabelServiceName]}
+	for i := range slice.Endpoints {
+		e := &slice.Endpoints[i]
+		e.TargetRef, e.Hints, e.Zone, e.DeprecatedTopology, e.Hostname = nil, nil, nil, nil, nil
+	}
+	return slice, nil
+}
+
+func slimNamespace(o any) (any, error) {
+	ns, ok := o.(*corev1.Namespace)
+	if !ok {
+		return o, nil
+	}
+	slimMeta(ns)
+	ns.Spec, ns.Status = corev1.NamespaceSpec{}, corev1.NamespaceStatus{}
+	return ns, nil
+}
+
+// relevant Services are load balancers, or were ours once.
+func relevant(svc *corev1.Service) bool {
+	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer || controllerutil.ContainsFinalizer(svc, gather.Finalizer)
+}
+
+// retryMin and retryMax bound the back-off of failures that pass by themselves. Left to itself the queue would sleep up
+// to a quarter of an hour after an outage.
+const (
+	retryMin = 100 * time.Millisecond
+	retryMax = 30 * time.Second
+)
+
+func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryMin, retryMax)
+}
+
+// resultOf is the one place where a failure's class becomes what the queue does.
+func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) { // the cache was behind; its next event may be here already
+		return ctrl.Result{RequeueAfter: spread(200 * time.Millisecond)}, nil
+	}
+	wait := engine.RetryAfter(err)
+	switch engine.Classify(err) {
+	case engine.None:
+		return ctrl.Result{}, nil
+	case engine.Terminal:
+		return ctrl.Result{}, reconcile.TerminalError(err)
+	case engine.Wait:
+		if wait == 0 {
+			wait = time.Minute
+		}
+		ctrl.LoggerFrom(ctx).Info("waiting", "reason", err.Error(), "for", wait)
+		return ctrl.Result{RequeueAfter: spread(wait)}, nil
+	}
+	if wait > 0 {
+		ctrl.LoggerFrom(ctx).Info("trying again", "reason", err.Error(), "in", wait)
+		return ctrl.Result{RequeueAfter: spread(min(wait, retryMax))}, nil
+	}
+	return ctrl.Result{}, err
+}
+
+// spread adds up to a fifth, so that what failed together doesn't come back together.
+func spread(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Float64()*0.2*float64(d))
+}
+
+var errUnconfigured = errors.New("the operator has no valid settings")
+
+func configurationError(s *settings.Store) error {
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("%w: %w", errUnconfigured, err)
+	}
+	return fmt.Errorf("%w: ConfigMap %s or Secret %s is missing in the operator's namespace", errUnconfigured, settings.ConfigMapName, settings.SecretName)
+}

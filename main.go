@@ -1,0 +1,144 @@
+// Command avi-l4-operator puts Kubernetes Services behind an Avi Controller.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-logr/zapr"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/avi-l4-operator/avi-l4-operator/controllers"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+)
+
+type options struct {
+	controllers.Options
+	metricsAddr, probeAddr string
+	metricsSecure          bool
+	logLevel, logFormat    string
+}
+
+func parse() options {
+	o := options{}
+	flag.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "The operator's own namespace, with ConfigMap avi-k8s-config and Secret avi-secret (default $POD_NAMESPACE).")
+	flag.StringVar(&o.CAFile, "avi-ca-file", "", "File of PEM certificates to trust besides those of the Secret; read again when it changes.")
+	flag.StringVar(&o.metricsAddr, "metrics-bind-address", ":8443", "Address of the metrics server; 0 switches it off.")
+	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS to authorized clients only.")
+	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
+	flag.BoolVar(&o.LeaderElect, "leader-elect", false, "Elect a leader, so that one of several replicas writes.")
+	flag.StringVar(&o.logLevel, "zap-log-level", "", "debug, info, warn or error; overrides logLevel of the ConfigMap.")
+	flag.StringVar(&o.logFormat, "zap-encoder", "json", "json or console.")
+	flag.IntVar(&o.Workers, "workers", 16, "Services worked on at once.")
+	flag.IntVar(&o.Concurrency, "avi-concurrency", 8, "Calls to the Controller at once.")
+	flag.Float64Var(&o.QPS, "avi-qps", 0, "Calls to the Controller per second; 0 is no limit.")
+	flag.DurationVar(&o.Timeout, "avi-timeout", 30*time.Second, "Bound of one call to the Controller.")
+	flag.DurationVar(&o.Refresh, "refresh-interval", 5*time.Minute, "How often everything of ours is read from the Controller and put right.")
+	flag.DurationVar(&o.Health, "health-interval", 15*time.Second, "How often the Controller's inventory is read for condition Healthy.")
+	flag.Float64Var(&o.OrphanShare, "orphan-share", 0.2, "Largest part of our VirtualServices that may be deleted at once because their Services don't exist.")
+	flag.BoolVar(&o.DryRun, "dry-run", false, "Print what would change on the Controller and change nothing.")
+	flag.Parse()
+	return o
+}
+
+func main() {
+	o := parse()
+	level := zap.NewAtomicLevel()
+	logger, err := newLogger(o, level)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	ctrl.SetLogger(zapr.NewLogger(logger))
+	klog.SetLogger(ctrl.Log.WithName("client-go"))
+	if err := run(ctrl.SetupSignalHandler(), o, level); err != nil {
+		ctrl.Log.Error(err, "the operator stops")
+		os.Exit(1)
+	}
+}
+
+func newLogger(o options, level zap.AtomicLevel) (*zap.Logger, error) {
+	if o.logLevel != "" {
+		parsed, err := zapcore.ParseLevel(o.logLevel)
+		if err != nil {
+			return nil, fmt.Errorf("flag --zap-log-level: %w", err)
+		}
+		level.SetLevel(parsed)
+	}
+	cfg := zap.NewProductionConfig()
+	cfg.Level, cfg.Encoding, cfg.DisableStacktrace, cfg.Sampling = level, o.logFormat, true, nil
+	cfg.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	logger, err := cfg.Build()
+	if err != nil {
+		return nil, fmt.Errorf("flag --zap-encoder: %w", err)
+	}
+	return logger, nil
+}
+
+func run(ctx context.Context, o options, level zap.AtomicLevel) error {
+	if o.Namespace == "" {
+		return errors.New("the operator's namespace is unknown: set $POD_NAMESPACE or --namespace")
+	}
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         controllers.CacheOptions(o.Namespace),
+		Metrics:                       metricsOptions(o),
+		HealthProbeBindAddress:        o.probeAddr,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              "avi-l4-operator.ako.vmware.com",
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true, // the process ends as soon as the manager does
+	})
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	if o.logLevel == "" {
+		o.SetLogLevel = func(text string) {
+			if l, err := zapcore.ParseLevel(strings.ToLower(text)); err == nil {
+				level.SetLevel(l)
+			}
+		}
+	}
+	client, err := avi.New(avi.Config{}, avi.WithLogger(ctrl.Log.WithName("avi")), avi.WithRegisterer(metrics.Registry))
+	if err != nil {
+		return fmt.Errorf("making the Controller's client: %w", err)
+	}
+	operator, err := controllers.Setup(ctx, mgr, client, o.Options)
+	if err != nil {
+		return err
+	}
+	for name, check := range map[string]func(*http.Request) error{"controller-loop": operator.Alive} {
+		if err := mgr.AddHealthzCheck(name, check); err != nil {
+			return fmt.Errorf("adding health check %s: %w", name, err)
+		}
+	}
+	if err := mgr.AddReadyzCheck("ready", operator.Ready); err != nil {
+		return fmt.Errorf("adding the readiness check: %w", err)
+	}
+	return mgr.Start(ctx)
+}
+
+func metricsOptions(o options) metricsserver.Options {
+	m := metricsserver.Options{BindAddress: o.metricsAddr, SecureServing: o.metricsSecure}
+	if o.metricsSecure {
+		m.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return m
+}
