@@ -39,6 +39,8 @@ type Live struct {
 	Exists             bool // there is a VirtualService
 	Ports              map[model.Port]bool
 	ApplicationProfile string
+	NetworkProfile     string
+	ProtocolMatch      bool // the L4 rules match protocols
 }
 
 // Result is the desired set with what there is to say about it. Where Blocked is true the set is empty on purpose and

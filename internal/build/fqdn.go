@@ -60,7 +60,7 @@ func (b *builder) domain() string {
 		if slices.Contains(domains, wanted) {
 			return wanted
 		}
-		b.report(model.Note, model.Port{}, model.ReasonNoDomain, fmt.Sprintf("the cloud's DNS profile does not list defaultDomain %s; it lists %q", wanted, strings.Join(domains, ", ")))
+		b.report(model.Note, model.Port{}, model.ReasonNoDomain, fmt.Sprintf("the cloud's DNS profile does not list defaultDomain %s; it lists %q", wanted, strings.Join(slices.Sorted(slices.Values(domains)), ", ")))
 	}
 	if len(domains) == 0 {
 		return ""

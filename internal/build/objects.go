@@ -17,6 +17,7 @@ func (b *builder) objects(f frontend) []model.Object {
 		pool := b.object(f, model.Pool, l.pool, b.pool(f, l))
 		if !b.endpointsKnown(l) {
 			pool.Keep = []string{"servers"}
+			b.report(model.Degraded, l.port, model.ReasonEndpointsUnreadable, "port "+l.port.String()+": the Service's EndpointSlices can't be read, or there is none although it has a selector; the pool keeps its servers until there is one")
 		}
 		out = append(out, pool)
 	}
@@ -138,7 +139,7 @@ func (b *builder) endpointsKnown(l listener) bool {
 }
 
 // policySet has one rule for each listener: its port and its protocol select its pool. The protocol match is an
-// Enterprise field; below, all ports of a VirtualService have one protocol, so it is left out.
+// Enterprise field; below, all ports of a VirtualService have one protocol, so it is left out, unless it serves already.
 func (b *builder) policySet(f frontend) *models.L4PolicySet {
 	s := b.in.Settings
 	ports := make([]model.Port, len(f.listeners))
@@ -146,7 +147,7 @@ func (b *builder) policySet(f frontend) *models.L4PolicySet {
 	for i, l := range f.listeners {
 		ports[i] = l.port
 		match := &models.L4RuleMatchTarget{Port: &models.L4RulePortMatch{MatchCriteria: new("IS_IN"), Ports: []int64{int64(l.port.Number)}}}
-		if b.in.Facts.Enterprise() {
+		if b.in.Facts.Enterprise() || b.in.Live.ProtocolMatch {
 			match.Protocol = &models.L4RuleProtocolMatch{MatchCriteria: new("IS_IN"), Protocol: new(l.proto.match)}
 		}
 		rules[i] = &models.L4Rule{
@@ -180,7 +181,7 @@ func (b *builder) virtualService(f frontend) *models.VirtualService {
 		VrfContextRef:               refOrNil(model.VrfContext, f.network.vrf),
 		SeGroupRef:                  new(model.RefByName(model.ServiceEngineGroup, s.SEGroup)),
 		ApplicationProfileRef:       new(model.RefByName(model.ApplicationProfile, f.applicationProfile)),
-		NetworkProfileRef:           new(model.RefByName(model.NetworkProfile, profile.profile(facts))),
+		NetworkProfileRef:           new(model.RefByName(model.NetworkProfile, b.baseProfile(profile))),
 		VsvipRef:                    new(model.RefByName(model.VsVip, f.name)),
 		Services:                    services(f.listeners, profile, facts),
 		L4Policies:                  []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: new(model.RefByName(model.L4PolicySet, f.name))}},

@@ -74,6 +74,15 @@ func base(listeners []listener) protocol {
 	return protocols[0]
 }
 
+// baseProfile is the VirtualService's network profile. One that serves keeps its own where it is a right one: a change of
+// licence is no reason to switch live traffic between proxy and fast path.
+func (b *builder) baseProfile(p protocol) string {
+	if live := b.in.Live.NetworkProfile; live != "" && (live == p.networkProfile || live == p.basicProfile) {
+		return live
+	}
+	return p.profile(b.in.Facts)
+}
+
 // supported keeps the listeners that the Controller can serve and reports the others. One that serves already is kept
 // and reported: today's look at the Controller is no reason to take its traffic away.
 func (b *builder) supported(listeners []listener) []listener {

@@ -50,7 +50,7 @@ func (b *builder) servers(l listener) []server {
 			}
 			number := deref(port.Port, 0)
 			if number < 1 || number > 65535 {
-				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %d", slice.Name, l.backendPort, number)] = true
+				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %s, not 1 to 65535", slice.Name, l.backendPort, portText(port.Port))] = true
 				continue
 			}
 			for _, e := range slice.Endpoints {
@@ -141,7 +141,7 @@ func (b *builder) reportInvalid(l listener, invalid map[string]bool) {
 		more = fmt.Sprintf(" and %d more", len(list)-3)
 		list = list[:3]
 	}
-	b.report(model.Degraded, l.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %s%s; these endpoints get no traffic: mend the slice, ports are 1 to 65535", l.port, strings.Join(list, "; "), more))
+	b.report(model.Degraded, l.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %s%s; these endpoints get no traffic; mend the slice", l.port, strings.Join(list, "; "), more))
 }
 
 // family tells whether slices of that address type give servers: the cluster's setting and the Service's families
@@ -167,6 +167,13 @@ func (b *builder) family(t discoveryv1.AddressType) bool {
 
 // bothFamilies are the clouds on which AKO uses IPv6 servers.
 var bothFamilies = map[string]bool{"CLOUD_NONE": true, "CLOUD_VCENTER": true, "CLOUD_NSXT": true}
+
+func portText(p *int32) string {
+	if p == nil {
+		return "unset"
+	}
+	return fmt.Sprint(*p)
+}
 
 func deref[T any](p *T, otherwise T) T {
 	if p == nil {

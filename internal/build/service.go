@@ -138,9 +138,20 @@ func (b *builder) listeners(owner model.Owner) []listener {
 	slices.SortFunc(out, func(x, y listener) int { return comparePorts(x.port, y.port) })
 	out = b.supported(out)
 	if len(out) == 0 && !b.blocked {
-		b.report(model.Blocked, model.Port{}, model.ReasonUnsupportedProtocol, "none of the Service's ports can be served; see the other messages")
+		b.noneServed()
 	}
 	return out
+}
+
+// noneServed makes the ports' obstacle that of the whole Service.
+func (b *builder) noneServed() {
+	for _, f := range b.findings {
+		if f.Severity == model.Blocked {
+			b.report(model.Blocked, model.Port{}, f.Reason, "none of the Service's ports can be served: "+f.Message)
+			return
+		}
+	}
+	b.report(model.Blocked, model.Port{}, model.ReasonUnsupportedProtocol, "the Service has no ports")
 }
 
 func comparePorts(x, y model.Port) int {

@@ -210,8 +210,12 @@ func (e *Engine) live(in build.Input, out Outcome) build.Live {
 		return build.Live{}
 	}
 	live := build.Live{Exists: true, Ports: make(map[model.Port]bool, len(in.Service.Spec.Ports))}
-	if body, ok := vs.Body.(*models.VirtualService); ok && body.ApplicationProfileRef != nil {
-		live.ApplicationProfile = model.ParseRef(*body.ApplicationProfileRef).Name
+	if body, ok := vs.Body.(*models.VirtualService); ok {
+		live.ApplicationProfile = refName(body.ApplicationProfileRef)
+		live.NetworkProfile = refName(body.NetworkProfileRef)
+	}
+	if set := e.Mirror.Get(model.Key{Kind: model.L4PolicySet, Tenant: out.Tenant, Name: out.Name}); set != nil {
+		live.ProtocolMatch = matchesProtocols(set.Body)
 	}
 	for _, p := range in.Service.Spec.Ports {
 		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
@@ -219,6 +223,26 @@ func (e *Engine) live(in build.Input, out Outcome) build.Live {
 		live.Ports[port] = pool != nil
 	}
 	return live
+}
+
+func refName(ref *string) string {
+	if ref == nil {
+		return ""
+	}
+	return model.ParseRef(*ref).Name
+}
+
+func matchesProtocols(body any) bool {
+	set, ok := body.(*models.L4PolicySet)
+	if !ok || set.L4ConnectionPolicy == nil {
+		return false
+	}
+	for _, r := range set.L4ConnectionPolicy.Rules {
+		if r.Match != nil && r.Match.Protocol != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // describe reads what serves from the mirror, whether or not the run succeeded.

@@ -27,20 +27,24 @@ type comparison struct {
 	tenant string
 }
 
-// fields compares two bodies of the same type and returns what to send, and the names of fields that differ but can't
-// be changed on a live object. Fields in keep are left alone.
-func (c comparison) fields(want, have any, keep []string) (changes []FieldChange, blocked []string) {
+// fields compares two bodies of the same type and returns what to send, and what differs but can't be changed on a live
+// object. Fields in keep are left alone.
+func (c comparison) fields(want, have any, keep []string) (changes, blocked []FieldChange) {
 	w, h := reflect.ValueOf(want).Elem(), reflect.ValueOf(have).Elem()
 	for _, f := range fieldsOf(w.Type()) {
 		if contains(keep, f.name) {
 			continue
 		}
 		wv, hv := w.Field(f.index), h.Field(f.index)
-		switch differs, stuck := c.differ(wv, hv, f); {
-		case stuck:
-			blocked = append(blocked, f.name)
-		case differs:
-			changes = append(changes, FieldChange{Field: f.name, From: value(hv), To: value(overlay(wv, hv, f.mode))})
+		differs, stuck := c.differ(wv, hv, f)
+		if !differs {
+			continue
+		}
+		change := FieldChange{Field: f.name, From: value(hv), To: value(overlay(wv, hv, f.mode))}
+		if stuck {
+			blocked = append(blocked, change)
+		} else {
+			changes = append(changes, change)
 		}
 	}
 	return changes, blocked

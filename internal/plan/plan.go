@@ -55,7 +55,7 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 	for _, o := range observed {
 		have[o.Key] = o
 	}
-	var blocked []string
+	var blocked []string // lines of what can't be changed
 	for i := range want.Objects {
 		w := &want.Objects[i]
 		h := have[w.Key]
@@ -65,8 +65,8 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 		}
 		delete(have, w.Key)
 		changes, stuck := comparison{p.UUIDs, w.Key.Tenant}.fields(w.Body, h.Body, w.Keep)
-		for _, name := range stuck {
-			blocked = append(blocked, w.Key.Kind.Title()+" "+name)
+		for _, s := range stuck {
+			blocked = append(blocked, w.Key.Kind.Title()+" "+strings.Join(s.lines(), ", "))
 		}
 		if len(changes) > 0 {
 			out.Steps = append(out.Steps, Step{Op: Update, Key: w.Key, UUID: h.UUID, Fields: changes, Reason: "differs from what is wanted"})
@@ -77,7 +77,7 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 			return replacement(want, observed, blocked)
 		}
 		out.Findings = append(out.Findings, model.Finding{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
-			Message: fmt.Sprintf("%s can't be changed while it serves and keeps its old value; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\"", strings.Join(blocked, ", "))})
+			Message: fmt.Sprintf("can't be changed while it serves, and stays as it was: %s; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\"", strings.Join(blocked, ", "))})
 	}
 	out.Steps = append(out.Steps, deletions(have, "no longer wanted")...)
 	out.link()
@@ -121,7 +121,7 @@ func deletions(have map[model.Key]*model.Observed, reason string) []Step {
 	return out
 }
 
-// prerequisites says, for a step, which earlier steps of the plan it has to wait for: an object comes after what it
+// prerequisite says whether a step has to wait for an earlier step of the plan: an object comes after what it
 // refers to and goes before it, and the same key is deleted before it is created again.
 func prerequisite(step, earlier Step) bool {
 	if step.Key == earlier.Key {
@@ -132,8 +132,8 @@ func prerequisite(step, earlier Step) bool {
 	case step.Op == Delete && earlier.Op == Delete:
 		return rank(earlier.Key.Kind) < rank(step.Key.Kind)
 	case step.Op == Delete:
-		// What is updated may be what lets go of the deleted object.
-		return earlier.Op == Update && rank(earlier.Key.Kind) < rank(step.Key.Kind)
+		// What is created takes over, and what is updated may let go, before anything is taken away.
+		return earlier.Op == Create || rank(earlier.Key.Kind) < rank(step.Key.Kind)
 	case earlier.Op == Delete:
 		return step.Op == Create && rank(earlier.Key.Kind) == 0
 	case step.Key.Kind == model.L4PolicySet:

@@ -104,6 +104,9 @@ func created(body any) []string {
 
 func (c FieldChange) lines() []string {
 	if gone, come, ok := c.elements(); ok {
+		if len(gone) == 1 && len(come) == 1 {
+			return []string{c.Field + ": " + gone[0] + " -> " + come[0]}
+		}
 		var out []string
 		for _, g := range gone {
 			out = append(out, c.Field+": - "+g)
