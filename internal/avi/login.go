@@ -1,0 +1,252 @@
+package avi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	loginBackoff    = time.Second
+	loginBackoffMax = time.Minute
+	loginRoute      = "/login"
+)
+
+// grant is one successful login: the answer to replay to every AviSession.
+type grant struct {
+	id        uint64
+	setCookie []string
+	secrets   []string // session id and csrf token
+	used      bool     // some request was accepted with it; guarded by login.mu
+}
+
+// login is the one login that all workers of an endpoint share.
+type login struct {
+	ep    *endpoint
+	group singleflight.Group
+
+	mu        sync.Mutex
+	grants    uint64
+	cur       *grant // nil if there is no valid login
+	failures  int    // in a row
+	notBefore time.Time
+	last      *Error // why the last attempt failed
+	refused   bool   // the credentials are wrong: no further attempt
+}
+
+// get returns the valid login, or makes the request req to obtain one. Callers who come while a login is under way wait
+// for it, each no longer than its own context allows. Within the back-off after a failure it returns that failure at once.
+func (l *login) get(ctx context.Context, req *http.Request) (*grant, error) {
+	for {
+		if g, err := l.peek(); g != nil || err != nil {
+			return g, err
+		}
+		flight := l.group.DoChan("", func() (any, error) {
+			// Whoever finished between the look above and here may have left what is needed.
+			if g, err := l.peek(); g != nil || err != nil {
+				return g, err
+			}
+			// Not the caller's context: others wait for the same login, and it must not end with the one who came first.
+			return l.perform(l.ep.ctx, req)
+		})
+		select {
+		case <-ctx.Done():
+			return nil, l.ep.interrupted(ctx, http.MethodPost, loginRoute)
+		case r := <-flight:
+			if r.Err != nil {
+				return nil, r.Err
+			}
+			if g := r.Val.(*grant); l.valid() == g.id {
+				return g, nil
+			}
+		}
+	}
+}
+
+// peek returns the valid login, or the reason for not trying to get one now, or neither.
+func (l *login) peek() (*grant, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cur != nil {
+		return l.cur, nil
+	}
+	wait := l.notBefore.Sub(l.ep.now())
+	if l.last == nil || !l.refused && wait <= 0 {
+		return nil, nil
+	}
+	e := *l.last
+	if e.Class != Wait {
+		e.RetryAfter = wait
+	}
+	return nil, &e
+}
+
+// valid returns the id of the valid login, 0 if there is none.
+func (l *login) valid() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cur == nil {
+		return 0
+	}
+	return l.cur.id
+}
+
+// confirm notes that a request with the login was accepted.
+func (l *login) confirm(id uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cur != nil && l.cur.id == id && !l.cur.used {
+		l.cur.used = true
+		l.failures = 0
+	}
+}
+
+// invalidate drops the login, if it is still the one that the caller used. A login that no request was ever accepted
+// with counts as failed, so that a Controller which grants sessions and then refuses them is not flooded with logins.
+func (l *login) invalidate(id uint64, why *Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cur == nil || l.cur.id != id {
+		return
+	}
+	used := l.cur.used
+	l.cur = nil
+	if !used {
+		l.fail(why)
+	}
+}
+
+// fail starts a back-off; l.mu is held.
+func (l *login) fail(e *Error) {
+	wait := min(loginBackoff<<min(l.failures, 10), loginBackoffMax)
+	l.failures++
+	// The caller's request has not gone out, or was refused.
+	e = &Error{
+		Method: http.MethodPost, Route: loginRoute, Status: e.Status, Message: e.Message,
+		RetryAfter: max(wait, e.RetryAfter), Class: e.Class, Reason: e.Reason, cause: e.cause,
+	}
+	if e.Class != Wait { // of a Wait error RetryAfter is our advice to callers, else it is the Controller's demand
+		wait = e.RetryAfter
+	}
+	l.last = e
+	l.notBefore = l.ep.now().Add(wait)
+}
+
+// perform sends the login request that an AviSession made.
+func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) {
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, invalid(http.MethodPost, loginRoute, "login body: %v", err)
+		}
+	}
+	// The request's own body and context belong to the caller, who may leave before the login is done.
+	req = req.Clone(ctx)
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	x := l.ep.send(ctx, req, "login")
+	g := &grant{setCookie: x.setCookie}
+	var e *Error
+	if !x.ok() {
+		e = l.ep.failure(x, loginRoute)
+	} else if g.secrets = sessionCookies(x.setCookie); g.secrets == nil {
+		e = badAnswer(x, loginRoute, "login brought no session cookies")
+	}
+
+	if l.ep.ctx.Err() != nil { // nobody needs this login any more
+		return nil, l.ep.interrupted(l.ep.ctx, http.MethodPost, loginRoute)
+	}
+	log, logins := l.ep.client.log, l.ep.client.metrics.logins
+	if e != nil {
+		refused := e.Reason == ReasonCredentials
+		if e.Reason == ReasonSession || e.Reason == ReasonForbidden {
+			// A locked account, an expired password: it may pass, so keep asking, slowly.
+			e.Reason, e.Class, e.RetryAfter = ReasonCredentials, Wait, time.Minute
+		}
+		l.mu.Lock()
+		l.fail(e)
+		l.refused = refused
+		e = l.last
+		l.mu.Unlock()
+		if refused {
+			logins.WithLabelValues("refused").Inc()
+			l.ep.client.availabilityChanged(l.ep)
+		} else {
+			logins.WithLabelValues("error").Inc()
+		}
+		log.Error(e, "Could not log in to the Controller", "host", l.ep.cfg.Host, "refused", refused)
+		return nil, e
+	}
+	logins.WithLabelValues("success").Inc()
+	l.mu.Lock()
+	l.grants++
+	g.id = l.grants
+	l.cur = g
+	l.last = nil
+	l.mu.Unlock()
+	l.ep.version.learn(versionOf(x.body))
+	log.Info("Logged in to the Controller", "host", l.ep.cfg.Host, "username", l.ep.cfg.Username, "apiVersion", req.Header.Get("X-Avi-Version"))
+	return g, nil
+}
+
+// forget lets the next call log in again, whatever happened before.
+func (l *login) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused, l.last, l.failures = false, nil, 0
+}
+
+func (l *login) isRefused() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refused
+}
+
+func (l *login) secrets() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cur == nil {
+		return nil
+	}
+	return l.cur.secrets
+}
+
+// sessionCookies returns the cookies' values, or nil if an AviSession would not take them: it wants a csrftoken and one
+// of the two names of the session id, and without them silently goes on with what it had.
+func sessionCookies(lines []string) []string {
+	var csrf, session string
+	for _, line := range lines {
+		c, err := http.ParseSetCookie(line)
+		if err != nil {
+			continue
+		}
+		switch c.Name {
+		case "csrftoken":
+			csrf = c.Value
+		case "sessionid", "avi-sessionid":
+			session = c.Value
+		}
+	}
+	if csrf == "" || session == "" {
+		return nil
+	}
+	return []string{csrf, session}
+}
+
+// versionOf reads "version.Version", which the answers to a login and to initial-data both hold; "" if it is not there.
+func versionOf(body []byte) string {
+	var v struct {
+		Version struct{ Version string }
+	}
+	if json.Unmarshal(body, &v) != nil {
+		return ""
+	}
+	return strings.TrimSpace(v.Version.Version)
+}

@@ -1,0 +1,263 @@
+package avi
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+	idleTimeout = 90 * time.Second
+	maxBody     = 64 << 20 // bytes; a page of 200 virtualservice-inventory items is about 2 MB
+	maxMessage  = 500      // characters of Error.Message
+	spareConns  = 2        // for the login and the version, which need no worker
+)
+
+// errAttempt is the cause of a request that took longer than Config.Timeout.
+var errAttempt = errors.New("no complete answer in time")
+
+// newTransport returns connections to one Controller. There is no proxy, whatever the environment says: the Controller
+// is on the cluster's management network, and AKO uses none either.
+func newTransport(cfg Config) (*http.Transport, error) {
+	tc, err := cfg.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	t := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:     tc,
+		TLSHandshakeTimeout: dialTimeout,
+		MaxIdleConns:        cfg.Concurrency + spareConns,
+		MaxIdleConnsPerHost: cfg.Concurrency + spareConns,
+		IdleConnTimeout:     idleTimeout,
+		Protocols:           new(http.Protocols),
+	}
+	// One request per connection at a time: a stalled connection then holds up one worker and not all of them.
+	t.Protocols.SetHTTP1(true)
+	return t, nil
+}
+
+// exchange is one request and what came of it.
+type exchange struct {
+	method     string
+	tenant     string
+	status     int // 0 if no answer came
+	retryAfter time.Duration
+	setCookie  []string
+	body       []byte
+	err        error // of the network or a context; status may be set even so, if the body was cut off
+	sent       bool
+}
+
+func (x *exchange) ok() bool { return x.err == nil && x.status >= 200 && x.status < 300 }
+
+// sessionLost reports the two answers by which a Controller says that the request needs a new login: 401, and 419
+// ("Need to switch session", after a change of password).
+func (x *exchange) sessionLost() bool { return x.err == nil && (x.status == 401 || x.status == 419) }
+
+// send makes one HTTP request within Config.Timeout, reads the answer to its end, and counts it. It follows no redirect.
+func (ep *endpoint) send(ctx context.Context, req *http.Request, kind string) *exchange {
+	x := &exchange{method: req.Method}
+	actx, cancel := context.WithTimeoutCause(ctx, ep.cfg.Timeout, errAttempt)
+	defer cancel()
+	// From the moment that the request has a connection nobody can tell how much of it got through. net/http takes a new
+	// connection for a POST only if nothing was written to the first.
+	var sent atomic.Bool
+	actx = httptrace.WithClientTrace(actx, &httptrace.ClientTrace{
+		GetConn: func(string) { sent.Store(false) },
+		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+	})
+	start := time.Now()
+	resp, err := ep.transport.RoundTrip(req.WithContext(actx))
+	x.sent = sent.Load()
+	if err == nil {
+		x.status = resp.StatusCode
+		x.retryAfter = retryAfter(resp.Header.Get("Retry-After"), ep.now())
+		x.setCookie = resp.Header.Values("Set-Cookie")
+		x.body, err = readBody(resp.Body)
+	}
+	if err != nil {
+		x.err = cause(ctx, actx, err)
+	}
+	ep.observe(ctx, x, kind, time.Since(start))
+	return x
+}
+
+func readBody(b io.ReadCloser) ([]byte, error) {
+	defer b.Close()
+	body, err := io.ReadAll(io.LimitReader(b, maxBody+1))
+	if err != nil {
+		return nil, fmt.Errorf("the answer was cut off: %w", err)
+	}
+	if len(body) > maxBody {
+		return nil, fmt.Errorf("the answer is longer than %d bytes", maxBody)
+	}
+	return body, nil
+}
+
+// cause replaces the error of a canceled request, which may be any, by the reason for canceling.
+func cause(ctx, attempt context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if attempt.Err() != nil {
+		return errAttempt
+	}
+	return err
+}
+
+// observe feeds metrics, log and breaker.
+func (ep *endpoint) observe(ctx context.Context, x *exchange, kind string, took time.Duration) {
+	code := strconv.Itoa(x.status)
+	switch {
+	case errors.Is(x.err, errAttempt), errors.Is(x.err, context.DeadlineExceeded):
+		code = "timeout"
+	case errors.Is(x.err, context.Canceled):
+		code = "canceled"
+	case x.err != nil:
+		code = "error"
+	}
+	ep.client.metrics.requests.WithLabelValues(x.method, kind, code).Inc()
+	ep.client.metrics.latency.WithLabelValues(x.method, kind).Observe(took.Seconds())
+	ep.client.log.V(1).Info("Request to the Controller", "method", x.method, "kind", kind, "code", code, "took", took.String())
+
+	switch {
+	case x.err != nil && ctx.Err() != nil:
+		// The caller gave up: that says nothing about the Controller.
+	case x.err != nil:
+		ep.breaker.failure(x.err.Error())
+	case x.status == 502, x.status == 503, x.status == 504:
+		ep.breaker.failure(fmt.Sprintf("status %d", x.status))
+	default:
+		ep.breaker.success()
+	}
+}
+
+// failure turns an exchange that did not succeed into an error.
+func (ep *endpoint) failure(x *exchange, route string) *Error {
+	e := &Error{Method: x.method, Route: route, Tenant: x.tenant, Status: x.status, RetryAfter: x.retryAfter, cause: x.err, sent: x.sent}
+	if x.err != nil {
+		e.Class, e.Reason = Transient, ReasonUnavailable
+		e.Message = ep.scrub(x.err.Error())
+		var cert *tls.CertificateVerificationError
+		switch {
+		case errors.Is(x.err, errAttempt):
+			e.Reason, e.Message = ReasonTimeout, fmt.Sprintf("no complete answer in %s", ep.cfg.Timeout)
+			e.cause = context.DeadlineExceeded
+		case errors.Is(x.err, context.DeadlineExceeded):
+			e.Reason = ReasonTimeout
+		case errors.Is(x.err, context.Canceled):
+			e.Reason = ReasonCanceled
+		case errors.As(x.err, &cert):
+			e.Class, e.Reason, e.RetryAfter = Wait, ReasonTLS, time.Minute
+		}
+		return e
+	}
+	text, own := message(x.body)
+	e.Message = ep.scrub(text)
+	r := match(x.method, x.status, text)
+	if x.status == http.StatusNotFound && !own {
+		// The API answers in JSON for objects; its router, and any proxy in between, don't. Their 404 tells nothing about
+		// the object, and a delete must not take it for "already gone". It may pass, as while a Controller starts.
+		r = rule{reason: ReasonNoEndpoint, class: Wait, wait: time.Minute}
+	}
+	e.Class, e.Reason = r.class, r.reason
+	if e.RetryAfter == 0 {
+		e.RetryAfter = r.wait
+	}
+	return e
+}
+
+// badAnswer is a success by status whose body is not what the API promises.
+func badAnswer(x *exchange, route, format string, args ...any) *Error {
+	return &Error{
+		Method: x.method, Route: route, Tenant: x.tenant, Status: x.status, Message: fmt.Sprintf(format, args...),
+		Class: Transient, Reason: ReasonBadAnswer, sent: x.sent,
+	}
+}
+
+var title = regexp.MustCompile(`(?is)<title>(.*?)</title>`)
+
+// message extracts the text of an error body, and tells whether the API wrote it. The application answers with "error",
+// which may be an object of messages by field, the framework around it with "detail"; some refusals are plain text, and
+// proxies send HTML.
+func message(body []byte) (text string, own bool) {
+	var m map[string]json.RawMessage
+	if json.Unmarshal(body, &m) == nil {
+		for _, key := range []string{"error", "detail"} {
+			raw, ok := m[key]
+			if !ok {
+				continue
+			}
+			var s string
+			if json.Unmarshal(raw, &s) != nil {
+				s = string(raw)
+			}
+			return s, true
+		}
+		return string(body), len(m) > 0
+	}
+	text = string(body)
+	if strings.HasPrefix(strings.TrimSpace(text), "<") {
+		if t := title.FindStringSubmatch(text); t != nil {
+			return t[1], false
+		}
+		return "an html page", false
+	}
+	return text, false
+}
+
+// scrub makes a text fit for logs and statuses: one line, at most maxMessage characters, none of the secrets in use.
+func (ep *endpoint) scrub(s string) string {
+	for _, secret := range ep.secrets() {
+		s = strings.ReplaceAll(s, secret, "[redacted]")
+	}
+	s = strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "?")
+	if utf8.RuneCountInString(s) > maxMessage {
+		s = string([]rune(s)[:maxMessage-1]) + "…"
+	}
+	return s
+}
+
+// secrets lists what must never be shown: what we log in with, and what the login brought.
+func (ep *endpoint) secrets() []string {
+	var out []string
+	for _, s := range append([]string{ep.cfg.Password, ep.cfg.AuthToken}, ep.login.secrets()...) {
+		if s == "" {
+			continue
+		}
+		out = append(out, s)
+		if q := url.QueryEscape(s); q != s {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// retryAfter reads the header's two forms, seconds and a date.
+func retryAfter(v string, now time.Time) time.Duration {
+	if v == "" {
+		return 0
+	}
+	if s, err := strconv.Atoi(v); err == nil {
+		return max(0, min(time.Duration(s)*time.Second, time.Hour))
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, min(t.Sub(now), time.Hour))
+	}
+	return 0
+}

@@ -1,0 +1,344 @@
+package avisim
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	defaultPageSize = 25  // documented for inventories, inferred for configuration
+	maxPageSize     = 200 // documented
+)
+
+// controls are the query parameters of a list that are not filters.
+var controls = map[string]bool{
+	"page": true, "page_size": true, "fields": true, "include_name": true, "include_refs": true, "skip_default": true, "sort": true,
+	"search": true, "isearch": true, "refers_to": true, "referred_by": true, "limit_by": true, "join_subresources": true,
+	"exclude": true, "label_key": true, "label_value": true, "cloud": true, "cloud_uuid": true,
+}
+
+// filterOps are the operators that may end a filter's name. Evidence: documented by the schema.
+var filterOps = map[string]func(have, want string) bool{
+	"contains":  strings.Contains,
+	"icontains": func(have, want string) bool { return strings.Contains(strings.ToLower(have), strings.ToLower(want)) },
+	"in":        func(have, want string) bool { return slices.Contains(strings.Split(want, ","), have) },
+}
+
+// query is a list request's filters and shape.
+type query struct {
+	values  url.Values
+	filters []func(*object) bool
+	invert  bool // exclude=uuid.in
+}
+
+// parseQuery reads the parameters. Unknown ones filter by a field of that name. Evidence: documented by the schema and by
+// the clients that use them.
+func (s *Server) parseQuery(values url.Values) *query {
+	q := &query{values: values}
+	for key := range values {
+		want := values.Get(key)
+		if key == "" || controls[key] {
+			continue
+		}
+		path := strings.Split(key, ".")
+		if len(path) == 1 && key != "uuid" && key != "url" && key != "_last_modified" {
+			q.filters = append(q.filters, func(o *object) bool { // by far the most frequent kind of filter
+				if have, ok := o.body[key].(string); ok {
+					return have == want
+				}
+				return slices.Contains(s.texts(o, path), want)
+			})
+			continue
+		}
+		match := func(have, want string) bool { return have == want }
+		if op, ok := filterOps[path[len(path)-1]]; ok && len(path) > 1 {
+			match, path = op, path[:len(path)-1]
+		}
+		f := func(o *object) bool {
+			return slices.ContainsFunc(s.texts(o, path), func(have string) bool { return match(have, want) })
+		}
+		if key == "uuid.in" && values.Get("exclude") == "uuid.in" {
+			in := f
+			f = func(o *object) bool { return !in(o) }
+		}
+		q.filters = append(q.filters, f)
+	}
+	if name := values.Get("cloud"); name != "" {
+		q.filters = append(q.filters, func(o *object) bool { return slices.Contains(s.texts(o, []string{"cloud_ref", "name"}), name) })
+	}
+	if id := values.Get("cloud_uuid"); id != "" {
+		q.filters = append(q.filters, func(o *object) bool { return !o.kind.cloud || o.cloud.uuid == id })
+	}
+	if key, value := values.Get("label_key"), values.Get("label_value"); key != "" || value != "" {
+		q.filters = append(q.filters, func(o *object) bool { return labelled(o, key, value) })
+	}
+	for param, fold := range map[string]bool{"search": false, "isearch": true} {
+		if text := values.Get(param); text != "" {
+			q.filters = append(q.filters, func(o *object) bool { return s.search(o, text, fold) })
+		}
+	}
+	if typ, id, ok := strings.Cut(values.Get("refers_to"), ":"); ok {
+		q.filters = append(q.filters, func(o *object) bool { _, refers := s.store.in[ref{typ, id}][o.ref]; return refers })
+	}
+	if typ, id, ok := strings.Cut(values.Get("referred_by"), ":"); ok {
+		q.filters = append(q.filters, func(o *object) bool { _, refers := s.store.in[o.ref][ref{typ, id}]; return refers })
+	}
+	return q
+}
+
+// texts returns the values at a path of an object as text: through lists, and through a reference to the name or
+// uuid of its object.
+func (s *Server) texts(o *object, path []string) []string {
+	switch path[0] {
+	case "uuid":
+		return []string{o.uuid}
+	case "url":
+		return []string{o.String()}
+	case "_last_modified":
+		return []string{microseconds(o.modified)}
+	}
+	var out []string
+	var walk func(v any, path []string)
+	walk = func(v any, path []string) {
+		switch x := v.(type) {
+		case map[string]any:
+			if len(path) > 0 {
+				walk(x[path[0]], path[1:])
+			}
+		case []any:
+			for _, e := range x {
+				walk(e, path)
+			}
+		case ref:
+			switch {
+			case len(path) == 0:
+				out = append(out, x.uuid, x.String())
+			case path[0] == "uuid":
+				out = append(out, x.uuid)
+			case path[0] == "name":
+				if to := s.store.get(x); to != nil {
+					out = append(out, to.name)
+				}
+			}
+		case nil:
+		default:
+			if len(path) == 0 {
+				out = append(out, text(x))
+			}
+		}
+	}
+	walk(o.body, path)
+	return out
+}
+
+func text(v any) string {
+	switch x := v.(type) {
+	case string:
+		return x
+	case bool:
+		return strconv.FormatBool(x)
+	case float64:
+		return number(x)
+	}
+	return ""
+}
+
+func labelled(o *object, key, value string) bool {
+	for _, m := range messages(o.body["markers"]) {
+		if key != "" && str(m, "key") != key {
+			continue
+		}
+		values, _ := m["values"].([]any)
+		if value == "" || slices.Contains(values, any(value)) {
+			return true
+		}
+	}
+	return false
+}
+
+// search finds text in any field, or in one with the form (field,text).
+func (s *Server) search(o *object, want string, fold bool) bool {
+	match := strings.Contains
+	if fold {
+		match = filterOps["icontains"]
+	}
+	if inner, ok := strings.CutPrefix(want, "("); ok {
+		field, t, _ := strings.Cut(strings.TrimSuffix(inner, ")"), ",")
+		return slices.ContainsFunc(s.texts(o, strings.Split(field, ".")), func(have string) bool { return match(have, t) })
+	}
+	var anywhere func(v any) bool
+	anywhere = func(v any) bool {
+		switch x := v.(type) {
+		case map[string]any:
+			for _, e := range x {
+				if anywhere(e) {
+					return true
+				}
+			}
+			return false
+		case []any:
+			return slices.ContainsFunc(x, anywhere)
+		}
+		return match(text(v), want)
+	}
+	return anywhere(o.body) || match(o.uuid, want)
+}
+
+// list answers a GET of a type or of its inventory; show renders one object.
+func (s *Server) list(c *call, kind *objectType, show func(*renderer, *object) map[string]any) *answer {
+	q := s.parseQuery(c.query)
+	var found []*object
+next:
+	for _, o := range s.candidates(c, kind) {
+		if !o.visible(c.tenant) {
+			continue
+		}
+		for _, f := range q.filters {
+			if !f(o) {
+				continue next
+			}
+		}
+		found = append(found, o)
+	}
+	if by := c.query.Get("sort"); by != "" {
+		field, down := strings.CutPrefix(by, "-")
+		slices.SortStableFunc(found, func(a, b *object) int {
+			order := strings.Compare(strings.Join(s.texts(a, strings.Split(field, ".")), " "), strings.Join(s.texts(b, strings.Split(field, ".")), " "))
+			if down {
+				return -order
+			}
+			return order
+		})
+	}
+	if n, err := strconv.Atoi(c.query.Get("limit_by")); err == nil && n >= 0 && n < len(found) {
+		found = found[:n]
+	}
+	page, size, bad := paging(c.query)
+	if bad != nil {
+		return bad
+	}
+	first := (page - 1) * size
+	if first >= len(found) && page > 1 {
+		return detail(http.StatusNotFound, "Invalid page.") // unverified
+	}
+	last := min(first+size, len(found))
+	r := c.renderer(includes(c.query, "include_name"))
+	results := make([]any, 0, last-first)
+	for _, o := range found[first:last] {
+		results = append(results, show(r, o))
+	}
+	out := map[string]any{"count": len(found), "results": results}
+	if last < len(found) {
+		out["next"] = c.base() + "/api/" + c.route.name() + "?" + nextQuery(c.query, page+1)
+	}
+	return reply(http.StatusOK, out)
+}
+
+// candidates returns the objects that a list has to look at: those of the name or uuid that it asks for, else all.
+func (s *Server) candidates(c *call, kind *objectType) []*object {
+	sh := s.store.shelves[kind.path]
+	if id := c.query.Get("uuid"); id != "" {
+		if o := sh.byUUID[id]; o != nil {
+			return []*object{o}
+		}
+		return nil
+	}
+	name := c.query.Get("name")
+	if name == "" {
+		return sh.ordered
+	}
+	var out []*object
+	for _, t := range s.store.shelves["tenant"].ordered {
+		if c.tenant == allTenants || t.uuid == c.tenant || t.uuid == adminTenant {
+			out = append(out, s.store.named(kind.path, t.uuid, name)...)
+		}
+	}
+	slices.SortFunc(out, func(a, b *object) int { return cmp.Compare(a.seq, b.seq) })
+	return out
+}
+
+// paging reads page and page_size. Evidence: the limits are documented, the refusal of others is unverified.
+func paging(q url.Values) (page, size int, bad *answer) {
+	page, size = 1, defaultPageSize
+	for key, to := range map[string]*int{"page": &page, "page_size": &size} {
+		v := q.Get(key)
+		if v == "" {
+			continue
+		}
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || key == "page_size" && n > maxPageSize {
+			return 0, 0, refuse(http.StatusBadRequest, "Invalid value %s for %s", v, key).answer()
+		}
+		*to = n
+	}
+	return page, size, nil
+}
+
+func nextQuery(q url.Values, page int) string {
+	next := url.Values{}
+	for k, v := range q {
+		if k != "" {
+			next[k] = v
+		}
+	}
+	next.Set("page", strconv.Itoa(page))
+	return next.Encode()
+}
+
+// includes tells if a switch-like parameter is on: present in any form but an explicit false. Evidence: recorded for
+// include_name.
+func includes(q url.Values, key string) bool {
+	return q.Has(key) && !strings.EqualFold(q.Get(key), "false")
+}
+
+// show renders an object for GET, shaped by the query's fields, skip_default and join_subresources.
+func (s *Server) show(c *call) func(*renderer, *object) map[string]any {
+	only := c.query.Get("fields")
+	joined := strings.Split(c.query.Get("join_subresources"), ",")
+	skip := includes(c.query, "skip_default")
+	return func(r *renderer, o *object) map[string]any {
+		out := s.present(c, r, o, skip)
+		if o.typ == "virtualservice" {
+			internals(out)
+		}
+		if only != "" {
+			keep := append(strings.Split(only, ","), "uuid", "url", "name")
+			for k := range out {
+				if !slices.Contains(keep, k) {
+					delete(out, k)
+				}
+			}
+		}
+		if slices.Contains(joined, "runtime") {
+			if rt := s.runtime(r, o); rt != nil {
+				out["runtime"] = rt
+			}
+		}
+		return out
+	}
+}
+
+// internals adds what a GET of a virtual service shows beyond the schema, so that clients learn to tolerate it and not to
+// echo a GET into a PUT. Evidence: recorded on 20.1.
+func internals(vs map[string]any) {
+	vs["marked_for_delete"] = false
+	vs["self_se_election"] = true
+	vs["version"] = "1"
+	vs["vip_runtime"] = []any{map[string]any{"vip_id": "0", "num_additional_se": 0, "requested_resource": map[string]any{"num_se": 1, "num_standby_se": 0}}}
+}
+
+// present renders an object as the request's version knows it. Evidence: recorded.
+func (s *Server) present(c *call, r *renderer, o *object, skipDefault bool) map[string]any {
+	out := r.object(o)
+	if o.kind.singleton {
+		delete(out, "name")
+	}
+	if m := o.kind.message(); m != nil && (skipDefault || c.version < s.version) {
+		m.trim(out, c.version, skipDefault)
+	}
+	return out
+}

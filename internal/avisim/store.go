@@ -1,0 +1,207 @@
+package avisim
+
+import (
+	"cmp"
+	"iter"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// ref names one object: its type's path and its uuid.
+type ref struct{ typ, uuid string }
+
+// object is one stored object. It is immutable: a change stores a new one with the same identity.
+type object struct {
+	ref
+	kind     *objectType
+	name     string
+	tenant   string // uuid of the tenant
+	cloud    ref    // zero for types without a cloud
+	seq      uint64 // order of creation
+	modified int64  // µs since the epoch, unique in the store
+	system   bool   // made by the server: can't be deleted
+	body     map[string]any
+}
+
+// nameKey finds objects by name; more than one only if they are in different clouds.
+type nameKey struct{ typ, tenant, name string }
+
+// shelf holds the objects of one type.
+type shelf struct {
+	kind    *objectType
+	byUUID  map[string]*object
+	ordered []*object // by seq
+}
+
+// store holds all objects with the indexes that keep lookups and deletes cheap. It has no lock of its own: the Server's
+// lock guards it.
+type store struct {
+	shelves map[string]*shelf
+	names   map[nameKey][]*object
+	in      map[ref]map[ref]struct{} // who refers to the key
+	seq     uint64
+	random  *rand.ChaCha8 // nil: real randomness
+}
+
+func newStore(seed int64) *store {
+	s := &store{shelves: map[string]*shelf{}, names: map[nameKey][]*object{}, in: map[ref]map[ref]struct{}{}}
+	for i := range typeTable {
+		t := &typeTable[i]
+		s.shelves[t.path] = &shelf{kind: t, byUUID: map[string]*object{}}
+	}
+	if seed != 0 {
+		var key [32]byte
+		for i := range 8 {
+			key[i] = byte(seed >> (8 * i))
+		}
+		s.random = rand.NewChaCha8(key)
+	}
+	return s
+}
+
+// newID makes a uuid of the recorded form, <type>-<uuid4>.
+func (s *store) newID(typ string) string {
+	if s.random == nil {
+		return typ + "-" + uuid.NewString()
+	}
+	id, _ := uuid.NewRandomFromReader(s.random) // ChaCha8.Read never fails
+	return typ + "-" + id.String()
+}
+
+func (s *store) get(r ref) *object {
+	if sh := s.shelves[r.typ]; sh != nil {
+		return sh.byUUID[r.uuid]
+	}
+	return nil
+}
+
+// named returns the objects of a type with the name in a tenant, one per cloud.
+func (s *store) named(typ, tenant, name string) []*object { return s.names[nameKey{typ, tenant, name}] }
+
+// tenantByName returns the uuid of a tenant.
+func (s *store) tenantByName(name string) (string, bool) {
+	if objs := s.named("tenant", adminTenant, name); len(objs) > 0 {
+		return objs[0].uuid, true
+	}
+	return "", false
+}
+
+// tenantName is the other direction; a tenant that is gone keeps its uuid as a name.
+func (s *store) tenantName(id string) string {
+	if o := s.get(ref{"tenant", id}); o != nil {
+		return o.name
+	}
+	return id
+}
+
+// put stores an object, new or changed, and brings the indexes up to date.
+func (s *store) put(o *object) {
+	sh := s.shelves[o.typ]
+	old := sh.byUUID[o.uuid]
+	if old == nil {
+		s.seq++
+		o.seq = s.seq
+		sh.ordered = append(sh.ordered, o)
+	} else {
+		o.seq = old.seq
+		sh.ordered[sh.position(old)] = o
+		s.unindex(old)
+	}
+	sh.byUUID[o.uuid] = o
+	key := nameKey{o.typ, o.tenant, o.name}
+	s.names[key] = append(s.names[key], o)
+	for to := range references(o.body) {
+		if s.in[to] == nil {
+			s.in[to] = map[ref]struct{}{}
+		}
+		s.in[to][o.ref] = struct{}{}
+	}
+}
+
+// drop removes an object without asking who refers to it.
+func (s *store) drop(o *object) {
+	sh := s.shelves[o.typ]
+	i := sh.position(o)
+	sh.ordered = slices.Delete(sh.ordered, i, i+1)
+	delete(sh.byUUID, o.uuid)
+	s.unindex(o)
+}
+
+func (s *store) unindex(o *object) {
+	key := nameKey{o.typ, o.tenant, o.name}
+	if rest := slices.DeleteFunc(s.names[key], func(x *object) bool { return x.ref == o.ref }); len(rest) > 0 {
+		s.names[key] = rest
+	} else {
+		delete(s.names, key)
+	}
+	for to := range references(o.body) {
+		delete(s.in[to], o.ref)
+		if len(s.in[to]) == 0 {
+			delete(s.in, to)
+		}
+	}
+}
+
+func (sh *shelf) position(o *object) int {
+	i, _ := slices.BinarySearchFunc(sh.ordered, o.seq, func(x *object, seq uint64) int { return cmp.Compare(x.seq, seq) })
+	return i
+}
+
+// referrers returns the objects that refer to one, in the order in which they were created.
+func (s *store) referrers(to ref) []*object {
+	out := make([]*object, 0, len(s.in[to]))
+	for from := range s.in[to] {
+		if o := s.get(from); o != nil && from != to {
+			out = append(out, o)
+		}
+	}
+	slices.SortFunc(out, func(a, b *object) int { return cmp.Compare(a.seq, b.seq) })
+	return out
+}
+
+// references yields every reference in a value.
+func references(v any) iter.Seq[ref] {
+	return func(yield func(ref) bool) { walkRefs(v, yield) }
+}
+
+func walkRefs(v any, yield func(ref) bool) bool {
+	switch x := v.(type) {
+	case ref:
+		return yield(x)
+	case map[string]any:
+		for _, e := range x {
+			if !walkRefs(e, yield) {
+				return false
+			}
+		}
+	case []any:
+		for _, e := range x {
+			if !walkRefs(e, yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// visible tells if a request in the tenant may see the object. Evidence: isolation is recorded; the admin tenant's
+// shared types are documented; "*" is documented.
+func (o *object) visible(tenant string) bool {
+	return tenant == allTenants || o.tenant == tenant || o.tenant == adminTenant && o.kind.shared
+}
+
+// quoteList renders names as the Controller's language prints a list of strings.
+func quoteList(items []string) string {
+	q := make([]string, len(items))
+	for i, s := range items {
+		mark := "'"
+		if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
+			mark = `"`
+		}
+		q[i] = mark + s + mark
+	}
+	return "[" + strings.Join(q, ", ") + "]"
+}
