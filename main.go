@@ -116,7 +116,8 @@ func run(ctx context.Context, o options, level zap.AtomicLevel) error {
 			}
 		}
 	}
-	client, err := avi.New(avi.Config{}, avi.WithLogger(ctrl.Log.WithName("avi")), avi.WithRegisterer(metrics.Registry))
+	o.Log = ctrl.Log
+	client, err := avi.NewUnconfigured(avi.WithLogger(ctrl.Log.WithName("avi")), avi.WithRegisterer(metrics.Registry))
 	if err != nil {
 		return fmt.Errorf("making the Controller's client: %w", err)
 	}

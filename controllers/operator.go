@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -33,6 +34,7 @@ type Options struct {
 	LeaderElect     bool
 	DryRun          bool
 	SetLogLevel     func(string) // nil: the level isn't the ConfigMap's to choose
+	Log             logr.Logger
 }
 
 // Operator is the running whole, for probes and tests.
@@ -53,11 +55,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	}
 	recorder := mgr.GetEventRecorder("avi-l4-operator")
 	op := &Operator{Settings: new(settings.Store), client: client}
-	op.Mirror = mirror.New(client, ctrl.Log.WithName("mirror"))
+	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
 	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror}, DryRun: o.DryRun}
 	op.Services = &ServiceReconciler{
 		Client: mgr.GetClient(), Engine: op.Engine, Settings: op.Settings,
-		Workers: o.Workers, Timeout: 10 * o.Timeout,
+		Workers: o.Workers, Timeout: 10 * o.Timeout, Log: o.Log.WithName("service"),
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
 			return s != nil && !s.Events
@@ -97,7 +99,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	})
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Engine: op.Engine, Settings: op.Settings,
-		Interval: o.Refresh, Share: o.OrphanShare, Least: 5, Revisit: op.Services.Changed,
+		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.OrphanShare, Least: 5, Revisit: op.Services.Changed,
 	}
 	for _, r := range []manager.Runnable{everywhere, sweeper} {
 		if err := mgr.Add(r); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,6 +33,7 @@ type OrphanSweeper struct {
 	Engine   *engine.Engine
 	Settings *settings.Store
 	Interval time.Duration
+	Log      logr.Logger
 	// Share is the largest part of our VirtualServices, 0 to 1, that one sweep may delete; Least is how many it may
 	// delete in any case.
 	Share float64
@@ -44,15 +46,14 @@ type OrphanSweeper struct {
 
 // Start sweeps until the context ends. It runs on the leader only.
 func (s *OrphanSweeper) Start(ctx context.Context) error {
-	log := ctrl.Log.WithName("orphans")
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(s.Interval):
 		}
-		if err := s.Sweep(ctrl.LoggerInto(ctx, log)); err != nil && ctx.Err() == nil {
-			log.Error(err, "looking for orphans")
+		if err := s.Sweep(ctrl.LoggerInto(ctx, s.Log)); err != nil && ctx.Err() == nil {
+			s.Log.Error(err, "looking for orphans")
 		}
 	}
 }

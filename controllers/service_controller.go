@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -44,6 +45,7 @@ type ServiceReconciler struct {
 	// Workers is the number of Services worked on at once. Timeout bounds one of them.
 	Workers int
 	Timeout time.Duration
+	Log     logr.Logger
 	// Elected, where set, is called once before the first Service is worked on, when this replica has become the leader.
 	Elected func()
 
@@ -208,7 +210,7 @@ func (r *ServiceReconciler) Changed(owners []model.Owner) {
 	}
 	var all corev1.ServiceList
 	if err := r.Client.List(context.Background(), &all, client.UnsafeDisableDeepCopy); err != nil {
-		ctrl.Log.Error(err, "listing Services from the cache")
+		r.Log.Error(err, "listing Services from the cache")
 		return
 	}
 	for i := range all.Items {

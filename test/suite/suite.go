@@ -1,0 +1,413 @@
+// Package suite runs the operator against a real API server and a simulated Controller, for the tests and benchmarks of
+// this repository. One API server serves all tests of a package; each test has its own Controller, its own operator,
+// and namespaces that only that operator serves.
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/zapr"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/avi-l4-operator/avi-l4-operator/controllers"
+	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+)
+
+var (
+	shared   *cluster.Cluster
+	restCfg  *rest.Config
+	numbered struct {
+		sync.Mutex
+		n int
+	}
+)
+
+// Main starts the API server, runs a package's tests and stops it.
+func Main(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
+	c, err := cluster.Start(context.Background(), cluster.Options{ControlPlaneOnly: true, Log: os.Stderr})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "starting the API server:", err)
+		return 1
+	}
+	defer func() {
+		if err := c.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
+		}
+	}()
+	shared, restCfg = c, c.RESTConfig()
+	restCfg.QPS, restCfg.Burst = -1, 0
+	return m.Run()
+}
+
+// Cluster is the API server of the package's tests.
+func Cluster() *cluster.Cluster { return shared }
+
+// Env is one test's Controller, operator and namespace.
+type Env struct {
+	T         testing.TB
+	Client    client.Client // straight to the API server, no cache
+	Sim       *avisim.Server
+	Namespace string // served by this operator only
+	System    string // the operator's own
+	Cluster   string // the Avi cluster name: prefix of objects
+	Options   controllers.Options
+	Operator  *controllers.Operator
+
+	config map[string]string
+	secret map[string][]byte
+	stop   func()
+	logs   *os.File
+}
+
+// Option changes an Env before its operator starts.
+type Option func(*Env)
+
+// WithConfig sets a key of the operator's ConfigMap.
+func WithConfig(key, value string) Option { return func(e *Env) { e.config[key] = value } }
+
+// WithOptions changes the operator's options.
+func WithOptions(change func(*controllers.Options)) Option {
+	return func(e *Env) { change(&e.Options) }
+}
+
+// WithSim makes the Controller with other options.
+func WithSim(o avisim.Options) Option {
+	return func(e *Env) {
+		sim, err := avisim.New(o)
+		if err != nil {
+			e.T.Fatal(err)
+		}
+		e.Sim = sim
+	}
+}
+
+// New starts a Controller and an operator that serves one namespace.
+func New(t testing.TB, opts ...Option) *Env {
+	t.Helper()
+	numbered.Lock()
+	numbered.n++
+	id := fmt.Sprintf("t%d", numbered.n)
+	numbered.Unlock()
+	e := &Env{
+		T: t, Namespace: id, System: id + "-system", Cluster: id,
+		config: map[string]string{
+			"clusterName": id, "nsSyncLabelKey": "served-by", "nsSyncLabelValue": id,
+			"vipNetworkList": `[{"networkName":"vip-network","cidr":"10.10.0.0/16"}]`,
+		},
+		secret:  map[string][]byte{"username": []byte("admin"), "password": []byte("avi123$%")},
+		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond, OrphanShare: 0.2},
+	}
+	for _, o := range opts {
+		o(e)
+	}
+	if e.Sim == nil {
+		WithSim(avisim.Options{})(e)
+	}
+	e.must(e.Sim.Start())
+	t.Cleanup(e.Sim.Close)
+	scheme := runtime.NewScheme()
+	e.must(clientgoscheme.AddToScheme(scheme))
+	c, err := client.New(restCfg, client.Options{Scheme: scheme})
+	e.must(err)
+	e.Client = c
+	e.must(c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.System}}))
+	e.must(c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: id, Labels: map[string]string{"served-by": id}}}))
+	e.config["controllerIP"], e.secret["certificateAuthorityData"] = e.Sim.Host(), e.Sim.CAPEM()
+	e.must(c.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "avi-k8s-config", Namespace: e.System}, Data: e.config}))
+	e.must(c.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "avi-secret", Namespace: e.System}, Data: e.secret}))
+	e.StartOperator()
+	t.Cleanup(e.StopOperator)
+	return e
+}
+
+// StartOperator starts an operator process's worth of code in this one.
+func (e *Env) StartOperator() {
+	e.T.Helper()
+	log := logr.Discard()
+	if dir := os.Getenv("AVI_TEST_LOGS"); dir != "" { // a folder for the operators' logs, to look into a failure
+		if e.logs == nil {
+			f, err := os.Create(dir + "/" + strings.ReplaceAll(e.T.Name(), "/", "_") + ".log")
+			e.must(err)
+			e.logs = f
+		}
+		core := zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.AddSync(e.logs), zapcore.Level(-1))
+		log = zapr.NewLogger(zap.New(core))
+	}
+	scheme := runtime.NewScheme()
+	e.must(clientgoscheme.AddToScheme(scheme))
+	mgr, err := ctrl.NewManager(rest.CopyConfig(restCfg), ctrl.Options{
+		Scheme: scheme, Cache: controllers.CacheOptions(e.System), Logger: log,
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: new(true)},
+	})
+	e.must(err)
+	c, err := avi.NewUnconfigured(avi.WithLogger(log.WithName("avi")), avi.WithRegisterer(prometheus.NewRegistry()))
+	e.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	o := e.Options
+	o.Namespace = e.System
+	o.Log = log
+	e.Operator, err = controllers.Setup(ctx, mgr, c, o)
+	e.must(err)
+	done := make(chan error, 1)
+	go func() { done <- mgr.Start(ctx) }()
+	e.stop = func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil && !errors.Is(err, context.Canceled) {
+				e.T.Errorf("the operator ended with: %v", err)
+			}
+		case <-time.After(40 * time.Second):
+			e.T.Error("the operator didn't stop")
+		}
+		closing, release := context.WithTimeout(context.Background(), time.Second)
+		defer release()
+		c.Close(closing)
+	}
+}
+
+// StopOperator stops it; what it left on the Controller stays.
+func (e *Env) StopOperator() {
+	if e.stop != nil {
+		e.stop()
+		e.stop = nil
+	}
+}
+
+// Configure changes keys of the ConfigMap of a running operator.
+func (e *Env) Configure(change func(map[string]string)) {
+	e.T.Helper()
+	cm := new(corev1.ConfigMap)
+	e.must(e.Client.Get(e.T.Context(), client.ObjectKey{Namespace: e.System, Name: "avi-k8s-config"}, cm))
+	change(cm.Data)
+	e.must(e.Client.Update(e.T.Context(), cm))
+}
+
+// Credentials changes keys of the Secret of a running operator.
+func (e *Env) Credentials(change func(map[string][]byte)) {
+	e.T.Helper()
+	s := new(corev1.Secret)
+	e.must(e.Client.Get(e.T.Context(), client.ObjectKey{Namespace: e.System, Name: "avi-secret"}, s))
+	change(s.Data)
+	e.must(e.Client.Update(e.T.Context(), s))
+}
+
+// Port is a Service port "SCTP/80", named after itself, whose target is 9090.
+func Port(protocol corev1.Protocol, port int32) corev1.ServicePort {
+	return corev1.ServicePort{Name: strings.ToLower(string(protocol)) + fmt.Sprint(port), Protocol: protocol, Port: port, TargetPort: intstr.FromInt32(9090)}
+}
+
+// Service is a Service of type LoadBalancer with the ports, not yet created.
+func (e *Env) Service(name string, ports ...corev1.ServicePort) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": name}, Ports: ports, AllocateLoadBalancerNodePorts: new(false)},
+	}
+}
+
+// Slice is an EndpointSlice for the Service with an endpoint for each address, as the endpoint controller would make
+// it; these tests run without one.
+func (e *Env) Slice(svc *corev1.Service, addresses ...string) *discoveryv1.EndpointSlice {
+	s := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Name: svc.Name, Namespace: svc.Namespace, Labels: map[string]string{discoveryv1.LabelServiceName: svc.Name}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+	}
+	for _, p := range svc.Spec.Ports {
+		s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: new(p.Name), Protocol: new(p.Protocol), Port: new(p.TargetPort.IntVal)})
+	}
+	for _, a := range addresses {
+		s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{Addresses: []string{a}, NodeName: new("node-1"), Conditions: discoveryv1.EndpointConditions{Ready: new(true)}})
+	}
+	return s
+}
+
+// Create creates objects.
+func (e *Env) Create(objects ...client.Object) {
+	e.T.Helper()
+	for _, o := range objects {
+		e.must(e.Client.Create(e.T.Context(), o))
+	}
+}
+
+// Update changes an object as kubectl edit does: read, change, write, again on a conflict.
+func Update[T client.Object](e *Env, o T, change func(T)) {
+	e.T.Helper()
+	e.Eventually("updating "+o.GetName(), func() error {
+		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			return err
+		}
+		change(o)
+		return e.Client.Update(e.T.Context(), o)
+	})
+}
+
+// Delete deletes an object and doesn't wait for it to go.
+func (e *Env) Delete(o client.Object) {
+	e.T.Helper()
+	e.must(client.IgnoreNotFound(e.Client.Delete(e.T.Context(), o)))
+}
+
+// Eventually retries until the condition holds, for at most 30 seconds.
+func (e *Env) Eventually(what string, holds func() error) {
+	e.T.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			e.T.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Never fails if the condition comes true within the time.
+func (e *Env) Never(what string, during time.Duration, happens func() bool) {
+	e.T.Helper()
+	for deadline := time.Now().Add(during); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if happens() {
+			e.T.Fatal(what)
+		}
+	}
+}
+
+// Condition waits until a Service's condition has the status and, unless it is empty, the reason. It returns the
+// message.
+func (e *Env) Condition(svc *corev1.Service, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	message := ""
+	e.Eventually(fmt.Sprintf("condition %s=%s/%s of %s", kind, status, reason, svc.Name), func() error {
+		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
+			return err
+		}
+		c := apimeta.FindStatusCondition(svc.Status.Conditions, "ako.vmware.com/"+kind)
+		if c == nil || c.Status != status || reason != "" && c.Reason != reason {
+			return fmt.Errorf("have %+v", svc.Status.Conditions)
+		}
+		message = c.Message
+		return nil
+	})
+	return message
+}
+
+// Programmed waits until the Service is programmed and returns its first address.
+func (e *Env) Programmed(svc *corev1.Service) string {
+	e.T.Helper()
+	e.Condition(svc, "Programmed", metav1.ConditionTrue, "")
+	if len(svc.Status.LoadBalancer.Ingress) == 0 {
+		e.T.Fatalf("%s is programmed without an address", svc.Name)
+	}
+	return svc.Status.LoadBalancer.Ingress[0].IP
+}
+
+// Name of a Service's VirtualService, VsVip and L4PolicySet.
+func (e *Env) Name(svc *corev1.Service) string {
+	return e.Cluster + "--" + svc.Namespace + "-" + svc.Name
+}
+
+// PoolName of a Service's port.
+func (e *Env) PoolName(svc *corev1.Service, p corev1.ServicePort) string {
+	return fmt.Sprintf("%s-%s-%d", e.Name(svc), p.Protocol, p.Port)
+}
+
+// Object returns an object of the Controller in tenant admin, nil if there is none.
+func (e *Env) Object(kind, name string) map[string]any {
+	o, ok := e.Sim.Object(kind, "admin", name)
+	if !ok {
+		return nil
+	}
+	return o
+}
+
+// Servers lists a pool's servers as "10.0.0.1:9090" or "10.0.0.1:9090 disabled".
+func (e *Env) Servers(pool string) []string {
+	o := e.Object("pool", pool)
+	if o == nil {
+		return nil
+	}
+	list, _ := o["servers"].([]any)
+	out := []string{}
+	for _, s := range list {
+		m, _ := s.(map[string]any)
+		ip, _ := m["ip"].(map[string]any)
+		text := fmt.Sprintf("%v:%v", ip["addr"], m["port"])
+		if m["enabled"] == false {
+			text += " disabled"
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// Owned counts the objects of the four kinds that carry the cluster's prefix.
+func (e *Env) Owned() map[string]int {
+	out := map[string]int{}
+	for _, kind := range []string{"vsvip", "pool", "l4policyset", "virtualservice"} {
+		for _, o := range e.Sim.Objects(kind) {
+			if name, _ := o["name"].(string); strings.HasPrefix(name, e.Cluster+"--") {
+				out[kind]++
+			}
+		}
+	}
+	return out
+}
+
+// Complete checks that the Controller holds exactly one tree for each Service, and nothing else of ours.
+func (e *Env) Complete(services ...*corev1.Service) error {
+	want := map[string]int{}
+	for _, svc := range services {
+		want["vsvip"]++
+		want["l4policyset"]++
+		want["virtualservice"]++
+		want["pool"] += len(svc.Spec.Ports)
+		if e.Object("virtualservice", e.Name(svc)) == nil {
+			return fmt.Errorf("there is no VirtualService %s", e.Name(svc))
+		}
+	}
+	have := e.Owned()
+	if fmt.Sprint(have) != fmt.Sprint(want) {
+		return fmt.Errorf("the Controller holds %v of ours, want %v", have, want)
+	}
+	return nil
+}
+
+func (e *Env) must(err error) {
+	e.T.Helper()
+	if err != nil {
+		e.T.Fatal(err)
+	}
+}
