@@ -44,8 +44,9 @@ type Operator struct {
 	Engine   *engine.Engine
 	Services *ServiceReconciler
 
-	client *avi.Client
-	synced atomic.Bool
+	client    *avi.Client
+	synced    atomic.Bool
+	available atomic.Bool // what the client said last
 }
 
 // Setup registers everything with the manager.
@@ -55,6 +56,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	}
 	recorder := mgr.GetEventRecorder("avi-l4-operator")
 	op := &Operator{Settings: new(settings.Store), client: client}
+	op.available.Store(true)
 	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
 	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror}, DryRun: o.DryRun}
 	op.Services = &ServiceReconciler{
@@ -71,8 +73,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op.Mirror.Changed = op.Services.Changed
 	op.Mirror.Loaded = op.Services.Waiting
 	client.Subscribe(func() {
-		if client.Available() {
+		if now := client.Available(); now && !op.available.Swap(now) {
 			op.Mirror.Reload()
+		} else {
+			op.available.Store(now)
 		}
 	})
 	if err := op.Services.SetupWithManager(mgr); err != nil {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -25,6 +28,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
@@ -82,13 +86,18 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if svc.DeletionTimestamp != nil {
 		ours, why = false, "the Service is being deleted"
 	}
-	if !ours {
+	other := svc.Annotations[gather.AnnotationServedBy]
+	handover := other != "" && other != cfg.CreatedBy && controllerutil.ContainsFinalizer(svc, gather.Finalizer)
+	switch {
+	case !ours && handover:
+		return ctrl.Result{}, nil // another instance's
+	case !ours:
 		return r.release(ctx, cfg, svc, why)
+	case handover:
+		return resultOf(ctx, r.Status.Service(ctx, svc, servedByAnother(other), ""))
 	}
-	if !controllerutil.ContainsFinalizer(svc, gather.Finalizer) {
-		if err := r.finalizer(ctx, svc, controllerutil.AddFinalizer); err != nil {
-			return resultOf(ctx, err)
-		}
+	if err := r.claim(ctx, svc, cfg.CreatedBy); err != nil {
+		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	in, err := gather.Input(ctx, r.Client, cfg, svc, ns)
 	if err != nil {
@@ -106,13 +115,22 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		pending = len(out.Addresses) == 0
 	}
 	r.hold(req.NamespacedName, out.Err != nil)
+	if out.Unread && !worthTelling(svc, out.Err) {
+		return resultOf(ctx, out.Err)
+	}
 	if err := r.Status.Service(ctx, svc, out, r.Engine.ClusterUUID()); err != nil {
-		return resultOf(ctx, err)
+		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	if pending {
 		return ctrl.Result{RequeueAfter: spread(2 * time.Second)}, nil
 	}
 	return resultOf(ctx, out.Err)
+}
+
+// worthTelling: that the Controller can't be read is told to a Service that waits for it, not to one that is served
+// already, whose status would otherwise change twice at each restart.
+func worthTelling(svc *corev1.Service, err error) bool {
+	return !errors.Is(err, mirror.ErrNotLoaded) && !apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed)
 }
 
 // release removes the objects of a Service that is deleted or no longer ours, then the finalizer.
@@ -126,7 +144,9 @@ func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings,
 	deleted, err := r.Engine.Remove(ctx, owner, name, why)
 	r.hold(types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, err != nil)
 	if err != nil {
-		r.Status.DeleteFailed(svc, err)
+		if !errors.Is(err, mirror.ErrNotLoaded) {
+			r.Status.DeleteFailed(svc, err)
+		}
 		return resultOf(ctx, err)
 	}
 	ctrl.LoggerFrom(ctx).Info("nothing is left on the Controller", "reason", why, "deleted", deleted)
@@ -138,23 +158,41 @@ func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings,
 	if deleted > 0 {
 		r.Status.Deleted(svc, deleted)
 	}
-	if held {
-		if err := r.finalizer(ctx, svc, controllerutil.RemoveFinalizer); err != nil {
-			return resultOf(ctx, client.IgnoreNotFound(err))
-		}
-	}
-	return ctrl.Result{}, nil
+	return resultOf(ctx, client.IgnoreNotFound(r.unclaim(ctx, svc)))
 }
 
-func (r *ServiceReconciler) finalizer(ctx context.Context, svc *corev1.Service, change func(client.Object, string) bool) error {
+// claim puts the finalizer and the instance's name on a Service before anything is made for it.
+func (r *ServiceReconciler) claim(ctx context.Context, svc *corev1.Service, createdBy string) error {
 	before := svc.DeepCopy()
-	change(svc, gather.Finalizer)
-	// The list is replaced as a whole, so the lock keeps another controller's finalizer from being lost.
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := r.Client.Patch(ctx, svc, patch); err != nil {
+	if !controllerutil.AddFinalizer(svc, gather.Finalizer) && svc.Annotations[gather.AnnotationServedBy] == createdBy {
+		return nil
+	}
+	metav1.SetMetaDataAnnotation(&svc.ObjectMeta, gather.AnnotationServedBy, createdBy)
+	return r.patch(ctx, svc, before)
+}
+
+// unclaim lets a Service go.
+func (r *ServiceReconciler) unclaim(ctx context.Context, svc *corev1.Service) error {
+	before := svc.DeepCopy()
+	if !controllerutil.RemoveFinalizer(svc, gather.Finalizer) {
+		return nil
+	}
+	delete(svc.Annotations, gather.AnnotationServedBy)
+	return r.patch(ctx, svc, before)
+}
+
+// patch changes the finalizers. The list is replaced as a whole, so the lock keeps another controller's finalizer from
+// being lost.
+func (r *ServiceReconciler) patch(ctx context.Context, svc, before *corev1.Service) error {
+	if err := r.Client.Patch(ctx, svc, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("changing the finalizers of Service %s/%s: %w", svc.Namespace, svc.Name, err)
 	}
 	return nil
+}
+
+func servedByAnother(instance string) engine.Outcome {
+	return engine.Outcome{Blocked: true, Findings: []model.Finding{{Severity: model.Blocked, Reason: model.ReasonServedByAnother,
+		Message: fmt.Sprintf("the instance %s still serves this Service and has to let go first; if it is gone for good, delete its objects on the Controller and remove annotation %s", instance, gather.AnnotationServedBy)}}}
 }
 
 // unconfigured tells a Service that would be ours by AKO's defaults why nothing happens.

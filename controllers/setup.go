@@ -23,6 +23,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
@@ -114,6 +115,9 @@ func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
 func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
 	if apierrors.IsConflict(err) { // the cache was behind; its next event may be here already
 		return ctrl.Result{RequeueAfter: spread(200 * time.Millisecond)}, nil
+	}
+	if errors.Is(err, mirror.ErrNotLoaded) { // the load itself re-queues what waits for it
+		return ctrl.Result{RequeueAfter: spread(5 * time.Second)}, nil
 	}
 	wait := engine.RetryAfter(err)
 	switch engine.Classify(err) {

@@ -217,17 +217,29 @@ func (c *Client) Put(ctx context.Context, kind model.Kind, tenant, uuid string, 
 	return c.write(ctx, http.MethodPut, kind, tenant, &uuid, body)
 }
 
-// Delete removes an object. That there is none is success, if it is the Controller who says so and not a proxy.
+// Delete removes an object. That there is none is success, if it is the Controller who says so and not a proxy, and if a
+// read agrees: what is taken for deleted by mistake is never looked at again.
 func (c *Client) Delete(ctx context.Context, kind model.Kind, tenant, uuid string) error {
 	cl, err := c.object(http.MethodDelete, kind, tenant, &uuid)
 	if err != nil {
 		return err
 	}
 	_, err = c.do(ctx, cl)
-	if ReasonOf(err) == ReasonNotFound {
-		return nil
+	if ReasonOf(err) != ReasonNotFound {
+		return err
 	}
-	return err
+	cl.method = http.MethodGet
+	switch _, err := c.do(ctx, cl); ReasonOf(err) {
+	case ReasonNotFound:
+		return nil
+	case "":
+		return &Error{
+			Method: http.MethodDelete, Route: cl.route, Tenant: tenant, Status: http.StatusNotFound,
+			Message: "the Controller says there is no such object, and shows it when it is read", Class: Transient, Reason: ReasonBadAnswer,
+		}
+	default:
+		return err
+	}
 }
 
 // Get reads a path such as "/api/systemconfiguration". The path may hold a UUID and must hold no query.

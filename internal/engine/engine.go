@@ -42,6 +42,8 @@ type Outcome struct {
 	Blocked bool
 	// Err is why the Controller doesn't hold what is wanted; nil if it does. It is the first of the failures.
 	Err error
+	// Unread: the Controller could not be read at all, so nothing is known of what serves.
+	Unread bool
 
 	Name      string // of the VirtualService
 	Tenant    string
@@ -67,7 +69,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 	for round := range rounds {
 		in.Facts = e.Mirror.Facts()
 		if err := e.Mirror.Err(); err != nil || in.Facts == nil {
-			out.Err = fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
+			out.Unread, out.Err = true, fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
 			break
 		}
 		in.Live = e.live(in, out)

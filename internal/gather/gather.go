@@ -22,6 +22,10 @@ import (
 // Services, which a cloud controller manager strips.
 const Finalizer = "l4.ako.vmware.com/cleanup"
 
+// AnnotationServedBy, set with the finalizer, names the instance of the operator that serves a Service, by its
+// created_by. Several instances may share a cluster, each with its own namespaces; none releases what another serves.
+const AnnotationServedBy = "l4.ako.vmware.com/served-by"
+
 // Cache indexes that gather needs; SetupIndexes registers them.
 const (
 	// IndexSliceService finds EndpointSlices by the Service that they belong to.

@@ -56,6 +56,7 @@ const (
 	ReasonTenantMissing        = "TenantMissing"
 	ReasonReferenceMissing     = "ReferenceMissing"
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
+	ReasonServedByAnother      = "ServedByAnotherInstance"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

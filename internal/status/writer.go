@@ -44,6 +44,10 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outc
 	}
 	next := svc.DeepCopy()
 	want := conditions(o)
+	if h := apimeta.FindStatusCondition(svc.Status.Conditions, Healthy); h != nil && o.VSUUID != "" && !o.HealthKnown {
+		// After a restart the inventory comes a moment later; what was known stands until then.
+		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Healthy })
+	}
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
 	next.Status.LoadBalancer.Ingress = ingress(o, svc)
 	if apiequality.Semantic.DeepEqual(svc.Status, next.Status) {
