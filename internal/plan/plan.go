@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -116,7 +117,7 @@ func deletions(have map[model.Key]*model.Observed, reason string) []Step {
 		if d := deletionOrder[a.Key.Kind] - deletionOrder[b.Key.Kind]; d != 0 {
 			return d
 		}
-		return strings.Compare(a.Key.Tenant+"/"+a.Key.Name, b.Key.Tenant+"/"+b.Key.Name)
+		return cmp.Or(cmp.Compare(a.Key.Tenant, b.Key.Tenant), cmp.Compare(a.Key.Name, b.Key.Name), cmp.Compare(a.Key.Kind, b.Key.Kind))
 	})
 	return out
 }

@@ -1,0 +1,35 @@
+# syntax=docker/dockerfile:1
+
+# The compiler runs on the machine's own platform and compiles for the wanted one: no emulation.
+FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+WORKDIR /src
+# The modules change less often than the code and have a layer of their own. glog is a module inside this repository.
+COPY go.mod go.sum ./
+COPY internal/avi/glog/go.mod internal/avi/glog/
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
+COPY . .
+ARG TARGETOS TARGETARCH
+ENV CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOCACHE=/cache
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/cache \
+    go build -trimpath -ldflags='-s -w' -o /out/avi-l4-operator . && \
+    go build -trimpath -ldflags='-s -w' -o /out/avisim ./hack/avisim
+# Users and groups of the images: root has to exist by name for tools that look at the image from outside.
+RUN printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' > /out/passwd && \
+    printf 'root:x:0:\nnonroot:x:65532:\n' > /out/group
+
+# Distroless: no shell, no package manager, no libraries. All that a static program needs of a distribution is the list
+# of certificate authorities, so there is no base image to keep up to date but the compiler's.
+FROM scratch AS runtime
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY --from=build /out/passwd /out/group /etc/
+# By number: a kubelet checks runAsNonRoot without reading the image's /etc/passwd.
+USER 65532:65532
+
+# docker build --target avisim: the simulated Controller, for config/trial.
+FROM runtime AS avisim
+COPY --from=build /out/avisim /avisim
+ENTRYPOINT ["/avisim"]
+
+FROM runtime AS operator
+COPY --from=build /out/avi-l4-operator /avi-l4-operator
+ENTRYPOINT ["/avi-l4-operator"]

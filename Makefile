@@ -1,0 +1,149 @@
+# Everything here needs the Go toolchain and nothing else, but for what says so. Tools and the programs of the local
+# cluster are built from Go modules under hack/ when they are missing.
+
+IMG           ?= avi-l4-operator:latest
+SIMULATOR_IMG ?= avi-l4-simulator:latest
+# Platforms of the images, such as linux/amd64,linux/arm64; empty: this machine's. Several need a builder that can push.
+PLATFORMS     ?=
+CONTAINER_TOOL ?= docker
+KUBECTL       ?= kubectl
+# Where the local cluster keeps its state.
+CLUSTER_DIR   ?= .local/cluster
+NODES         ?= 3
+# How many packages' tests run at once: each may start a cluster of five processes.
+TEST_PARALLEL ?= 2
+
+BIN := $(CURDIR)/bin
+CONTROLLER_GEN := $(BIN)/controller-gen
+KUSTOMIZE      := $(BIN)/kustomize
+GOLANGCI_LINT  := $(BIN)/golangci-lint
+
+# The race detector needs cgo, and that a C compiler; without one the tests run all the same.
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+# Builds the cluster's programs when they are missing, with progress, and tells envtest where they are.
+WITH_BINARIES = assets="$$(go run ./hack/local-cluster build)"; KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$assets}"
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+##@ General
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make \033[36m<target>\033[0m\n"} \
+		/^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+		/^[a-zA-Z_-]+:.*##/ {printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Try it
+
+.PHONY: demo
+demo: ## Run cluster, simulator and operator, and tell a story with them (KEEP=1 leaves them running).
+	go run ./hack/demo
+
+.PHONY: cluster-up
+cluster-up: ## Start a local cluster in the background (NODES=3).
+	go run ./hack/local-cluster start --detach --dir $(CLUSTER_DIR) --nodes $(NODES)
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster and forget its state.
+	go run ./hack/local-cluster stop --delete --dir $(CLUSTER_DIR)
+
+.PHONY: simulator
+simulator: ## Run a simulated Avi Controller on 127.0.0.1:9443; its CA is in .local/avisim-ca.crt.
+	mkdir -p .local
+	go run ./hack/avisim --ca-file .local/avisim-ca.crt
+
+.PHONY: run
+run: ## Run the operator on the cluster of the current kubeconfig, with settings from namespace avi-l4-system (ARGS=...).
+	go run . --namespace avi-l4-system --zap-encoder console --metrics-secure=false --metrics-bind-address 127.0.0.1:8080 $(ARGS)
+
+##@ Build
+
+.PHONY: build
+build: ## Build the operator and the simulator into bin/.
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avi-l4-operator .
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avisim ./hack/avisim
+
+.PHONY: docker-build
+docker-build: ## Build both images (needs docker; IMG, SIMULATOR_IMG, PLATFORMS, CONTAINER_TOOL).
+	$(CONTAINER_TOOL) build $(if $(PLATFORMS),--platform=$(PLATFORMS)) --target operator -t $(IMG) .
+	$(CONTAINER_TOOL) build $(if $(PLATFORMS),--platform=$(PLATFORMS)) --target avisim -t $(SIMULATOR_IMG) .
+
+# The image is set in an overlay, so that no file under version control changes. A colon before the last slash is a port's.
+.PHONY: build-installer
+build-installer: $(KUSTOMIZE) ## Write everything that an installation needs to dist/install.yaml (IMG).
+	@mkdir -p dist
+	@name='$(IMG)' tag=latest; if [[ "$${name##*/}" == *:* ]]; then tag="$${name##*:}" name="$${name%:*}"; fi; \
+		printf 'resources:\n- ../config/default\nimages:\n- name: avi-l4-operator\n  newName: %s\n  newTag: %s\n' "$$name" "$$tag" > dist/kustomization.yaml
+	$(KUSTOMIZE) build dist > dist/install.yaml
+
+##@ Test
+
+.PHONY: test
+test: vet ## Run every test with the race detector; builds the cluster's programs first, which takes minutes once.
+	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
+	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 20m ./...
+
+.PHONY: test-unit
+test-unit: ## Run the tests that start no cluster.
+	go test $(RACE) $$(go list ./... | grep -v -e '/hack/' -e '/test/') ./test/golden/... ./test/imports/...
+
+.PHONY: bench
+bench: ## Measure the operator against the simulator, and print a table.
+	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
+
+.PHONY: vet
+vet: ## Run go vet.
+	go vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters.
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: verify
+verify: generate ## Fail if a generated file, a go.mod or the formatting is not current.
+	git diff --exit-code -- config/rbac
+	@for module in . hack/cluster/binaries hack/tools/*/; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+
+##@ Generate
+
+.PHONY: generate
+generate: manifests ## Generate all that is generated.
+
+.PHONY: manifests
+manifests: $(CONTROLLER_GEN) ## Generate the operator's role from the markers in controllers/.
+	$(CONTROLLER_GEN) rbac:roleName=operator paths=./controllers/... output:rbac:dir=config/rbac
+
+.PHONY: tools
+tools: $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT) ## Build the development tools into bin/.
+
+# A tool's version is in its module, so a change of that module is what makes a built one old.
+$(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT): $(BIN)/%: hack/tools/%/go.mod hack/tools/%/go.sum
+	@echo "building $* (once)"
+	cd hack/tools/$* && go build -o $(BIN)/ tool
+	@touch $@
+
+##@ Deploy (to the cluster of the current kubeconfig; needs kubectl)
+
+.PHONY: install
+install: $(KUSTOMIZE) ## Install the CRDs.
+	@crds="$$($(KUSTOMIZE) build config/crd)"; if [ -n "$$crds" ]; then $(KUBECTL) apply --server-side -f - <<< "$$crds"; else echo "there are no CRDs"; fi
+
+.PHONY: uninstall
+uninstall: $(KUSTOMIZE) ## Remove the CRDs.
+	@crds="$$($(KUSTOMIZE) build config/crd)"; if [ -n "$$crds" ]; then $(KUBECTL) delete --ignore-not-found -f - <<< "$$crds"; else echo "there are no CRDs"; fi
+
+.PHONY: deploy
+deploy: build-installer ## Install the operator (IMG). Its ConfigMap and Secret are yours to make: see config/samples.
+	$(KUBECTL) apply --server-side -f dist/install.yaml
+
+.PHONY: undeploy
+undeploy: build-installer ## Remove the operator. Services keep its finalizer: set deleteConfig "true" first and wait.
+	$(KUBECTL) delete --ignore-not-found -f dist/install.yaml
+
+.PHONY: clean
+clean: ## Remove what was built, but for the cluster's programs (rm -rf bin/kube removes those).
+	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)

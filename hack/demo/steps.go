@@ -1,0 +1,444 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
+	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+)
+
+// step is one scene. It returns an error unless everything that it tells was seen.
+type step struct {
+	title string
+	about string
+	limit time.Duration // default 30 s
+	play  func(context.Context, *story) error
+}
+
+// The two Services, in namespace default, and their ports.
+const (
+	sample, samplePort = "server", "SCTP 80"
+	mixed              = "mixed"
+)
+
+var steps = []step{
+	{"A Kubernetes cluster", "The real control plane; kwok plays three nodes. The first time, its programs are built: some minutes.", time.Hour, startCluster},
+	{"A simulated Avi Controller", "A real HTTPS server with the Controller's API, its checks and its latencies.", 0, startController},
+	{"The operator", "A process of its own, with exactly the rights that config/rbac gives its service account.", 15 * time.Minute, startOperator},
+	{"A Service with SCTP", "Two pods listen on SCTP 9090; a Service of type LoadBalancer offers them on port 80.", time.Minute, applySample},
+	{"A Service that mixes SCTP, TCP and UDP", "Three protocols behind one address: each gets its own pool, monitor and network profile.", time.Minute, applyMixed},
+	{"Scaling up", "", 0, scaleUp},
+	{"A pod fails its readiness probe", "It keeps its place in the pool but gets no new connections.", 0, failPod},
+	{"A server stops answering the Controller", "Kubernetes calls it ready, the Controller's health monitor doesn't: the Service says so.", 0, failServers},
+	{"Somebody edits the pool on the Controller", "What is ours is put right at the next refresh; what isn't is left alone.", 0, drift},
+	{"Deleting the Service", "Everything of it goes, in the order that references allow; its neighbour doesn't notice.", 0, deleteSample},
+	{"A look at the operator's log", "", 0, readLog},
+}
+
+func startCluster(ctx context.Context, s *story) error {
+	if err := s.StartCluster(ctx); err != nil {
+		return err
+	}
+	s.saw("the control plane is healthy and 3 nodes are ready")
+	nodes, err := s.Kubectl(ctx, "get", "nodes", "-o", "custom-columns=NAME:.metadata.name,ADDRESS:.status.addresses[0].address,PODS:.spec.podCIDR,KUBELET:.status.nodeInfo.kubeletVersion")
+	if err != nil {
+		return err
+	}
+	s.show(nodes)
+	return nil
+}
+
+func startController(ctx context.Context, s *story) error {
+	if err := s.StartController(); err != nil {
+		return err
+	}
+	version, err := s.Avi.Version(ctx)
+	if err != nil {
+		return err
+	}
+	s.saw("https://%s answers as version %s; %s for a read, %s for a write", s.Controller.Host(), version, readLatency, writeLatency)
+	return nil
+}
+
+func startOperator(ctx context.Context, s *story) (err error) {
+	s.did("go build -o bin/avi-l4-operator .")
+	if err := s.Build(ctx); err != nil {
+		return err
+	}
+	s.saw("built")
+	s.did("kubectl apply -k config/default, but for the Deployment; ConfigMap avi-k8s-config; Secret avi-secret")
+	if err := s.Install(ctx); err != nil {
+		return err
+	}
+	s.saw("installed")
+	flags := []string{"--zap-encoder=console", "--refresh-interval=" + refresh.String(), "--health-interval=" + health.String()}
+	s.did("bin/avi-l4-operator " + strings.Join(flags, " "))
+	if s.operator, err = s.StartOperator(ctx, "operator", flags...); err != nil {
+		return err
+	}
+	s.saw("it is ready: settings valid, Controller read; its log is %s", relative(s.operator.LogFile))
+	return nil
+}
+
+func applySample(ctx context.Context, s *story) error {
+	if err := s.kubectl(ctx, "apply", "-f", "config/samples/loadbalancer-sctp.yaml"); err != nil {
+		return err
+	}
+	vip, err := s.address(ctx, sample)
+	if err != nil {
+		return err
+	}
+	s.saw("the Service has the address %s", vip)
+	t, err := s.tree(ctx, sample, "two enabled servers and no other", servers(samplePort, 2, 0))
+	if err != nil {
+		return err
+	}
+	s.saw("both pods are servers on the Controller")
+	if err := s.healthy(ctx, sample, metav1.ConditionTrue, ""); err != nil {
+		return err
+	}
+	s.saw("the Controller calls it healthy")
+	if err := s.status(ctx, sample); err != nil {
+		return err
+	}
+	s.saw("read back from the Controller's REST API:")
+	s.show(t.String())
+	return nil
+}
+
+func applyMixed(ctx context.Context, s *story) error {
+	if err := s.kubectl(ctx, "apply", "-f", "config/samples/mixed-protocols.yaml"); err != nil {
+		return err
+	}
+	vip, err := s.address(ctx, mixed)
+	if err != nil {
+		return err
+	}
+	s.saw("the Service has the address %s", vip)
+	t, err := s.tree(ctx, mixed, "three pools of two enabled servers", func(t *tree.Tree) error {
+		if len(t.Rules) != 3 {
+			return fmt.Errorf("there are %d rules", len(t.Rules))
+		}
+		for port, monitor := range map[string]string{"SCTP 38412": "System-SCTP", "TCP 80": "System-TCP", "UDP 53": "System-UDP"} {
+			if err := servers(port, 2, 0)(t); err != nil {
+				return err
+			}
+			if refs := t.Pool(port).HealthMonitorRefs; len(refs) != 1 || tree.NameOf(&refs[0]) != monitor {
+				return fmt.Errorf("the monitors of %s are %v", port, refs)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.saw("SCTP 38412, TCP 80 and UDP 53 each have a pool with both pods")
+	if err := s.healthy(ctx, mixed, metav1.ConditionTrue, ""); err != nil {
+		return err
+	}
+	if err := s.status(ctx, mixed); err != nil {
+		return err
+	}
+	s.saw("read back from the Controller's REST API:")
+	s.show(t.String())
+	return nil
+}
+
+func scaleUp(ctx context.Context, s *story) error {
+	if err := s.kubectl(ctx, "scale", "deployment", "sctp-demo", "--replicas", "4"); err != nil {
+		return err
+	}
+	t, err := s.tree(ctx, sample, "four enabled servers", servers(samplePort, 4, 0))
+	if err != nil {
+		return err
+	}
+	s.saw("four servers: %s", strings.Join(t.Pool(samplePort).Enabled(), ", "))
+	return nil
+}
+
+func failPod(ctx context.Context, s *story) error {
+	pod, err := s.pod(ctx)
+	if err != nil {
+		return err
+	}
+	address := pod.Status.PodIP + ":9090"
+	s.did("pod " + pod.Name + " becomes unready")
+	if err := s.Cluster.SetPodReady(ctx, pod.Namespace, pod.Name, false); err != nil {
+		return err
+	}
+	t, err := s.tree(ctx, sample, address+" disabled", func(t *tree.Tree) error {
+		if err := servers(samplePort, 3, 1)(t); err != nil {
+			return err
+		}
+		if got := t.Pool(samplePort).Disabled(); got[0] != address {
+			return fmt.Errorf("%s is disabled, not %s", got[0], address)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.saw("its server is disabled, the other three go on:")
+	s.show(t.String())
+	s.did("pod " + pod.Name + " becomes ready again")
+	if err := s.Cluster.SetPodReady(ctx, pod.Namespace, pod.Name, true); err != nil {
+		return err
+	}
+	if _, err := s.tree(ctx, sample, "four enabled servers", servers(samplePort, 4, 0)); err != nil {
+		return err
+	}
+	s.saw("its server is enabled again")
+	return nil
+}
+
+func failServers(ctx context.Context, s *story) error {
+	t, err := s.Trees.Read(ctx, s.objectName(sample))
+	if err != nil {
+		return err
+	}
+	all := t.Pool(samplePort).Enabled()
+	set := func(up bool, addresses ...string) error {
+		for _, a := range addresses {
+			ip, port, _ := strings.Cut(a, ":")
+			number, err := strconv.Atoi(port)
+			if err != nil {
+				return err
+			}
+			s.Controller.SetServerHealth(ip, number, up, "no SCTP INIT ACK within 4 s")
+		}
+		return nil
+	}
+	for _, act := range []struct {
+		did       string
+		up        bool
+		addresses []string
+		status    metav1.ConditionStatus
+		message   string // what it must contain; "" for no number of servers
+		saw       string
+	}{
+		{"the health monitor gives up " + all[0], false, all[:1], metav1.ConditionTrue, "3 of 4 enabled servers up", "still up, but the Service tells"},
+		{"the health monitor gives up the others too", false, all[1:], metav1.ConditionFalse, "0 of 4 enabled servers up", "condition Healthy is False"},
+		{"all four answer again", true, all, metav1.ConditionTrue, "", "condition Healthy is True"},
+	} {
+		s.did(act.did)
+		if err := set(act.up, act.addresses...); err != nil {
+			return err
+		}
+		if err := s.healthy(ctx, sample, act.status, act.message); err != nil {
+			return err
+		}
+		svc, err := s.service(ctx, sample)
+		if err != nil {
+			return err
+		}
+		s.saw("%s: %s", act.saw, apimeta.FindStatusCondition(svc.Status.Conditions, status.Healthy).Message)
+	}
+	return nil
+}
+
+// drift edits the pool as a person with another tool would, over the same REST API.
+func drift(ctx context.Context, s *story) error {
+	t, err := s.Trees.Read(ctx, s.objectName(sample))
+	if err != nil {
+		return err
+	}
+	pool := t.Pool(samplePort)
+	const algorithm = "LB_ALGORITHM_ROUND_ROBIN"
+	s.did("on the Controller: three servers are taken out of " + tree.Text(pool.Name) + ", and its algorithm becomes " + algorithm)
+	patch := avi.Patch{Replace: map[string]any{"servers": pool.Pool.Servers[:1], "lb_algorithm": algorithm}}
+	if _, err := s.Avi.Patch(ctx, model.Pool, s.Trees.Tenant, tree.Text(pool.UUID), patch); err != nil {
+		return err
+	}
+	t, err = s.tree(ctx, sample, "the four servers of before", func(t *tree.Tree) error {
+		if now := t.Pool(samplePort).Enabled(); !slices.Equal(now, pool.Enabled()) {
+			return fmt.Errorf("the servers are %v", now)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// The interval is jittered by a tenth; then come the read and the write, and a machine that may be busy.
+	if took, limit := time.Since(s.begin), refresh+refresh/10+3*time.Second; took > limit {
+		return fmt.Errorf("the repair took %s, longer than one refresh of %s allows", seconds(took), refresh)
+	}
+	s.saw("the four servers are back within one refresh, which is every %s here", refresh)
+	if got := tree.Text(t.Pool(samplePort).LbAlgorithm); got != algorithm {
+		return fmt.Errorf("the algorithm is %s: the operator changed what isn't its own", got)
+	}
+	s.saw("the algorithm is still %s: nothing in the cluster says otherwise, so it is the network team's", algorithm)
+	return nil
+}
+
+func deleteSample(ctx context.Context, s *story) (err error) {
+	if s.mixed, err = s.Trees.Read(ctx, s.objectName(mixed)); err != nil {
+		return err
+	}
+	if err := s.kubectl(ctx, "delete", "-f", "config/samples/loadbalancer-sctp.yaml", "--wait=false"); err != nil {
+		return err
+	}
+	err = stage.Until(ctx, "the end of Service "+sample, func(ctx context.Context) error {
+		_, err := s.service(ctx, sample)
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return err
+		}
+		return errors.New("it is still there")
+	})
+	if err != nil {
+		return err
+	}
+	s.saw("the Service is gone: its finalizer is released when nothing is left on the Controller")
+	left, err := s.Trees.Names(ctx, s.objectName(sample))
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("the Controller still has %s", strings.Join(left, ", "))
+	}
+	s.saw("the Controller has no VirtualService, VsVip, L4PolicySet or pool %s any more", s.objectName(sample))
+	after, err := s.Trees.Read(ctx, s.objectName(mixed))
+	if err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(after, s.mixed) {
+		return fmt.Errorf("the other Service's objects were changed:\n%s", after)
+	}
+	s.saw("every object of Service %s is byte for byte what it was", mixed)
+	return nil
+}
+
+func readLog(_ context.Context, s *story) error {
+	if bad := s.operator.Complaints(); len(bad) > 0 {
+		return fmt.Errorf("the operator complains:\n%s", strings.Join(bad, "\n"))
+	}
+	s.saw("%d lines, and it was never refused anything: the rights of config/rbac are enough", strings.Count(s.operator.Log(), "\n"))
+	return nil
+}
+
+// kubectl runs a command of the story.
+func (s *story) kubectl(ctx context.Context, args ...string) error {
+	s.did("kubectl " + strings.Join(args, " "))
+	out, err := s.Kubectl(ctx, args...)
+	if err == nil {
+		s.show(out)
+	}
+	return err
+}
+
+func (s *story) objectName(service string) string {
+	return s.ObjectName(metav1.NamespaceDefault, service)
+}
+
+func (s *story) service(ctx context.Context, name string) (*corev1.Service, error) {
+	svc := new(corev1.Service)
+	return svc, s.Client.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: name}, svc)
+}
+
+// pod is one of the sample's pods.
+func (s *story) pod(ctx context.Context) (*corev1.Pod, error) {
+	var pods corev1.PodList
+	if err := s.Client.List(ctx, &pods, client.InNamespace(metav1.NamespaceDefault), client.MatchingLabels{"app": "server"}); err != nil {
+		return nil, err
+	}
+	if len(pods.Items) == 0 {
+		return nil, errors.New("the sample has no pods")
+	}
+	return &pods.Items[0], nil
+}
+
+// address waits until a Service has one.
+func (s *story) address(ctx context.Context, name string) (ip string, err error) {
+	err = stage.Until(ctx, "the address of Service "+name, func(ctx context.Context) error {
+		svc, err := s.service(ctx, name)
+		if err != nil {
+			return err
+		}
+		if len(svc.Status.LoadBalancer.Ingress) == 0 || !apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed) {
+			return fmt.Errorf("its conditions are %+v", svc.Status.Conditions)
+		}
+		ip = svc.Status.LoadBalancer.Ingress[0].IP
+		return nil
+	})
+	return ip, err
+}
+
+// healthy waits until condition Healthy has a status and speaks of so many servers; "" is for none worth a word.
+func (s *story) healthy(ctx context.Context, name string, want metav1.ConditionStatus, servers string) error {
+	return stage.Until(ctx, fmt.Sprintf("condition Healthy=%s of Service %s", want, name), func(ctx context.Context) error {
+		svc, err := s.service(ctx, name)
+		if err != nil {
+			return err
+		}
+		c := apimeta.FindStatusCondition(svc.Status.Conditions, status.Healthy)
+		if c == nil || c.Status != want || !strings.Contains(c.Message, servers) || servers == "" && strings.Contains(c.Message, "servers up") {
+			return fmt.Errorf("it is %+v", c)
+		}
+		return nil
+	})
+}
+
+// tree reads a Service's tree from the Controller until it passes a check.
+func (s *story) tree(ctx context.Context, service, what string, check func(*tree.Tree) error) (t *tree.Tree, err error) {
+	err = stage.Until(ctx, what, func(ctx context.Context) error {
+		var err error
+		if t, err = s.Trees.Read(ctx, s.objectName(service)); err != nil {
+			return err
+		}
+		return check(t)
+	})
+	return t, err
+}
+
+// servers checks how many servers a port has.
+func servers(port string, enabled, disabled int) func(*tree.Tree) error {
+	return func(t *tree.Tree) error {
+		p := t.Pool(port)
+		if p == nil {
+			return fmt.Errorf("no rule matches %s", port)
+		}
+		if e, d := len(p.Enabled()), len(p.Disabled()); e != enabled || d != disabled {
+			return fmt.Errorf("%s has %d enabled and %d disabled servers, not %d and %d", port, e, d, enabled, disabled)
+		}
+		return nil
+	}
+}
+
+// status shows a Service as kubectl does, and waits for the Event that tells of the load balancer.
+func (s *story) status(ctx context.Context, name string) error {
+	const conditions = `jsonpath={range .status.conditions[*]}{.type}={.status}: {.message}{"\n"}{end}`
+	for _, args := range [][]string{{"get", "service", name}, {"get", "service", name, "-o", conditions}} {
+		out, err := s.Kubectl(ctx, args...)
+		if err != nil {
+			return err
+		}
+		s.show(out)
+	}
+	events := ""
+	err := stage.Until(ctx, "the Event EnsuredLoadBalancer", func(ctx context.Context) (err error) {
+		if events, err = s.Kubectl(ctx, "events", "--for", "service/"+name); err == nil && !strings.Contains(events, "EnsuredLoadBalancer") {
+			err = errors.New(events)
+		}
+		return err
+	})
+	s.show(events)
+	return err
+}

@@ -1,0 +1,403 @@
+// Package bench measures the operator, as a process of its own, against a local API server and a simulated Controller
+// that takes 20 ms for each call. It reports; it never fails for being slow.
+package bench
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+)
+
+const (
+	latency     = 20 * time.Millisecond
+	concurrency = 8 // the operator's default
+	namespace   = "bench"
+	system      = "bench-system"
+)
+
+// row is one line of the table.
+type row struct{ what, measured, goal string }
+
+func BenchmarkOperator(b *testing.B) {
+	for range b.N {
+		n := 1000
+		if v, err := strconv.Atoi(os.Getenv("BENCH_SERVICES")); err == nil && v > 0 {
+			n = v
+		}
+		x := start(b)
+		var rows []row
+		rows = append(rows, x.storm(n)...)
+		rows = append(rows, x.alone()...)
+		rows = append(rows, x.restart(n)...)
+		rows = append(rows, x.oneOf500()...)
+		rows = append(rows, x.rollout()...)
+		rows = append(rows, buildAndPlan()...)
+		table(n, rows)
+		x.stop()
+	}
+}
+
+func table(n int, rows []row) {
+	fmt.Printf("\n%d cores of %s, Go %s; %s per call, %d calls at once, %d Services of one SCTP port with 2 endpoints\n\n",
+		runtime.NumCPU(), cpu(), strings.TrimPrefix(runtime.Version(), "go"), latency, concurrency, n)
+	width := 0
+	for _, r := range rows {
+		width = max(width, len(r.what))
+	}
+	for _, r := range rows {
+		fmt.Printf("  %-*s  %-46s %s\n", width, r.what, r.measured, r.goal)
+	}
+	fmt.Println()
+}
+
+func cpu() string {
+	raw, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.SplitSeq(string(raw), "\n") {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// bench is the running whole.
+type bench struct {
+	*testing.B
+	cluster  *cluster.Cluster
+	sim      *avisim.Server
+	client   client.Client
+	binary   string
+	log      *os.File
+	operator *exec.Cmd
+}
+
+func start(b *testing.B) *bench {
+	x := &bench{B: b}
+	c, err := cluster.Start(b.Context(), cluster.Options{Nodes: 3, Log: os.Stderr})
+	x.must(err)
+	x.cluster = c
+	b.Cleanup(func() { x.stop() })
+	x.sim, err = avisim.New(avisim.Options{ReadLatency: latency, WriteLatency: latency, OmitBodies: true})
+	x.must(err)
+	x.must(x.sim.Start())
+	cfg := c.RESTConfig()
+	cfg.QPS, cfg.Burst = -1, 0
+	x.client, err = client.New(cfg, client.Options{Scheme: clientgoscheme.Scheme})
+	x.must(err)
+	for _, ns := range []string{namespace, system} {
+		x.must(x.client.Create(b.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}))
+	}
+	x.must(x.client.Create(b.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "avi-k8s-config", Namespace: system}, Data: map[string]string{
+		"clusterName": "bench", "controllerIP": x.sim.Host(), "vipNetworkList": `[{"networkName":"vip-network","cidr":"10.10.0.0/16"}]`, "logLevel": "WARN",
+	}}))
+	x.must(x.client.Create(b.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "avi-secret", Namespace: system}, Data: map[string][]byte{
+		"username": []byte("admin"), "password": []byte("avi123$%"), "certificateAuthorityData": x.sim.CAPEM(),
+	}}))
+	x.build()
+	return x
+}
+
+func (x *bench) build() {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	x.must(err)
+	root := filepath.Dir(strings.TrimSpace(string(out)))
+	x.binary = filepath.Join(root, "bin", "avi-l4-operator")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", x.binary, ".")
+	cmd.Dir, cmd.Env, cmd.Stderr = root, append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
+	x.must(cmd.Run())
+	x.log, err = os.CreateTemp(x.TempDir(), "operator-*.log")
+	x.must(err)
+}
+
+// run starts the operator; ready waits for its readiness.
+func (x *bench) run() {
+	x.operator = exec.Command(x.binary, "--namespace", system, "--metrics-bind-address", "0", "--health-probe-bind-address", "127.0.0.1:18081", "--health-interval", "1h")
+	x.operator.Env = append(os.Environ(), "KUBECONFIG="+x.cluster.Kubeconfig())
+	x.operator.Stdout, x.operator.Stderr = x.log, x.log
+	x.must(x.operator.Start())
+}
+
+func (x *bench) ready() {
+	x.wait("the operator's readiness", func() bool {
+		r, err := http.Get("http://127.0.0.1:18081/readyz")
+		if err != nil {
+			return false
+		}
+		defer r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	})
+}
+
+func (x *bench) halt() {
+	if x.operator == nil {
+		return
+	}
+	_ = x.operator.Process.Signal(os.Interrupt)
+	_ = x.operator.Wait()
+	x.operator = nil
+}
+
+func (x *bench) stop() {
+	x.halt()
+	if x.cluster != nil {
+		_ = x.cluster.Stop()
+		x.cluster = nil
+	}
+	if x.sim != nil {
+		x.sim.Close()
+	}
+}
+
+// memory reads a value of the operator's /proc status in KiB.
+func (x *bench) memory(key string) int {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", x.operator.Process.Pid))
+	x.must(err)
+	for line := range strings.SplitSeq(string(raw), "\n") {
+		if v, ok := strings.CutPrefix(line, key+":"); ok {
+			n, err := strconv.Atoi(strings.Fields(v)[0])
+			x.must(err)
+			return n
+		}
+	}
+	return 0
+}
+
+func (x *bench) service(name string, endpoints int) (*corev1.Service, []*discoveryv1.EndpointSlice) {
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}, Spec: corev1.ServiceSpec{
+		Type: corev1.ServiceTypeLoadBalancer, AllocateLoadBalancerNodePorts: new(false),
+		Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolSCTP, Port: 38412, TargetPort: intstr.FromInt32(9090)}},
+	}}
+	var slicesOf []*discoveryv1.EndpointSlice
+	for first := 0; first < endpoints; first += 100 {
+		s := &discoveryv1.EndpointSlice{
+			ObjectMeta:  metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", name, first), Namespace: namespace, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Ports:       []discoveryv1.EndpointPort{{Name: new(""), Protocol: new(corev1.ProtocolSCTP), Port: new(int32(9090))}},
+		}
+		for i := first; i < min(endpoints, first+100); i++ {
+			s.Endpoints = append(s.Endpoints, discoveryv1.Endpoint{
+				Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/250, 1+i%250)}, NodeName: new("node-1"),
+				Conditions: discoveryv1.EndpointConditions{Ready: new(true)},
+			})
+		}
+		slicesOf = append(slicesOf, s)
+	}
+	return svc, slicesOf
+}
+
+func (x *bench) create(svc *corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) error {
+	for _, s := range endpointSlices {
+		if err := x.client.Create(x.Context(), s); err != nil {
+			return err
+		}
+	}
+	return x.client.Create(x.Context(), svc)
+}
+
+func (x *bench) programmed() (n int) {
+	var list corev1.ServiceList
+	x.must(x.client.List(x.Context(), &list))
+	for _, s := range list.Items {
+		if apimeta.IsStatusConditionTrue(s.Status.Conditions, "ako.vmware.com/Programmed") {
+			n++
+		}
+	}
+	return n
+}
+
+// storm: n Services wait when the operator starts.
+func (x *bench) storm(n int) []row {
+	g := new(errgroup.Group)
+	g.SetLimit(8)
+	for i := range n {
+		g.Go(func() error { return x.create(x.service(fmt.Sprintf("s%05d", i), 2)) })
+	}
+	x.must(g.Wait())
+	x.sim.ResetRequests()
+	begin := time.Now()
+	x.run()
+	x.ready()
+	idle := x.memory("VmHWM")
+	x.wait("all Services programmed", func() bool {
+		return len(x.sim.Writes()) >= 4*n && x.programmed() >= n
+	})
+	total := time.Since(begin)
+	writes := x.sim.Writes()
+	first, last := span(writes)
+	wall := last.Sub(first)
+	bound := time.Duration(n*4/concurrency) * latency
+	reads := 0
+	for _, r := range x.sim.Requests() {
+		if r.Method == http.MethodGet && (r.Type == "vsvip" || r.Type == "pool" || r.Type == "l4policyset" || r.Type == "virtualservice") && r.Time.After(first) {
+			reads++
+		}
+	}
+	peak := x.memory("VmHWM")
+	budget := 60*1024 + 16*n
+	return []row{
+		{"calls per Service", fmt.Sprintf("%.2f writes, %.3f reads", float64(len(writes))/float64(n), float64(reads)/float64(n)), "goal: 4 writes (P+3), no read"},
+		{"all programmed, first call to last", fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s", wall.Seconds(), wall.Seconds()/bound.Seconds(), bound.Seconds()), "goal: 1.25 x"},
+		{"the same, from the operator's start to the last status", fmt.Sprintf("%.1f s", total.Seconds()), ""},
+		{"peak memory", fmt.Sprintf("%.1f MiB resident, %.1f MiB when ready", float64(peak)/1024, float64(idle)/1024), fmt.Sprintf("goal: %.1f MiB (60 MiB + 16 KiB a Service)", float64(budget)/1024)},
+	}
+}
+
+func span(requests []avisim.Request) (first, last time.Time) {
+	for _, r := range requests {
+		if first.IsZero() || r.Time.Before(first) {
+			first = r.Time
+		}
+		if end := r.Time.Add(r.Took); end.After(last) {
+			last = end
+		}
+	}
+	return first, last
+}
+
+// alone: one Service at a time, from its creation to the end of the last call.
+func (x *bench) alone() []row {
+	var trips, calls []float64
+	for i := range 20 {
+		x.sim.ResetRequests()
+		svc, endpointSlices := x.service(fmt.Sprintf("alone%d", i), 2)
+		for _, s := range endpointSlices {
+			x.must(x.client.Create(x.Context(), s))
+		}
+		time.Sleep(100 * time.Millisecond)
+		begin := time.Now()
+		x.must(x.client.Create(x.Context(), svc))
+		x.wait("a Service alone", func() bool { return len(x.sim.Writes()) == 4 })
+		first, last := span(x.sim.Writes())
+		trips = append(trips, last.Sub(begin).Seconds()/latency.Seconds())
+		calls = append(calls, last.Sub(first).Seconds()/latency.Seconds())
+	}
+	slices.Sort(trips)
+	slices.Sort(calls)
+	return []row{{"one Service alone, median of 20", fmt.Sprintf("%.2f round trips from its creation, %.2f of calls", trips[10], calls[10]), "goal: 3.5"}}
+}
+
+func (x *bench) restart(n int) []row {
+	x.halt()
+	x.sim.ResetRequests()
+	begin := time.Now()
+	x.run()
+	x.ready()
+	took := time.Since(begin)
+	x.wait("quiet", func() bool { return x.quiet(3 * time.Second) })
+	reads := 0
+	for _, r := range x.sim.Requests() {
+		if r.Method == http.MethodGet {
+			reads++
+		}
+	}
+	return []row{{"restart with nothing changed", fmt.Sprintf("%d writes, %d reads, ready in %.1f s", len(x.sim.Writes()), reads, took.Seconds()),
+		fmt.Sprintf("goal: 0 writes, bulk reads (%d objects)", 4*n)}}
+}
+
+// quiet tells that no request has come for the time.
+func (x *bench) quiet(d time.Duration) bool {
+	all := x.sim.Requests()
+	return len(all) == 0 || time.Since(all[len(all)-1].Time) > d
+}
+
+func (x *bench) oneOf500() []row {
+	svc, endpointSlices := x.service("large", 500)
+	x.must(x.create(svc, endpointSlices))
+	x.wait("the large Service", func() bool {
+		pool, ok := x.sim.Object("pool", "admin", "bench--bench-large-SCTP-38412")
+		servers, _ := pool["servers"].([]any)
+		return ok && len(servers) == 500 && x.quiet(time.Second)
+	})
+	x.sim.ResetRequests()
+	endpointSlices[3].Endpoints[7].Conditions.Ready = new(false)
+	begin := time.Now()
+	x.must(x.client.Update(x.Context(), endpointSlices[3]))
+	x.wait("the change", func() bool { return len(x.sim.Writes()) > 0 })
+	_, last := span(x.sim.Writes())
+	x.wait("quiet", func() bool { return x.quiet(2 * time.Second) })
+	return []row{{"one endpoint of 500 changes", fmt.Sprintf("%s, done after %.0f ms", verbs(x.sim.Writes()), float64(last.Sub(begin).Milliseconds())), "goal: 1 PATCH"}}
+}
+
+// rollout replaces 50 pods of a Deployment, with the real controllers of Kubernetes.
+func (x *bench) rollout() []row {
+	labels := map[string]string{"app": "rollout"}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "rollout", Namespace: namespace}, Spec: appsv1.DeploymentSpec{
+		Replicas: new(int32(50)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{
+			Name: "server", Image: "sctp-server:latest", Ports: []corev1.ContainerPort{{ContainerPort: 9090, Protocol: corev1.ProtocolSCTP}},
+		}}}},
+	}}
+	svc, _ := x.service("rollout", 0)
+	svc.Spec.Selector = labels
+	x.must(x.client.Create(x.Context(), svc))
+	x.must(x.client.Create(x.Context(), d))
+	done := func() bool {
+		x.must(x.client.Get(x.Context(), client.ObjectKeyFromObject(d), d))
+		pool, _ := x.sim.Object("pool", "admin", "bench--bench-rollout-SCTP-38412")
+		servers, _ := pool["servers"].([]any)
+		return d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == 50 && d.Status.ReadyReplicas == 50 && d.Status.Replicas == 50 && len(servers) == 50
+	}
+	x.wait("50 pods", func() bool { return done() && x.quiet(3*time.Second) })
+	x.sim.ResetRequests()
+	begin := time.Now()
+	d.Spec.Template.Annotations = map[string]string{"rolled": "out"}
+	x.must(x.client.Update(x.Context(), d))
+	x.wait("the rollout", func() bool { return done() && x.quiet(3*time.Second) })
+	_, last := span(x.sim.Writes())
+	return []row{{"rollout of 50 pods", fmt.Sprintf("%s in %.1f s", verbs(x.sim.Writes()), last.Sub(begin).Seconds()), "goal: 10 PATCHes or fewer"}}
+}
+
+func verbs(requests []avisim.Request) string {
+	counts := map[string]int{}
+	for _, r := range requests {
+		counts[r.Method+" "+r.Type]++
+	}
+	var out []string
+	for k, n := range counts {
+		out = append(out, fmt.Sprintf("%d %s", n, k))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+func (x *bench) wait(what string, holds func() bool) {
+	x.Helper()
+	fmt.Fprintln(os.Stderr, "bench: waiting for", what)
+	deadline := time.Now().Add(5 * time.Minute)
+	for !holds() {
+		if time.Now().After(deadline) {
+			raw, _ := os.ReadFile(x.log.Name())
+			x.Fatalf("%s: not within 5 minutes; the operator's log ends with\n%s", what, raw[max(0, len(raw)-4000):])
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (x *bench) must(err error) {
+	x.Helper()
+	if err != nil {
+		x.Fatal(err)
+	}
+}

@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
+)
+
+// TestKilledDuringRollout ends the operator without warning while pods come and go; the next one finishes the work.
+func TestKilledDuringRollout(t *testing.T) {
+	f := begin(t)
+	const pods = 20
+	f.deploy("amf", pods)
+	f.served("amf", pods)
+	f.deploy("gone", 1)
+	f.served("gone", 1)
+	st.Controller.ResetRequests()
+	f.rollOut("amf", "2")
+	f.eventually("a first change of the pool", func(context.Context) error {
+		if len(writes(http.MethodPatch)) == 0 {
+			return errors.New("there is no PATCH yet")
+		}
+		return nil
+	})
+	operator.Kill()
+	t.Cleanup(f.restore)
+	// What happens while nobody watches: the rollout ends, a Service comes, another is to go.
+	f.rolledOut("amf")
+	f.deploy("new", 2)
+	_, err := st.Kubectl(f.ctx, "delete", "service", "gone", "-n", f.ns, "--wait=false")
+	f.must(err)
+	f.restore()
+	f.served("amf", pods)
+	f.served("new", 2)
+	f.eventually("the deletion that nobody watched", func(ctx context.Context) error {
+		left, err := st.Trees.Names(ctx, st.ObjectName(f.ns, "gone"))
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("there are still %v", left)
+		}
+		return err
+	})
+	f.exactly("amf", "new")
+}
+
+// restore has the package's operator running again.
+func (f *fixture) restore() {
+	f.Helper()
+	select {
+	case <-operator.Done():
+	default:
+		return
+	}
+	o, err := st.StartOperator(f.ctx, "operator", flags...)
+	if err != nil {
+		f.Fatal(err)
+	}
+	operator = o
+}
+
+// TestAPIServerOutage takes the API server away for longer than several refreshes: what can't be read is not gone.
+func TestAPIServerOutage(t *testing.T) {
+	f := begin(t)
+	const pods = 3
+	f.deploy("amf", pods)
+	f.served("amf", pods)
+	before, err := f.tree(f.ctx, "amf")
+	f.must(err)
+	st.Controller.ResetRequests()
+	f.must(st.Cluster.KillProcess("kube-apiserver"))
+	reads := len(st.Controller.Requests())
+	time.Sleep(5 * time.Second)
+	if len(st.Controller.Requests()) == reads {
+		t.Error("the Controller was not read during the outage, so this proves nothing")
+	}
+	if w := writes(""); len(w) > 0 {
+		t.Errorf("%d writes while the API server was away, the first is %s %s %s", len(w), w[0].Method, w[0].Path, w[0].Body)
+	}
+	f.must(st.Cluster.RestartProcess(f.ctx, "kube-apiserver"))
+	// An API server that starts refuses some requests until it has read the roles; that is no lack of rights.
+	complaints(operator)
+	after, err := f.tree(f.ctx, "amf")
+	f.must(err)
+	if a, b := after.Pool("SCTP 80").Enabled(), before.Pool("SCTP 80").Enabled(); !slices.Equal(a, b) {
+		t.Errorf("the servers are %v, they were %v", a, b)
+	}
+	start := time.Now()
+	f.scale("amf", pods+2)
+	f.served("amf", pods+2)
+	t.Logf("the first change after the outage took effect in %.1f s", time.Since(start).Seconds())
+	for _, w := range writes("") {
+		if w.Method == http.MethodDelete || w.Type == "pool" && enabledIn(t, w.Body) < pods {
+			t.Errorf("a write took servers out of use: %s %s %s", w.Method, w.Path, w.Body)
+		}
+	}
+	f.deploy("new", 1)
+	f.served("new", 1)
+	f.exactly("amf", "new")
+}
+
+// TestLeaderElection runs replicas as the installation does. A crash of the leader costs the lease's time, its orderly
+// end next to none.
+func TestLeaderElection(t *testing.T) {
+	f := begin(t)
+	operator.Stop()
+	t.Cleanup(f.restore)
+	f.deploy("first", 1)
+	elect := append(slices.Clone(flags), "--leader-elect")
+	start := func(name string) *stage.Operator {
+		o, err := st.StartOperator(f.ctx, name, elect...)
+		f.must(err)
+		t.Cleanup(o.Stop)
+		return o
+	}
+	one, two := start("replica-1"), start("replica-2")
+	leads := func(o *stage.Operator) bool {
+		return strings.Contains(strings.ToLower(o.Log()), "successfully acquired lease")
+	}
+	f.served("first", 1)
+	if leads(one) == leads(two) {
+		t.Fatalf("replica-1 leads: %t, replica-2 leads: %t", leads(one), leads(two))
+	}
+	leader, standby := one, two
+	if leads(two) {
+		leader, standby = two, one
+	}
+
+	leader.Kill()
+	begin := time.Now()
+	f.deploy("second", 2)
+	f.served("second", 2)
+	t.Logf("after a crash of the leader, a new Service was served in %.1f s", time.Since(begin).Seconds())
+	if !leads(standby) {
+		t.Error("the Service is served and the standby has not taken over")
+	}
+
+	third := start("replica-3")
+	standby.Stop()
+	begin = time.Now()
+	f.deploy("third", 2)
+	f.served("third", 2)
+	took := time.Since(begin)
+	t.Logf("after an orderly end of the leader, a new Service was served in %.1f s", took.Seconds())
+	if took > 12*time.Second { // the lease is for 15 s
+		t.Error("the lease was not given up")
+	}
+	f.served("first", 1)
+	if !leads(third) {
+		t.Error("the Service is served and the third replica has not taken over")
+	}
+	f.exactly("first", "second", "third")
+}

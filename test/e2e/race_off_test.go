@@ -1,0 +1,6 @@
+//go:build !race
+
+package e2e
+
+// raceDetector tells whether these tests were built with the race detector; the operator is then too.
+const raceDetector = false

@@ -1,0 +1,257 @@
+// Package imports holds the rules of DESIGN section 3 about which package may import which. The linter has them too, but
+// these run with every test and need nothing but the go command.
+package imports
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/avi-l4-operator/avi-l4-operator"
+
+// layers are the operator's packages from the ground up. A package imports only what lies below its own layer; folders
+// inside a package's folder belong to its layer.
+var layers = [][]string{
+	{"internal/model", "internal/settings"},
+	{"internal/avi", "internal/build", "internal/plan"},
+	{"internal/gather", "internal/mirror"},
+	{"internal/apply"},
+	{"internal/engine"},
+	{"internal/status"},
+	{"controllers"},
+	{"."}, // main
+}
+
+// apart are packages that the operator must not import and that must not import the operator's: the simulated Controller
+// would else prove the operator's own misunderstandings right.
+var apart = []string{"internal/avisim"}
+
+// development is what may import everything and is imported by nothing of the operator.
+var development = []string{"hack", "test"}
+
+// pure are the packages that are functions of their input, and what that forbids.
+var (
+	pure          = []string{"internal/model", "internal/build", "internal/plan"}
+	pureForbidden = []string{
+		"net/http", "log", "os",
+		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",
+		"k8s.io/client-go", "sigs.k8s.io/controller-runtime",
+		"github.com/vmware/alb-sdk/go/session", "github.com/vmware/alb-sdk/go/clients",
+	}
+	clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+)
+
+// session is the part of the SDK that talks to the Controller, which only internal/avi does.
+var session = []string{"github.com/vmware/alb-sdk/go/session", "github.com/vmware/alb-sdk/go/clients"}
+
+// elsewhere are modules that development programs use from modules of their own, so that they stay out of the operator's.
+var elsewhere = []string{"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools"}
+
+// listed is what this test needs of a package; the imports are those of the package itself, not of its tests.
+type listed struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+}
+
+func (p listed) name() string {
+	if p.ImportPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(p.ImportPath, module+"/")
+}
+
+func TestImports(t *testing.T) {
+	packages := list(t)
+	if len(packages) < 10 {
+		t.Fatalf("the go command lists only %d packages", len(packages))
+	}
+	for _, p := range packages {
+		for _, problem := range check(p) {
+			t.Error(problem)
+		}
+	}
+}
+
+// TestImportsRejects makes sure that each rule can fail.
+func TestImportsRejects(t *testing.T) {
+	tests := []struct{ from, imports, want string }{
+		{"internal/model", module + "/internal/avi", "below"},
+		{"internal/plan", module + "/internal/build", "below"},
+		{"internal/avi/sub", module + "/internal/avi", ""},
+		{"internal/engine", module + "/controllers", "below"},
+		{"internal/other", "fmt", "no layer"},
+		{"controllers", module + "/internal/avisim", "simulat"},
+		{"internal/avisim", module + "/internal/model", "simulat"},
+		{"internal/avi", module + "/hack/cluster", "development"},
+		{"internal/build", "net/http", "function of its input"},
+		{"internal/build", "k8s.io/client-go/kubernetes", "function of its input"},
+		{"internal/build", "k8s.io/api/core/v1", ""},
+		{"internal/plan", "log/slog", "function of its input"},
+		{"internal/mirror", "github.com/vmware/alb-sdk/go/session", "internal/avi is the only"},
+		{"internal/avi", "github.com/vmware/alb-sdk/go/session", ""},
+		{"hack/cluster", "k8s.io/kubernetes/cmd/kube-apiserver/app", "module of its own"},
+		{"hack/demo", module + "/internal/avisim", ""},
+		{".", module + "/controllers", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.from+" imports "+test.imports, func(t *testing.T) {
+			path := module
+			if test.from != "." {
+				path += "/" + test.from
+			}
+			got := strings.Join(check(listed{ImportPath: path, Imports: []string{test.imports}}), "; ")
+			if test.want == "" && got != "" || !strings.Contains(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestClock looks for the clock in the packages that must not have one.
+func TestClock(t *testing.T) {
+	for _, p := range list(t) {
+		if !slices.Contains(pure, p.name()) {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			file := filepath.Join(p.Dir, name)
+			fset := token.NewFileSet()
+			parsed, err := parser.ParseFile(fset, file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, use := range clockUses(parsed) {
+				t.Errorf("%s: %s is a function of its input and has no clock; take the time from the input", fset.Position(use), p.name())
+			}
+		}
+	}
+}
+
+func TestClockIsFound(t *testing.T) {
+	const source = `package p
+import tm "time"
+var a, b = tm.Now(), tm.Second
+var c = func() { tm.Sleep(b) }`
+	parsed, err := parser.ParseFile(token.NewFileSet(), "p.go", source, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uses := clockUses(parsed); len(uses) != 2 {
+		t.Errorf("found %d uses of the clock, want 2", len(uses))
+	}
+}
+
+// check returns what is wrong with a package's imports.
+func check(p listed) []string {
+	var problems []string
+	report := func(imported, rule string) {
+		problems = append(problems, p.name()+" imports "+imported+": "+rule)
+	}
+	own := layer(p.name())
+	operator := own >= 0
+	if !operator && !under(p.name(), apart) && !under(p.name(), development) {
+		problems = append(problems, p.name()+" has no layer: give it a place in this test's table")
+	}
+	for _, imported := range p.Imports {
+		inner, ours := strings.CutPrefix(imported, module+"/")
+		switch {
+		case !ours && under(imported, elsewhere):
+			report(imported, "it belongs in a module of its own under hack/")
+		case !ours && operator && under(imported, session) && !under(p.name(), []string{"internal/avi"}):
+			report(imported, "internal/avi is the only package that talks to the Controller")
+		case !ours && slices.Contains(pure, p.name()) && under(imported, pureForbidden):
+			report(imported, "a package that is a function of its input does no IO and logs nothing")
+		case ours && (under(inner, apart) && operator || under(p.name(), apart)):
+			report(inner, "the operator and its simulated Controller know nothing of each other")
+		case ours && operator && under(inner, development):
+			report(inner, "development programs are not part of the operator")
+		case ours && operator && layer(inner) >= own && !sameFolder(p.name(), inner):
+			report(inner, "it does not lie below in the layers of this test's table")
+		}
+	}
+	return problems
+}
+
+// layer is -1 for what is not the operator's.
+func layer(name string) int {
+	return slices.IndexFunc(layers, func(packages []string) bool {
+		return slices.Contains(packages, name) || name != "." && under(name, packages)
+	})
+}
+
+// sameFolder tells whether two packages share one of the folders of the table.
+func sameFolder(a, b string) bool {
+	for _, packages := range layers {
+		for _, folder := range packages {
+			if under(a, []string{folder}) && under(b, []string{folder}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func under(path string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(folder string) bool {
+		return path == folder || strings.HasPrefix(path, folder+"/")
+	})
+}
+
+// clockUses finds uses of the clock's functions, whatever name the file gives to package time.
+func clockUses(file *ast.File) (uses []token.Pos) {
+	name := ""
+	for _, imported := range file.Imports {
+		if path, _ := strconv.Unquote(imported.Path.Value); path == "time" {
+			name = "time"
+			if imported.Name != nil {
+				name = imported.Name.Name
+			}
+		}
+	}
+	ast.Inspect(file, func(node ast.Node) bool {
+		selector, ok := node.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if of, ok := selector.X.(*ast.Ident); ok && name != "" && of.Name == name && slices.Contains(clock, selector.Sel.Name) {
+			uses = append(uses, selector.Pos())
+		}
+		return true
+	})
+	return uses
+}
+
+func list(t *testing.T) []listed {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...")
+	command.Dir = filepath.Join("..", "..")
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr.Bytes())
+	}
+	var packages []listed
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}

@@ -1,0 +1,385 @@
+// Package manifests tests what people apply: that config/ builds, that an API server takes it to the letter, and that
+// the operator's role allows what it needs and no more.
+package manifests
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+const (
+	namespace = "avi-l4-system"
+	account   = "avi-l4-operator"
+)
+
+// root is the repository's, seen from this package's folder, where tests run.
+var root = filepath.Join("..", "..")
+
+// TestApply applies what an installation applies, in its order, to a real API server.
+func TestApply(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	kustomize := tool(ctx, t, "kustomize")
+	c, err := cluster.Start(ctx, cluster.Options{ControlPlaneOnly: true, Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	a := newApplier(t, c.RESTConfig())
+
+	// The trial comes last: it is the installation with the simulator added.
+	for _, folder := range []string{"crd", "default", "samples", "trial"} {
+		t.Run(folder, func(t *testing.T) {
+			out := run(ctx, t, kustomize, "build", filepath.Join(root, "config", folder))
+			objects := decode(t, out)
+			if folder != "crd" && len(objects) == 0 {
+				t.Fatal("nothing to apply")
+			}
+			for _, object := range objects {
+				a.apply(ctx, t, object)
+			}
+		})
+	}
+	for _, file := range []string{"avi-k8s-config.yaml", "avi-secret.yaml"} {
+		t.Run(file, func(t *testing.T) {
+			for _, object := range decode(t, read(t, "config", "samples", file)) {
+				a.apply(ctx, t, object)
+			}
+		})
+	}
+	t.Run("role", func(t *testing.T) { testRole(ctx, t, a.client) })
+}
+
+// testRole asks the API server what the operator's service account may do.
+func testRole(ctx context.Context, t *testing.T, client kubernetes.Interface) {
+	tests := []struct {
+		verb, group, resource, namespace, name string
+		allowed                                bool
+	}{
+		{"list", "", "services", "", "", true},
+		{"watch", "", "services", "", "", true},
+		{"patch", "", "services", "default", "server", true},
+		{"patch", "", "services/status", "default", "server", true},
+		{"delete", "", "services", "default", "server", false},
+		{"create", "", "services", "default", "", false},
+		{"list", "discovery.k8s.io", "endpointslices", "", "", true},
+		{"patch", "discovery.k8s.io", "endpointslices", "default", "server-abc", false},
+		{"list", "", "namespaces", "", "", true},
+		{"patch", "", "namespaces", "", "default", false},
+		{"create", "events.k8s.io", "events", "default", "", true},
+		{"get", "", "configmaps", namespace, "avi-k8s-config", true},
+		{"watch", "", "configmaps", namespace, "avi-k8s-config", true},
+		{"get", "", "configmaps", namespace, "other", false},
+		{"get", "", "secrets", namespace, "avi-secret", true},
+		{"list", "", "secrets", namespace, "avi-secret", true},
+		{"list", "", "secrets", namespace, "", false},
+		{"list", "", "secrets", "", "", false},
+		{"get", "", "secrets", "default", "avi-secret", false},
+		{"update", "", "secrets", namespace, "avi-secret", false},
+		{"create", "coordination.k8s.io", "leases", namespace, "", true},
+		{"update", "coordination.k8s.io", "leases", namespace, "avi-l4-operator.ako.vmware.com", true},
+		{"update", "coordination.k8s.io", "leases", namespace, "other", false},
+		{"create", "authentication.k8s.io", "tokenreviews", "", "", true},
+		{"create", "authorization.k8s.io", "subjectaccessreviews", "", "", true},
+		{"list", "", "pods", "", "", false},
+		{"escalate", "rbac.authorization.k8s.io", "clusterroles", "", "", false},
+	}
+	for _, test := range tests {
+		resource, subresource, _ := strings.Cut(test.resource, "/")
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:   "system:serviceaccount:" + namespace + ":" + account,
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Verb: test.verb, Group: test.group, Resource: resource, Subresource: subresource,
+				Namespace: test.namespace, Name: test.name,
+			},
+		}}
+		// The authorizer's cache may be a moment behind what was just applied.
+		deadline := time.Now().Add(5 * time.Second)
+		for {
+			answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.Status.Allowed == test.allowed {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("%s %s.%s %s/%s: allowed is %t, want %t", test.verb, test.resource, test.group,
+					test.namespace, test.name, answer.Status.Allowed, test.allowed)
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// TestRoleIsCurrent fails when a marker in controllers/ was changed and `make manifests` was not run.
+func TestRoleIsCurrent(t *testing.T) {
+	generator := tool(t.Context(), t, "controller-gen")
+	command := exec.CommandContext(t.Context(), generator, "rbac:roleName=operator", "paths=./controllers/...", "output:rbac:stdout")
+	command.Dir = root
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	want, err := command.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr.Bytes())
+	}
+	if got := read(t, "config", "rbac", "role.yaml"); strings.TrimSpace(string(got)) != strings.TrimSpace(string(want)) {
+		t.Errorf("config/rbac/role.yaml is not what the markers say: run make manifests\n%s", want)
+	}
+}
+
+// TestSettings parses the settings that people start from.
+func TestSettings(t *testing.T) {
+	for _, files := range [][]string{
+		{"samples/avi-k8s-config.yaml", "samples/avi-secret.yaml"},
+		{"trial/settings.yaml"},
+	} {
+		t.Run(files[0], func(t *testing.T) {
+			config, secret := map[string]string{}, map[string][]byte{}
+			for _, file := range files {
+				for _, object := range decode(t, read(t, "config", filepath.FromSlash(file))) {
+					if object.GetNamespace() != namespace {
+						t.Errorf("%s is in namespace %q, want the operator's, %s", object.GetKind(), object.GetNamespace(), namespace)
+					}
+					switch object.GetKind() + " " + object.GetName() {
+					case "ConfigMap " + settings.ConfigMapName:
+						config, _, _ = unstructured.NestedStringMap(object.Object, "data")
+					case "Secret " + settings.SecretName:
+						secret = secretData(t, object)
+					default:
+						t.Errorf("unexpected %s %s", object.GetKind(), object.GetName())
+					}
+				}
+			}
+			parsed, _, err := settings.Parse(config, secret, namespace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(parsed.Ignored)+len(parsed.Unknown) > 0 {
+				t.Errorf("keys without meaning: %v %v", parsed.Ignored, parsed.Unknown)
+			}
+		})
+	}
+}
+
+func secretData(t *testing.T, object *unstructured.Unstructured) map[string][]byte {
+	t.Helper()
+	data := map[string][]byte{}
+	plain, _, _ := unstructured.NestedStringMap(object.Object, "stringData")
+	for key, value := range plain {
+		data[key] = []byte(value)
+	}
+	encoded, _, _ := unstructured.NestedStringMap(object.Object, "data")
+	for key, value := range encoded {
+		decoded, err := base64.StdEncoding.DecodeString(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[key] = decoded
+	}
+	return data
+}
+
+// applier applies objects as `kubectl apply --server-side --validate=strict` does.
+type applier struct {
+	client   kubernetes.Interface
+	dynamic  dynamic.Interface
+	config   *rest.Config
+	warnings *warnings
+}
+
+// warnings collects what the API server says besides its answer: deprecated fields, and pods that the namespace's
+// security level would refuse.
+type warnings struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (w *warnings) HandleWarningHeader(_ int, _, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.texts = append(w.texts, text)
+}
+
+func (w *warnings) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	texts := w.texts
+	w.texts = nil
+	return texts
+}
+
+func newApplier(t *testing.T, config *rest.Config) *applier {
+	t.Helper()
+	a := &applier{config: config, warnings: &warnings{}}
+	config.WarningHandler = a.warnings
+	var err error
+	if a.client, err = kubernetes.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	if a.dynamic, err = dynamic.NewForConfig(config); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (a *applier) apply(ctx context.Context, t *testing.T, object *unstructured.Unstructured) {
+	t.Helper()
+	name := fmt.Sprintf("%s %s/%s", object.GetKind(), object.GetNamespace(), object.GetName())
+	resource, err := a.resource(object)
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	body, err := object.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	force := true
+	applied, err := resource.Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
+		FieldManager: "test", Force: &force, FieldValidation: metav1.FieldValidationStrict,
+	})
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	if texts := a.warnings.take(); len(texts) > 0 {
+		t.Errorf("%s: warnings: %s", name, strings.Join(texts, "; "))
+	}
+	if object.GetKind() == "Deployment" {
+		a.admitPod(ctx, t, applied)
+	}
+}
+
+// admitPod has the API server check a Deployment's pod. Pod Security only warns about a Deployment and refuses its pods.
+func (a *applier) admitPod(ctx context.Context, t *testing.T, deployment *unstructured.Unstructured) {
+	t.Helper()
+	template, _, err := unstructured.NestedMap(deployment.Object, "spec", "template")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pod corev1.Pod
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(template, &pod); err != nil {
+		t.Fatal(err)
+	}
+	pod.Name = deployment.GetName()
+	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	if _, err := a.client.CoreV1().Pods(deployment.GetNamespace()).Create(ctx, &pod, options); err != nil {
+		t.Errorf("pod of Deployment %s/%s: %v", deployment.GetNamespace(), deployment.GetName(), err)
+	}
+	if texts := a.warnings.take(); len(texts) > 0 {
+		t.Errorf("pod of Deployment %s: warnings: %s", deployment.GetName(), strings.Join(texts, "; "))
+	}
+}
+
+// resource asks the server anew each time, because an object may be of a type that the one before it defined.
+func (a *applier) resource(object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+	client, err := discovery.NewDiscoveryClientForConfig(a.config)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := restmapper.GetAPIGroupResources(client)
+	if err != nil {
+		return nil, err
+	}
+	kind := object.GroupVersionKind()
+	mapping, err := restmapper.NewDiscoveryRESTMapper(groups).RESTMapping(kind.GroupKind(), kind.Version)
+	if err != nil {
+		return nil, err
+	}
+	if mapping.Scope.Name() == "namespace" {
+		if object.GetNamespace() == "" {
+			return nil, errors.New("no namespace is given")
+		}
+		return a.dynamic.Resource(mapping.Resource).Namespace(object.GetNamespace()), nil
+	}
+	return a.dynamic.Resource(mapping.Resource), nil
+}
+
+// tool builds a development tool from its module, as make does, and returns its path.
+func tool(ctx context.Context, t *testing.T, name string) string {
+	t.Helper()
+	bin, err := filepath.Abs(filepath.Join(root, "bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(ctx, t, "go", "build", "-C", filepath.Join(root, "hack", "tools", name), "-o", bin+string(filepath.Separator), "tool")
+	return filepath.Join(bin, name)
+}
+
+func run(ctx context.Context, t *testing.T, name string, args ...string) []byte {
+	t.Helper()
+	command := exec.CommandContext(ctx, name, args...)
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, stderr.Bytes())
+	}
+	return out
+}
+
+func read(t *testing.T, path ...string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(slices.Concat([]string{root}, path)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func decode(t *testing.T, content []byte) (objects []*unstructured.Unstructured) {
+	t.Helper()
+	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
+	for {
+		document, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return objects
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		object := &unstructured.Unstructured{}
+		if err := yaml.UnmarshalStrict(document, &object.Object); err != nil {
+			t.Fatal(err)
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
+}
