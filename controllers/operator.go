@@ -84,7 +84,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	}
 	reader := &SettingsReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Store: op.Settings, Namespace: o.Namespace,
-		CAFile: o.CAFile, CAPoll: 5 * time.Second,
+		CAFile: o.CAFile, CAPoll: 5 * time.Second, Unusable: func() { op.Services.Changed(nil) },
 		Apply: func(s *settings.Settings, c settings.Credentials) error { return op.configure(o, s, c) },
 	}
 	if err := reader.SetupWithManager(mgr); err != nil {

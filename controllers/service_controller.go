@@ -195,9 +195,11 @@ func servedByAnother(instance string) engine.Outcome {
 		Message: fmt.Sprintf("the instance %s still serves this Service and has to let go first; if it is gone for good, delete its objects on the Controller and remove annotation %s", instance, gather.AnnotationServedBy)}}}
 }
 
-// unconfigured tells a Service that would be ours by AKO's defaults why nothing happens.
+// unconfigured tells a Service that would be ours by AKO's defaults why nothing happens. It says nothing while the
+// settings have yet to be read, which queues every Service anew, nor to a Service that is served already.
 func (r *ServiceReconciler) unconfigured(ctx context.Context, svc *corev1.Service, ns *corev1.Namespace) (ctrl.Result, error) {
-	if ok, _ := build.Ours(&settings.Settings{DefaultLB: true}, svc, ns); !ok || svc.DeletionTimestamp != nil {
+	ok, _ := build.Ours(&settings.Settings{DefaultLB: true}, svc, ns)
+	if !ok || svc.DeletionTimestamp != nil || !r.Settings.Read() || apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed) {
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}

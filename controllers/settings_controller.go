@@ -40,6 +40,8 @@ type SettingsReconciler struct {
 	CAPoll time.Duration
 	// Apply puts new settings and credentials in force: connection, mirror, log level.
 	Apply func(*settings.Settings, settings.Credentials) error
+	// Unusable is called when there are no valid settings at all, so that those who wait can be told.
+	Unusable func()
 
 	mu      sync.Mutex
 	applied *settings.Credentials
@@ -120,6 +122,9 @@ func (r *SettingsReconciler) report(ctx context.Context, config *corev1.ConfigMa
 	r.Store.Reject(err)
 	if err.Error() == r.told {
 		return
+	}
+	if r.Store.Current() == nil {
+		r.Unusable()
 	}
 	r.told = err.Error()
 	kept := ""

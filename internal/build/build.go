@@ -41,6 +41,7 @@ type Live struct {
 	ApplicationProfile string
 	NetworkProfile     string
 	ProtocolMatch      bool // the L4 rules match protocols
+	DNSNames           bool // the VsVip is registered under names
 }
 
 // Result is the desired set with what there is to say about it. Where Blocked is true the set is empty on purpose and

@@ -19,6 +19,15 @@ var rfc1035 = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 // fqdns are the names that the VsVip is registered under: those of the external-dns annotation, else one made from the
 // Service's name and the cloud's DNS domain, else none. As with AKO, autoFQDN disabled switches the annotation off too.
 func (b *builder) fqdns(owner model.Owner, annotations map[string]string) []string {
+	names := b.wantedFQDNs(owner, annotations)
+	if len(names) == 0 || b.in.Facts.Enterprise() || b.in.Live.DNSNames {
+		return names
+	}
+	b.report(model.Note, model.Port{}, model.ReasonLicenseTier, fmt.Sprintf("%s is not registered: DNS names need the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s", strings.Join(names, ", "), b.in.Facts.LicenseTier))
+	return nil
+}
+
+func (b *builder) wantedFQDNs(owner model.Owner, annotations map[string]string) []string {
 	s := b.in.Settings
 	if s.AutoFQDN == settings.FQDNDisabled {
 		return nil

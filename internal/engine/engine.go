@@ -88,6 +88,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 		}
 		log.V(1).Info("planned", "round", round, "plan", p.String())
 		if e.DryRun {
+			out.Err = &DryRunError{Plan: p.String()}
 			log.Info("dry run: not carried out", "plan", p.String())
 			break
 		}
@@ -167,7 +168,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, name, reason str
 		}
 		if e.DryRun {
 			log.Info("dry run: not carried out", "plan", p.String())
-			return deleted, errors.New("dry run: the objects are kept on the Controller")
+			return deleted, &DryRunError{Plan: p.String()}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
 		err = nil
@@ -204,6 +205,11 @@ func (e *Engine) Carry(ctx context.Context, p *plan.Plan) error {
 	return errors.Join(errs...)
 }
 
+// DryRunError tells what would have been done.
+type DryRunError struct{ Plan string }
+
+func (e *DryRunError) Error() string { return "dry run, not carried out: " + e.Plan }
+
 // live tells the build what serves already.
 func (e *Engine) live(in build.Input, out Outcome) build.Live {
 	vs := e.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: out.Tenant, Name: out.Name})
@@ -218,6 +224,10 @@ func (e *Engine) live(in build.Input, out Outcome) build.Live {
 	}
 	if set := e.Mirror.Get(model.Key{Kind: model.L4PolicySet, Tenant: out.Tenant, Name: out.Name}); set != nil {
 		live.ProtocolMatch = matchesProtocols(set.Body)
+	}
+	if vip := e.Mirror.Get(model.Key{Kind: model.VsVip, Tenant: out.Tenant, Name: out.Name}); vip != nil {
+		body, ok := vip.Body.(*models.VsVip)
+		live.DNSNames = ok && len(body.DNSInfo) > 0
 	}
 	for _, p := range in.Service.Spec.Ports {
 		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
@@ -327,10 +337,11 @@ const (
 // Classify maps any error of a run to its class.
 func Classify(err error) Class {
 	var foreign *mirror.NotOursError
+	var dry *DryRunError
 	switch {
 	case err == nil:
 		return None
-	case errors.As(err, &foreign):
+	case errors.As(err, &foreign), errors.As(err, &dry):
 		return Terminal
 	case errors.Is(err, mirror.ErrNotLoaded):
 		return Transient
@@ -367,9 +378,12 @@ var reasons = map[avi.Reason]string{
 // Reason names a failure for a condition.
 func Reason(err error) string {
 	var foreign *mirror.NotOursError
+	var dry *DryRunError
 	switch {
 	case errors.As(err, &foreign):
 		return model.ReasonNameTaken
+	case errors.As(err, &dry):
+		return model.ReasonDryRun
 	case errors.Is(err, mirror.ErrNotLoaded):
 		return model.ReasonControllerDown
 	}

@@ -57,6 +57,7 @@ const (
 	ReasonReferenceMissing     = "ReferenceMissing"
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
 	ReasonServedByAnother      = "ServedByAnotherInstance"
+	ReasonDryRun               = "DryRun"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

@@ -19,6 +19,9 @@ func (s *Store) Err() error {
 	return nil
 }
 
+// Read tells whether the settings have been looked at, valid or not.
+func (s *Store) Read() bool { return s.Current() != nil || s.Err() != nil }
+
 // Set puts valid settings in force.
 func (s *Store) Set(next *Settings) {
 	s.current.Store(next)

@@ -37,60 +37,64 @@ type Writer struct {
 	Silent func() bool
 }
 
-// Service writes what an outcome means for a Service. clusterUUID is the Controller cluster's.
+// Service writes what an outcome means for a Service: status and annotations in one patch, since the API server takes
+// both through the status subresource. clusterUUID is the Controller cluster's.
 func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
-	if err := w.annotate(ctx, svc, o, clusterUUID); err != nil {
+	next := svc.DeepCopy()
+	if err := annotate(next, o, clusterUUID); err != nil {
 		return err
 	}
-	next := svc.DeepCopy()
 	want := conditions(o)
-	if h := apimeta.FindStatusCondition(svc.Status.Conditions, Healthy); h != nil && o.VSUUID != "" && !o.HealthKnown {
+	if apimeta.IsStatusConditionTrue(svc.Status.Conditions, Programmed) && o.VSUUID != "" && !o.HealthKnown {
 		// After a restart the inventory comes a moment later; what was known stands until then.
 		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Healthy })
 	}
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
 	next.Status.LoadBalancer.Ingress = ingress(o, svc)
-	if apiequality.Semantic.DeepEqual(svc.Status, next.Status) {
-		return nil
-	}
-	// The list of conditions is shared with other controllers: the lock keeps one from undoing the other's entry.
-	patch := client.MergeFromWithOptions(svc, client.MergeFromWithOptimisticLock{})
-	if err := w.Client.Status().Patch(ctx, next, patch); err != nil {
-		return fmt.Errorf("writing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	if err := w.patch(ctx, svc, next); err != nil {
+		return err
 	}
 	w.tell(svc, next, o)
 	return nil
 }
 
-// Clear takes back what Service wrote, for a Service that is no longer ours. The API server itself has emptied the
-// load balancer's status if the type changed, and refuses to have it written then. svc becomes what was written.
+// Clear takes back what Service wrote, for a Service that is no longer ours, and leaves the result in svc. The API server
+// itself has emptied the load balancer's status if the type changed, and refuses to have it written then.
 func (w *Writer) Clear(ctx context.Context, svc *corev1.Service) error {
-	if err := w.annotate(ctx, svc, engine.Outcome{}, ""); err != nil {
-		return err
-	}
 	next := svc.DeepCopy()
+	for _, key := range annotations {
+		delete(next.Annotations, key)
+	}
 	next.Status.Conditions = slices.DeleteFunc(next.Status.Conditions, func(c metav1.Condition) bool {
 		return c.Type == Accepted || c.Type == Programmed || c.Type == Healthy
 	})
-	if len(next.Status.Conditions) == 0 {
-		next.Status.Conditions = nil
-	}
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer && len(next.Status.Conditions) < len(svc.Status.Conditions) {
 		next.Status.LoadBalancer.Ingress = nil // ours: the conditions say that we wrote it
 	}
-	if apiequality.Semantic.DeepEqual(svc.Status, next.Status) {
-		return nil
-	}
-	patch := client.MergeFromWithOptions(svc, client.MergeFromWithOptimisticLock{})
-	if err := w.Client.Status().Patch(ctx, next, patch); err != nil {
-		return fmt.Errorf("clearing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	if err := w.patch(ctx, svc, next); err != nil {
+		return err
 	}
 	next.DeepCopyInto(svc)
 	return nil
 }
 
-// annotate writes AKO's annotations and leaves the fresh object in svc. Without a DNS name there are none.
-func (w *Writer) annotate(ctx context.Context, svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
+// patch writes the difference, if there is one. The list of conditions is shared with other controllers: the lock keeps
+// one from undoing another's entry.
+func (w *Writer) patch(ctx context.Context, svc, next *corev1.Service) error {
+	if apiequality.Semantic.DeepEqual(svc.Status, next.Status) && apiequality.Semantic.DeepEqual(svc.Annotations, next.Annotations) {
+		return nil
+	}
+	if err := w.Client.Status().Patch(ctx, next, client.MergeFromWithOptions(svc, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("writing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	return nil
+}
+
+// annotate sets AKO's annotations. Without a DNS name there are none.
+func annotate(svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
+	if o.VSUUID == "" && (o.Err != nil || o.Blocked) {
+		return nil // nothing is known that would make what stands there wrong
+	}
 	want := map[string]string{}
 	if o.VSUUID != "" && len(o.FQDNs) > 0 {
 		uuids := make(map[string]string, len(o.FQDNs))
@@ -105,24 +109,14 @@ func (w *Writer) annotate(ctx context.Context, svc *corev1.Service, o engine.Out
 		if clusterUUID != "" {
 			want[AnnotationClusterUUID] = clusterUUID
 		}
-	} else if o.VSUUID == "" && (o.Err != nil || o.Blocked) {
-		return nil // nothing is known that would make what stands there wrong
 	}
-	next := svc.DeepCopy()
 	for _, key := range annotations {
 		if value, ok := want[key]; ok {
-			metav1.SetMetaDataAnnotation(&next.ObjectMeta, key, value)
+			metav1.SetMetaDataAnnotation(&svc.ObjectMeta, key, value)
 		} else {
-			delete(next.Annotations, key)
+			delete(svc.Annotations, key)
 		}
 	}
-	if apiequality.Semantic.DeepEqual(svc.Annotations, next.Annotations) {
-		return nil
-	}
-	if err := w.Client.Patch(ctx, next, client.MergeFrom(svc)); err != nil {
-		return fmt.Errorf("annotating Service %s/%s: %w", svc.Namespace, svc.Name, err)
-	}
-	next.DeepCopyInto(svc)
 	return nil
 }
 

@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
 )
 
@@ -19,6 +23,8 @@ func TestKilledDuringRollout(t *testing.T) {
 	const pods = 20
 	f.deploy("amf", pods)
 	f.served("amf", pods)
+	f.edit("amf", func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 1 }) // the rollout has to last
+	f.rolledOut("amf")
 	f.deploy("gone", 1)
 	f.served("gone", 1)
 	st.Controller.ResetRequests()
@@ -36,6 +42,13 @@ func TestKilledDuringRollout(t *testing.T) {
 	f.deploy("new", 2)
 	_, err := st.Kubectl(f.ctx, "delete", "service", "gone", "-n", f.ns, "--wait=false")
 	f.must(err)
+	ready, err := f.pods(f.ctx, f.ns, "amf")
+	f.must(err)
+	stale, err := f.tree(f.ctx, "amf")
+	f.must(err)
+	if hasServers(stale.Pool("SCTP 80"), servers(ready, 9090)) == nil {
+		t.Error("the pool was complete when the operator was killed, so this proves nothing")
+	}
 	f.restore()
 	f.served("amf", pods)
 	f.served("new", 2)
@@ -62,46 +75,6 @@ func (f *fixture) restore() {
 		f.Fatal(err)
 	}
 	operator = o
-}
-
-// TestAPIServerOutage takes the API server away for longer than several refreshes: what can't be read is not gone.
-func TestAPIServerOutage(t *testing.T) {
-	f := begin(t)
-	const pods = 3
-	f.deploy("amf", pods)
-	f.served("amf", pods)
-	before, err := f.tree(f.ctx, "amf")
-	f.must(err)
-	st.Controller.ResetRequests()
-	f.must(st.Cluster.KillProcess("kube-apiserver"))
-	reads := len(st.Controller.Requests())
-	time.Sleep(5 * time.Second)
-	if len(st.Controller.Requests()) == reads {
-		t.Error("the Controller was not read during the outage, so this proves nothing")
-	}
-	if w := writes(""); len(w) > 0 {
-		t.Errorf("%d writes while the API server was away, the first is %s %s %s", len(w), w[0].Method, w[0].Path, w[0].Body)
-	}
-	f.must(st.Cluster.RestartProcess(f.ctx, "kube-apiserver"))
-	// An API server that starts refuses some requests until it has read the roles; that is no lack of rights.
-	complaints(operator)
-	after, err := f.tree(f.ctx, "amf")
-	f.must(err)
-	if a, b := after.Pool("SCTP 80").Enabled(), before.Pool("SCTP 80").Enabled(); !slices.Equal(a, b) {
-		t.Errorf("the servers are %v, they were %v", a, b)
-	}
-	start := time.Now()
-	f.scale("amf", pods+2)
-	f.served("amf", pods+2)
-	t.Logf("the first change after the outage took effect in %.1f s", time.Since(start).Seconds())
-	for _, w := range writes("") {
-		if w.Method == http.MethodDelete || w.Type == "pool" && enabledIn(t, w.Body) < pods {
-			t.Errorf("a write took servers out of use: %s %s %s", w.Method, w.Path, w.Body)
-		}
-	}
-	f.deploy("new", 1)
-	f.served("new", 1)
-	f.exactly("amf", "new")
 }
 
 // TestLeaderElection runs replicas as the installation does. A crash of the leader costs the lease's time, its orderly
@@ -141,18 +114,80 @@ func TestLeaderElection(t *testing.T) {
 	}
 
 	third := start("replica-3")
+	holder := func() string {
+		lease := new(coordinationv1.Lease)
+		f.must(st.Client.Get(f.ctx, client.ObjectKey{Namespace: stage.Namespace, Name: "avi-l4-operator.ako.vmware.com"}, lease))
+		if lease.Spec.HolderIdentity == nil {
+			return ""
+		}
+		return *lease.Spec.HolderIdentity
+	}
+	old := holder()
 	standby.Stop()
+	if holder() == old {
+		t.Error("the leader ended in order and kept the lease")
+	}
 	begin = time.Now()
 	f.deploy("third", 2)
 	f.served("third", 2)
-	took := time.Since(begin)
-	t.Logf("after an orderly end of the leader, a new Service was served in %.1f s", took.Seconds())
-	if took > 12*time.Second { // the lease is for 15 s
-		t.Error("the lease was not given up")
-	}
+	t.Logf("after an orderly end of the leader, a new Service was served in %.1f s", time.Since(begin).Seconds())
 	f.served("first", 1)
 	if !leads(third) {
 		t.Error("the Service is served and the third replica has not taken over")
 	}
 	f.exactly("first", "second", "third")
+}
+
+// TestAPIServerOutage takes the API server away for longer than several refreshes: what can't be read is not gone. It
+// comes last, and makes no pods once the API server is back: kwok may need a minute until it starts some.
+func TestAPIServerOutage(t *testing.T) {
+	f := begin(t)
+	const pods = 3
+	f.deploy("amf", pods)
+	f.served("amf", pods)
+	before, err := f.tree(f.ctx, "amf")
+	f.must(err)
+	st.Controller.ResetRequests()
+	f.must(st.Cluster.KillProcess("kube-apiserver"))
+	reads := len(st.Controller.Requests())
+	time.Sleep(5 * time.Second)
+	if len(st.Controller.Requests()) == reads {
+		t.Error("the Controller was not read during the outage, so this proves nothing")
+	}
+	if w := writes(""); len(w) > 0 {
+		t.Errorf("%d writes while the API server was away, the first is %s %s %s", len(w), w[0].Method, w[0].Path, w[0].Body)
+	}
+	f.must(st.Cluster.RestartProcess(f.ctx, "kube-apiserver"))
+	// An API server that starts refuses some requests until it has read the roles; that is no lack of rights.
+	complaints(operator)
+	// Whether the endpoint controller's back-off is over is not the question; whether the operator's is.
+	f.must(st.Cluster.RestartProcess(f.ctx, "kube-controller-manager"))
+	start := time.Now()
+	f.offer("new", "amf")
+	f.servedBy("new", "amf", pods)
+	t.Logf("after the outage a new Service was served in %.1f s", time.Since(start).Seconds())
+	after, err := f.tree(f.ctx, "amf")
+	f.must(err)
+	if a, b := after.Pool("SCTP 80").Enabled(), before.Pool("SCTP 80").Enabled(); !slices.Equal(a, b) {
+		t.Errorf("the servers are %v, they were %v", a, b)
+	}
+	for _, w := range writes("") {
+		if w.Method == http.MethodDelete || w.Method == http.MethodPatch && w.Type == "pool" && enabledIn(t, w.Body) < pods {
+			t.Errorf("a write took servers out of use: %s %s %s", w.Method, w.Path, w.Body)
+		}
+	}
+	list, err := f.pods(f.ctx, f.ns, "amf")
+	f.must(err)
+	f.must(st.Cluster.SetPodReady(f.ctx, f.ns, list[0].Name, false))
+	f.eventually("a server that is disabled", func(ctx context.Context) error {
+		tr, err := f.tree(ctx, "amf")
+		if err != nil {
+			return err
+		}
+		if got := tr.Pool("SCTP 80").Disabled(); !slices.Equal(got, []string{list[0].Status.PodIP + ":9090"}) {
+			return fmt.Errorf("%v are disabled", got)
+		}
+		return nil
+	})
+	f.exactly("amf", "new")
 }

@@ -188,8 +188,7 @@ func (f *fixture) nothingLeft(namespace string) {
 func (f *fixture) deploy(name string, replicas int32) {
 	f.Helper()
 	labels := map[string]string{"app": name}
-	meta := metav1.ObjectMeta{Namespace: f.ns, Name: name}
-	f.must(st.Client.Create(f.ctx, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
+	f.must(st.Client.Create(f.ctx, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: name}, Spec: appsv1.DeploymentSpec{
 		Replicas: &replicas,
 		Selector: &metav1.LabelSelector{MatchLabels: labels},
 		Template: corev1.PodTemplateSpec{
@@ -200,10 +199,19 @@ func (f *fixture) deploy(name string, replicas int32) {
 			}}},
 		},
 	}}))
-	f.must(st.Client.Create(f.ctx, &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{
-		Type: corev1.ServiceTypeLoadBalancer, Selector: labels,
-		Ports: []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolSCTP, TargetPort: intstr.FromInt32(9090)}},
-	}}))
+	f.offer(name, name)
+}
+
+// offer makes a Service that offers a Deployment's pods.
+func (f *fixture) offer(service, app string) {
+	f.Helper()
+	f.must(st.Client.Create(f.ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: service},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeLoadBalancer, Selector: map[string]string{"app": app},
+			Ports: []corev1.ServicePort{{Port: 80, Protocol: corev1.ProtocolSCTP, TargetPort: intstr.FromInt32(9090)}},
+		},
+	}))
 }
 
 // edit changes a Deployment as `kubectl patch` would.
@@ -272,11 +280,17 @@ func (f *fixture) tree(ctx context.Context, service string) (*tree.Tree, error) 
 	return st.Trees.Read(ctx, st.ObjectName(f.ns, service))
 }
 
-// served waits until there are so many ready pods, and the pool has exactly them as enabled servers and no other.
-func (f *fixture) served(service string, replicas int) {
+// served waits until a Service made by deploy has so many ready pods, and the pool exactly these as servers.
+func (f *fixture) served(name string, replicas int) {
+	f.Helper()
+	f.servedBy(name, name, replicas)
+}
+
+// servedBy waits until there are so many ready pods, and the pool has exactly them as enabled servers and no other.
+func (f *fixture) servedBy(service, app string, replicas int) {
 	f.Helper()
 	f.eventually(fmt.Sprintf("%s with %d servers", service, replicas), func(ctx context.Context) error {
-		pods, err := f.pods(ctx, f.ns, service)
+		pods, err := f.pods(ctx, f.ns, app)
 		if err != nil {
 			return err
 		}

@@ -203,6 +203,8 @@ func live(before build.Result) build.Live {
 			l.Exists = true
 			l.ApplicationProfile = model.ParseRef(*body.ApplicationProfileRef).Name
 			l.NetworkProfile = model.ParseRef(*body.NetworkProfileRef).Name
+		case *models.VsVip:
+			l.DNSNames = len(body.DNSInfo) > 0
 		case *models.L4PolicySet:
 			l.ProtocolMatch = body.L4ConnectionPolicy.Rules[0].Match.Protocol != nil
 		}

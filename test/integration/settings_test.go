@@ -1,0 +1,238 @@
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/avi-l4-operator/avi-l4-operator/controllers"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
+)
+
+// serves checks that the operator still works, by a new Service.
+func serves(e *suite.Env, name string) *corev1.Service {
+	e.T.Helper()
+	svc := e.Service(name, suite.Port("SCTP", 38412))
+	e.Create(svc)
+	e.Programmed(svc)
+	return svc
+}
+
+func TestCredentialsRotateWithoutRestart(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = time.Second }))
+	serves(e, "before")
+	e.Sim.SetPassword("admin", "new-password")
+	e.Sim.ExpireSessions()
+	svc := e.Service("during", suite.Port("SCTP", 38412))
+	e.Create(svc)
+	if m := e.Condition(svc, "Programmed", metav1.ConditionFalse, "InvalidCredentials"); !strings.Contains(m, "Secret") {
+		t.Errorf("message: %s", m)
+	}
+	// An account is locked by wrong passwords: there must be no storm of logins.
+	logins := 0
+	for _, r := range e.Sim.Requests() {
+		if r.Type == "login" && r.Status == 401 {
+			logins++
+		}
+	}
+	if logins > 2 {
+		t.Errorf("%d refused logins, want 1 or 2", logins)
+	}
+	e.Credentials(func(s map[string][]byte) { s["password"] = []byte("new-password") })
+	e.Programmed(svc)
+}
+
+func TestCertificateRotatesWithoutRestart(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh, o.Timeout = time.Second, time.Second }))
+	serves(e, "before")
+	if err := e.Sim.RotateCertificate(); err != nil {
+		t.Fatal(err)
+	}
+	e.Sim.SetDown(true) // connections made with the old certificate end
+	e.Sim.SetDown(false)
+	svc := e.Service("during", suite.Port("SCTP", 38412))
+	e.Create(svc)
+	if m := e.Condition(svc, "Programmed", metav1.ConditionFalse, "ControllerUnavailable"); !strings.Contains(m, "certificate") {
+		t.Errorf("message: %s", m)
+	}
+	e.Credentials(func(s map[string][]byte) { s["certificateAuthorityData"] = e.Sim.CAPEM() })
+	e.Programmed(svc)
+}
+
+func TestBadSettingsKeepTheLastGoodOnes(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	before := serves(e, "before")
+	e.Configure(func(c map[string]string) { c["vipNetworkList"], c["autoFQDN"] = "nonsense", "perhaps" })
+	e.Eventually("the report", func() error {
+		if err := e.Operator.Settings.Err(); err == nil || !strings.Contains(err.Error(), "vipNetworkList") || !strings.Contains(err.Error(), "autoFQDN") {
+			return fmt.Errorf("have %v", err)
+		}
+		return nil
+	})
+	after := serves(e, "after")
+	if err := e.Complete(before, after); err != nil {
+		t.Error(err)
+	}
+	var events corev1.EventList
+	e.Eventually("the event", func() error {
+		if err := e.Client.List(t.Context(), &events, client.InNamespace(e.System)); err != nil {
+			return err
+		}
+		for _, ev := range events.Items {
+			if ev.Reason == "ConfigurationInvalid" && strings.Contains(ev.Message, "vipNetworkList") {
+				return nil
+			}
+		}
+		return errors.New("none yet")
+	})
+}
+
+func TestMissingSettingsAreTold(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	e.StopOperator()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "avi-secret", Namespace: e.System}}
+	if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil {
+		t.Fatal(err)
+	}
+	e.Delete(secret)
+	e.StartOperator()
+	svc := e.Service("amf", suite.Port("SCTP", 38412))
+	svc.Spec.LoadBalancerClass = new("ako.vmware.com/avi-lb")
+	e.Create(svc)
+	if m := e.Condition(svc, "Accepted", metav1.ConditionFalse, "ConfigurationInvalid"); !strings.Contains(m, "avi-secret") {
+		t.Errorf("message: %s", m)
+	}
+	if err := e.Operator.Ready(nil); err == nil {
+		t.Error("ready without settings")
+	}
+	secret.ResourceVersion = ""
+	e.Create(secret)
+	e.Programmed(svc)
+}
+
+func TestDeleteConfigRemovesEverything(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	svc := serves(e, "amf")
+	e.Configure(func(c map[string]string) { c["deleteConfig"] = "true" })
+	e.Eventually("the removal", func() error {
+		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
+			return err
+		}
+		if len(svc.Finalizers) > 0 || len(svc.Status.LoadBalancer.Ingress) > 0 {
+			return fmt.Errorf("finalizers %v, status %v", svc.Finalizers, svc.Status)
+		}
+		return e.Complete()
+	})
+	e.Configure(func(c map[string]string) { c["deleteConfig"] = "false" })
+	e.Programmed(svc)
+}
+
+func TestControllerWithoutSCTPIsTold(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		sim    avisim.Options
+		reason string
+	}{
+		"tier":    {avisim.Options{LicenseTier: "BASIC"}, "LicenseTier"},
+		"release": {avisim.Options{Version: "22.1.2"}, "ControllerTooOld"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := suite.New(t, suite.WithSim(c.sim))
+			sctp := e.Service("sctp", suite.Port("SCTP", 38412))
+			both := e.Service("both", suite.Port("SCTP", 38412), suite.Port("TCP", 80))
+			e.Create(sctp, both)
+			e.Condition(sctp, "Accepted", metav1.ConditionFalse, c.reason)
+			e.Condition(both, "Accepted", metav1.ConditionTrue, c.reason)
+			e.Programmed(both)
+			for _, w := range e.Sim.Writes() {
+				if w.Status >= 400 {
+					t.Errorf("the Controller refused %s %s: %s", w.Method, w.Path, w.Response)
+				}
+			}
+		})
+	}
+}
+
+// Two instances share a cluster, each with namespaces of its own. A Service that moves from one to the other is released
+// by the first before the second serves it.
+func TestTwoInstancesHandOver(t *testing.T) {
+	t.Parallel()
+	first := suite.New(t)
+	second := suite.New(t)
+	svc := serves(first, "amf")
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: first.Namespace}}
+	first.Never("the other instance touched the Service", 500*time.Millisecond, func() bool {
+		if err := first.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
+			t.Fatal(err)
+		}
+		return svc.Annotations[gather.AnnotationServedBy] != "ako-"+first.Cluster || len(second.Sim.Writes()) > 0
+	})
+	suite.Update(first, ns, func(n *corev1.Namespace) { n.Labels["served-by"] = second.Cluster })
+	first.Eventually("the handover", func() error {
+		if err := first.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
+			return err
+		}
+		if by := svc.Annotations[gather.AnnotationServedBy]; by != "ako-"+second.Cluster {
+			return fmt.Errorf("served by %q", by)
+		}
+		if err := first.Complete(); err != nil {
+			return err
+		}
+		return second.Complete(svc)
+	})
+}
+
+func TestOrphansAreRemovedAndManyAreHeld(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 500 * time.Millisecond }))
+	var services []*corev1.Service
+	for i := range 12 {
+		services = append(services, serves(e, fmt.Sprintf("s%d", i)))
+	}
+	vanish := func(svc *corev1.Service) {
+		// As if the cluster was restored from a backup: gone without the operator being asked.
+		suite.Update(e, svc, func(s *corev1.Service) { s.Finalizers = nil })
+		e.Delete(svc)
+	}
+	e.StopOperator()
+	vanish(services[0])
+	e.StartOperator()
+	e.Eventually("the orphan's removal", func() error { return e.Complete(services[1:]...) })
+	e.StopOperator()
+	for _, svc := range services[1:9] {
+		vanish(svc)
+	}
+	e.Sim.ResetRequests()
+	e.StartOperator()
+	e.Never("many at once were removed", 3*time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
+	if err := e.Complete(services[1:]...); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDryRunWritesNothing(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.DryRun = true }))
+	svc := e.Service("amf", suite.Port("SCTP", 38412))
+	e.Create(svc)
+	if m := e.Condition(svc, "Programmed", metav1.ConditionFalse, "DryRun"); !strings.Contains(m, "4 to create") {
+		t.Errorf("message: %s", m)
+	}
+	if w := e.Sim.Writes(); len(w) > 0 {
+		t.Errorf("writes: %v", methods(e))
+	}
+}
