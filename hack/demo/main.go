@@ -76,17 +76,14 @@ func run(ctx context.Context) (err error) {
 		err = errors.Join(err, s.Close())
 	}()
 	for i, step := range steps {
-		if err = s.play(ctx, i+1, step); err != nil {
+		if why := s.play(ctx, i+1, step); why != nil {
+			s.failed(ctx, why)
+			err = fmt.Errorf("step %d, %q, was not seen", i+1, step.title)
 			break
 		}
 	}
 	if err == nil {
 		tell.say("\n%s in %s.", tell.good(fmt.Sprintf("All %d steps were seen", len(steps))), seconds(time.Since(begin)))
-	} else if ctx.Err() == nil {
-		tell.say("\n%s", tell.bad(err.Error()))
-		if s.operator != nil {
-			tell.say("\nThe end of the operator's log, %s:\n%s", s.operator.LogFile, s.operator.Tail(20))
-		}
 	}
 	if keep := os.Getenv("KEEP"); keep != "" && keep != "0" && s.operator != nil && ctx.Err() == nil {
 		err = errors.Join(err, s.keep(ctx))
@@ -121,6 +118,17 @@ func (s *story) play(ctx context.Context, number int, step step) error {
 		err = errors.Join(cause, err)
 	}
 	return fmt.Errorf("step %d, %q, failed after %s: %w", number, step.title, seconds(time.Since(begin)), err)
+}
+
+// failed tells why the story ends early, unless that was asked for.
+func (s *story) failed(ctx context.Context, why error) {
+	if ctx.Err() != nil {
+		return
+	}
+	s.say("\n%s", s.bad(why.Error()))
+	if s.operator != nil {
+		s.say("\nThe end of the operator's log, %s:\n%s", relative(s.operator.LogFile), s.operator.Tail(20))
+	}
 }
 
 // ended waits until a part of the stage has ended by itself, and returns nil if the context does first.

@@ -82,7 +82,7 @@ func startOperator(ctx context.Context, s *story) (err error) {
 		return err
 	}
 	s.saw("built")
-	s.did("kubectl apply -k config/default, but for the Deployment; ConfigMap avi-k8s-config; Secret avi-secret")
+	s.happens("into the cluster: config/default but for the Deployment, ConfigMap avi-k8s-config, Secret avi-secret")
 	if err := s.Install(ctx); err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func failPod(ctx context.Context, s *story) error {
 		return err
 	}
 	address := pod.Status.PodIP + ":9090"
-	s.did("pod " + pod.Name + " becomes unready")
+	s.happens("pod " + pod.Name + " becomes unready")
 	if err := s.Cluster.SetPodReady(ctx, pod.Namespace, pod.Name, false); err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func failPod(ctx context.Context, s *story) error {
 	}
 	s.saw("its server is disabled, the other three go on:")
 	s.show(t.String())
-	s.did("pod " + pod.Name + " becomes ready again")
+	s.happens("pod " + pod.Name + " becomes ready again")
 	if err := s.Cluster.SetPodReady(ctx, pod.Namespace, pod.Name, true); err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func failServers(ctx context.Context, s *story) error {
 		return nil
 	}
 	for _, act := range []struct {
-		did       string
+		happens   string
 		up        bool
 		addresses []string
 		status    metav1.ConditionStatus
@@ -236,7 +236,7 @@ func failServers(ctx context.Context, s *story) error {
 		{"the health monitor gives up the others too", false, all[1:], metav1.ConditionFalse, "0 of 4 enabled servers up", "condition Healthy is False"},
 		{"all four answer again", true, all, metav1.ConditionTrue, "", "condition Healthy is True"},
 	} {
-		s.did(act.did)
+		s.happens(act.happens)
 		if err := set(act.up, act.addresses...); err != nil {
 			return err
 		}
@@ -260,7 +260,7 @@ func drift(ctx context.Context, s *story) error {
 	}
 	pool := t.Pool(samplePort)
 	const algorithm = "LB_ALGORITHM_ROUND_ROBIN"
-	s.did("on the Controller: three servers are taken out of " + tree.Text(pool.Name) + ", and its algorithm becomes " + algorithm)
+	s.happens("on the Controller, three servers are taken out of " + tree.Text(pool.Name) + ", and its algorithm becomes " + algorithm)
 	patch := avi.Patch{Replace: map[string]any{"servers": pool.Pool.Servers[:1], "lb_algorithm": algorithm}}
 	if _, err := s.Avi.Patch(ctx, model.Pool, s.Trees.Tenant, tree.Text(pool.UUID), patch); err != nil {
 		return err
@@ -322,7 +322,7 @@ func deleteSample(ctx context.Context, s *story) (err error) {
 	if !reflect.DeepEqual(after, s.mixed) {
 		return fmt.Errorf("the other Service's objects were changed:\n%s", after)
 	}
-	s.saw("every object of Service %s is byte for byte what it was", mixed)
+	s.saw("every object of Service %s is exactly what it was", mixed)
 	return nil
 }
 

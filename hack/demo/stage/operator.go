@@ -101,7 +101,8 @@ func (o *Operator) start() error {
 
 func (o *Operator) waitReady(ctx context.Context) error {
 	client := &http.Client{Timeout: time.Second}
-	return Until(ctx, "its readiness", func(ctx context.Context) error {
+	// The operator logs each probe that it fails.
+	return until(ctx, "its readiness", 250*time.Millisecond, func(ctx context.Context) error {
 		select {
 		case <-o.done:
 			return fmt.Errorf("it ended: %w", o.Err())

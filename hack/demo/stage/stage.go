@@ -180,8 +180,12 @@ func (s *Stage) Kubectl(ctx context.Context, args ...string) (string, error) {
 
 // Until tries a check until it passes. When the context ends first, the error has what the check said last.
 func Until(ctx context.Context, what string, check func(context.Context) error) error {
+	return until(ctx, what, 50*time.Millisecond, check)
+}
+
+func until(ctx context.Context, what string, every time.Duration, check func(context.Context) error) error {
 	begin := time.Now()
-	ticker := time.NewTicker(50 * time.Millisecond)
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	var last error
 	for {

@@ -1,0 +1,301 @@
+package mirror
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// world is a Controller, a client and a mirror whose news are kept.
+type world struct {
+	*testing.T
+	sim    *avisim.Server
+	client *avi.Client
+	mirror *Mirror
+
+	mu   sync.Mutex
+	news []model.Owner
+	all  int // times that every owner was to look
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	sim, err := avisim.New(avisim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	client, err := avi.New(avi.Config{Host: sim.Host(), Username: "admin", Password: "avi123$%", CA: sim.CAPEM(), Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(context.Background()) })
+	w := &world{T: t, sim: sim, client: client, mirror: New(client, logr.Discard())}
+	w.mirror.Changed = func(owners []model.Owner) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if owners == nil {
+			w.all++
+		}
+		w.news = append(w.news, owners...)
+	}
+	w.mirror.SetScope(Scope{ClusterName: "c1", CreatedBy: "ako-c1", Cloud: "Default-Cloud", Tenant: "admin"})
+	return w
+}
+
+func (w *world) load() {
+	w.Helper()
+	if err := w.mirror.Load(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// told returns the owners that were told since the last call.
+func (w *world) told() []model.Owner {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := w.news
+	w.news = nil
+	return out
+}
+
+var amf = model.Owner{Kind: model.ServiceOwner, Namespace: "core", Name: "amf"}
+
+func pool(name, createdBy, cluster string) map[string]any {
+	return map[string]any{"name": name, "created_by": createdBy, "markers": []any{
+		map[string]any{"key": "clustername", "values": []any{cluster}},
+		map[string]any{"key": "Namespace", "values": []any{"core"}},
+		map[string]any{"key": "ServiceName", "values": []any{"amf"}},
+	}}
+}
+
+func (w *world) create(kind string, body map[string]any) {
+	w.Helper()
+	if _, err := w.sim.Create(kind, "admin", body); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func key(kind model.Kind, name string) model.Key {
+	return model.Key{Kind: kind, Tenant: "admin", Name: name}
+}
+
+func TestNothingIsKnownBeforeTheFirstLoad(t *testing.T) {
+	w := newWorld(t)
+	if w.mirror.Err() == nil || w.mirror.Facts() != nil {
+		t.Error("an empty mirror claims to know")
+	}
+	w.load()
+	if err := w.mirror.Err(); err != nil {
+		t.Error(err)
+	}
+	f := w.mirror.Facts()
+	if f.LicenseTier != "ENTERPRISE" || f.Version != "30.2.1" || f.Cloud.Type != "CLOUD_NONE" || f.ClusterUUID == "" ||
+		!slices.Contains(f.DNSDomains, "demo.avi.local") || !f.Has(model.NetworkProfile, "System-SCTP-Proxy") || f.NetworkVRF["vip-network"] != "global" {
+		t.Errorf("facts are %+v", f)
+	}
+	if w.all != 1 {
+		t.Errorf("everybody was told %d times, want once", w.all)
+	}
+}
+
+func TestOnlyOursIsMirrored(t *testing.T) {
+	w := newWorld(t)
+	w.create("pool", pool("c1--core-amf-SCTP-1", "ako-c1", "c1"))
+	w.create("pool", pool("c1--core-amf-SCTP-2", "somebody", "c1"))  // another created_by
+	w.create("pool", pool("c1--core-amf-SCTP-3", "ako-c1", "other")) // another cluster's marker
+	w.create("pool", pool("eu-c1--core-amf-SCTP-4", "ako-c1", "c1")) // a name that only contains the prefix
+	w.create("vsvip", map[string]any{"name": "eu-c1--core-amf", "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}}, "markers": pool("", "", "eu-c1")["markers"]})
+	w.load()
+	if got := w.mirror.All(); len(got) != 1 || got[0].Key != key(model.Pool, "c1--core-amf-SCTP-1") || got[0].Owner != amf {
+		t.Errorf("mirrored: %+v", got)
+	}
+}
+
+func TestDriftIsToldToItsOwner(t *testing.T) {
+	w := newWorld(t)
+	const name = "c1--core-amf-SCTP-1"
+	w.create("pool", pool(name, "ako-c1", "c1"))
+	w.load()
+	w.told()
+	w.load()
+	if got := w.told(); len(got) > 0 {
+		t.Errorf("told %v although nothing changed", got)
+	}
+	if err := w.sim.Edit("pool", "admin", name, func(o map[string]any) { o["connection_ramp_duration"] = 5 }); err != nil {
+		t.Fatal(err)
+	}
+	w.load()
+	if got := w.told(); len(got) > 0 {
+		t.Errorf("told %v of a field that isn't ours", got)
+	}
+	if err := w.sim.Edit("pool", "admin", name, func(o map[string]any) { o["graceful_disable_timeout"] = 5 }); err != nil {
+		t.Fatal(err)
+	}
+	w.load()
+	if got := w.told(); !slices.Equal(got, []model.Owner{amf}) {
+		t.Errorf("told %v", got)
+	}
+	if err := w.sim.Remove("pool", "admin", name); err != nil {
+		t.Fatal(err)
+	}
+	w.load()
+	if got := w.told(); !slices.Equal(got, []model.Owner{amf}) || len(w.mirror.All()) != 0 {
+		t.Errorf("told %v, mirrored %v", got, w.mirror.All())
+	}
+}
+
+// A load that was under way when the operator wrote must not undo what the write's answer said.
+func TestOwnWritesBeatAnOlderList(t *testing.T) {
+	w := newWorld(t)
+	w.create("pool", pool("c1--core-amf-SCTP-1", "ako-c1", "c1"))
+	w.create("pool", pool("c1--core-amf-SCTP-2", "ako-c1", "c1"))
+	w.load()
+	w.told()
+	// The list of VirtualServices is slow, so that the pools' is in before the writes.
+	remove := w.sim.Inject(avisim.Fault{Method: "GET", Type: "virtualservice", Delay: 300 * time.Millisecond})
+	done := make(chan error, 1)
+	go func() { done <- w.mirror.Load(w.Context()) }()
+	time.Sleep(150 * time.Millisecond)
+	first := w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-1"))
+	answer, err := w.client.Patch(w.Context(), model.Pool, "admin", first.UUID, avi.Patch{Replace: map[string]any{"graceful_disable_timeout": 9}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.mirror.Wrote(model.Pool, answer); err != nil {
+		t.Fatal(err)
+	}
+	second := w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-2"))
+	if err := w.client.Delete(w.Context(), model.Pool, "admin", second.UUID); err != nil {
+		t.Fatal(err)
+	}
+	w.mirror.Gone(second.Key)
+	answer, err = w.client.Create(w.Context(), model.Pool, "admin", pool("c1--core-amf-SCTP-3", "ako-c1", "c1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.mirror.Wrote(model.Pool, answer); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	check := func(when string) {
+		t.Helper()
+		raw, err := json.Marshal(w.mirror.Get(first.Key).Body)
+		if err != nil || !json.Valid(raw) || w.mirror.Get(second.Key) != nil || w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-3")) == nil {
+			t.Errorf("%s: second %v, third %v", when, w.mirror.Get(second.Key), w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-3")))
+		}
+		if got := w.mirror.Get(first.Key).LastModified; got == first.LastModified {
+			t.Errorf("%s: the first pool is the old one", when)
+		}
+	}
+	check("after the older list")
+	if got := w.told(); len(got) > 0 {
+		t.Errorf("told %v of its own writes", got)
+	}
+	w.load()
+	check("after a newer list")
+}
+
+func TestAFailedLoadChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.create("pool", pool("c1--core-amf-SCTP-1", "ako-c1", "c1"))
+	w.load()
+	for _, kind := range []string{"vsvip", "pool", "l4policyset", "virtualservice", "healthmonitor", "cloud", "systemconfiguration"} {
+		remove := w.sim.Inject(avisim.Fault{Method: "GET", Type: kind, Status: 500})
+		if err := w.mirror.Load(t.Context()); err == nil {
+			t.Errorf("no error although %s could not be read", kind)
+		}
+		remove()
+		if len(w.mirror.All()) != 1 || w.mirror.Err() != nil {
+			t.Errorf("%s unread: mirrored %v, error %v", kind, w.mirror.All(), w.mirror.Err())
+		}
+	}
+}
+
+// A VsVip's markers don't tell its owner. It belongs to the owner of the VirtualService of its name, and to nobody who
+// merely asks for that name.
+func TestVsVipBelongsToItsVirtualService(t *testing.T) {
+	w := newWorld(t)
+	const name = "c1--core-amf"
+	marks := pool("", "", "c1")["markers"]
+	w.create("vsvip", map[string]any{"name": name, "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}}, "markers": marks.([]any)[:1]})
+	w.load()
+	rival := model.Owner{Kind: model.ServiceOwner, Namespace: "core-a", Name: "mf"}
+	if n := len(w.mirror.Of(amf, name)); n != 1 {
+		t.Errorf("the owner of the name has %d objects, want the VsVip", n)
+	}
+	w.create("virtualservice", map[string]any{"name": name, "created_by": "ako-c1", "markers": marks, "vsvip_ref": "/api/vsvip?name=" + name,
+		"application_profile_ref": "/api/applicationprofile?name=System-L4-Application", "services": []any{map[string]any{"port": 80}}})
+	w.load()
+	if n := len(w.mirror.Of(amf, name)); n != 2 {
+		t.Errorf("the owner has %d objects, want VsVip and VirtualService", n)
+	}
+	if n := len(w.mirror.Of(rival, name)); n != 0 {
+		t.Errorf("the rival has %d objects", n)
+	}
+}
+
+func TestANewScopeForgetsTheOld(t *testing.T) {
+	w := newWorld(t)
+	w.create("pool", pool("c1--core-amf-SCTP-1", "ako-c1", "c1"))
+	w.load()
+	w.mirror.SetScope(Scope{ClusterName: "c2", CreatedBy: "ako-c2", Cloud: "Default-Cloud", Tenant: "admin"})
+	if w.mirror.Err() == nil || len(w.mirror.All()) > 0 {
+		t.Error("the old scope's objects are still known")
+	}
+	w.load()
+	if len(w.mirror.All()) > 0 || w.mirror.Err() != nil {
+		t.Errorf("mirrored %v, error %v", w.mirror.All(), w.mirror.Err())
+	}
+}
+
+// Expire makes a load that was under way worthless: its lists may be from before another leader's writes.
+func TestExpireDiscardsALoadUnderWay(t *testing.T) {
+	w := newWorld(t)
+	w.load()
+	remove := w.sim.Inject(avisim.Fault{Method: "GET", Type: "virtualservice", Delay: 200 * time.Millisecond})
+	done := make(chan error, 1)
+	go func() { done <- w.mirror.Load(w.Context()) }()
+	time.Sleep(100 * time.Millisecond)
+	w.mirror.Expire()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	if w.mirror.Err() == nil {
+		t.Error("the discarded load counts")
+	}
+	w.load()
+	if err := w.mirror.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnknownCloudIsSaid(t *testing.T) {
+	w := newWorld(t)
+	w.mirror.SetScope(Scope{ClusterName: "c1", CreatedBy: "ako-c1", Cloud: "Nowhere", Tenant: "admin"})
+	err := w.mirror.Load(t.Context())
+	if err == nil || fmt.Sprint(w.mirror.Err()) != err.Error() {
+		t.Fatalf("load says %v, the mirror %v", err, w.mirror.Err())
+	}
+	if want := `no cloud "Nowhere"`; !strings.Contains(err.Error(), want) {
+		t.Errorf("error %q lacks %q", err, want)
+	}
+}
