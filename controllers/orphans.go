@@ -64,8 +64,8 @@ func (s *OrphanSweeper) NeedLeaderElection() bool { return true }
 // Sweep looks once.
 func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	cfg := s.Settings.Current()
-	if cfg == nil || cfg.Layer7Only || s.Mirror.Err() != nil || !s.Cache.WaitForCacheSync(ctx) {
-		return nil
+	if known := s.Mirror.Err() == nil; cfg == nil || cfg.Layer7Only || !known || !s.Cache.WaitForCacheSync(ctx) {
+		return nil // nothing can be told apart yet
 	}
 	live, err := s.services(ctx)
 	if err != nil {

@@ -364,7 +364,7 @@ func (r *ServiceReconciler) sliceHandler() handler.EventHandler {
 }
 
 // calm spaces the updates of one Service during a burst of endpoint changes. A first change waits a tenth of a second
-// for its like; while changes go on, updates come a second apart, then two.
+// for its like; while changes go on, updates come half a second apart, then one, then two.
 type calm struct {
 	mu   sync.Mutex
 	last map[types.NamespacedName]burst
@@ -377,9 +377,9 @@ type burst struct {
 
 const (
 	calmFirst = 100 * time.Millisecond
-	calmGap   = time.Second
+	calmGap   = 500 * time.Millisecond
 	calmMax   = 2 * time.Second
-	calmReset = 10 * time.Second
+	calmReset = 5 * time.Second
 )
 
 func (c *calm) delay(key types.NamespacedName, now time.Time) time.Duration {

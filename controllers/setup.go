@@ -150,5 +150,5 @@ func configurationError(s *settings.Store) error {
 	if err := s.Err(); err != nil {
 		return fmt.Errorf("%w: %w", errUnconfigured, err)
 	}
-	return fmt.Errorf("%w: ConfigMap %s or Secret %s is missing in the operator's namespace", errUnconfigured, settings.ConfigMapName, settings.SecretName)
+	return fmt.Errorf("%w: they have not been read yet", errUnconfigured)
 }

@@ -88,7 +88,7 @@ func run() error {
 
 // serveControl serves the control API until the context ends.
 func serveControl(ctx context.Context, addr string, s *avisim.Server) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

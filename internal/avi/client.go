@@ -168,7 +168,7 @@ func (c *Client) availabilityChanged(ep *endpoint) {
 // the Controller has refused the version of a request.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var v string
-	err := c.with(ctx, http.MethodGet, initialDataRoute, func(ep *endpoint) error {
+	err := c.with(ctx, func(ep *endpoint) error {
 		probe, berr := ep.breaker.admit()
 		if berr != nil {
 			return berr.on(http.MethodGet, initialDataRoute, "")
@@ -380,7 +380,7 @@ func (c *Client) do(ctx context.Context, cl call) (x *exchange, err error) {
 	if !headerValue(cl.tenant) {
 		return nil, invalid(cl.method, cl.route, "tenant %q holds characters that a header can't carry", cl.tenant)
 	}
-	err = c.with(ctx, cl.method, cl.route, func(ep *endpoint) (err error) {
+	err = c.with(ctx, func(ep *endpoint) (err error) {
 		x, err = ep.do(ctx, cl)
 		return err
 	})
@@ -388,7 +388,7 @@ func (c *Client) do(ctx context.Context, cl call) (x *exchange, err error) {
 }
 
 // with runs fn with the configuration in use, and again with the next one if that came before fn had sent its request.
-func (c *Client) with(ctx context.Context, method, route string, fn func(*endpoint) error) error {
+func (c *Client) with(ctx context.Context, fn func(*endpoint) error) error {
 	for {
 		ep := c.ep.Load()
 		err := fn(ep)

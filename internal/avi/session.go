@@ -105,7 +105,7 @@ func (w *worker) Do(req *http.Request) (*http.Response, error) {
 	if req.URL.Path == loginRoute {
 		return w.login(req), nil
 	}
-	if w.loginErr != nil {
+	if failed := w.loginErr != nil; failed {
 		// The SDK ignores that its first login failed and goes on without a session.
 		return answer(req, http.StatusOK), nil
 	}

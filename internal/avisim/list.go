@@ -32,7 +32,6 @@ var filterOps = map[string]func(have, want string) bool{
 type query struct {
 	values  url.Values
 	filters []func(*object) bool
-	invert  bool // exclude=uuid.in
 }
 
 // parseQuery reads the parameters. Unknown ones filter by a field of that name. Evidence: documented by the schema and by

@@ -18,14 +18,13 @@ const (
 
 // rule is one check that the Controller makes beyond the form of a body.
 type rule struct {
-	id       string
-	typ      string   // object type that it is made for
-	known    Evidence // that the rule exists
-	text     Evidence // that status and text are as they are
-	status   int
-	summary  string
-	check    func(*write) string // the text of the refusal, "" if the write passes; nil: made elsewhere in the pipeline
-	disabled bool                // off unless switched on
+	id      string
+	typ     string   // object type that it is made for
+	known   Evidence // that the rule exists
+	text    Evidence // that status and text are as they are
+	status  int
+	summary string
+	check   func(*write) string // the text of the refusal, "" if the write passes; nil: made elsewhere in the pipeline
 }
 
 // ruleTable lists all rules. Those without a check are made at the step of the pipeline where they belong and are
@@ -104,13 +103,6 @@ var tierProfiles = map[string][]string{
 func (s *Server) tierAllows(profileType string) bool {
 	allowed, limited := tierProfiles[s.tier()]
 	return !limited || slices.Contains(allowed, profileType)
-}
-
-func (w *write) profileType(r ref) string {
-	if o := w.store.get(r); o != nil {
-		return str(o.body, "profile", "type")
-	}
-	return ""
 }
 
 func profileTier(w *write) string {

@@ -101,7 +101,7 @@ func New(o Options) (*Server, error) {
 	if err := s.loadCertificate(); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", o.Addr)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -89,14 +89,6 @@ func (s *store) tenantByName(name string) (string, bool) {
 	return "", false
 }
 
-// tenantName is the other direction; a tenant that is gone keeps its uuid as a name.
-func (s *store) tenantName(id string) string {
-	if o := s.get(ref{"tenant", id}); o != nil {
-		return o.name
-	}
-	return id
-}
-
 // put stores an object, new or changed, and brings the indexes up to date.
 func (s *store) put(o *object) {
 	sh := s.shelves[o.typ]

@@ -36,8 +36,8 @@ type Input struct {
 // Live is what the Controller already serves for the owner. A port that serves is never given up because the
 // Controller's licence, release or objects look different today.
 type Live struct {
-	Exists             bool // there is a VirtualService
-	Ports              map[model.Port]bool
+	Exists             bool                // there is a VirtualService
+	Ports              map[model.Port]bool // those that have a pool; true if it has servers
 	ApplicationProfile string
 	NetworkProfile     string
 	ProtocolMatch      bool // the L4 rules match protocols

@@ -113,7 +113,7 @@ func (b *builder) supported(listeners []listener) []listener {
 
 // refuse reports a listener that can't be served; it returns true if the listener is kept because it serves already.
 func (b *builder) refuse(l listener, reason, message string) bool {
-	if b.in.Live.Ports[l.port] {
+	if _, serves := b.in.Live.Ports[l.port]; serves {
 		b.report(model.Degraded, l.port, reason, strings.TrimSuffix(message, ".")+"; the port keeps being served as it is")
 		return true
 	}

@@ -232,7 +232,10 @@ func (e *Engine) live(in build.Input, out Outcome) build.Live {
 	for _, p := range in.Service.Spec.Ports {
 		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
 		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: build.PoolName(in.Settings, owner, port)})
-		live.Ports[port] = pool != nil
+		if pool != nil {
+			body, ok := pool.Body.(*models.Pool)
+			live.Ports[port] = ok && len(body.Servers) > 0
+		}
 	}
 	return live
 }

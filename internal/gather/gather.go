@@ -22,7 +22,7 @@ import (
 // Services, which a cloud controller manager strips.
 const Finalizer = "l4.ako.vmware.com/cleanup"
 
-// AnnotationServedBy, set with the finalizer, names the instance of the operator that serves a Service, by its
+// AnnotationServedBy is set with the finalizer and names the instance of the operator that serves a Service, by its
 // created_by. Several instances may share a cluster, each with its own namespaces; none releases what another serves.
 const AnnotationServedBy = "l4.ako.vmware.com/served-by"
 

@@ -92,7 +92,7 @@ func (w *Writer) patch(ctx context.Context, svc, next *corev1.Service) error {
 
 // annotate sets AKO's annotations. Without a DNS name there are none.
 func annotate(svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
-	if o.VSUUID == "" && (o.Err != nil || o.Blocked) {
+	if failing := o.Err != nil || o.Blocked; o.VSUUID == "" && failing {
 		return nil // nothing is known that would make what stands there wrong
 	}
 	want := map[string]string{}

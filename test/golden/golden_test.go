@@ -208,8 +208,8 @@ func live(before build.Result) build.Live {
 		case *models.L4PolicySet:
 			l.ProtocolMatch = body.L4ConnectionPolicy.Rules[0].Match.Protocol != nil
 		}
-		if port, ok := before.Pools[o.Key.Name]; ok && o.Key.Kind == model.Pool {
-			l.Ports[port] = true
+		if pool, ok := o.Body.(*models.Pool); ok {
+			l.Ports[before.Pools[o.Key.Name]] = len(pool.Servers) > 0
 		}
 	}
 	return l
