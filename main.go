@@ -120,7 +120,7 @@ func run(ctx context.Context, o options, level zap.AtomicLevel) error {
 			}
 		}
 	}
-	o.Log = ctrl.Log
+	o.Log, o.Registerer = ctrl.Log, metrics.Registry
 	client, err := avi.NewUnconfigured(avi.WithLogger(ctrl.Log.WithName("avi")), avi.WithRegisterer(metrics.Registry))
 	if err != nil {
 		return fmt.Errorf("making the Controller's client: %w", err)

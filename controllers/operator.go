@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -35,6 +36,7 @@ type Options struct {
 	DryRun          bool
 	SetLogLevel     func(string) // nil: the level isn't the ConfigMap's to choose
 	Log             logr.Logger
+	Registerer      prometheus.Registerer // nil: no metrics
 }
 
 // Operator is the running whole, for probes and tests.
@@ -47,6 +49,7 @@ type Operator struct {
 	client    *avi.Client
 	synced    atomic.Bool
 	available atomic.Bool // what the client said last
+	metrics   *instruments
 }
 
 // Setup registers everything with the manager.
@@ -55,10 +58,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 		return nil, err
 	}
 	recorder := mgr.GetEventRecorder("avi-l4-operator")
-	op := &Operator{Settings: new(settings.Store), client: client}
+	op := &Operator{Settings: new(settings.Store), client: client, metrics: newInstruments()}
 	op.available.Store(true)
 	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
-	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror}, DryRun: o.DryRun}
+	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step}, DryRun: o.DryRun}
 	op.Services = &ServiceReconciler{
 		Client: mgr.GetClient(), Engine: op.Engine, Settings: op.Settings,
 		Workers: o.Workers, Timeout: 10 * o.Timeout, Log: o.Log.WithName("service"),
@@ -90,6 +93,13 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	if err := reader.SetupWithManager(mgr); err != nil {
 		return nil, fmt.Errorf("setting up the settings controller: %w", err)
 	}
+	if o.Registerer != nil {
+		for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held} {
+			if err := o.Registerer.Register(c); err != nil {
+				return nil, fmt.Errorf("registering metrics: %w", err)
+			}
+		}
+	}
 	return op, op.addRunnables(mgr, o)
 }
 
@@ -104,6 +114,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Engine: op.Engine, Settings: op.Settings,
 		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.OrphanShare, Least: 5, Revisit: op.Services.Changed,
+		Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	for _, r := range []manager.Runnable{everywhere, sweeper} {
 		if err := mgr.Add(r); err != nil {

@@ -217,6 +217,12 @@ func (r *ServiceReconciler) hold(key types.NamespacedName, failing bool) {
 	}
 }
 
+func (r *ServiceReconciler) failing() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.waiting)
+}
+
 // Waiting re-queues the Services whose last run failed, without their back-off: the Controller is back, or was read
 // anew.
 func (r *ServiceReconciler) Waiting() {

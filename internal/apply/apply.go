@@ -30,9 +30,8 @@ type StepResult struct {
 type Applier struct {
 	Client *avi.Client
 	Mirror *mirror.Mirror
-	// Cut, where set, is asked before each step and ends the plan there when it returns true, as a crash would. Tests
-	// use it.
-	Cut func(plan.Step) bool
+	// Done, where set, is told the result of each step.
+	Done func(StepResult)
 }
 
 // Run carries out the plan and returns a result for each step, in the plan's order.
@@ -52,10 +51,14 @@ func (a *Applier) Run(ctx context.Context, p *plan.Plan) []StepResult {
 				return
 			}
 		}
-		if a.Cut != nil && a.Cut(step) {
-			return
-		}
 		results[i] = a.step(ctx, step)
+	}
+	if a.Done != nil {
+		inner := run
+		run = func(i int) {
+			inner(i)
+			a.Done(results[i])
+		}
 	}
 	if len(p.Steps) == 1 { // the usual change: no goroutine for it
 		run(0)

@@ -1,0 +1,73 @@
+package controllers
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+var (
+	ownedDesc   = prometheus.NewDesc("avi_l4_objects", "Objects of this operator on the Controller, as last read.", []string{"kind"}, nil)
+	ageDesc     = prometheus.NewDesc("avi_l4_mirror_age_seconds", "Time since everything was last read from the Controller; -1 before the first time.", nil, nil)
+	waitingDesc = prometheus.NewDesc("avi_l4_services_failing", "Services whose last run failed.", nil, nil)
+	invalidDesc = prometheus.NewDesc("avi_l4_settings_invalid", "1 if ConfigMap or Secret can't be used as they stand, else 0.", nil, nil)
+)
+
+// instruments are the counters that the engine and the sweeper drive.
+type instruments struct {
+	steps *prometheus.CounterVec
+	held  prometheus.Gauge
+}
+
+func newInstruments() *instruments {
+	return &instruments{
+		steps: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "avi_l4_plan_steps_total", Help: "Steps of plans, by operation, kind of object and result: done, failed or skipped."}, []string{"op", "kind", "result"}),
+		held:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "avi_l4_orphans_held", Help: "VirtualServices whose Services don't exist and whose deletion is held, because they are too many at once."}),
+	}
+}
+
+func (i *instruments) step(r apply.StepResult) {
+	result := "done"
+	switch {
+	case r.Skipped:
+		result = "skipped"
+	case r.Err != nil:
+		result = "failed"
+	}
+	i.steps.WithLabelValues(string(r.Step.Op), string(r.Step.Key.Kind), result).Inc()
+}
+
+// Describe implements prometheus.Collector.
+func (op *Operator) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{ownedDesc, ageDesc, waitingDesc, invalidDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector: what can be read off when it is asked for.
+func (op *Operator) Collect(ch chan<- prometheus.Metric) {
+	counts := map[model.Kind]int{}
+	for _, o := range op.Mirror.All() {
+		counts[o.Key.Kind]++
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, kind := range model.Written {
+		gauge(ownedDesc, float64(counts[kind]), string(kind))
+	}
+	age := -1.0
+	if at := op.Mirror.LoadedAt(); !at.IsZero() {
+		age = time.Since(at).Seconds()
+	}
+	gauge(ageDesc, age)
+	gauge(waitingDesc, float64(op.Services.failing()))
+	invalid := 0.0
+	if op.Settings.Err() != nil {
+		invalid = 1
+	}
+	gauge(invalidDesc, invalid)
+}
