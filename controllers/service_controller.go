@@ -106,6 +106,8 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	out := r.Engine.Serve(ctx, in)
 	if out.Created+out.Updated+out.Deleted > 0 {
 		r.calm.wrote(req.NamespacedName, time.Now())
+		ctrl.LoggerFrom(ctx).Info("changed the Controller", "created", out.Created, "updated", out.Updated, "deleted", out.Deleted,
+			"virtualService", out.Name, "addresses", fmt.Sprint(out.Addresses), "complete", out.Err == nil)
 	}
 	pending := out.Err == nil && !out.Blocked && out.VSUUID != "" && len(out.Addresses) == 0
 	if pending {

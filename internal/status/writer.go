@@ -49,6 +49,10 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outc
 		// After a restart the inventory comes a moment later; what was known stands until then.
 		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Healthy })
 	}
+	if was := apimeta.FindStatusCondition(svc.Status.Conditions, Programmed); was != nil && was.Reason == model.ReasonControllerDown {
+		// An outage shows many faces (refused, reset, suspended). Telling each to every Service would be a storm of writes.
+		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Programmed && c.Reason == was.Reason })
+	}
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
 	next.Status.LoadBalancer.Ingress = ingress(o, svc)
 	if err := w.patch(ctx, svc, next); err != nil {
