@@ -31,7 +31,7 @@ type Options struct {
 	QPS             float64
 	Timeout         time.Duration
 	Refresh, Health time.Duration
-	OrphanShare     float64
+	DeletionShare   float64
 	LeaderElect     bool
 	DryRun          bool
 	SetLogLevel     func(string) // nil: the level isn't the ConfigMap's to choose
@@ -64,7 +64,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step}, DryRun: o.DryRun}
 	op.Services = &ServiceReconciler{
 		Client: mgr.GetClient(), Engine: op.Engine, Settings: op.Settings,
-		Workers: o.Workers, Timeout: 10 * o.Timeout, Log: o.Log.WithName("service"),
+		Workers: o.Workers, Timeout: 10 * o.Timeout, Log: o.Log.WithName("service"), DeletionShare: o.DeletionShare,
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
 			return s != nil && !s.Events
@@ -113,10 +113,25 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	})
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Engine: op.Engine, Settings: op.Settings,
-		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.OrphanShare, Least: 5, Revisit: op.Services.Changed,
+		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Revisit: op.Services.Changed,
 		Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
-	for _, r := range []manager.Runnable{everywhere, sweeper} {
+	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may
+	// mend the account there, which nothing here tells of: one attempt now and then finds out.
+	credentials := everyReplica(func(ctx context.Context) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(max(o.Refresh, time.Second)):
+			}
+			if !op.client.Available() {
+				op.client.RetryLogin()
+				op.Mirror.Reload()
+			}
+		}
+	})
+	for _, r := range []manager.Runnable{everywhere, sweeper, credentials} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("adding a loop to the manager: %w", err)
 		}
@@ -137,7 +152,7 @@ func (op *Operator) configure(o Options, s *settings.Settings, c settings.Creden
 		o.SetLogLevel(s.LogLevel)
 	}
 	op.Settings.Set(s)
-	op.Mirror.SetScope(mirror.Scope{ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud, Tenant: s.Tenant})
+	op.Mirror.SetScope(mirror.Scope{ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud, Tenant: s.Tenant, OwnTenant: s.OwnTenant})
 	op.Services.Changed(nil)
 	return nil
 }

@@ -34,10 +34,8 @@ type OrphanSweeper struct {
 	Settings *settings.Store
 	Interval time.Duration
 	Log      logr.Logger
-	// Share is the largest part of our VirtualServices, 0 to 1, that one sweep may delete; Least is how many it may
-	// delete in any case.
+	// Share is the largest part of our VirtualServices, 0 to 1, that one sweep may delete.
 	Share float64
-	Least int
 	// Held, where set, is told the number of VirtualServices of a sweep that was held; 0 when it no longer is.
 	Held func(int)
 	// Revisit queues owners that exist but are not served, whose objects the reconciler removes.
@@ -148,8 +146,8 @@ func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*mode
 	for _, objects := range gone {
 		doomed += countKind(objects, model.VirtualService)
 	}
-	if doomed > max(s.Least, int(s.Share*float64(total))) {
-		log.Error(nil, "held: too many VirtualServices would be deleted at once, because their Services don't exist; if that is right, delete them on the Controller, or raise --orphan-share",
+	if doomed > limit(s.Share, deletionLeast, total) {
+		log.Error(nil, "held: too many VirtualServices would be deleted at once, because their Services don't exist; if that is right, delete them on the Controller, or raise --deletion-share",
 			"doomed", doomed, "of", total, "share", s.Share)
 		s.held(doomed)
 		return nil

@@ -50,6 +50,9 @@ type ServiceReconciler struct {
 	Workers int
 	Timeout time.Duration
 	Log     logr.Logger
+	// DeletionShare is the largest part of our VirtualServices, 0 to 1, that a change of settings or namespace labels may
+	// let go of at once.
+	DeletionShare float64
 	// Elected, where set, is called once before the first Service is worked on, when this replica has become the leader.
 	Elected func()
 
@@ -57,6 +60,8 @@ type ServiceReconciler struct {
 	queue   workqueue.TypedRateLimitingInterface[reconcile.Request] // set when the controller starts
 	mu      sync.Mutex
 	waiting map[types.NamespacedName]bool // keys whose last run failed, for the day when the Controller is back
+	told    map[types.UID]string          // the last Warning of tellOnce
+	guard   guard
 	calm    calm
 }
 
@@ -79,7 +84,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if cfg == nil {
 		return r.unconfigured(ctx, svc, ns)
 	}
-	if cfg.Layer7Only {
+	if cfg.Layer7Only && svc.DeletionTimestamp == nil {
 		return ctrl.Result{}, nil
 	}
 	ours, why := build.Ours(cfg, svc, ns)
@@ -89,12 +94,18 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	other := svc.Annotations[gather.AnnotationServedBy]
 	handover := other != "" && other != cfg.CreatedBy && controllerutil.ContainsFinalizer(svc, gather.Finalizer)
 	switch {
-	case !ours && handover:
+	case handover && (ours || svc.DeletionTimestamp != nil):
+		r.tellOnce(svc, model.ReasonServedByAnother, servedByAnother(other))
+		return ctrl.Result{}, nil
+	case handover:
 		return ctrl.Result{}, nil // another instance's
 	case !ours:
+		if build.Deselected(cfg, svc, ns) && svc.DeletionTimestamp == nil && r.Engine.Holds(ownerOf(svc), build.VirtualServiceName(cfg, ownerOf(svc))) {
+			if err := r.guard.allow(r.Engine.VirtualServices(), time.Now()); err != nil {
+				return r.keep(ctx, svc, why, err)
+			}
+		}
 		return r.release(ctx, cfg, svc, why)
-	case handover:
-		return resultOf(ctx, r.Status.Service(ctx, svc, servedByAnother(other), ""))
 	}
 	if err := r.claim(ctx, svc, cfg.CreatedBy); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
@@ -116,7 +127,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		}
 		pending = len(out.Addresses) == 0
 	}
-	r.hold(req.NamespacedName, out.Err != nil)
+	r.hold(req.NamespacedName, out.Err != nil || out.Refused)
 	if out.Unread && !worthTelling(svc, out.Err) {
 		return resultOf(ctx, out.Err)
 	}
@@ -137,7 +148,7 @@ func worthTelling(svc *corev1.Service, err error) bool {
 
 // release removes the objects of a Service that is deleted or no longer ours, then the finalizer.
 func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings, svc *corev1.Service, why string) (ctrl.Result, error) {
-	owner := model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name}
+	owner := ownerOf(svc)
 	held := controllerutil.ContainsFinalizer(svc, gather.Finalizer)
 	name := build.VirtualServiceName(cfg, owner)
 	if !held && !r.Engine.Holds(owner, name) {
@@ -147,7 +158,7 @@ func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings,
 	r.hold(types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, err != nil)
 	if err != nil {
 		if !errors.Is(err, mirror.ErrNotLoaded) {
-			r.Status.DeleteFailed(svc, err)
+			r.tellOnce(svc, "DeletingLoadBalancerFailed", err.Error())
 		}
 		return resultOf(ctx, err)
 	}
@@ -160,7 +171,13 @@ func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings,
 	if deleted > 0 {
 		r.Status.Deleted(svc, deleted)
 	}
-	return resultOf(ctx, client.IgnoreNotFound(r.unclaim(ctx, svc)))
+	if err := r.unclaim(ctx, svc); client.IgnoreNotFound(err) != nil {
+		return resultOf(ctx, err)
+	}
+	if r.queue != nil {
+		r.rivals(ctx, svc, r.queue) // who waited for the name may have it
+	}
+	return ctrl.Result{}, nil
 }
 
 // claim puts the finalizer and the instance's name on a Service before anything is made for it.
@@ -192,20 +209,47 @@ func (r *ServiceReconciler) patch(ctx context.Context, svc, before *corev1.Servi
 	return nil
 }
 
-func servedByAnother(instance string) engine.Outcome {
-	return engine.Outcome{Blocked: true, Findings: []model.Finding{{Severity: model.Blocked, Reason: model.ReasonServedByAnother,
-		Message: fmt.Sprintf("the instance %s still serves this Service and has to let go first; if it is gone for good, delete its objects on the Controller and remove annotation %s", instance, gather.AnnotationServedBy)}}}
+func servedByAnother(instance string) string {
+	return fmt.Sprintf("the instance %s serves this Service and has to let go first; if it is gone for good, delete the Service's objects on the Controller and remove annotation %s", instance, gather.AnnotationServedBy)
+}
+
+// tellOnce emits a Warning that isn't repeated while it stays the same.
+func (r *ServiceReconciler) tellOnce(svc *corev1.Service, reason, message string) {
+	r.mu.Lock()
+	same := r.told[svc.UID] == reason+message
+	if len(r.told) > 10000 { // only a memory: losing it repeats an Event
+		clear(r.told)
+	}
+	r.told[svc.UID] = reason + message
+	r.mu.Unlock()
+	if !same {
+		r.Status.Warn(svc, reason, message)
+	}
+}
+
+// keep leaves a Service as it is although it is not selected any more.
+func (r *ServiceReconciler) keep(ctx context.Context, svc *corev1.Service, why string, err error) (ctrl.Result, error) {
+	r.tellOnce(svc, model.ReasonDeletionHeld, fmt.Sprintf("%s; its objects are kept, because %v", why, err))
+	ctrl.LoggerFrom(ctx).Info("kept although not selected any more", "reason", why, "held", err.Error())
+	return ctrl.Result{RequeueAfter: spread(guardWindow)}, nil
+}
+
+func ownerOf(svc *corev1.Service) model.Owner {
+	return model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name}
 }
 
 // unconfigured tells a Service that would be ours by AKO's defaults why nothing happens. It says nothing while the
 // settings have yet to be read, which queues every Service anew, nor to a Service that is served already.
 func (r *ServiceReconciler) unconfigured(ctx context.Context, svc *corev1.Service, ns *corev1.Namespace) (ctrl.Result, error) {
 	ok, _ := build.Ours(&settings.Settings{DefaultLB: true}, svc, ns)
+	if svc.DeletionTimestamp != nil && controllerutil.ContainsFinalizer(svc, gather.Finalizer) && r.Settings.Read() {
+		r.tellOnce(svc, "DeletingLoadBalancerFailed", configurationError(r.Settings).Error())
+	}
 	if !ok || svc.DeletionTimestamp != nil || !r.Settings.Read() || apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed) {
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
-	out := engine.Outcome{Blocked: true, Findings: []model.Finding{finding}}
+	out := engine.Outcome{Blocked: true, Unread: true, Findings: []model.Finding{finding}}
 	return resultOf(ctx, r.Status.Service(ctx, svc, out, ""))
 }
 
@@ -270,7 +314,8 @@ func (r *ServiceReconciler) Changed(owners []model.Owner) {
 
 // SetupWithManager registers the watches.
 func (r *ServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.waiting = make(map[types.NamespacedName]bool)
+	r.waiting, r.told = make(map[types.NamespacedName]bool), make(map[types.UID]string)
+	r.guard.share, r.guard.least = r.DeletionShare, deletionLeast
 	capture := source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -280,7 +325,9 @@ func (r *ServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("service").
 		For(&corev1.Service{}, builder.WithPredicates(servicePredicate())).
-		Watches(&corev1.Service{}, r.rivalHandler()).
+		Watches(&corev1.Service{}, handler.Funcs{DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			r.rivals(ctx, e.Object, q)
+		}}).
 		Watches(&discoveryv1.EndpointSlice{}, r.sliceHandler()).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.servicesOf), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WatchesRawSource(capture).
@@ -308,27 +355,17 @@ func servicePredicate() predicate.Predicate {
 	}
 }
 
-// rivalHandler queues the Services that had to wait because another had their name on the Controller, when that one is
-// deleted or stops being a load balancer.
-func (r *ServiceReconciler) rivalHandler() handler.EventHandler {
-	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	enqueue := func(ctx context.Context, o client.Object, q queue) {
-		var list corev1.ServiceList
-		if err := r.Client.List(ctx, &list, client.MatchingFields{gather.IndexVirtualService: o.GetNamespace() + "-" + o.GetName()}, client.UnsafeDisableDeepCopy); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "listing Services of the same name on the Controller")
-			return
-		}
-		for i := range list.Items {
+// rivals queues the Services that had to wait because another had their name on the Controller.
+func (r *ServiceReconciler) rivals(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	var list corev1.ServiceList
+	if err := r.Client.List(ctx, &list, client.MatchingFields{gather.IndexVirtualService: o.GetNamespace() + "-" + o.GetName()}, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "listing Services of the same name on the Controller")
+		return
+	}
+	for i := range list.Items {
+		if list.Items[i].UID != o.GetUID() {
 			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 		}
-	}
-	return handler.Funcs{
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { enqueue(ctx, e.Object, q) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
-			if before, ok := e.ObjectOld.(*corev1.Service); ok && relevant(before) && !relevant(e.ObjectNew.(*corev1.Service)) {
-				enqueue(ctx, e.ObjectNew, q)
-			}
-		},
 	}
 }
 

@@ -22,10 +22,29 @@ const (
 	AnnotationApplicationProfile = "ako.vmware.com/application-profile"
 	AnnotationHostname           = "external-dns.alpha.kubernetes.io/hostname"
 	AnnotationTenant             = "ako.vmware.com/tenant-name" // on the Namespace
-	AnnotationSharedVIP          = "ako.vmware.com/enable-shared-vip"
 	// AnnotationAllowReplacement lets a change that the Controller can't make in place interrupt traffic.
 	AnnotationAllowReplacement = "l4.ako.vmware.com/allow-replacement"
 )
+
+// unsupported are AKO's annotations that this release doesn't read, with what happens instead.
+var unsupported = []struct {
+	annotation, instead string
+	ofNamespace         bool
+}{
+	{"ako.vmware.com/enable-shared-vip", "the Service gets an address of its own", false},
+	{"ako.vmware.com/l4rule", "the Service gets the defaults", false},
+	{"aviinfrasetting.ako.vmware.com/name", "the ConfigMap's networks and Service Engine group are used", true},
+}
+
+// Deselected tells whether a load balancer of ours is not ours any more because of the settings or the namespace's
+// labels, and not because somebody changed the Service itself. One mistake there lets go of many Services at once.
+func Deselected(s *settings.Settings, svc *corev1.Service, ns *corev1.Namespace) bool {
+	class := svc.Spec.LoadBalancerClass
+	if s.DeleteConfig || svc.Spec.Type != corev1.ServiceTypeLoadBalancer || class != nil && *class != LoadBalancerClass {
+		return false
+	}
+	return class == nil && !s.DefaultLB || !s.Accepts(ns.Name, ns.Labels)
+}
 
 // frontend is what an owner asks for, read and checked: the part of the mapping that differs between kinds of owner.
 type frontend struct {
@@ -74,7 +93,7 @@ func ReplacementAllowed(svc *corev1.Service) bool {
 
 // Tenant is the Avi tenant of a namespace's objects.
 func Tenant(s *settings.Settings, ns *corev1.Namespace) string {
-	if t := ns.Annotations[AnnotationTenant]; t != "" {
+	if t := ns.Annotations[AnnotationTenant]; t != "" && !s.OwnTenant {
 		return t
 	}
 	return s.Tenant
@@ -94,8 +113,10 @@ func (b *builder) frontend() frontend {
 	if b.in.Rival != nil {
 		b.report(model.Blocked, model.Port{}, model.ReasonNameTaken, fmt.Sprintf("%s is older and its objects have the same name %s on the Controller; rename one of the two", b.in.Rival, f.name))
 	}
-	if _, shared := svc.Annotations[AnnotationSharedVIP]; shared {
-		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "annotation "+AnnotationSharedVIP+" is not supported by this release: the Service gets an address of its own")
+	for _, u := range unsupported {
+		if svc.Annotations[u.annotation] != "" || u.ofNamespace && b.in.Namespace.Annotations[u.annotation] != "" {
+			b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "annotation "+u.annotation+" is not supported by this release: "+u.instead)
+		}
 	}
 	if len(svc.Spec.LoadBalancerSourceRanges) > 0 {
 		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.loadBalancerSourceRanges is not enforced by this release: every client is let in")

@@ -42,6 +42,8 @@ type Outcome struct {
 	Blocked bool
 	// Err is why the Controller doesn't hold what is wanted; nil if it does. It is the first of the failures.
 	Err error
+	// Refused tells that the Controller would not take some port's pool: worth another try when it may have changed.
+	Refused bool
 	// Unread: the Controller could not be read at all, so nothing is known of what serves.
 	Unread bool
 
@@ -74,7 +76,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 		}
 		in.Live = e.live(in, out)
 		built := build.Service(in)
-		out.Findings, out.Blocked, out.FQDNs = built.Findings, built.Blocked, built.FQDNs
+		out.Findings, out.Blocked = built.Findings, built.Blocked
 		if built.Blocked {
 			out.Err = nil
 			break
@@ -102,6 +104,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 	if unsettled != "" && out.Err == nil {
 		out.Err = fmt.Errorf("the Controller doesn't keep what it is sent; after %d attempts there was still to do: %s", rounds, unsettled)
 	}
+	out.Refused = len(in.Refused) > 0
 	e.describe(&out, in)
 	model.SortFindings(out.Findings)
 	return out
@@ -196,6 +199,9 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, name, reason str
 
 // Carry carries out a plan that was made elsewhere, such as the sweep of orphans.
 func (e *Engine) Carry(ctx context.Context, p *plan.Plan) error {
+	if e.DryRun {
+		return &DryRunError{Plan: p.String()}
+	}
 	var errs []error
 	for _, r := range e.Applier.Run(ctx, p) {
 		if r.Err != nil {
@@ -210,32 +216,32 @@ type DryRunError struct{ Plan string }
 
 func (e *DryRunError) Error() string { return "dry run, not carried out: " + e.Plan }
 
-// live tells the build what serves already.
+// live tells the build what serves already, in whatever tenant: the namespace's may have changed.
 func (e *Engine) live(in build.Input, out Outcome) build.Live {
-	vs := e.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: out.Tenant, Name: out.Name})
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
-	if vs == nil || vs.Owner != owner {
-		return build.Live{}
-	}
-	live := build.Live{Exists: true, Ports: make(map[model.Port]bool, len(in.Service.Spec.Ports))}
-	if body, ok := vs.Body.(*models.VirtualService); ok {
-		live.ApplicationProfile = refName(body.ApplicationProfileRef)
-		live.NetworkProfile = refName(body.NetworkProfileRef)
-	}
-	if set := e.Mirror.Get(model.Key{Kind: model.L4PolicySet, Tenant: out.Tenant, Name: out.Name}); set != nil {
-		live.ProtocolMatch = matchesProtocols(set.Body)
-	}
-	if vip := e.Mirror.Get(model.Key{Kind: model.VsVip, Tenant: out.Tenant, Name: out.Name}); vip != nil {
-		body, ok := vip.Body.(*models.VsVip)
-		live.DNSNames = ok && len(body.DNSInfo) > 0
-	}
+	pools := make(map[string]model.Port, len(in.Service.Spec.Ports))
 	for _, p := range in.Service.Spec.Ports {
 		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
-		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: build.PoolName(in.Settings, owner, port)})
-		if pool != nil {
-			body, ok := pool.Body.(*models.Pool)
-			live.Ports[port] = ok && len(body.Servers) > 0
+		pools[build.PoolName(in.Settings, owner, port)] = port
+	}
+	live := build.Live{Ports: make(map[model.Port]bool, len(pools))}
+	for _, o := range e.Mirror.Of(owner, out.Name) {
+		switch body := o.Body.(type) {
+		case *models.VirtualService:
+			live.Exists = true
+			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
+		case *models.L4PolicySet:
+			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
+		case *models.VsVip:
+			live.DNSNames = live.DNSNames || len(body.DNSInfo) > 0
+		case *models.Pool:
+			if port, ok := pools[o.Key.Name]; ok {
+				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
+			}
 		}
+	}
+	if !live.Exists {
+		return build.Live{}
 	}
 	return live
 }
@@ -247,9 +253,8 @@ func refName(ref *string) string {
 	return model.ParseRef(*ref).Name
 }
 
-func matchesProtocols(body any) bool {
-	set, ok := body.(*models.L4PolicySet)
-	if !ok || set.L4ConnectionPolicy == nil {
+func matchesProtocols(set *models.L4PolicySet) bool {
+	if set.L4ConnectionPolicy == nil {
 		return false
 	}
 	for _, r := range set.L4ConnectionPolicy.Rules {
@@ -269,7 +274,7 @@ func (e *Engine) describe(out *Outcome, in build.Input) {
 	}
 	out.VSUUID = vs.UUID
 	if vip := e.Mirror.Get(model.Key{Kind: model.VsVip, Tenant: out.Tenant, Name: out.Name}); vip != nil {
-		out.Addresses = Addresses(vip)
+		out.Addresses, out.FQDNs = Addresses(vip), names(vip)
 	}
 	out.Health, out.HealthKnown = e.Mirror.VSHealth(vs.UUID)
 	var servers []string
@@ -313,6 +318,18 @@ func Addresses(vip *model.Observed) []netip.Addr {
 		return floating
 	}
 	return append(four, six...)
+}
+
+func names(vip *model.Observed) (out []string) {
+	if body, ok := vip.Body.(*models.VsVip); ok {
+		for _, d := range body.DNSInfo {
+			if d.Fqdn != nil {
+				out = append(out, *d.Fqdn)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // RefreshAddress reads a VsVip again whose address the Controller's IPAM had not given yet.
@@ -389,6 +406,8 @@ func Reason(err error) string {
 		return model.ReasonDryRun
 	case errors.Is(err, mirror.ErrNotLoaded):
 		return model.ReasonControllerDown
+	case errors.Is(err, mirror.ErrNoCloud):
+		return model.ReasonReferenceMissing
 	}
 	if r, ok := reasons[avi.ReasonOf(err)]; ok {
 		return r
@@ -402,6 +421,16 @@ func (e *Engine) ClusterUUID() string {
 		return f.ClusterUUID
 	}
 	return ""
+}
+
+// VirtualServices counts ours.
+func (e *Engine) VirtualServices() (n int) {
+	for _, o := range e.Mirror.All() {
+		if o.Key.Kind == model.VirtualService {
+			n++
+		}
+	}
+	return n
 }
 
 // Holds tells whether the Controller is known to hold objects of an owner whose VirtualService is called name.

@@ -16,8 +16,13 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
-// everyTenant reads across tenants: a namespace may choose its own.
-const everyTenant = "*"
+// tenants is the tenant to list: all of them, since a namespace may choose its own, unless the account is bound to one.
+func (s Scope) tenants() string {
+	if s.OwnTenant {
+		return s.Tenant
+	}
+	return "*"
+}
 
 // Intervals of the mirror's reads. Zero values are replaced by the defaults.
 type Intervals struct {
@@ -112,7 +117,7 @@ func (m *Mirror) Load(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	for i, kind := range model.Written {
 		g.Go(func() error {
-			err := m.client.List(gctx, string(kind), everyTenant, m.query(kind, true), func(raw json.RawMessage) error {
+			err := m.client.List(gctx, string(kind), scope.tenants(), m.query(kind, true), func(raw json.RawMessage) error {
 				lists[i] = append(lists[i], raw)
 				return nil
 			})
@@ -262,6 +267,9 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 			UUID string `json:"uuid"`
 		}
 		err := m.get(gctx, "/api/cluster", nil, &answer)
+		if avi.ReasonOf(err) == avi.ReasonForbidden {
+			err = nil // it only fills an annotation
+		}
 		f.ClusterUUID = answer.UUID
 		return err
 	})
@@ -328,7 +336,7 @@ var sharedKinds = map[model.Kind]bool{
 func (m *Mirror) loadCloud(ctx context.Context, scope Scope, f *model.Facts) error {
 	raw, err := m.client.GetByName(ctx, model.Cloud, scope.Tenant, scope.Cloud, nil)
 	if avi.ReasonOf(err) == avi.ReasonNotFound {
-		return fmt.Errorf("the Controller has no cloud %q; create it or mend cloudName in the ConfigMap: %w", scope.Cloud, err)
+		return fmt.Errorf("the Controller has no cloud %q; %w", scope.Cloud, ErrNoCloud)
 	}
 	if err != nil {
 		return fmt.Errorf("reading the cloud %s: %w", scope.Cloud, err)
@@ -376,12 +384,15 @@ type inventory struct {
 
 // LoadHealth reads the inventories in bulk and tells the owners whose health changed.
 func (m *Mirror) LoadHealth(ctx context.Context) error {
+	m.mu.RLock()
+	scope := m.scope
+	m.mu.RUnlock()
 	health := make(map[string]Health)
 	pools := make(map[string]PoolHealth)
 	g, gctx := errgroup.WithContext(ctx)
 	read := func(kind model.Kind, each func(inventory)) {
 		g.Go(func() error {
-			return m.client.List(gctx, string(kind)+"-inventory", everyTenant, m.query(kind, true), func(raw json.RawMessage) error {
+			return m.client.List(gctx, string(kind)+"-inventory", scope.tenants(), m.query(kind, true), func(raw json.RawMessage) error {
 				var i inventory
 				if err := json.Unmarshal(raw, &i); err != nil {
 					return err

@@ -26,6 +26,7 @@ type Scope struct {
 	CreatedBy   string
 	Cloud       string
 	Tenant      string
+	OwnTenant   bool // the account sees no other tenant
 }
 
 // Health is a VirtualService's state in the Controller's inventory.
@@ -43,6 +44,9 @@ type PoolHealth struct {
 // ErrNotLoaded is returned before the first complete load: what the Controller holds is unknown, so nothing may be
 // concluded from what the mirror lacks.
 var ErrNotLoaded = errors.New("the Controller's objects have not been read yet")
+
+// ErrNoCloud tells that the Controller has no cloud of the configured name.
+var ErrNoCloud = errors.New("create it or mend cloudName in the ConfigMap")
 
 // Mirror is safe for concurrent use. What it returns is shared and must not be changed.
 type Mirror struct {

@@ -73,14 +73,18 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 			out.Steps = append(out.Steps, Step{Op: Update, Key: w.Key, UUID: h.UUID, Fields: changes, Reason: "differs from what is wanted"})
 		}
 	}
+	unknown := slices.ContainsFunc(want.Objects, func(o model.Object) bool { return len(o.Keep) > 0 })
 	if len(blocked) > 0 {
-		if p.Replace {
+		if p.Replace && !unknown {
 			return replacement(want, observed, blocked)
 		}
 		out.Findings = append(out.Findings, model.Finding{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
 			Message: fmt.Sprintf("can't be changed while it serves, and stays as it was: %s; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\"", strings.Join(blocked, ", "))})
 	}
-	out.Steps = append(out.Steps, deletions(have, "no longer wanted")...)
+	if creates := slices.ContainsFunc(out.Steps, func(s Step) bool { return s.Op == Create }); !unknown || !creates {
+		// While it isn't known what belongs into the new objects, the old ones go on serving.
+		out.Steps = append(out.Steps, deletions(have, "no longer wanted")...)
+	}
 	out.link()
 	return out
 }

@@ -51,6 +51,7 @@ var setters = map[string]func(s *Settings, v string) string{
 	"deleteConfig":           boolean(func(s *Settings) *bool { return &s.DeleteConfig }),
 	"layer7Only":             boolean(func(s *Settings) *bool { return &s.Layer7Only }),
 	"enableEvents":           boolean(func(s *Settings) *bool { return &s.Events }),
+	"dedicatedTenantMode":    boolean(func(s *Settings) *bool { return &s.OwnTenant }),
 	"nsSyncLabelKey":         text(func(s *Settings) *string { return &s.NamespaceKey }),
 	"nsSyncLabelValue":       text(func(s *Settings) *string { return &s.NamespaceValue }),
 	"blockedNamespaceList":   list(func(s *Settings) *[]string { return &s.Blocked }),
@@ -70,7 +71,7 @@ var withoutMeaning = map[string]bool{
 	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true, "fqdnReusePolicy": true,
 	"istioEnabled": true, "noPGForSNI": true, "nodeKey": true, "nodeValue": true, "passthroughShardSize": true,
 	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
-	"advancedL4": true, "dedicatedTenantMode": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
+	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
 }
 
 var (

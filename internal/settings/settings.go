@@ -44,6 +44,7 @@ type Settings struct {
 	APIVersion     string // empty: negotiated
 	Cloud          string
 	Tenant         string
+	OwnTenant      bool // dedicatedTenantMode: the account sees only that tenant
 	SEGroup        string
 	VRF            string // empty: the VIP network's, else global
 	Tier1LR        string // NSX-T tier-1 path; replaces VRF references

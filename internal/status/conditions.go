@@ -37,9 +37,12 @@ func conditions(o engine.Outcome) []metav1.Condition {
 
 func accepted(o engine.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: Accepted, Status: metav1.ConditionTrue, Reason: "Accepted", Message: "all ports are accepted"}
-	var told []string
+	var told, notes []string
 	for _, f := range o.Findings {
 		if f.Severity == model.Note {
+			if f.Reason != model.ReasonNoEndpoints { // that is Healthy's
+				notes = append(notes, f.Message)
+			}
 			continue
 		}
 		if len(told) == 0 {
@@ -52,9 +55,10 @@ func accepted(o engine.Outcome) metav1.Condition {
 			told = append(told, f.Message)
 		}
 	}
-	if len(told) > 0 {
-		c.Message = join(told)
+	if len(told) == 0 {
+		told = []string{c.Message}
 	}
+	c.Message = join(append(told, notes...))
 	return c
 }
 

@@ -42,7 +42,7 @@ func TestConditions(t *testing.T) {
 		}, "True/LicenseTier True/Programmed True/Up", "buy more"},
 		"a note changes nothing": {func(o *engine.Outcome) {
 			o.Findings = []model.Finding{{Severity: model.Note, Reason: "NoDomain", Message: "no domain"}}
-		}, "True/Accepted True/Programmed True/Up", "all ports are accepted"},
+		}, "True/Accepted True/Programmed True/Up", "all ports are accepted; no domain"},
 		"Controller away": {func(o *engine.Outcome) { o.Err = &avi.Error{Reason: avi.ReasonUnavailable, Message: "no answer"} }, "True/Accepted False/ControllerUnavailable True/Up", "no answer"},
 		"refused":         {func(o *engine.Outcome) { o.Err = &avi.Error{Reason: avi.ReasonInvalid, Message: "bad body"} }, "True/Accepted False/ControllerRefused True/Up", "bad body"},
 		"foreign name":    {func(o *engine.Outcome) { o.Err = &mirror.NotOursError{CreatedBy: "bob"} }, "True/Accepted False/NameTaken True/Up", "created by bob"},

@@ -54,7 +54,9 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outc
 		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Programmed && c.Reason == was.Reason })
 	}
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
-	next.Status.LoadBalancer.Ingress = ingress(o, svc)
+	if !o.Unread {
+		next.Status.LoadBalancer.Ingress = ingress(o, svc)
+	}
 	if err := w.patch(ctx, svc, next); err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func (w *Writer) patch(ctx context.Context, svc, next *corev1.Service) error {
 
 // annotate sets AKO's annotations. Without a DNS name there are none.
 func annotate(svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
-	if failing := o.Err != nil || o.Blocked; o.VSUUID == "" && failing {
+	if o.Unread {
 		return nil // nothing is known that would make what stands there wrong
 	}
 	want := map[string]string{}
@@ -162,9 +164,9 @@ func (w *Writer) Deleted(svc *corev1.Service, deleted int) {
 	w.event(svc, corev1.EventTypeNormal, "DeletedLoadBalancer", "Delete", fmt.Sprintf("%d objects were deleted from the Controller", deleted))
 }
 
-// DeleteFailed tells why a Service can't go yet.
-func (w *Writer) DeleteFailed(svc *corev1.Service, err error) {
-	w.event(svc, corev1.EventTypeWarning, "DeletingLoadBalancerFailed", "Delete", err.Error())
+// Warn tells something that is no condition of a Service that we serve.
+func (w *Writer) Warn(svc *corev1.Service, reason, message string) {
+	w.event(svc, corev1.EventTypeWarning, reason, "Reconcile", message)
 }
 
 func (w *Writer) event(svc *corev1.Service, kind, reason, action, note string) {

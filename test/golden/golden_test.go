@@ -388,6 +388,9 @@ func TestApplyingADiffReachesTheGoal(t *testing.T) {
 	for _, group := range byName {
 		for _, from := range group {
 			for _, to := range group {
+				if slices.ContainsFunc(to.Set.Objects, func(o model.Object) bool { return len(o.Keep) > 0 }) {
+					continue // a goal that isn't wholly known: nothing is replaced or taken away for it
+				}
 				pairs++
 				reach(t, from.Set, to.Set)
 			}
@@ -422,7 +425,6 @@ func reach(t *testing.T, from, to model.Set) {
 			delete(state, s.Key)
 		}
 	}
-	// An object whose servers are kept is created without them and updated when they are known.
 	if rest := plan.Diff(&to, observedOf(state), plan.Policy{}); !rest.Empty() || len(rest.Findings) > 0 {
 		t.Errorf("after\n%sthere is still to do\n%s", p.String(), rest.String())
 	}

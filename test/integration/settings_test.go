@@ -3,6 +3,7 @@ package integration
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -235,4 +236,79 @@ func TestDryRunWritesNothing(t *testing.T) {
 	if w := e.Sim.Writes(); len(w) > 0 {
 		t.Errorf("writes: %v", methods(e))
 	}
+}
+
+// A mistake in the settings would let go of everything. A few go, the rest is held and says so.
+func TestDeselectingManyIsHeld(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	var services []*corev1.Service
+	for i := range 12 {
+		services = append(services, serves(e, fmt.Sprintf("s%d", i)))
+	}
+	e.Configure(func(c map[string]string) { c["nsSyncLabelValue"] = "a-typing-error" })
+	e.Eventually("the first go", func() error {
+		if n := e.Owned()["virtualservice"]; n > 7 {
+			return fmt.Errorf("%d VirtualServices", n)
+		}
+		return nil
+	})
+	e.Never("more than five went", 2*time.Second, func() bool { return e.Owned()["virtualservice"] < 7 })
+	if events := eventsOf(t, e); strings.Count(events, "DeletionHeld") != 7 || !strings.Contains(events, "--deletion-share") {
+		t.Errorf("events:\n%s", events)
+	}
+	e.Configure(func(c map[string]string) { c["nsSyncLabelValue"] = e.Cluster })
+	for _, svc := range services {
+		e.Programmed(svc)
+	}
+	e.Eventually("all are back", func() error { return e.Complete(services...) })
+}
+
+// A port that the Controller refused is tried again with each refresh: somebody may have mended what it refused.
+func TestRefusedPortIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 500 * time.Millisecond }))
+	remove := e.Sim.Inject(avisim.Fault{Method: "POST", Type: "pool", ObjectName: regexp.MustCompile("TCP-80$"), Status: 403, Body: `{"error":"not allowed"}`})
+	svc := e.Service("amf", suite.Port("SCTP", 38412), suite.Port("TCP", 80))
+	e.Create(svc)
+	e.Programmed(svc)
+	e.Condition(svc, "Accepted", metav1.ConditionTrue, "PortRefused")
+	remove()
+	e.Condition(svc, "Accepted", metav1.ConditionTrue, "Accepted")
+	e.Eventually("both ports", func() error { return e.Complete(svc) })
+}
+
+// An account that is mended on the Controller is noticed without a restart.
+func TestCredentialsMendedOnTheController(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = time.Second }))
+	serves(e, "before")
+	e.Sim.SetPassword("admin", "other")
+	e.Sim.ExpireSessions()
+	svc := e.Service("during", suite.Port("SCTP", 38412))
+	e.Create(svc)
+	e.Condition(svc, "Programmed", metav1.ConditionFalse, "InvalidCredentials")
+	e.Sim.SetPassword("admin", "avi123$%")
+	e.Programmed(svc)
+}
+
+// What is known of a served Service survives a restart during which the Controller is away.
+func TestRestartDuringAnOutageKeepsTheAddress(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Timeout = time.Second }))
+	svc := serves(e, "amf")
+	vip := svc.Status.LoadBalancer.Ingress[0].IP
+	e.Sim.SetDown(true)
+	suite.Update(e, svc, annotate("ako.vmware.com/disable-traffic", "true"))
+	e.Condition(svc, "Programmed", metav1.ConditionFalse, "ControllerUnavailable")
+	e.StopOperator()
+	e.StartOperator()
+	e.Never("the address was taken from the status", 2*time.Second, func() bool {
+		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
+			t.Fatal(err)
+		}
+		return len(svc.Status.LoadBalancer.Ingress) != 1 || svc.Status.LoadBalancer.Ingress[0].IP != vip || svc.Annotations["ako.vmware.com/tenant-name"] == ""
+	})
+	e.Sim.SetDown(false)
+	e.Programmed(svc)
 }

@@ -126,7 +126,7 @@ func New(t testing.TB, opts ...Option) *Env {
 			"vipNetworkList": `[{"networkName":"vip-network","cidr":"10.10.0.0/16"}]`,
 		},
 		secret:  map[string][]byte{"username": []byte("admin"), "password": []byte("avi123$%")},
-		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond, OrphanShare: 0.2},
+		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond, DeletionShare: 0.2},
 	}
 	for _, o := range opts {
 		o(e)
