@@ -63,7 +63,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
 	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step}, DryRun: o.DryRun}
 	op.Services = &ServiceReconciler{
-		Client: mgr.GetClient(), Engine: op.Engine, Settings: op.Settings,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings,
 		Workers: o.Workers, Timeout: 10 * o.Timeout, Log: o.Log.WithName("service"), DeletionShare: o.DeletionShare,
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
@@ -112,8 +112,8 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 		return op.Mirror.Run(ctx, func() mirror.Intervals { return op.intervals(o) })
 	})
 	sweeper := &OrphanSweeper{
-		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Engine: op.Engine, Settings: op.Settings,
-		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Revisit: op.Services.Changed,
+		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Settings: op.Settings,
+		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Revisit: op.Services.Changed, Orphans: op.Services.Orphans, Lead: op.Services.lead,
 		Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may
@@ -141,6 +141,9 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 
 // configure puts settings in force: the connection first, then what is mirrored.
 func (op *Operator) configure(o Options, s *settings.Settings, c settings.Credentials) error {
+	if err := op.identity(s); err != nil {
+		return err
+	}
 	err := op.client.Reconfigure(avi.Config{
 		Host: s.Controller, Username: c.Username, Password: c.Password, AuthToken: c.AuthToken, CA: c.CA,
 		Version: s.APIVersion, Tenant: s.Tenant, Concurrency: o.Concurrency, QPS: o.QPS, Timeout: o.Timeout,
@@ -151,9 +154,29 @@ func (op *Operator) configure(o Options, s *settings.Settings, c settings.Creden
 	if o.SetLogLevel != nil {
 		o.SetLogLevel(s.LogLevel)
 	}
+	// The mirror forgets first: with the new names and the old objects a plan would be nonsense.
+	op.Mirror.SetScope(mirror.Scope{Controller: s.Controller, ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud, Tenant: s.Tenant, OwnTenant: s.OwnTenant})
 	op.Settings.Set(s)
-	op.Mirror.SetScope(mirror.Scope{ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud, Tenant: s.Tenant, OwnTenant: s.OwnTenant})
 	op.Services.Changed(nil)
+	return nil
+}
+
+// identity refuses settings under which the objects on the Controller would no longer be found or be named otherwise:
+// they would be left behind, or live traffic would move to new ones.
+func (op *Operator) identity(next *settings.Settings) error {
+	now := op.Settings.Current()
+	if now == nil || op.Engine.VirtualServices() == 0 {
+		return nil
+	}
+	for key, pair := range map[string][2]any{
+		"clusterName": {now.ClusterName, next.ClusterName}, "createdBy or primaryInstance": {now.CreatedBy, next.CreatedBy},
+		"cloudName": {now.Cloud, next.Cloud}, "enableEVH": {now.HashNames, next.HashNames},
+	} {
+		if pair[0] != pair[1] {
+			return fmt.Errorf("ConfigMap %s, key %s: can't change from %v to %v while the Controller holds %d VirtualServices of ours; set deleteConfig \"true\" first and wait until they are gone, or change it back",
+				settings.ConfigMapName, key, pair[0], pair[1], op.Engine.VirtualServices())
+		}
+	}
 	return nil
 }
 

@@ -3,8 +3,8 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -15,10 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
@@ -30,7 +28,6 @@ type OrphanSweeper struct {
 	Cache    cache.Cache
 	Live     client.Reader // asks the API server, not the cache
 	Mirror   *mirror.Mirror
-	Engine   *engine.Engine
 	Settings *settings.Store
 	Interval time.Duration
 	Log      logr.Logger
@@ -38,6 +35,10 @@ type OrphanSweeper struct {
 	Share float64
 	// Held, where set, is told the number of VirtualServices of a sweep that was held; 0 when it no longer is.
 	Held func(int)
+	// Orphans has what vanished Services left removed, each in its own turn.
+	Orphans func([]model.Owner)
+	// Lead is called before each sweep: what is known has to be from after this replica became the leader.
+	Lead func()
 	// Revisit queues owners that exist but are not served, whose objects the reconciler removes.
 	Revisit func([]model.Owner)
 }
@@ -61,6 +62,7 @@ func (s *OrphanSweeper) NeedLeaderElection() bool { return true }
 
 // Sweep looks once.
 func (s *OrphanSweeper) Sweep(ctx context.Context) error {
+	s.Lead()
 	cfg := s.Settings.Current()
 	if known := s.Mirror.Err() == nil; cfg == nil || cfg.Layer7Only || !known || !s.Cache.WaitForCacheSync(ctx) {
 		return nil // nothing can be told apart yet
@@ -146,24 +148,17 @@ func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*mode
 	for _, objects := range gone {
 		doomed += countKind(objects, model.VirtualService)
 	}
-	if doomed > limit(s.Share, deletionLeast, total) {
+	if doomed > limit(s.Share, deletionLeast, total) || doomed > 1 && doomed == total {
 		log.Error(nil, "held: too many VirtualServices would be deleted at once, because their Services don't exist; if that is right, delete them on the Controller, or raise --deletion-share",
 			"doomed", doomed, "of", total, "share", s.Share)
 		s.held(doomed)
 		return nil
 	}
 	s.held(0)
-	owners := make([]model.Owner, 0, len(gone))
-	for owner := range gone {
-		owners = append(owners, owner)
-	}
-	slices.SortFunc(owners, func(a, b model.Owner) int { return strings.Compare(a.String(), b.String()) })
-	for _, owner := range owners {
-		p := plan.Teardown(owner, gone[owner], "its Service doesn't exist")
-		log.Info("deleting orphans", "owner", owner.String(), "plan", p.String())
-		if err := s.Engine.Carry(ctx, &p); err != nil {
-			return fmt.Errorf("deleting orphans of %s: %w", owner, err)
-		}
+	if len(gone) > 0 {
+		owners := slices.Collect(maps.Keys(gone))
+		log.Info("orphans are being removed", "owners", fmt.Sprint(owners))
+		s.Orphans(owners)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -43,6 +45,7 @@ import (
 // ServiceReconciler serves Services of type LoadBalancer.
 type ServiceReconciler struct {
 	Client   client.Client
+	Live     client.Reader // asks the API server, not the cache
 	Engine   *engine.Engine
 	Settings *settings.Store
 	Status   *status.Writer
@@ -62,25 +65,22 @@ type ServiceReconciler struct {
 	waiting map[types.NamespacedName]bool // keys whose last run failed, for the day when the Controller is back
 	told    map[types.UID]string          // the last Warning of tellOnce
 	guard   guard
+	orphans map[types.NamespacedName]bool // what the sweep found
 	calm    calm
 }
 
 // Reconcile brings one Service's objects on the Controller, and its status, to what it asks for.
 func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	r.elected.Do(func() {
-		if r.Elected != nil {
-			r.Elected()
-		}
-	})
+	r.lead()
 	svc, ns, err := gather.Service(ctx, r.Client, req.NamespacedName)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	cfg := r.Settings.Current()
 	if svc == nil {
 		r.hold(req.NamespacedName, false)
-		return ctrl.Result{}, nil // what it may have left is the sweep's, which looks twice
+		return r.orphan(ctx, cfg, req.NamespacedName)
 	}
-	cfg := r.Settings.Current()
 	if cfg == nil {
 		return r.unconfigured(ctx, svc, ns)
 	}
@@ -105,7 +105,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 				return r.keep(ctx, svc, why, err)
 			}
 		}
-		return r.release(ctx, cfg, svc, why)
+		return r.release(ctx, cfg, svc, ns, why)
 	}
 	if err := r.claim(ctx, svc, cfg.CreatedBy); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
@@ -137,7 +137,16 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if pending {
 		return ctrl.Result{RequeueAfter: spread(2 * time.Second)}, nil
 	}
-	return resultOf(ctx, out.Err)
+	return resultOf(ctx, out.Retry)
+}
+
+// lead makes sure that what is known of the Controller is from after this replica became the leader.
+func (r *ServiceReconciler) lead() {
+	r.elected.Do(func() {
+		if r.Elected != nil {
+			r.Elected()
+		}
+	})
 }
 
 // worthTelling: that the Controller can't be read is told to a Service that waits for it, not to one that is served
@@ -147,14 +156,14 @@ func worthTelling(svc *corev1.Service, err error) bool {
 }
 
 // release removes the objects of a Service that is deleted or no longer ours, then the finalizer.
-func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings, svc *corev1.Service, why string) (ctrl.Result, error) {
+func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings, svc *corev1.Service, ns *corev1.Namespace, why string) (ctrl.Result, error) {
 	owner := ownerOf(svc)
 	held := controllerutil.ContainsFinalizer(svc, gather.Finalizer)
-	name := build.VirtualServiceName(cfg, owner)
+	tenant, name := build.Tenant(cfg, ns), build.VirtualServiceName(cfg, owner)
 	if !held && !r.Engine.Holds(owner, name) {
 		return ctrl.Result{}, nil
 	}
-	deleted, err := r.Engine.Remove(ctx, owner, name, why)
+	deleted, err := r.Engine.Remove(ctx, owner, tenant, name, why)
 	r.hold(types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}, err != nil)
 	if err != nil {
 		if !errors.Is(err, mirror.ErrNotLoaded) {
@@ -253,6 +262,44 @@ func (r *ServiceReconciler) unconfigured(ctx context.Context, svc *corev1.Servic
 	return resultOf(ctx, r.Status.Service(ctx, svc, out, ""))
 }
 
+// Orphans has the objects of Services removed that don't exist. It happens in the Services' own turn, so that one that is
+// created meanwhile doesn't lose what it has just been given.
+func (r *ServiceReconciler) Orphans(owners []model.Owner) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.queue == nil {
+		return
+	}
+	for _, o := range owners {
+		key := types.NamespacedName{Namespace: o.Namespace, Name: o.Name}
+		r.orphans[key] = true
+		r.queue.Add(reconcile.Request{NamespacedName: key})
+	}
+}
+
+// orphan removes what a Service left that the sweep found missing, if the API server itself says that it doesn't exist.
+func (r *ServiceReconciler) orphan(ctx context.Context, cfg *settings.Settings, key types.NamespacedName) (ctrl.Result, error) {
+	r.mu.Lock()
+	found := r.orphans[key]
+	delete(r.orphans, key)
+	r.mu.Unlock()
+	if !found || cfg == nil {
+		return ctrl.Result{}, nil
+	}
+	err := r.Live.Get(ctx, key, new(corev1.Service))
+	if !apierrors.IsNotFound(err) {
+		return ctrl.Result{}, err // it exists, or nobody knows: the next sweep looks again
+	}
+	owner := model.Owner{Kind: model.ServiceOwner, Namespace: key.Namespace, Name: key.Name}
+	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, build.VirtualServiceName(cfg, owner), "its Service doesn't exist")
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "removing what a vanished Service left; the next sweep tries again")
+		return ctrl.Result{}, nil
+	}
+	ctrl.LoggerFrom(ctx).Info("removed what a vanished Service left", "deleted", deleted)
+	return ctrl.Result{}, nil
+}
+
 func (r *ServiceReconciler) hold(key types.NamespacedName, failing bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -314,7 +361,7 @@ func (r *ServiceReconciler) Changed(owners []model.Owner) {
 
 // SetupWithManager registers the watches.
 func (r *ServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.waiting, r.told = make(map[types.NamespacedName]bool), make(map[types.UID]string)
+	r.waiting, r.told, r.orphans = make(map[types.NamespacedName]bool), make(map[types.UID]string), make(map[types.NamespacedName]bool)
 	r.guard.share, r.guard.least = r.DeletionShare, deletionLeast
 	capture := source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		r.mu.Lock()
@@ -341,18 +388,34 @@ func (r *ServiceReconciler) SetupWithManager(mgr ctrl.Manager) error {
 }
 
 // servicePredicate lets through Services that are or were load balancers. There is no look at the generation: Services
-// have none. Our own status writes are let through too; they find nothing to do.
+// have none. A change of the status alone is let through only if our conditions went with it: our own writes would
+// otherwise run each Service twice, and one that is refused with ever new words, for ever.
 func servicePredicate() predicate.Predicate {
 	is := func(o client.Object) bool {
 		svc, ok := o.(*corev1.Service)
 		return ok && relevant(svc)
 	}
 	return predicate.Funcs{
-		CreateFunc:  func(e event.CreateEvent) bool { return is(e.Object) },
-		UpdateFunc:  func(e event.UpdateEvent) bool { return is(e.ObjectOld) || is(e.ObjectNew) },
+		CreateFunc: func(e event.CreateEvent) bool { return is(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return (is(e.ObjectOld) || is(e.ObjectNew)) && !statusOnly(e.ObjectOld, e.ObjectNew)
+		},
 		DeleteFunc:  func(e event.DeleteEvent) bool { return is(e.Object) },
 		GenericFunc: func(event.GenericEvent) bool { return true },
 	}
+}
+
+func statusOnly(before, after client.Object) bool {
+	b, okB := before.(*corev1.Service)
+	a, okA := after.(*corev1.Service)
+	if !okA || !okB || a.ResourceVersion == b.ResourceVersion || apimeta.FindStatusCondition(a.Status.Conditions, status.Programmed) == nil {
+		return false
+	}
+	// The annotations that we write with the status are not what anybody asks for either.
+	return apiequality.Semantic.DeepEqual(a.Spec, b.Spec) && apiequality.Semantic.DeepEqual(a.Labels, b.Labels) &&
+		apiequality.Semantic.DeepEqual(a.Finalizers, b.Finalizers) && a.DeletionTimestamp.Equal(b.DeletionTimestamp) &&
+		apiequality.Semantic.DeepEqual(status.Asked(a), status.Asked(b)) &&
+		len(a.Status.LoadBalancer.Ingress) >= len(b.Status.LoadBalancer.Ingress)
 }
 
 // rivals queues the Services that had to wait because another had their name on the Controller.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
 
@@ -51,7 +52,7 @@ func (a *Applier) Run(ctx context.Context, p *plan.Plan) []StepResult {
 				return
 			}
 		}
-		results[i] = a.step(ctx, step)
+		results[i] = a.step(ctx, p.Owner, step)
 	}
 	if a.Done != nil {
 		inner := run
@@ -72,10 +73,10 @@ func (a *Applier) Run(ctx context.Context, p *plan.Plan) []StepResult {
 	return results
 }
 
-func (a *Applier) step(ctx context.Context, s plan.Step) StepResult {
+func (a *Applier) step(ctx context.Context, owner model.Owner, s plan.Step) StepResult {
 	switch s.Op {
 	case plan.Create:
-		return a.create(ctx, s)
+		return a.create(ctx, owner, s)
 	case plan.Update:
 		return a.update(ctx, s)
 	case plan.Delete:
@@ -84,7 +85,7 @@ func (a *Applier) step(ctx context.Context, s plan.Step) StepResult {
 	return StepResult{Step: s, Err: fmt.Errorf("unknown operation %q", s.Op)}
 }
 
-func (a *Applier) create(ctx context.Context, s plan.Step) StepResult {
+func (a *Applier) create(ctx context.Context, owner model.Owner, s plan.Step) StepResult {
 	answer, err := a.Client.Create(ctx, s.Key.Kind, s.Key.Tenant, s.Body)
 	if err == nil {
 		return a.fold(s, answer)
@@ -93,9 +94,11 @@ func (a *Applier) create(ctx context.Context, s plan.Step) StepResult {
 		return StepResult{Step: s, Err: err}
 	}
 	// The name is taken, perhaps by a create of ours whose answer was lost: look before anything else.
-	_, lookErr := a.Mirror.Fetch(ctx, s.Key)
+	have, lookErr := a.Mirror.Fetch(ctx, s.Key)
 	var foreign *mirror.NotOursError
 	switch {
+	case lookErr == nil && have.Owner != (model.Owner{}) && have.Owner != owner:
+		return StepResult{Step: s, Err: &mirror.NotOursError{Key: s.Key, Owner: have.Owner}}
 	case lookErr == nil:
 		return StepResult{Step: s, Err: err, Replan: true}
 	case errors.As(lookErr, &foreign):
@@ -125,8 +128,9 @@ func (a *Applier) update(ctx context.Context, s plan.Step) StepResult {
 	case err == nil:
 		return a.fold(s, answer)
 	case avi.ReasonOf(err) == avi.ReasonNotFound:
-		a.Mirror.Gone(s.Key) // somebody removed it; the next plan creates it
-		return StepResult{Step: s, Err: err, Replan: true}
+		// Somebody removed it, and the next plan creates it; or the text is about something that the patch refers to.
+		_, lookErr := a.Mirror.Fetch(ctx, s.Key)
+		return StepResult{Step: s, Err: err, Replan: avi.ReasonOf(lookErr) == avi.ReasonNotFound}
 	case avi.ReasonOf(err) == avi.ReasonStale:
 		_, lookErr := a.Mirror.Fetch(ctx, s.Key)
 		return StepResult{Step: s, Err: err, Replan: lookErr == nil}

@@ -40,8 +40,8 @@ type Live struct {
 	Ports              map[model.Port]bool // those that have a pool; true if it has servers
 	ApplicationProfile string
 	NetworkProfile     string
-	ProtocolMatch      bool // the L4 rules match protocols
-	DNSNames           bool // the VsVip is registered under names
+	ProtocolMatch      bool     // the L4 rules match protocols
+	DNSNames           []string // those of the VsVip
 }
 
 // Result is the desired set with what there is to say about it. Where Blocked is true the set is empty on purpose and

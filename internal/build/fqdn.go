@@ -20,7 +20,7 @@ var rfc1035 = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 // Service's name and the cloud's DNS domain, else none. As with AKO, autoFQDN disabled switches the annotation off too.
 func (b *builder) fqdns(owner model.Owner, annotations map[string]string) []string {
 	names := b.wantedFQDNs(owner, annotations)
-	if len(names) == 0 || b.in.Facts.Enterprise() || b.in.Live.DNSNames {
+	if len(names) == 0 || b.in.Facts.Enterprise() || len(b.in.Live.DNSNames) > 0 {
 		return names
 	}
 	b.report(model.Note, model.Port{}, model.ReasonLicenseTier, fmt.Sprintf("%s is not registered: DNS names need the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s", strings.Join(names, ", "), b.in.Facts.LicenseTier))
@@ -49,7 +49,8 @@ func (b *builder) wantedFQDNs(owner model.Owner, annotations map[string]string) 
 	}
 	domain := b.domain()
 	if domain == "" {
-		return nil
+		// A cloud that suddenly has no domain is more likely one that was misread: names that are in use stay.
+		return b.in.Live.DNSNames
 	}
 	service, namespace := prefixed(owner.Name, "s"), prefixed(owner.Namespace, "n")
 	if s.AutoFQDN == settings.FQDNFlat {
@@ -73,6 +74,12 @@ func (b *builder) domain() string {
 	}
 	if len(domains) == 0 {
 		return ""
+	}
+	for _, d := range slices.Sorted(slices.Values(domains)) {
+		// A domain in use stays in use when the cloud gets another that sorts before it.
+		if slices.ContainsFunc(b.in.Live.DNSNames, func(name string) bool { return strings.HasSuffix(name, "."+d) }) {
+			return d
+		}
 	}
 	return slices.Min(domains)
 }

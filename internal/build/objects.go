@@ -14,10 +14,11 @@ func (b *builder) objects(f frontend) []model.Object {
 	out := make([]model.Object, 0, 3+len(f.listeners))
 	out = append(out, b.object(f, model.VsVip, f.name, b.vsVip(f)))
 	for _, l := range f.listeners {
-		pool := b.object(f, model.Pool, l.pool, b.pool(f, l))
-		if !b.endpointsKnown(l) {
+		body, known := b.pool(f, l)
+		pool := b.object(f, model.Pool, l.pool, body)
+		if !known {
 			pool.Keep = []string{"servers"}
-			b.report(model.Degraded, l.port, model.ReasonEndpointsUnreadable, "port "+l.port.String()+": the Service's EndpointSlices can't be read, or there is none although it has a selector; the pool keeps its servers until there is one")
+			b.report(model.Degraded, l.port, model.ReasonEndpointsUnreadable, "port "+l.port.String()+": the Service's EndpointSlices can't be read, or none of them has this port; the pool keeps its servers until one does")
 		}
 		out = append(out, pool)
 	}
@@ -87,9 +88,10 @@ func vip(f frontend) *models.Vip {
 	return v
 }
 
-func (b *builder) pool(f frontend, l listener) *models.Pool {
+// pool is a listener's pool; known is false if an existing one has to keep its servers.
+func (b *builder) pool(f frontend, l listener) (p *models.Pool, known bool) {
 	s := b.in.Settings
-	p := &models.Pool{
+	p = &models.Pool{
 		Name:                   &l.pool,
 		CloudConfigCksum:       new(noChecksum),
 		CreatedBy:              &s.CreatedBy,
@@ -105,7 +107,8 @@ func (b *builder) pool(f frontend, l listener) *models.Pool {
 		Markers: model.Markers(s.ClusterName, model.MarkNamespace, f.owner.Namespace, model.MarkServiceName, f.owner.Name,
 			model.MarkPort, strconv.Itoa(int(l.port.Number))),
 	}
-	members := b.servers(l)
+	members, joined := b.servers(l)
+	known = b.endpointsKnown(l) && (joined || !b.in.Live.Ports[l.port])
 	enabled := 0
 	p.Servers = make([]*models.Server, len(members))
 	for i, m := range members {
@@ -120,10 +123,10 @@ func (b *builder) pool(f frontend, l listener) *models.Pool {
 			ServerNode:   orNil(m.node),
 		}
 	}
-	if enabled == 0 && b.endpointsKnown(l) {
+	if enabled == 0 && known {
 		b.report(model.Note, l.port, model.ReasonNoEndpoints, "port "+l.port.String()+" has no ready endpoint; check the Service's selector and its pods' readiness")
 	}
-	return p
+	return p, known
 }
 
 // gracefulDisableMinutes is how long a disabled server keeps its associations.

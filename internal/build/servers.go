@@ -37,10 +37,15 @@ const (
 // servers maps the slices' endpoints to the members of one port's pool, ordered by address and port. The join is by
 // the port's name and protocol, as kube-proxy's is; different pods may resolve a named target port to different
 // numbers, so each server has its own port.
-func (b *builder) servers(l listener) []server {
+//
+// known is false where the slices have endpoints and none of their ports is this one: a port that was just renamed, or a
+// slice that is broken. It is not known then what the port's servers are.
+func (b *builder) servers(l listener) (out []server, known bool) {
+	endpoints, matched := 0, 0
 	best := make(map[netip.AddrPort]server)
 	invalid := make(map[string]bool)
 	for _, slice := range b.in.Slices {
+		endpoints += len(slice.Endpoints)
 		if !b.family(slice.AddressType) {
 			continue
 		}
@@ -57,7 +62,9 @@ func (b *builder) servers(l listener) []server {
 				s, problem := serverOf(e, uint16(number))
 				switch {
 				case problem == "":
+					matched++
 				case problem == leftOut:
+					matched++
 					continue
 				default:
 					invalid[fmt.Sprintf("EndpointSlice %s: %s", slice.Name, problem)] = true
@@ -70,7 +77,7 @@ func (b *builder) servers(l listener) []server {
 		}
 	}
 	b.reportInvalid(l, invalid)
-	out := make([]server, 0, len(best))
+	out = make([]server, 0, len(best))
 	anyReady := false
 	for _, s := range best {
 		anyReady = anyReady || s.state == ready
@@ -89,7 +96,7 @@ func (b *builder) servers(l listener) []server {
 		b.report(model.Degraded, l.port, model.ReasonTooManyServers, fmt.Sprintf("port %s has %d endpoints, a pool takes %d; the others get no traffic: split the Service", l.port, len(out), serversMax))
 		out = keepBest(out)
 	}
-	return out
+	return out, matched > 0 || endpoints == 0
 }
 
 // leftOut marks an endpoint that is rightly no server: it neither serves nor is expected to.

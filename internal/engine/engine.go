@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -32,6 +33,8 @@ type Engine struct {
 	Applier *apply.Applier
 	// DryRun prints plans to the log and carries none out.
 	DryRun bool
+
+	replaced sync.Map // model.Owner → what was replaced last
 }
 
 // Outcome is what is true of an owner after a run, for its status.
@@ -42,6 +45,8 @@ type Outcome struct {
 	Blocked bool
 	// Err is why the Controller doesn't hold what is wanted; nil if it does. It is the first of the failures.
 	Err error
+	// Retry is the failure that passes soonest, which decides when to try again.
+	Retry error
 	// Refused tells that the Controller would not take some port's pool: worth another try when it may have changed.
 	Refused bool
 	// Unread: the Controller could not be read at all, so nothing is known of what serves.
@@ -67,26 +72,46 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
 	out := Outcome{Name: build.VirtualServiceName(in.Settings, owner), Tenant: build.Tenant(in.Settings, in.Namespace)}
 	in.Refused = map[model.Port]model.Finding{}
-	unsettled := ""
+	last := ""
 	for round := range rounds {
 		in.Facts = e.Mirror.Facts()
 		if err := e.Mirror.Err(); err != nil || in.Facts == nil {
 			out.Unread, out.Err = true, fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
 			break
 		}
-		in.Live = e.live(in, out)
+		observed, err := e.observed(ctx, owner, out.Tenant, out.Name)
+		if err != nil {
+			out.Err = err
+			break
+		}
+		if vs := e.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: out.Tenant, Name: out.Name}); vs != nil {
+			// Who has the name keeps it; age decides only where nobody has it.
+			in.Rival = nil
+			if vs.Owner != owner {
+				in.Rival = &vs.Owner
+			}
+		}
+		in.Live = live(in, owner, observed)
 		built := build.Service(in)
 		out.Findings, out.Blocked = built.Findings, built.Blocked
 		if built.Blocked {
 			out.Err = nil
 			break
 		}
-		p := plan.Diff(&built.Set, e.Mirror.Of(owner, out.Name), plan.Policy{Replace: build.ReplacementAllowed(in.Service), UUIDs: e.Mirror.UUID})
+		p := plan.Diff(&built.Set, observed, plan.Policy{Replace: build.ReplacementAllowed(in.Service), Replaced: e.replacement(owner), UUIDs: e.Mirror.UUID})
 		out.Findings = append(out.Findings, p.Findings...)
-		unsettled = ""
 		if p.Empty() {
 			out.Err = nil
 			break
+		}
+		if text := p.String(); text == last && out.Err == nil {
+			out.Err = fmt.Errorf("the Controller doesn't keep what it is sent; still to do: %s", text)
+			break
+		} else {
+			last = text
+		}
+		if p.Replaces != "" {
+			e.replaced.Store(owner, p.Replaces)
 		}
 		log.V(1).Info("planned", "round", round, "plan", p.String())
 		if e.DryRun {
@@ -99,10 +124,9 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 		if !again || ctx.Err() != nil {
 			break
 		}
-		unsettled = p.String()
 	}
-	if unsettled != "" && out.Err == nil {
-		out.Err = fmt.Errorf("the Controller doesn't keep what it is sent; after %d attempts there was still to do: %s", rounds, unsettled)
+	if out.Retry == nil || out.Err == nil {
+		out.Retry = out.Err
 	}
 	out.Refused = len(in.Refused) > 0
 	e.describe(&out, in)
@@ -113,7 +137,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 // judge counts what was done and decides whether another round helps: after a step that found the Controller changed,
 // and after a pool that the Controller won't take, whose port is then left out for its neighbours' sake.
 func (e *Engine) judge(out *Outcome, in build.Input, built build.Result, results []apply.StepResult) (again bool) {
-	out.Err = nil
+	out.Err, out.Retry = nil, nil
 	for _, r := range results {
 		if r.Err == nil {
 			if !r.Skipped {
@@ -129,8 +153,12 @@ func (e *Engine) judge(out *Outcome, in build.Input, built build.Result, results
 			again = true
 			continue
 		}
-		if out.Err == nil || Classify(r.Err) > Classify(out.Err) {
-			out.Err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
+		err := fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
+		if out.Err == nil || Classify(err) > Classify(out.Err) {
+			out.Err = err
+		}
+		if out.Retry == nil || Classify(err) < Classify(out.Retry) {
+			out.Retry = err
 		}
 	}
 	return again || out.Err == nil // an error-free run is checked by planning once more: nothing must be left to do
@@ -159,13 +187,26 @@ func count(p *plan.Plan, op plan.Op) int {
 
 // Remove deletes everything that the Controller holds for an owner. It returns nil only if nothing is left. The caller
 // must know that the owner is gone, terminating or no longer ours.
-func (e *Engine) Remove(ctx context.Context, owner model.Owner, name, reason string) (deleted int, err error) {
+func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, reason string) (deleted int, err error) {
 	log := logr.FromContextOrDiscard(ctx)
-	for range rounds {
+	for round := range rounds {
 		if err := e.Mirror.Err(); err != nil {
 			return deleted, fmt.Errorf("the Controller can't be read: %w", err)
 		}
-		p := plan.Teardown(owner, e.Mirror.Of(owner, name), reason)
+		if round == 0 && len(e.Mirror.Of(owner, name)) == 0 {
+			// The answer to a VsVip's creation may have been lost, and unlike the others it could not be found by its markers.
+			if _, err := e.Mirror.Fetch(ctx, model.Key{Kind: model.VsVip, Tenant: tenant, Name: name}); err != nil && avi.ReasonOf(err) != avi.ReasonNotFound && !isForeign(err) {
+				return deleted, fmt.Errorf("looking for VsVip %s: %w", name, err)
+			}
+		}
+		observed, err := e.observed(ctx, owner, tenant, name)
+		if isForeign(err) {
+			// The VsVip is somebody else's; what our markers are on is ours.
+			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), func(o *model.Observed) bool { return o.Key.Kind == model.VsVip })
+		} else if err != nil {
+			return deleted, err
+		}
+		p := plan.Teardown(owner, observed, reason)
 		if p.Empty() {
 			return deleted, nil
 		}
@@ -197,35 +238,49 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, name, reason str
 	return deleted, err
 }
 
-// Carry carries out a plan that was made elsewhere, such as the sweep of orphans.
-func (e *Engine) Carry(ctx context.Context, p *plan.Plan) error {
-	if e.DryRun {
-		return &DryRunError{Plan: p.String()}
-	}
-	var errs []error
-	for _, r := range e.Applier.Run(ctx, p) {
-		if r.Err != nil {
-			errs = append(errs, fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // DryRunError tells what would have been done.
 type DryRunError struct{ Plan string }
 
 func (e *DryRunError) Error() string { return "dry run, not carried out: " + e.Plan }
 
+// observed lists an owner's objects. A VsVip can't tell whose it is; one without a VirtualService that we know may be
+// another client's, whose VirtualService isn't mirrored, so the Controller is asked before it is taken for ours.
+func (e *Engine) observed(ctx context.Context, owner model.Owner, tenant, name string) ([]*model.Observed, error) {
+	all := e.Mirror.Of(owner, name)
+	for _, o := range all {
+		vs := model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}
+		if o.Key.Kind != model.VsVip || e.Mirror.Get(vs) != nil {
+			continue
+		}
+		_, err := e.Mirror.Fetch(ctx, vs)
+		if avi.ReasonOf(err) == avi.ReasonNotFound {
+			continue // nobody's: the rest of what was being made, or unmade
+		}
+		if err != nil {
+			return nil, err
+		}
+		return e.Mirror.Of(owner, name), nil
+	}
+	return all, nil
+}
+
+// replacement is what was last replaced for an owner, so that a Controller which doesn't give what is asked for isn't
+// asked to start over again and again.
+func (e *Engine) replacement(owner model.Owner) string {
+	last, _ := e.replaced.Load(owner)
+	text, _ := last.(string)
+	return text
+}
+
 // live tells the build what serves already, in whatever tenant: the namespace's may have changed.
-func (e *Engine) live(in build.Input, out Outcome) build.Live {
-	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
+func live(in build.Input, owner model.Owner, observed []*model.Observed) build.Live {
 	pools := make(map[string]model.Port, len(in.Service.Spec.Ports))
 	for _, p := range in.Service.Spec.Ports {
 		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
 		pools[build.PoolName(in.Settings, owner, port)] = port
 	}
 	live := build.Live{Ports: make(map[model.Port]bool, len(pools))}
-	for _, o := range e.Mirror.Of(owner, out.Name) {
+	for _, o := range observed {
 		switch body := o.Body.(type) {
 		case *models.VirtualService:
 			live.Exists = true
@@ -233,7 +288,7 @@ func (e *Engine) live(in build.Input, out Outcome) build.Live {
 		case *models.L4PolicySet:
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
 		case *models.VsVip:
-			live.DNSNames = live.DNSNames || len(body.DNSInfo) > 0
+			live.DNSNames = append(live.DNSNames, names(o)...)
 		case *models.Pool:
 			if port, ok := pools[o.Key.Name]; ok {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
@@ -258,7 +313,7 @@ func matchesProtocols(set *models.L4PolicySet) bool {
 		return false
 	}
 	for _, r := range set.L4ConnectionPolicy.Rules {
-		if r.Match != nil && r.Match.Protocol != nil {
+		if r != nil && r.Match != nil && r.Match.Protocol != nil {
 			return true
 		}
 	}
@@ -268,11 +323,11 @@ func matchesProtocols(set *models.L4PolicySet) bool {
 // describe reads what serves from the mirror, whether or not the run succeeded.
 func (e *Engine) describe(out *Outcome, in build.Input) {
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
-	vs := e.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: out.Tenant, Name: out.Name})
-	if vs == nil || vs.Owner != owner {
+	vs := e.serving(owner, out)
+	if vs == nil {
 		return
 	}
-	out.VSUUID = vs.UUID
+	out.Name, out.Tenant, out.VSUUID = vs.Key.Name, vs.Key.Tenant, vs.UUID
 	if vip := e.Mirror.Get(model.Key{Kind: model.VsVip, Tenant: out.Tenant, Name: out.Name}); vip != nil {
 		out.Addresses, out.FQDNs = Addresses(vip), names(vip)
 	}
@@ -309,6 +364,9 @@ func Addresses(vip *model.Observed) []netip.Addr {
 		}
 	}
 	for _, v := range body.Vip {
+		if v == nil {
+			continue
+		}
 		add(&floating, v.FloatingIP)
 		add(&floating, v.FloatingIp6)
 		add(&four, v.IPAddress)
@@ -320,10 +378,24 @@ func Addresses(vip *model.Observed) []netip.Addr {
 	return append(four, six...)
 }
 
+// serving is the owner's VirtualService: the wanted one, or the one that serves under another name or in another tenant.
+func (e *Engine) serving(owner model.Owner, out *Outcome) *model.Observed {
+	vs := e.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: out.Tenant, Name: out.Name})
+	if vs != nil && vs.Owner == owner {
+		return vs
+	}
+	for _, o := range e.Mirror.Of(owner, out.Name) {
+		if o.Key.Kind == model.VirtualService {
+			return o
+		}
+	}
+	return nil
+}
+
 func names(vip *model.Observed) (out []string) {
 	if body, ok := vip.Body.(*models.VsVip); ok {
 		for _, d := range body.DNSInfo {
-			if d.Fqdn != nil {
+			if d != nil && d.Fqdn != nil {
 				out = append(out, *d.Fqdn)
 			}
 		}
@@ -389,7 +461,7 @@ var reasons = map[avi.Reason]string{
 	avi.ReasonRefNotFound:   model.ReasonReferenceMissing,
 	avi.ReasonUnavailable:   model.ReasonControllerDown,
 	avi.ReasonTimeout:       model.ReasonControllerDown,
-	avi.ReasonTLS:           model.ReasonControllerDown,
+	avi.ReasonTLS:           model.ReasonControllerUntrusted,
 	avi.ReasonServerError:   model.ReasonControllerDown,
 	avi.ReasonThrottled:     model.ReasonControllerDown,
 	avi.ReasonSession:       model.ReasonControllerDown,
@@ -421,6 +493,11 @@ func (e *Engine) ClusterUUID() string {
 		return f.ClusterUUID
 	}
 	return ""
+}
+
+func isForeign(err error) bool {
+	var foreign *mirror.NotOursError
+	return errors.As(err, &foreign)
 }
 
 // VirtualServices counts ours.

@@ -68,10 +68,10 @@ func Service(ctx context.Context, c client.Reader, key types.NamespacedName) (*c
 	}
 	ns := new(corev1.Namespace)
 	err := c.Get(ctx, types.NamespacedName{Name: key.Namespace}, ns)
-	if apierrors.IsNotFound(err) {
-		// The namespace's event may come after the Service's. Without labels nothing is selected by mistake.
+	if apierrors.IsNotFound(err) && svc.DeletionTimestamp != nil {
 		return svc, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: key.Namespace}}, nil
 	}
+	// A namespace that isn't known yet is no namespace without labels: its Services would be let go by mistake.
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading Namespace %s: %w", key.Namespace, err)
 	}

@@ -280,8 +280,8 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 			} `json:"domains"`
 		}
 		err := m.get(gctx, "/api/ipamdnsproviderprofiledomainlist", url.Values{"cloud_uuid": {f.Cloud.UUID}}, &answer)
-		if avi.ReasonOf(err) == avi.ReasonNotFound || avi.ReasonOf(err) == avi.ReasonInvalid || avi.ReasonOf(err) == avi.ReasonNoEndpoint {
-			err = nil // a cloud without a DNS profile has no domains
+		if avi.ReasonOf(err) == avi.ReasonNotFound || avi.ReasonOf(err) == avi.ReasonInvalid {
+			err = nil // a cloud without a DNS profile has no domains; a page of a proxy says nothing
 		}
 		for _, d := range answer.Domains {
 			f.DNSDomains = append(f.DNSDomains, d.Name)

@@ -22,6 +22,7 @@ import (
 
 // Scope says which objects are the operator's.
 type Scope struct {
+	Controller  string // host; another Controller holds other objects
 	ClusterName string
 	CreatedBy   string
 	Cloud       string
@@ -193,7 +194,8 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 	for vip := range names {
 		for key := range m.vips[vip] {
 			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: key.Tenant, Name: key.Name}]
-			if vs == nil || vs.Owner == owner {
+			policy := m.objects[model.Key{Kind: model.L4PolicySet, Tenant: key.Tenant, Name: key.Name}]
+			if (vs == nil || vs.Owner == owner) && (policy == nil || policy.Owner == owner) {
 				out = append(out, m.objects[key].Observed)
 			}
 		}
@@ -284,11 +286,15 @@ func (m *Mirror) Fetch(ctx context.Context, key model.Key) (*model.Observed, err
 // NotOursError tells that an object of the wanted name belongs to somebody else.
 type NotOursError struct {
 	Key       model.Key
+	Owner     model.Owner // of the same operator; zero if it isn't ours at all
 	CreatedBy string
 	Cluster   string
 }
 
 func (e *NotOursError) Error() string {
+	if e.Owner != (model.Owner{}) {
+		return fmt.Sprintf("%s exists on the Controller and belongs to %s; rename one of the two", e.Key, e.Owner)
+	}
 	by := "without created_by"
 	if e.CreatedBy != "" {
 		by = "created by " + e.CreatedBy

@@ -50,6 +50,7 @@ const (
 	ReasonDeletionHeld         = "DeletionHeld"
 	ReasonControllerRefused    = "ControllerRefused"
 	ReasonControllerDown       = "ControllerUnavailable"
+	ReasonControllerUntrusted  = "ControllerUntrusted"
 	ReasonCredentials          = "InvalidCredentials"
 	ReasonNoFreeAddress        = "NoFreeAddress"
 	ReasonControllerUpgrading  = "ControllerUpgrading"

@@ -143,6 +143,14 @@ func pairing(w, h reflect.Value) func(i int) (reflect.Value, bool) {
 	for i := range h.Len() {
 		byKey[keyOf(h.Index(i), keys)] = h.Index(i)
 	}
+	if len(byKey) < h.Len() { // the key isn't one after all
+		return func(i int) (reflect.Value, bool) {
+			if i >= h.Len() || keyOf(w.Index(i), keys) != keyOf(h.Index(i), keys) {
+				return reflect.Value{}, false
+			}
+			return h.Index(i), true
+		}
+	}
 	return func(i int) (reflect.Value, bool) {
 		v, ok := byKey[keyOf(w.Index(i), keys)]
 		return v, ok
@@ -188,6 +196,9 @@ func keyOf(v reflect.Value, keys []int) string {
 		case part.IsNil():
 		case part.Type() == reflect.TypeFor[*models.IPAddr]():
 			addr, _ := address(part)
+			if ip, err := netip.ParseAddr(addr); err == nil {
+				addr = ip.String() // 2001:db8::0:1 is 2001:db8::1
+			}
 			b.WriteString(addr)
 		default:
 			fmt.Fprint(&b, part.Elem().Interface())

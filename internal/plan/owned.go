@@ -56,6 +56,7 @@ var ownership = map[reflect.Type][]owns{
 	reflect.TypeFor[models.L4PolicySet](): {
 		{"l4_connection_policy", owned}, {"created_by", owned}, {"markers", withExtras},
 	},
+	reflect.TypeFor[models.L4ConnectionPolicy](): {{"rules", owned}},
 	reflect.TypeFor[models.L4Rule](): {
 		{"name", owned}, {"index", owned}, {"match", owned}, {"action", owned},
 	},
@@ -80,6 +81,7 @@ var listKeys = map[reflect.Type][]string{
 	reflect.TypeFor[models.L4Rule]():               {"name"},
 	reflect.TypeFor[models.RoleFilterMatchLabel](): {"key"},
 	reflect.TypeFor[models.L4Policies]():           {"index"},
+	reflect.TypeFor[models.Service]():              {"port"}, // by position where one number has several protocols
 }
 
 // field is one owned field of a struct type, found once.

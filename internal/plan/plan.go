@@ -4,7 +4,6 @@ package plan
 
 import (
 	"cmp"
-	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -39,13 +38,18 @@ type Plan struct {
 	Steps []Step
 	// Findings say what differs and is not being changed, and why.
 	Findings []model.Finding
+	// Replaces says what could not be changed in place and is why objects are deleted and created again.
+	Replaces string
 }
 
 // Policy is what a plan may do.
 type Policy struct {
 	// Replace allows deleting and creating again where a change can't be made in place.
 	Replace bool
-	UUIDs   UUIDs
+	// Replaced is the last plan's Replaces. The same is not replaced twice: a Controller that doesn't give what is asked
+	// for won't by being asked again.
+	Replaced string
+	UUIDs    UUIDs
 }
 
 // Diff plans the way from what is observed to what is wanted. observed holds all that the Controller has for the
@@ -57,6 +61,7 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 		have[o.Key] = o
 	}
 	var blocked []string // lines of what can't be changed
+	stuckPool := false
 	for i := range want.Objects {
 		w := &want.Objects[i]
 		h := have[w.Key]
@@ -68,25 +73,50 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 		changes, stuck := comparison{p.UUIDs, w.Key.Tenant}.fields(w.Body, h.Body, w.Keep)
 		for _, s := range stuck {
 			blocked = append(blocked, w.Key.Kind.Title()+" "+strings.Join(s.lines(), ", "))
+			stuckPool = stuckPool || w.Key.Kind == model.Pool
 		}
 		if len(changes) > 0 {
 			out.Steps = append(out.Steps, Step{Op: Update, Key: w.Key, UUID: h.UUID, Fields: changes, Reason: "differs from what is wanted"})
 		}
 	}
-	unknown := slices.ContainsFunc(want.Objects, func(o model.Object) bool { return len(o.Keep) > 0 })
-	if len(blocked) > 0 {
-		if p.Replace && !unknown {
-			return replacement(want, observed, blocked)
+	moved := false // a VirtualService under another key than the wanted one: the tenant or the naming changed
+	for key := range have {
+		if key.Kind == model.VirtualService {
+			moved = true
+			blocked = append(blocked, key.String()+" -> "+wantedKey(want))
 		}
-		out.Findings = append(out.Findings, model.Finding{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
-			Message: fmt.Sprintf("can't be changed while it serves, and stays as it was: %s; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\"", strings.Join(blocked, ", "))})
 	}
-	if creates := slices.ContainsFunc(out.Steps, func(s Step) bool { return s.Op == Create }); !unknown || !creates {
-		// While it isn't known what belongs into the new objects, the old ones go on serving.
-		out.Steps = append(out.Steps, deletions(have, "no longer wanted")...)
+	slices.Sort(blocked)
+	unknown := slices.ContainsFunc(want.Objects, func(o model.Object) bool { return len(o.Keep) > 0 })
+	switch text := strings.Join(blocked, ", "); {
+	case len(blocked) == 0:
+	case p.Replace && !unknown && text != p.Replaced:
+		return replacement(want, observed, have, out, text, moved || stuckPool)
+	default:
+		out.Findings = append(out.Findings, needsConsent(text, text == p.Replaced))
+		if moved {
+			out.Steps = nil // what serves goes on as it is, under its old key
+			return out
+		}
 	}
+	out.Steps = append(out.Steps, deletions(have, "no longer wanted")...)
 	out.link()
 	return out
+}
+
+func wantedKey(want *model.Set) string {
+	if vs, ok := want.Find(model.VirtualService); ok {
+		return vs.Key.String()
+	}
+	return "nothing"
+}
+
+func needsConsent(text string, again bool) model.Finding {
+	message := "can't be changed while it serves, and stays as it was: " + text + "; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\""
+	if again {
+		message = "was replaced and is still not what is wanted: " + text + "; the Controller gives something else than it is asked for, see its own settings"
+	}
+	return model.Finding{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement, Message: message}
 }
 
 // Teardown plans the deletion of everything that the Controller has for an owner.
@@ -100,13 +130,43 @@ func Teardown(owner model.Owner, observed []*model.Observed, reason string) Plan
 	return out
 }
 
-func replacement(want *model.Set, observed []*model.Observed, blocked []string) Plan {
-	out := Teardown(want.Owner, observed, "replaced, because it can't be changed in place: "+strings.Join(blocked, ", "))
-	for _, w := range want.Objects {
-		out.Steps = append(out.Steps, Step{Op: Create, Key: w.Key, Body: w.Body, Reason: "replaces the deleted one"})
+// replacement deletes and creates again what can't be changed in place. A new address takes a new VsVip and, since that
+// is referred to, a new VirtualService; pools and policies, with what others have set on them, stay unless they are what
+// is stuck (all).
+func replacement(want *model.Set, observed []*model.Observed, leftover map[model.Key]*model.Observed, inPlace Plan, text string, all bool) Plan {
+	goes := func(k model.Kind) bool { return all || k == model.VirtualService || k == model.VsVip }
+	gone := make(map[model.Key]*model.Observed)
+	for _, o := range observed {
+		if goes(o.Key.Kind) {
+			gone[o.Key] = o
+		}
 	}
+	out := Plan{Owner: want.Owner, Replaces: text, Steps: deletions(gone, "replaced, because it can't be changed in place: "+text)}
+	for _, s := range inPlace.Steps {
+		if s.Op == Update && !goes(s.Key.Kind) || s.Op == Create && gone[s.Key] == nil {
+			out.Steps = append(out.Steps, s)
+		}
+	}
+	for _, w := range want.Objects {
+		if gone[w.Key] != nil {
+			out.Steps = append(out.Steps, Step{Op: Create, Key: w.Key, Body: w.Body, Reason: "replaces the deleted one"})
+		}
+	}
+	slices.SortStableFunc(out.Steps, func(a, b Step) int { return rank(a) - rank(b) })
+	for key := range gone {
+		delete(leftover, key)
+	}
+	out.Steps = append(out.Steps, deletions(leftover, "no longer wanted")...)
 	out.link()
 	return out
+}
+
+// rank orders a replacement's steps: deletions first, then what is referred to before what refers.
+func rank(s Step) int {
+	if s.Op == Delete {
+		return 0
+	}
+	return 1 + slices.Index(model.Written, s.Key.Kind)
 }
 
 // deletionOrder lets go of references before what they refer to.
@@ -132,15 +192,15 @@ func prerequisite(step, earlier Step) bool {
 	if step.Key == earlier.Key {
 		return true
 	}
-	rank := func(k model.Kind) int { return deletionOrder[k] }
+	order := func(k model.Kind) int { return deletionOrder[k] }
 	switch {
 	case step.Op == Delete && earlier.Op == Delete:
-		return rank(earlier.Key.Kind) < rank(step.Key.Kind)
+		return order(earlier.Key.Kind) < order(step.Key.Kind)
 	case step.Op == Delete:
 		// What is created takes over, and what is updated may let go, before anything is taken away.
-		return earlier.Op == Create || rank(earlier.Key.Kind) < rank(step.Key.Kind)
+		return earlier.Op == Create || order(earlier.Key.Kind) < order(step.Key.Kind)
 	case earlier.Op == Delete:
-		return step.Op == Create && rank(earlier.Key.Kind) == 0
+		return step.Op == Create && order(earlier.Key.Kind) == 0
 	case step.Key.Kind == model.L4PolicySet:
 		return earlier.Op == Create && earlier.Key.Kind == model.Pool
 	case step.Key.Kind == model.VirtualService:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,15 @@ type Writer struct {
 	Now      func() time.Time
 	// Silent, where it returns true, switches Events off, as AKO's enableEvents does.
 	Silent func() bool
+}
+
+// Asked is a Service's annotations without those that this package writes.
+func Asked(svc *corev1.Service) map[string]string {
+	out := maps.Clone(svc.Annotations)
+	for _, key := range annotations {
+		delete(out, key)
+	}
+	return out
 }
 
 // Service writes what an outcome means for a Service: status and annotations in one patch, since the API server takes

@@ -204,7 +204,9 @@ func live(before build.Result) build.Live {
 			l.ApplicationProfile = model.ParseRef(*body.ApplicationProfileRef).Name
 			l.NetworkProfile = model.ParseRef(*body.NetworkProfileRef).Name
 		case *models.VsVip:
-			l.DNSNames = len(body.DNSInfo) > 0
+			for _, d := range body.DNSInfo {
+				l.DNSNames = append(l.DNSNames, *d.Fqdn)
+			}
 		case *models.L4PolicySet:
 			l.ProtocolMatch = body.L4ConnectionPolicy.Rules[0].Match.Protocol != nil
 		}

@@ -63,7 +63,7 @@ func TestCertificateRotatesWithoutRestart(t *testing.T) {
 	e.Sim.SetDown(false)
 	svc := e.Service("during", suite.Port("SCTP", 38412))
 	e.Create(svc)
-	if m := e.Condition(svc, "Programmed", metav1.ConditionFalse, "ControllerUnavailable"); !strings.Contains(m, "certificate") {
+	if m := e.Condition(svc, "Programmed", metav1.ConditionFalse, "ControllerUntrusted"); !strings.Contains(m, "certificate") {
 		t.Errorf("message: %s", m)
 	}
 	e.Credentials(func(s map[string][]byte) { s["certificateAuthorityData"] = e.Sim.CAPEM() })
