@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
-// guard holds back deletions that rest on something other than the owner's own word: on settings, labels, or absence. It
-// lets a share of what we own go within a window; more than that is more likely a mistake than a wish.
+// guard holds back deletions that rest on something other than the owner's own word: on settings or labels. It lets a
+// share of what we own go within a window; more than that is more likely a mistake than a wish. Once something is held,
+// nothing goes until all that is held is wanted again, is deleted itself, or the share is raised: a mistake must not
+// drain a site slowly either.
 type guard struct {
 	share float64 // 0 to 1
 	least int     // always allowed
@@ -16,6 +20,7 @@ type guard struct {
 	begin time.Time
 	total int // VirtualServices when the window began
 	gone  int
+	held  map[types.NamespacedName]bool
 }
 
 const (
@@ -26,16 +31,27 @@ const (
 // limit is how many of total may go at once.
 func limit(share float64, least, total int) int { return max(least, int(share*float64(total))) }
 
-// allow counts one deletion, or says why it is held.
-func (g *guard) allow(total int, now time.Time) error {
+// allow counts the deletion of a Service's objects, or says why it is held.
+func (g *guard) allow(key types.NamespacedName, total int, now time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now.Sub(g.begin) > guardWindow {
 		g.begin, g.total, g.gone = now, total, 0
 	}
-	if most := limit(g.share, g.least, g.total); g.gone >= most {
-		return fmt.Errorf("%d of %d VirtualServices were let go within %s already, which looks like a mistake in the settings or labels; if it is none, raise --deletion-share", g.gone, g.total, guardWindow)
+	if most := limit(g.share, g.least, g.total); g.gone < most && len(g.held) == 0 {
+		g.gone++
+		return nil
 	}
-	g.gone++
-	return nil
+	if g.held == nil {
+		g.held = make(map[types.NamespacedName]bool)
+	}
+	g.held[key] = true
+	return fmt.Errorf("settings or labels let go of more than %d of %d VirtualServices at once, which looks like a mistake; if it is none, raise --deletion-share or set deleteConfig", limit(g.share, g.least, g.total), g.total)
+}
+
+// settle forgets a Service that is wanted again or gone by itself.
+func (g *guard) settle(key types.NamespacedName) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.held, key)
 }

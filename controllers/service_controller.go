@@ -79,6 +79,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	cfg := r.Settings.Current()
 	if svc == nil {
 		r.hold(req.NamespacedName, false)
+		r.guard.settle(req.NamespacedName)
 		return r.orphan(ctx, cfg, req.NamespacedName)
 	}
 	if cfg == nil {
@@ -101,12 +102,15 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		return ctrl.Result{}, nil // another instance's
 	case !ours:
 		if build.Deselected(cfg, svc, ns) && svc.DeletionTimestamp == nil && r.Engine.Holds(ownerOf(svc), build.VirtualServiceName(cfg, ownerOf(svc))) {
-			if err := r.guard.allow(r.Engine.VirtualServices(), time.Now()); err != nil {
+			if err := r.guard.allow(req.NamespacedName, r.Engine.VirtualServices(), time.Now()); err != nil {
 				return r.keep(ctx, svc, why, err)
 			}
+		} else {
+			r.guard.settle(req.NamespacedName)
 		}
 		return r.release(ctx, cfg, svc, ns, why)
 	}
+	r.guard.settle(req.NamespacedName)
 	if err := r.claim(ctx, svc, cfg.CreatedBy); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}

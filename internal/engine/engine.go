@@ -58,7 +58,7 @@ type Outcome struct {
 	Addresses []netip.Addr
 	FQDNs     []string
 	Ports     []model.Port
-	// Steps counts the calls that were made; Created, Updated and Deleted what they did.
+	// Created, Updated and Deleted count the calls that succeeded.
 	Created, Updated, Deleted int
 
 	HealthKnown bool
@@ -79,7 +79,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 			out.Unread, out.Err = true, fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
 			break
 		}
-		observed, err := e.observed(ctx, owner, out.Tenant, out.Name)
+		observed, err := e.observed(ctx, owner, out.Name)
 		if err != nil {
 			out.Err = err
 			break
@@ -104,20 +104,20 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 			out.Err = nil
 			break
 		}
-		if text := p.String(); text == last && out.Err == nil {
+		text := p.String()
+		if text == last && out.Err == nil {
 			out.Err = fmt.Errorf("the Controller doesn't keep what it is sent; still to do: %s", text)
 			break
-		} else {
-			last = text
 		}
-		if p.Replaces != "" {
-			e.replaced.Store(owner, p.Replaces)
-		}
+		last = text
 		log.V(1).Info("planned", "round", round, "plan", p.String())
 		if e.DryRun {
 			out.Err = &DryRunError{Plan: p.String()}
 			log.Info("dry run: not carried out", "plan", p.String())
 			break
+		}
+		if p.Replaces != "" {
+			e.replaced.Store(owner, p.Replaces)
 		}
 		log.Info("changing the Controller", "creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
 		again := e.judge(&out, in, built, e.Applier.Run(ctx, &p))
@@ -199,12 +199,12 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 				return deleted, fmt.Errorf("looking for VsVip %s: %w", name, err)
 			}
 		}
-		observed, err := e.observed(ctx, owner, tenant, name)
-		if isForeign(err) {
+		observed, lookErr := e.observed(ctx, owner, name)
+		if isForeign(lookErr) {
 			// The VsVip is somebody else's; what our markers are on is ours.
 			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), func(o *model.Observed) bool { return o.Key.Kind == model.VsVip })
-		} else if err != nil {
-			return deleted, err
+		} else if lookErr != nil {
+			return deleted, lookErr
 		}
 		p := plan.Teardown(owner, observed, reason)
 		if p.Empty() {
@@ -245,7 +245,7 @@ func (e *DryRunError) Error() string { return "dry run, not carried out: " + e.P
 
 // observed lists an owner's objects. A VsVip can't tell whose it is; one without a VirtualService that we know may be
 // another client's, whose VirtualService isn't mirrored, so the Controller is asked before it is taken for ours.
-func (e *Engine) observed(ctx context.Context, owner model.Owner, tenant, name string) ([]*model.Observed, error) {
+func (e *Engine) observed(ctx context.Context, owner model.Owner, name string) ([]*model.Observed, error) {
 	all := e.Mirror.Of(owner, name)
 	for _, o := range all {
 		vs := model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}
