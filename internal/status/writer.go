@@ -27,7 +27,11 @@ const (
 	AnnotationTenant      = "ako.vmware.com/tenant-name"
 )
 
-var annotations = []string{AnnotationFQDNs, AnnotationClusterUUID, AnnotationTenant}
+// AnnotationProblem says what is wrong, while something is: kubectl describe shows annotations of a Service but not its
+// conditions, and Events are gone after an hour.
+const AnnotationProblem = "l4.ako.vmware.com/problem"
+
+var annotations = []string{AnnotationFQDNs, AnnotationClusterUUID, AnnotationTenant, AnnotationProblem}
 
 // Writer writes statuses and Events. Nothing is written when nothing changed.
 type Writer struct {
@@ -66,6 +70,11 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outc
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
 	if !o.Unread {
 		next.Status.LoadBalancer.Ingress = ingress(o, svc)
+	}
+	if text := problem(next.Status.Conditions); text != "" {
+		metav1.SetMetaDataAnnotation(&next.ObjectMeta, AnnotationProblem, text)
+	} else {
+		delete(next.Annotations, AnnotationProblem)
 	}
 	if err := w.patch(ctx, svc, next); err != nil {
 		return err
@@ -126,7 +135,7 @@ func annotate(svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
 			want[AnnotationClusterUUID] = clusterUUID
 		}
 	}
-	for _, key := range annotations {
+	for _, key := range []string{AnnotationFQDNs, AnnotationClusterUUID, AnnotationTenant} {
 		if value, ok := want[key]; ok {
 			metav1.SetMetaDataAnnotation(&svc.ObjectMeta, key, value)
 		} else {
@@ -134,6 +143,20 @@ func annotate(svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
 		}
 	}
 	return nil
+}
+
+// problem is the message of the condition that says most about why something isn't served as asked, "" if all is well.
+func problem(list []metav1.Condition) string {
+	a, p := apimeta.FindStatusCondition(list, Accepted), apimeta.FindStatusCondition(list, Programmed)
+	switch {
+	case a != nil && a.Status == metav1.ConditionFalse:
+		return a.Reason + ": " + a.Message
+	case p != nil && p.Status == metav1.ConditionFalse:
+		return p.Reason + ": " + p.Message
+	case a != nil && a.Reason != "Accepted":
+		return a.Reason + ": " + a.Message
+	}
+	return ""
 }
 
 // tell emits Events for what changed between two statuses. Conditions are compared by status, reason and message, so

@@ -260,6 +260,9 @@ func TestBadInputIsTold(t *testing.T) {
 	if m := e.Condition(badIP, "Accepted", metav1.ConditionFalse, "InvalidAddress"); !strings.Contains(m, "10.10.0.999") {
 		t.Errorf("message: %s", m)
 	}
+	if !strings.HasPrefix(badIP.Annotations["l4.ako.vmware.com/problem"], "InvalidAddress: spec.loadBalancerIP") {
+		t.Errorf("annotations that describe shows: %v", badIP.Annotations)
+	}
 	if m := e.Condition(busyIP, "Programmed", metav1.ConditionFalse, ""); !strings.Contains(m, "400") {
 		t.Errorf("message: %s", m)
 	}
@@ -269,6 +272,9 @@ func TestBadInputIsTold(t *testing.T) {
 	suite.Update(e, busyIP, func(s *corev1.Service) { s.Spec.LoadBalancerIP = "10.10.9.9" })
 	e.Programmed(badIP)
 	e.Programmed(busyIP)
+	if text, ok := badIP.Annotations["l4.ako.vmware.com/problem"]; ok {
+		t.Errorf("the problem is over and still told: %s", text)
+	}
 	if !strings.Contains(eventsOf(t, e), "Warning InvalidAddress bad-ip") {
 		t.Errorf("no event tells:\n%s", eventsOf(t, e))
 	}
