@@ -168,14 +168,9 @@ func (op *Operator) identity(next *settings.Settings) error {
 	if now == nil || op.Engine.VirtualServices() == 0 {
 		return nil
 	}
-	for key, pair := range map[string][2]any{
-		"clusterName": {now.ClusterName, next.ClusterName}, "createdBy or primaryInstance": {now.CreatedBy, next.CreatedBy},
-		"cloudName": {now.Cloud, next.Cloud}, "enableEVH": {now.HashNames, next.HashNames},
-	} {
-		if pair[0] != pair[1] {
-			return fmt.Errorf("ConfigMap %s, key %s: can't change from %v to %v while the Controller holds %d VirtualServices of ours; set deleteConfig \"true\" first and wait until they are gone, or change it back",
-				settings.ConfigMapName, key, pair[0], pair[1], op.Engine.VirtualServices())
-		}
+	if was, is := now.Instance(), next.Instance(); was != is {
+		return fmt.Errorf("ConfigMap %s: clusterName, createdBy, primaryInstance, cloudName, enableEVH and, with dedicatedTenantMode, tenantName can't change (from %s to %s) while the Controller holds %d VirtualServices of ours; set deleteConfig \"true\" first and wait until they are gone, or change it back",
+			settings.ConfigMapName, was, is, op.Engine.VirtualServices())
 	}
 	return nil
 }

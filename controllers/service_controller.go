@@ -93,7 +93,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		ours, why = false, "the Service is being deleted"
 	}
 	other := svc.Annotations[gather.AnnotationServedBy]
-	handover := other != "" && other != cfg.CreatedBy && controllerutil.ContainsFinalizer(svc, gather.Finalizer)
+	handover := other != "" && other != cfg.Instance() && controllerutil.ContainsFinalizer(svc, gather.Finalizer)
 	switch {
 	case handover && (ours || svc.DeletionTimestamp != nil):
 		r.tellOnce(svc, model.ReasonServedByAnother, servedByAnother(other))
@@ -111,7 +111,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		return r.release(ctx, cfg, svc, ns, why)
 	}
 	r.guard.settle(req.NamespacedName)
-	if err := r.claim(ctx, svc, cfg.CreatedBy); err != nil {
+	if err := r.claim(ctx, svc, cfg.Instance()); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	in, err := gather.Input(ctx, r.Client, cfg, svc, ns)
@@ -194,12 +194,12 @@ func (r *ServiceReconciler) release(ctx context.Context, cfg *settings.Settings,
 }
 
 // claim puts the finalizer and the instance's name on a Service before anything is made for it.
-func (r *ServiceReconciler) claim(ctx context.Context, svc *corev1.Service, createdBy string) error {
+func (r *ServiceReconciler) claim(ctx context.Context, svc *corev1.Service, instance string) error {
 	before := svc.DeepCopy()
-	if !controllerutil.AddFinalizer(svc, gather.Finalizer) && svc.Annotations[gather.AnnotationServedBy] == createdBy {
+	if !controllerutil.AddFinalizer(svc, gather.Finalizer) && svc.Annotations[gather.AnnotationServedBy] == instance {
 		return nil
 	}
-	metav1.SetMetaDataAnnotation(&svc.ObjectMeta, gather.AnnotationServedBy, createdBy)
+	metav1.SetMetaDataAnnotation(&svc.ObjectMeta, gather.AnnotationServedBy, instance)
 	return r.patch(ctx, svc, before)
 }
 

@@ -22,7 +22,9 @@ type Input struct {
 	// was not, no pool is changed.
 	Slices     []*discoveryv1.EndpointSlice
 	SlicesRead bool
-	// Rival is another owner, older than this one, whose objects would have the same names.
+	// Tenant, where set, is used instead of the namespace's.
+	Tenant string
+	// Rival is another owner whose objects have the same names, and who came first.
 	Rival *model.Owner
 
 	Settings *settings.Settings

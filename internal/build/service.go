@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -104,14 +105,14 @@ func (b *builder) frontend() frontend {
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name}
 	f := frontend{
 		owner:  owner,
-		tenant: Tenant(s, b.in.Namespace),
+		tenant: cmp.Or(b.in.Tenant, Tenant(s, b.in.Namespace)),
 		name:   VirtualServiceName(s, owner),
 	}
 	if len(f.name) > model.MaxNameLength {
 		b.report(model.Blocked, model.Port{}, model.ReasonNameTooLong, fmt.Sprintf("the VirtualService's name %s has %d characters, the Controller takes %d; shorten the Service's, the namespace's or the cluster's name", f.name, len(f.name), model.MaxNameLength))
 	}
 	if b.in.Rival != nil {
-		b.report(model.Blocked, model.Port{}, model.ReasonNameTaken, fmt.Sprintf("%s is older and its objects have the same name %s on the Controller; rename one of the two", b.in.Rival, f.name))
+		b.report(model.Blocked, model.Port{}, model.ReasonNameTaken, fmt.Sprintf("%s came first and its objects have the same name %s on the Controller; rename one of the two", b.in.Rival, f.name))
 	}
 	for _, u := range unsupported {
 		if svc.Annotations[u.annotation] != "" || u.ofNamespace && b.in.Namespace.Annotations[u.annotation] != "" {

@@ -72,6 +72,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
 	out := Outcome{Name: build.VirtualServiceName(in.Settings, owner), Tenant: build.Tenant(in.Settings, in.Namespace)}
 	in.Refused = map[model.Port]model.Finding{}
+	kept := e.keepTenant(owner, &in, &out)
 	last := ""
 	for round := range rounds {
 		in.Facts = e.Mirror.Facts()
@@ -93,7 +94,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 		}
 		in.Live = live(in, owner, observed)
 		built := build.Service(in)
-		out.Findings, out.Blocked = built.Findings, built.Blocked
+		out.Findings, out.Blocked = append(built.Findings, kept...), built.Blocked
 		if built.Blocked {
 			out.Err = nil
 			break
@@ -132,6 +133,18 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 	e.describe(&out, in)
 	model.SortFindings(out.Findings)
 	return out
+}
+
+// keepTenant has a Service that serves in another tenant than its namespace's go on there, endpoints and all, unless it
+// may be interrupted.
+func (e *Engine) keepTenant(owner model.Owner, in *build.Input, out *Outcome) []model.Finding {
+	vs := e.serving(owner, out)
+	if vs == nil || vs.Key.Tenant == out.Tenant || vs.Key.Name != out.Name || build.ReplacementAllowed(in.Service) {
+		return nil
+	}
+	wanted := out.Tenant
+	in.Tenant, out.Tenant = vs.Key.Tenant, vs.Key.Tenant
+	return []model.Finding{plan.NeedsConsent(fmt.Sprintf("tenant: %s -> %s", vs.Key.Tenant, wanted))}
 }
 
 // judge counts what was done and decides whether another round helps: after a step that found the Controller changed,

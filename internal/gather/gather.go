@@ -22,8 +22,8 @@ import (
 // Services, which a cloud controller manager strips.
 const Finalizer = "l4.ako.vmware.com/cleanup"
 
-// AnnotationServedBy is set with the finalizer and names the instance of the operator that serves a Service, by its
-// created_by. Several instances may share a cluster, each with its own namespaces; none releases what another serves.
+// AnnotationServedBy is set with the finalizer and names the instance of the operator that serves a Service
+// (settings.Instance). Several instances may share a cluster, each with its own namespaces; none releases what another serves.
 const AnnotationServedBy = "l4.ako.vmware.com/served-by"
 
 // Cache indexes that gather needs; SetupIndexes registers them.

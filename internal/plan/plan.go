@@ -93,7 +93,11 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 	case p.Replace && !unknown && text != p.Replaced:
 		return replacement(want, observed, have, out, text, moved || stuckPool)
 	default:
-		out.Findings = append(out.Findings, needsConsent(text, text == p.Replaced))
+		finding := NeedsConsent(text)
+		if text == p.Replaced {
+			finding.Message = "was replaced and is still not what is wanted: " + text + "; the Controller gives something else than it is asked for, see its own settings"
+		}
+		out.Findings = append(out.Findings, finding)
 		if moved {
 			out.Steps = nil // what serves goes on as it is, under its old key
 			return out
@@ -111,12 +115,10 @@ func wantedKey(want *model.Set) string {
 	return "nothing"
 }
 
-func needsConsent(text string, again bool) model.Finding {
-	message := "can't be changed while it serves, and stays as it was: " + text + "; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\""
-	if again {
-		message = "was replaced and is still not what is wanted: " + text + "; the Controller gives something else than it is asked for, see its own settings"
-	}
-	return model.Finding{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement, Message: message}
+// NeedsConsent is the finding about a change that would interrupt traffic and that nobody has allowed to.
+func NeedsConsent(what string) model.Finding {
+	return model.Finding{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
+		Message: "can't be changed while it serves, and stays as it was: " + what + "; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\""}
 }
 
 // Teardown plans the deletion of everything that the Controller has for an owner.

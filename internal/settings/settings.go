@@ -104,6 +104,19 @@ func (s *Settings) Accepts(namespace string, labels map[string]string) bool {
 	return s.NamespaceKey == "" || labels[s.NamespaceKey] == s.NamespaceValue
 }
 
+// Instance is what a Service is claimed with: all that decides under which names, and in which hands, its objects are. An
+// operator whose settings give another instance must not touch what this one serves.
+func (s *Settings) Instance() string {
+	out := s.CreatedBy + "@" + s.ClusterName + "/" + s.Cloud
+	if s.OwnTenant {
+		out += "/" + s.Tenant
+	}
+	if s.HashNames {
+		out += "#hashed"
+	}
+	return out
+}
+
 // Prefix of every object's name.
 func (s *Settings) Prefix() string { return s.ClusterName + "--" }
 

@@ -112,3 +112,41 @@ func TestIdentityCannotChangeUnderLiveServices(t *testing.T) {
 	serves(e, "another")
 	e.Programmed(svc)
 }
+
+// A namespace that changes its tenant doesn't move what serves, and what serves goes on following its endpoints.
+func TestTenantChangeNeedsConsent(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	if err := e.Sim.AddTenant("telco"); err != nil {
+		t.Fatal(err)
+	}
+	svc := e.Service("amf", suite.Port("SCTP", 38412))
+	slice := e.Slice(svc, "10.244.1.5")
+	e.Create(svc, slice)
+	vip := e.Programmed(svc)
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}}
+	suite.Update(e, ns, func(n *corev1.Namespace) {
+		metav1.SetMetaDataAnnotation(&n.ObjectMeta, "ako.vmware.com/tenant-name", "telco")
+	})
+	if m := e.Condition(svc, "Accepted", metav1.ConditionTrue, "NeedsReplacement"); !strings.Contains(m, "admin -> telco") {
+		t.Errorf("message: %s", m)
+	}
+	suite.Update(e, slice, func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.2.6", true, false)} })
+	e.Eventually("the endpoints", func() error {
+		if got := fmt.Sprint(e.Servers(e.PoolName(svc, svc.Spec.Ports[0]))); got != "[10.244.2.6:9090]" {
+			return fmt.Errorf("servers are %s", got)
+		}
+		return nil
+	})
+	if now := e.Programmed(svc); now != vip {
+		t.Errorf("the VIP went from %s to %s", vip, now)
+	}
+	suite.Update(e, svc, annotate("l4.ako.vmware.com/allow-replacement", "true"))
+	e.Eventually("the move", func() error {
+		if _, ok := e.Sim.Object("virtualservice", "telco", e.Name(svc)); !ok || e.Object("virtualservice", e.Name(svc)) != nil {
+			return fmt.Errorf("not moved: %v", e.Owned())
+		}
+		return nil
+	})
+	e.Programmed(svc)
+}
