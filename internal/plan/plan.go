@@ -222,17 +222,6 @@ func (p *Plan) link() {
 	}
 }
 
-// Deletes counts the steps that delete.
-func (p *Plan) Deletes() int {
-	n := 0
-	for _, s := range p.Steps {
-		if s.Op == Delete {
-			n++
-		}
-	}
-	return n
-}
-
 // Empty tells that there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
 
