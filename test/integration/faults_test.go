@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
@@ -214,6 +215,7 @@ func TestRestartWritesNothing(t *testing.T) {
 	}
 	for _, svc := range services {
 		e.Programmed(svc)
+		e.Condition(svc, "Healthy", metav1.ConditionTrue, "Up") // the last thing that is written of a new Service
 	}
 	e.StopOperator()
 	time.Sleep(100 * time.Millisecond)
