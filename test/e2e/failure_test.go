@@ -15,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 )
 
 // TestKilledDuringRollout ends the operator without warning while pods come and go; the next one finishes the work.
@@ -28,6 +30,8 @@ func TestKilledDuringRollout(t *testing.T) {
 	f.deploy("gone", 1)
 	f.served("gone", 1)
 	st.Controller.ResetRequests()
+	// The first change gets through and the next ones hang, so that the operator is surely in the middle when it is killed.
+	answer := st.Controller.Inject(avisim.Fault{Method: http.MethodPatch, Type: "pool", After: 1, Hang: true})
 	f.rollOut("amf", "2")
 	f.eventually("a first change of the pool", func(context.Context) error {
 		if len(writes(http.MethodPatch)) == 0 {
@@ -36,6 +40,7 @@ func TestKilledDuringRollout(t *testing.T) {
 		return nil
 	})
 	operator.Kill()
+	answer()
 	t.Cleanup(f.restore)
 	// What happens while nobody watches: the rollout ends, a Service comes, another is to go.
 	f.rolledOut("amf")
