@@ -34,7 +34,7 @@ SHELL := bash
 help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*##"; printf "Usage: make \033[36m<target>\033[0m\n"} \
 		/^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
-		/^[a-zA-Z_-]+:.*##/ {printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+		/^[a-zA-Z_-]+:.*##/ {printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Try it
 
@@ -73,11 +73,12 @@ docker-build: ## Build both images (needs docker; IMG, SIMULATOR_IMG, PLATFORMS,
 
 # The image is set in an overlay, so that no file under version control changes. A colon before the last slash is a port's.
 .PHONY: build-installer
-build-installer: $(KUSTOMIZE) ## Write everything that an installation needs to dist/install.yaml (IMG).
+build-installer: $(KUSTOMIZE) ## Write all that an installation needs to dist/install.yaml (IMG), and beside it what some clusters lack.
 	@mkdir -p dist
 	@name='$(IMG)' tag=latest; if [[ "$${name##*/}" == *:* ]]; then tag="$${name##*:}" name="$${name%:*}"; fi; \
 		printf 'resources:\n- ../config/default\nimages:\n- name: avi-l4-operator\n  newName: %s\n  newTag: %s\n' "$$name" "$$tag" > dist/kustomization.yaml
 	$(KUSTOMIZE) build dist > dist/install.yaml
+	$(KUSTOMIZE) build config/components/services-api > dist/services-api-crds.yaml
 
 ##@ Test
 
@@ -104,18 +105,26 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 
 .PHONY: verify
 verify: generate ## Fail if a generated file, a go.mod or the formatting is not current.
-	git diff --exit-code -- config/rbac
+	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*'
+	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
 	@for module in . hack/cluster/binaries hack/tools/*/; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 
 ##@ Generate
 
 .PHONY: generate
-generate: manifests ## Generate all that is generated.
+generate: deepcopy manifests ## Generate all that is generated.
+
+# Before the manifests: the operator's code compiles only with it.
+.PHONY: deepcopy
+deepcopy: $(CONTROLLER_GEN) ## Generate the deep copies of the types in api/.
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
 
 .PHONY: manifests
-manifests: $(CONTROLLER_GEN) ## Generate the operator's role from the markers in controllers/.
+manifests: $(CONTROLLER_GEN) ## Generate the role from the markers in controllers/, and the CRDs from the types in api/.
 	$(CONTROLLER_GEN) rbac:roleName=operator paths=./controllers/... output:rbac:dir=config/rbac
+	$(CONTROLLER_GEN) crd paths=./api/ako/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) crd paths=./api/networking/... output:crd:dir=config/components/services-api
 
 .PHONY: tools
 tools: $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT) ## Build the development tools into bin/.
@@ -130,19 +139,29 @@ $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT): $(BIN)/%: hack/tools/%/go.mod h
 
 .PHONY: install
 install: $(KUSTOMIZE) ## Install the CRDs.
-	@crds="$$($(KUSTOMIZE) build config/crd)"; if [ -n "$$crds" ]; then $(KUBECTL) apply --server-side -f - <<< "$$crds"; else echo "there are no CRDs"; fi
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
+
+# Created, never applied: what AKO or upstream put there stays as it is.
+.PHONY: install-services-api
+install-services-api: ## Install those CRDs of networking.x-k8s.io that the cluster does not have.
+	@for crd in gatewayclasses gateways; do \
+		if [ -n "$$($(KUBECTL) get crd "$$crd.networking.x-k8s.io" --ignore-not-found -o name)" ]; then echo "$$crd.networking.x-k8s.io is there already: left as it is"; \
+		else $(KUBECTL) create -f "config/components/services-api/networking.x-k8s.io_$$crd.yaml"; fi; done
 
 .PHONY: uninstall
-uninstall: $(KUSTOMIZE) ## Remove the CRDs.
-	@crds="$$($(KUSTOMIZE) build config/crd)"; if [ -n "$$crds" ]; then $(KUBECTL) delete --ignore-not-found -f - <<< "$$crds"; else echo "there are no CRDs"; fi
+uninstall: $(KUSTOMIZE) ## Remove the CRDs, and with them every AviInfraSetting of the cluster, AKO's too.
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: deploy
 deploy: build-installer ## Install the operator (IMG). Its ConfigMap and Secret are yours to make: see config/samples.
 	$(KUBECTL) apply --server-side -f dist/install.yaml
 
+# Not the CRDs: their objects, which may be AKO's as well, would go with them.
 .PHONY: undeploy
-undeploy: build-installer ## Remove the operator. Services keep its finalizer: set deleteConfig "true" first and wait.
-	$(KUBECTL) delete --ignore-not-found -f dist/install.yaml
+undeploy: $(KUSTOMIZE) ## Remove the operator. Services keep its finalizer: set deleteConfig "true" first and wait.
+	@mkdir -p dist/undeploy
+	@printf 'resources:\n- ../../config/default\npatches:\n- target:\n    kind: CustomResourceDefinition\n  patch: |-\n    $$patch: delete\n    apiVersion: apiextensions.k8s.io/v1\n    kind: CustomResourceDefinition\n    metadata:\n      name: any\n' > dist/undeploy/kustomization.yaml
+	$(KUSTOMIZE) build dist/undeploy | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: clean
 clean: ## Remove what was built, but for the cluster's programs (rm -rf bin/kube removes those).

@@ -17,7 +17,6 @@ import (
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -45,13 +44,14 @@ func parse() options {
 	flag.BoolVar(&o.LeaderElect, "leader-elect", false, "Elect a leader, so that one of several replicas writes.")
 	flag.StringVar(&o.logLevel, "zap-log-level", "", "debug, info, warn or error; overrides logLevel of the ConfigMap.")
 	flag.StringVar(&o.logFormat, "zap-encoder", "json", "json or console.")
-	flag.IntVar(&o.Workers, "workers", 16, "Services worked on at once.")
+	flag.IntVar(&o.Workers, "workers", 16, "Services, and Gateways, worked on at once.")
 	flag.IntVar(&o.Concurrency, "avi-concurrency", 8, "Calls to the Controller at once.")
 	flag.Float64Var(&o.QPS, "avi-qps", 0, "Calls to the Controller per second; 0 is no limit.")
 	flag.DurationVar(&o.Timeout, "avi-timeout", 30*time.Second, "Bound of one call to the Controller.")
 	flag.DurationVar(&o.Refresh, "refresh-interval", 5*time.Minute, "How often everything of ours is read from the Controller and put right.")
 	flag.DurationVar(&o.Health, "health-interval", 15*time.Second, "How often the Controller's inventory is read for condition Healthy.")
 	flag.Float64Var(&o.DeletionShare, "deletion-share", 0.2, "Largest part of our VirtualServices that may be deleted at once because their Services don't exist, or are not selected any more by settings or labels.")
+	flag.BoolVar(&o.IgnoreRouteNamespaces, "svcapi-ignore-route-namespaces", false, "Let listeners of networking.x-k8s.io Gateways take Services of every namespace, whatever routes.namespaces says, as AKO does.")
 	flag.BoolVar(&o.DryRun, "dry-run", false, "Print what would change on the Controller and change nothing.")
 	flag.Parse()
 	return o
@@ -99,7 +99,7 @@ func run(ctx context.Context, o options, level zap.AtomicLevel) error {
 		return errors.New("the operator's namespace is unknown: set $POD_NAMESPACE or --namespace")
 	}
 	scheme := runtime.NewScheme()
-	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(controllers.AddToScheme(scheme))
 	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         controllers.CacheOptions(o.Namespace),

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
 // guard holds back deletions that rest on something other than the owner's own word: on settings or labels. It lets a
@@ -20,7 +20,7 @@ type guard struct {
 	begin time.Time
 	total int // VirtualServices when the window began
 	gone  int
-	held  map[types.NamespacedName]bool
+	held  map[model.Owner]bool
 }
 
 const (
@@ -31,8 +31,8 @@ const (
 // limit is how many of total may go at once.
 func limit(share float64, least, total int) int { return max(least, int(share*float64(total))) }
 
-// allow counts the deletion of a Service's objects, or says why it is held.
-func (g *guard) allow(key types.NamespacedName, total int, now time.Time) error {
+// allow counts the deletion of an owner's objects, or says why it is held.
+func (g *guard) allow(owner model.Owner, total int, now time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now.Sub(g.begin) > guardWindow {
@@ -43,15 +43,15 @@ func (g *guard) allow(key types.NamespacedName, total int, now time.Time) error 
 		return nil
 	}
 	if g.held == nil {
-		g.held = make(map[types.NamespacedName]bool)
+		g.held = make(map[model.Owner]bool)
 	}
-	g.held[key] = true
+	g.held[owner] = true
 	return fmt.Errorf("settings or labels let go of more than %d of %d VirtualServices at once, which looks like a mistake; if it is none, raise --deletion-share or set deleteConfig", limit(g.share, g.least, g.total), g.total)
 }
 
-// settle forgets a Service that is wanted again or gone by itself.
-func (g *guard) settle(key types.NamespacedName) {
+// settle forgets an owner that is wanted again or gone by itself.
+func (g *guard) settle(owner model.Owner) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.held, key)
+	delete(g.held, owner)
 }

@@ -5,11 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
 func TestGuard(t *testing.T) {
-	key := func(i int) types.NamespacedName { return types.NamespacedName{Name: fmt.Sprint(i)} }
+	key := func(i int) model.Owner { return model.Owner{Kind: model.ServiceOwner, Name: fmt.Sprint(i)} }
 	g := guard{share: 0.2, least: 5}
 	now := time.Unix(0, 0).Add(time.Hour)
 	allowed := 0

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
@@ -18,6 +23,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
@@ -34,9 +40,11 @@ type Options struct {
 	DeletionShare   float64
 	LeaderElect     bool
 	DryRun          bool
-	SetLogLevel     func(string) // nil: the level isn't the ConfigMap's to choose
-	Log             logr.Logger
-	Registerer      prometheus.Registerer // nil: no metrics
+	// IgnoreRouteNamespaces lets Gateways of the Services API take Services of every namespace, as AKO does.
+	IgnoreRouteNamespaces bool
+	SetLogLevel           func(string) // nil: the level isn't the ConfigMap's to choose
+	Log                   logr.Logger
+	Registerer            prometheus.Registerer // nil: no metrics
 }
 
 // Operator is the running whole, for probes and tests.
@@ -45,6 +53,11 @@ type Operator struct {
 	Mirror   *mirror.Mirror
 	Engine   *engine.Engine
 	Services *ServiceReconciler
+	Gateways *GatewayReconciler
+	Classes  *GatewayClassReconciler
+	Infra    *InfraSettingReconciler
+	Nodes    *NodeReconciler
+	APIs     *APIs
 
 	client    *avi.Client
 	synced    atomic.Bool
@@ -58,23 +71,40 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 		return nil, err
 	}
 	recorder := mgr.GetEventRecorder("avi-l4-operator")
-	op := &Operator{Settings: new(settings.Store), client: client, metrics: newInstruments()}
+	op := &Operator{Settings: new(settings.Store), client: client, metrics: newInstruments(), APIs: NewAPIs()}
 	op.available.Store(true)
 	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
 	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step}, DryRun: o.DryRun}
-	op.Services = &ServiceReconciler{
+	discoverer, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("making a discovery client: %w", err)
+	}
+	op.APIs.Cache, op.APIs.Live, op.APIs.Discovery, op.APIs.Log = mgr.GetCache(), mgr.GetAPIReader(), discoverer, o.Log.WithName("apis")
+	op.APIs.Appeared, op.APIs.Vanished = func(name gather.API) error { return op.appeared(mgr.GetCache(), name) }, op.vanished
+	if err := op.APIs.Prime(); err != nil {
+		return nil, err
+	}
+	deps := Deps{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings,
-		Workers: o.Workers, Timeout: 10 * o.Timeout, Log: o.Log.WithName("service"), DeletionShare: o.DeletionShare,
+		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces},
+		Guard:   &guard{share: o.DeletionShare, least: deletionLeast},
+		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: func() {},
+		Freed: func(name string) { op.Services.Named(name); op.Gateways.Named(name) },
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
 			return s != nil && !s.Events
 		}},
 	}
 	if o.LeaderElect {
-		op.Services.Elected = op.Mirror.Expire
+		deps.Lead = sync.OnceFunc(op.Mirror.Expire)
 	}
-	op.Mirror.Changed = op.Services.Changed
-	op.Mirror.Loaded = op.Services.Waiting
+	op.Services = NewServiceReconciler(deps, o.Log.WithName("service"))
+	op.Gateways = NewGatewayReconciler(deps, op.APIs, o.Log.WithName("gateway"))
+	op.Classes = &GatewayClassReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("gatewayclass")}
+	op.Infra = &InfraSettingReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("aviinfrasetting"), Services: op.Services, Gateways: op.Gateways, Classes: op.Classes}
+	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
+	op.Mirror.Changed = op.changed
+	op.Mirror.Loaded = func() { op.Services.Waiting(); op.Gateways.Waiting() }
 	client.Subscribe(func() {
 		if now := client.Available(); now && !op.available.Swap(now) {
 			op.Mirror.Reload()
@@ -82,13 +112,23 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 			op.available.Store(now)
 		}
 	})
-	if err := op.Services.SetupWithManager(mgr); err != nil {
-		return nil, fmt.Errorf("setting up the Service controller: %w", err)
+	for name, setup := range map[string]func(ctrl.Manager) error{
+		"Service": op.Services.SetupWithManager, "Gateway": op.Gateways.SetupWithManager, "GatewayClass": op.Classes.SetupWithManager,
+		"AviInfraSetting": op.Infra.SetupWithManager, "Node": op.Nodes.SetupWithManager,
+	} {
+		if err := setup(mgr); err != nil {
+			return nil, fmt.Errorf("setting up the %s controller: %w", name, err)
+		}
 	}
 	reader := &SettingsReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Store: op.Settings, Namespace: o.Namespace,
-		CAFile: o.CAFile, CAPoll: 5 * time.Second, Unusable: func() { op.Services.Changed(nil) },
-		Apply: func(s *settings.Settings, c settings.Credentials) error { return op.configure(o, s, c) },
+		CAFile: o.CAFile, CAPoll: 5 * time.Second, Unusable: op.owners,
+		Apply: func(s *settings.Settings, c settings.Credentials) error {
+			if err := op.configure(o, s, c); err != nil {
+				return err
+			}
+			return op.Nodes.Watch(mgr.GetCache(), s.ServiceType)
+		},
 	}
 	if err := reader.SetupWithManager(mgr); err != nil {
 		return nil, fmt.Errorf("setting up the settings controller: %w", err)
@@ -103,6 +143,64 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	return op, op.addRunnables(mgr, o)
 }
 
+// owners queues every owner of every kind.
+func (op *Operator) owners() {
+	op.Services.All()
+	op.Gateways.All()
+}
+
+// everything is what a change of the settings or of the Controller's own objects may concern.
+func (op *Operator) everything() {
+	op.owners()
+	op.Classes.All()
+	op.Infra.All()
+}
+
+// changed queues the owners whose objects are no longer what they were, everything for nil.
+func (op *Operator) changed(owners []model.Owner) {
+	if owners == nil {
+		op.everything()
+		return
+	}
+	op.Services.Changed(owners)
+	op.Gateways.Changed(owners)
+}
+
+// inNamespace queues the owners whose servers may be pods of a namespace.
+func (op *Operator) inNamespace(ctx context.Context, name string) {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	for _, req := range op.Services.servicesOf(ctx, ns) {
+		op.Services.enqueue(req.NamespacedName)
+	}
+	op.Gateways.enqueue(op.Gateways.using.inNamespace(name)...)
+}
+
+// appeared begins to watch the types of an API.
+func (op *Operator) appeared(c cache.Cache, name gather.API) error {
+	if name == gather.InfraSettings {
+		if err := op.Infra.Watch(c); err != nil {
+			return err
+		}
+		op.owners() // they may name settings
+		op.Classes.All()
+		return nil
+	}
+	for _, watch := range []func(cache.Cache) error{op.Gateways.Watch, op.Classes.Watch, op.Infra.WatchGateways} {
+		if err := watch(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// vanished has those looked at that named what is gone: they keep what they have and say so.
+func (op *Operator) vanished(name gather.API) {
+	if name == gather.InfraSettings {
+		op.owners()
+		op.Classes.All()
+	}
+}
+
 func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	everywhere := everyReplica(func(ctx context.Context) error {
 		if !mgr.GetCache().WaitForCacheSync(ctx) {
@@ -113,7 +211,8 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	})
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Settings: op.Settings,
-		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Revisit: op.Services.Changed, Orphans: op.Services.Orphans, Lead: op.Services.lead,
+		Gather: op.Services.Gather, APIs: op.APIs, Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare,
+		Revisit: op.changed, Orphans: func(gone []model.Owner) { op.Services.Orphans(gone); op.Gateways.Orphans(gone) }, Lead: op.Services.Lead,
 		Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may
@@ -131,7 +230,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 			}
 		}
 	})
-	for _, r := range []manager.Runnable{everywhere, sweeper, credentials} {
+	for _, r := range []manager.Runnable{everywhere, sweeper, credentials, op.APIs} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("adding a loop to the manager: %w", err)
 		}
@@ -157,7 +256,7 @@ func (op *Operator) configure(o Options, s *settings.Settings, c settings.Creden
 	// The mirror forgets first: with the new names and the old objects a plan would be nonsense.
 	op.Mirror.SetScope(mirror.Scope{Controller: s.Controller, ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud, Tenant: s.Tenant, OwnTenant: s.OwnTenant})
 	op.Settings.Set(s)
-	op.Services.Changed(nil)
+	op.everything()
 	return nil
 }
 

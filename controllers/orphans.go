@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/vmware/alb-sdk/go/models"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -15,20 +16,25 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// OrphanSweeper deletes what the Controller holds for Services that are gone although their finalizer should have kept
+// OrphanSweeper deletes what the Controller holds for Services and Gateways that are gone although their finalizer should have kept
 // them: it was removed by hand, or the cluster was restored from a backup. This is the only deletion that rests on
 // something being absent, so it is the most careful one: the cache must be synced, the API server itself must say that
-// the Service doesn't exist, and a sweep that would delete a large share of what we own is held.
+// the owner doesn't exist and must have had its type for a while, and a sweep that would delete a large share of what we own is held.
 type OrphanSweeper struct {
 	Cache    cache.Cache
 	Live     client.Reader // asks the API server, not the cache
 	Mirror   *mirror.Mirror
 	Settings *settings.Store
+	Gather   *gather.Reader
+	APIs     *APIs
 	Interval time.Duration
 	Log      logr.Logger
 	// Share is the largest part of our VirtualServices, 0 to 1, that one sweep may delete.
@@ -69,6 +75,9 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	}
 	live, err := s.services(ctx)
 	if err != nil {
+		return err
+	}
+	if err := s.gateways(ctx, live); err != nil {
 		return err
 	}
 	gone := make(map[model.Owner][]*model.Observed)
@@ -113,6 +122,24 @@ func (s *OrphanSweeper) services(ctx context.Context) (map[model.Owner]bool, err
 	return live, nil
 }
 
+// gateways adds the Gateways of the cache.
+func (s *OrphanSweeper) gateways(ctx context.Context, live map[model.Owner]bool) error {
+	list, err := s.Gather.Gateways(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		live[model.Owner{Kind: model.GatewayOwner, Namespace: list[i].Namespace, Name: list[i].Name}] = true
+	}
+	return nil
+}
+
+// settled tells whether absent Gateways mean anything: their type may have come back just now, and they after it.
+func (s *OrphanSweeper) settled() bool {
+	since := s.APIs.Since(gather.ServicesAPI)
+	return !since.IsZero() && time.Since(since) > 2*s.Interval
+}
+
 // ownerOf finds the owner of an object. A VsVip's markers don't tell it, so its VirtualService or L4PolicySet of the same
 // name has to; one without either may be another controller's of the same cluster, and is left alone.
 func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
@@ -125,13 +152,26 @@ func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
 			}
 		}
 	}
-	return owner, owner.Kind == model.ServiceOwner
+	if owner.Kind != model.GatewayOwner {
+		return owner, owner.Kind == model.ServiceOwner
+	}
+	// A VIP that several Services share in AKO has the markers of a Gateway; its traffic is none of ours to end.
+	vs := s.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: build.VirtualServiceName(s.Settings.Current(), owner)})
+	if vs == nil || !s.settled() {
+		return owner, false
+	}
+	body, _ := vs.Body.(*models.VirtualService)
+	return owner, body != nil && body.ServiceMetadata != nil && build.MetadataGateway(*body.ServiceMetadata) == owner.Namespace+"/"+owner.Name
 }
 
 // confirm asks the API server itself about each owner that the cache doesn't have.
 func (s *OrphanSweeper) confirm(ctx context.Context, gone map[model.Owner][]*model.Observed) error {
 	for owner := range gone {
-		err := s.Live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, new(corev1.Service))
+		var as client.Object = new(corev1.Service)
+		if owner.Kind == model.GatewayOwner {
+			as = new(servicesapi.Gateway)
+		}
+		err := s.Live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, as)
 		switch {
 		case err == nil:
 			delete(gone, owner)
@@ -149,7 +189,7 @@ func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*mode
 		doomed += countKind(objects, model.VirtualService)
 	}
 	if doomed > limit(s.Share, deletionLeast, total) || doomed > 1 && doomed == total {
-		log.Error(nil, "held: too many VirtualServices would be deleted at once, because their Services don't exist; if that is right, delete them on the Controller, or raise --deletion-share",
+		log.Error(nil, "held: too many VirtualServices would be deleted at once, because their Services or Gateways don't exist; if that is right, delete them on the Controller, or raise --deletion-share",
 			"doomed", doomed, "of", total, "share", s.Share)
 		s.held(doomed)
 		return nil

@@ -14,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -21,13 +23,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// CacheOptions keeps in memory only what is used: of Services that are no load balancers little more than the name, of
+// AddToScheme registers the types that the operator reads and writes.
+func AddToScheme(s *runtime.Scheme) error {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1beta1.AddToScheme, servicesapi.AddToScheme} {
+		if err := add(s); err != nil {
+			return fmt.Errorf("registering types: %w", err)
+		}
+	}
+	return nil
+}
+
+// CacheOptions keeps in memory only what is used: of Services that are no load balancers what a Gateway asks of them, of
 // EndpointSlices what makes a server, of ConfigMaps and Secrets the operator's own two.
 func CacheOptions(namespace string) cache.Options {
 	own := func(name string) cache.ByObject {
@@ -41,6 +56,8 @@ func CacheOptions(namespace string) cache.Options {
 			&corev1.Service{}:            {Transform: slimService},
 			&discoveryv1.EndpointSlice{}: {Transform: slimSlice},
 			&corev1.Namespace{}:          {Transform: slimNamespace},
+			&corev1.Node{}:               {Transform: slimNode},
+			&corev1.Pod{}:                {Transform: slimPod},
 			&corev1.ConfigMap{}:          own(settings.ConfigMapName),
 			&corev1.Secret{}:             own(settings.SecretName),
 		},
@@ -62,13 +79,25 @@ func slimService(o any) (any, error) {
 		return o, nil
 	}
 	slimMeta(svc)
-	if !relevant(svc) {
-		svc.Labels, svc.Annotations = nil, nil
-		svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type}
+	if !relevant(svc) { // it may stand behind a Gateway
+		svc.Annotations = only(svc.Annotations, build.AnnotationSkipNodePort, build.AnnotationNodePortLocal)
+		svc.OwnerReferences = nil
+		svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, Ports: svc.Spec.Ports, Selector: someSelector(svc.Spec.Selector),
+			IPFamilies: svc.Spec.IPFamilies, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy, SessionAffinity: svc.Spec.SessionAffinity}
 		svc.Status = corev1.ServiceStatus{}
 	}
 	return svc, nil
 }
+
+// someSelector keeps that there is one: what it says is the endpoint controller's business.
+func someSelector(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	return selected
+}
+
+var selected = map[string]string{"": ""}
 
 func slimSlice(o any) (any, error) {
 	slice, ok := o.(*discoveryv1.EndpointSlice)

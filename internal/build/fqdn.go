@@ -19,7 +19,25 @@ var rfc1035 = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 // fqdns are the names that the VsVip is registered under: those of the external-dns annotation, else one made from the
 // Service's name and the cloud's DNS domain, else none. As with AKO, autoFQDN disabled switches the annotation off too.
 func (b *builder) fqdns(owner model.Owner, annotations map[string]string) []string {
-	names := b.wantedFQDNs(owner, annotations)
+	if b.in.Settings.AutoFQDN == settings.FQDNDisabled {
+		return nil
+	}
+	if asked := annotations[AnnotationHostname]; strings.TrimSpace(asked) != "" {
+		return b.registrable(b.askedNames(asked))
+	}
+	domain := b.domain()
+	if domain == "" {
+		// A cloud that suddenly has no domain is more likely one that was misread: names that are in use stay.
+		return b.registrable(b.in.Live.DNSNames)
+	}
+	if name := b.automaticName(owner.Namespace, owner.Name, domain); name != "" {
+		return b.registrable([]string{name})
+	}
+	return nil
+}
+
+// registrable are the names that the licence lets be registered: all or none.
+func (b *builder) registrable(names []string) []string {
 	if len(names) == 0 || b.in.Facts.Enterprise() || len(b.in.Live.DNSNames) > 0 {
 		return names
 	}
@@ -27,40 +45,33 @@ func (b *builder) fqdns(owner model.Owner, annotations map[string]string) []stri
 	return nil
 }
 
-func (b *builder) wantedFQDNs(owner model.Owner, annotations map[string]string) []string {
-	s := b.in.Settings
-	if s.AutoFQDN == settings.FQDNDisabled {
-		return nil
-	}
-	if asked := annotations[AnnotationHostname]; strings.TrimSpace(asked) != "" {
-		var out []string
-		for h := range strings.SplitSeq(asked, ",") {
-			h = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(h), "."))
-			if problems := validation.IsDNS1123Subdomain(h); len(problems) > 0 {
-				b.report(model.Degraded, model.Port{}, model.ReasonInvalidHostname, fmt.Sprintf("annotation %s: %q is not a DNS name and is not registered; give names such as amf.example.com, separated by commas", AnnotationHostname, h))
-				continue
-			}
-			if !slices.Contains(out, h) {
-				out = append(out, h)
-			}
+func (b *builder) askedNames(asked string) []string {
+	var out []string
+	for h := range strings.SplitSeq(asked, ",") {
+		h = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(h), "."))
+		if problems := validation.IsDNS1123Subdomain(h); len(problems) > 0 {
+			b.report(model.Degraded, model.Port{}, model.ReasonInvalidHostname, fmt.Sprintf("annotation %s: %q is not a DNS name and is not registered; give names such as amf.example.com, separated by commas", AnnotationHostname, h))
+			continue
 		}
-		slices.Sort(out)
-		return out
+		if !slices.Contains(out, h) {
+			out = append(out, h)
+		}
 	}
-	domain := b.domain()
-	if domain == "" {
-		// A cloud that suddenly has no domain is more likely one that was misread: names that are in use stay.
-		return b.in.Live.DNSNames
-	}
-	service, namespace := prefixed(owner.Name, "s"), prefixed(owner.Namespace, "n")
-	if s.AutoFQDN == settings.FQDNFlat {
-		return []string{flatLabel(service, namespace) + "." + domain}
+	slices.Sort(out)
+	return out
+}
+
+// automaticName is the name of a Service in a domain, as autoFQDN says; "" if it would be too long.
+func (b *builder) automaticName(namespace, name, domain string) string {
+	service, namespace := prefixed(name, "s"), prefixed(namespace, "n")
+	if b.in.Settings.AutoFQDN == settings.FQDNFlat {
+		return flatLabel(service, namespace) + "." + domain
 	}
 	if len(service) > labelMax || len(namespace) > labelMax {
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidHostname, fmt.Sprintf("no DNS name: a label of %s.%s would have more than 63 characters; set annotation %s", service, namespace, AnnotationHostname))
-		return nil
+		return ""
 	}
-	return []string{service + "." + namespace + "." + domain}
+	return service + "." + namespace + "." + domain
 }
 
 // domain is the configured one if the cloud's DNS profile lists it, else the first that it lists.

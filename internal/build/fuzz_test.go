@@ -11,6 +11,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
@@ -39,15 +40,15 @@ func FuzzService(f *testing.F) {
 				{Addresses: []string{"10.0.0.1"}}, {}},
 		}
 		in := build.Input{
-			Service: svc, Namespace: &corev1.Namespace{}, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: !bit(2),
-			Settings: &settings.Settings{ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", SEGroup: "Default-Group", HashNames: bit(3), AutoFQDN: settings.FQDNFlat},
+			Service: svc, Namespace: &corev1.Namespace{}, Backends: []build.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: !bit(2)}},
+			Settings: &settings.Settings{ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, HashNames: bit(3), AutoFQDN: settings.FQDNFlat},
 			Facts: &model.Facts{Version: version, LicenseTier: tier, DNSDomains: []string{"example.com"}, Shared: map[model.Kind]map[string]string{
 				model.NetworkProfile: {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"}, model.HealthMonitor: {"System-SCTP": "4", "System-TCP": "5"},
 				model.ServiceEngineGroup: {"Default-Group": "6"},
 			}},
 			Live: build.Live{Exists: bit(4), Ports: map[model.Port]bool{{Number: port, Protocol: protocol}: bit(5)}},
 		}
-		out := build.Service(in)
+		out := build.Objects(in)
 		valid(t, out)
 		if p := plan.Diff(&out.Set, nil, plan.Policy{}); out.Blocked != p.Empty() {
 			t.Errorf("blocked %v, plan %s", out.Blocked, p.String())

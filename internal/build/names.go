@@ -12,16 +12,66 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// VirtualServiceName is the name that the VirtualService, the VsVip and the L4PolicySet of a Service share:
-// <cluster>--<namespace>-<service>. It is not injective: namespace a-b with Service c gives the same name as
+// VirtualServiceName is the name that the VirtualService, the VsVip and the L4PolicySet of an owner share:
+// <cluster>--<namespace>-<name>. It is not injective: namespace a-b with Service c gives the same name as
 // namespace a with Service b-c, which is why an Input names its Rival.
 func VirtualServiceName(s *settings.Settings, owner model.Owner) string {
 	return name(s, owner.Namespace+"-"+owner.Name)
 }
 
-// PoolName is <cluster>--<namespace>-<service>-<protocol>-<port>.
-func PoolName(s *settings.Settings, owner model.Owner, port model.Port) string {
-	return name(s, owner.Namespace+"-"+owner.Name+"-"+port.Protocol+"-"+strconv.Itoa(int(port.Number)))
+// PoolName is <cluster>--<namespace>-<service>-<protocol>-<port> for a Service's own port, and for a Gateway's
+// <cluster>--<its namespace>-<service>-<gateway>-<protocol>-<port>: the Service's namespace isn't in it.
+func PoolName(s *settings.Settings, owner model.Owner, service string, port model.Port) string {
+	parts := []string{owner.Namespace, service, owner.Name, port.Protocol, strconv.Itoa(int(port.Number))}
+	if owner.Kind == model.ServiceOwner {
+		parts = slices.Delete(parts, 2, 3)
+	}
+	return name(s, strings.Join(parts, "-"))
+}
+
+// marks are the markers of an owner's objects besides the cluster's, in AKO's order. A Gateway's VirtualService and
+// L4PolicySet have no ServiceName, its pools have the protocol too.
+func (f *frontend) virtualServiceMarks() []string {
+	if f.owner.Kind == model.GatewayOwner {
+		return []string{model.MarkNamespace, f.owner.Namespace, model.MarkGatewayName, f.owner.Name}
+	}
+	return []string{model.MarkNamespace, f.owner.Namespace, model.MarkServiceName, f.owner.Name}
+}
+
+func (f *frontend) policySetMarks() []string {
+	if f.owner.Kind == model.GatewayOwner {
+		return f.virtualServiceMarks()
+	}
+	return append(f.virtualServiceMarks(), model.MarkProtocol, protocolList(f.listeners))
+}
+
+func (f *frontend) poolMarks(l listener) []string {
+	number := strconv.Itoa(int(l.port.Number))
+	if f.owner.Kind == model.GatewayOwner {
+		return []string{model.MarkNamespace, f.owner.Namespace, model.MarkServiceName, l.backend.Service.Name, model.MarkPort, number,
+			model.MarkProtocol, l.port.Protocol, model.MarkGatewayName, f.owner.Name}
+	}
+	return append(f.virtualServiceMarks(), model.MarkPort, number)
+}
+
+// virtualServiceMetadata and poolMetadata are service_metadata.
+func (f *frontend) virtualServiceMetadata() metadata {
+	full := f.owner.Namespace + "/" + f.owner.Name
+	if f.owner.Kind == model.GatewayOwner {
+		return metadata{HostNames: f.fqdns, Gateway: full}
+	}
+	return metadata{HostNames: f.fqdns, NamespaceServiceName: []string{full}}
+}
+
+func (f *frontend) poolMetadata(l listener) metadata {
+	if f.owner.Kind == model.ServiceOwner {
+		return metadata{}
+	}
+	m := metadata{NamespaceServiceName: []string{l.backend.Service.Namespace + "/" + l.backend.Service.Name}}
+	if l.fqdn != "" {
+		m.HostNames = []string{l.fqdn}
+	}
+	return m
 }
 
 func name(s *settings.Settings, rest string) string {
@@ -54,6 +104,16 @@ type metadata struct {
 	HostNamespaceIngressName map[string][]string `json:"host_namespace_ingress_name"`
 }
 
+// MetadataGateway is the Gateway, "<namespace>/<name>", that a VirtualService's service_metadata names; "" for others. AKO
+// marks VIPs that several Services share as it marks Gateways, and only this tells them apart.
+func MetadataGateway(text string) string {
+	var m metadata
+	if err := json.Unmarshal([]byte(text), &m); err != nil {
+		return ""
+	}
+	return m.Gateway
+}
+
 type crdStatus struct {
 	Type   string `json:"type"`
 	Value  string `json:"value"`
@@ -69,11 +129,11 @@ func (m metadata) String() string {
 }
 
 // protocolList is the sorted comma list of the distinct protocols that the L4PolicySet's marker carries.
-func protocolList(ports []model.Port) string {
+func protocolList(listeners []listener) string {
 	var out []string
-	for _, p := range ports {
-		if !slices.Contains(out, p.Protocol) {
-			out = append(out, p.Protocol)
+	for _, l := range listeners {
+		if !slices.Contains(out, l.port.Protocol) {
+			out = append(out, l.port.Protocol)
 		}
 	}
 	slices.Sort(out)

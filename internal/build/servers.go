@@ -22,6 +22,8 @@ type server struct {
 	addr  netip.AddrPort
 	node  string
 	state serverState
+	// disabled: the node isn't to be used, whatever its endpoints are.
+	disabled bool
 }
 
 // serverState orders what is known of one endpoint, best last: an endpoint that stands in two slices for a moment
@@ -34,9 +36,67 @@ const (
 	ready
 )
 
-// servers maps the slices' endpoints to the members of one port's pool, ordered by address and port. The join is by
-// the port's name and protocol, as kube-proxy's is; different pods may resolve a named target port to different
-// numbers, so each server has its own port.
+// sources are the ways to a Service's endpoints, by the settings' serviceType.
+var sources = map[settings.ServiceType]func(*builder, listener) (members []server, known bool){
+	settings.ClusterIP:     (*builder).pods,
+	settings.NodePort:      (*builder).nodes,
+	settings.NodePortLocal: (*builder).podPorts,
+}
+
+// source is the way to one Service's endpoints: its pods' own addresses where it asks for them.
+func (b *builder) source(svc *corev1.Service) settings.ServiceType {
+	if _, skip := svc.Annotations[AnnotationSkipNodePort]; skip {
+		return settings.ClusterIP
+	}
+	return cmp.Or(b.in.Settings.ServiceType, settings.ClusterIP)
+}
+
+// members are the servers of a listener's pool. known is false if an existing pool has to keep what it has.
+func (b *builder) members(l listener) (out []server, known bool) {
+	out, known = sources[b.source(l.backend.Service)](b, l)
+	if len(out) > serversMax {
+		b.report(model.Degraded, l.port, model.ReasonTooManyServers, fmt.Sprintf("port %s has %d servers, a pool takes %d; the others get no traffic: split the Service", l.port, len(out), serversMax))
+		out = keepBest(out)
+	}
+	return out, known
+}
+
+// reachable tells whether the Service has what the way to its endpoints needs; it reports what it lacks.
+func (b *builder) reachable(l listener) bool {
+	svc := l.backend.Service
+	switch mode := b.source(svc); {
+	case mode == settings.NodePort && l.backendPort.NodePort == 0:
+		return b.refuse(l, model.ReasonNoNodePort, fmt.Sprintf("port %s: Service %s has no node port, and serviceType NodePort reaches servers through those; make it type NodePort (a load balancer: allocateLoadBalancerNodePorts true), or set annotation %s on it to reach its pods directly", l.port, svc.Name, AnnotationSkipNodePort))
+	case mode == settings.NodePortLocal && l.port.Protocol == "SCTP":
+		return b.refuse(l, model.ReasonNodePortLocal, fmt.Sprintf("port %s: NodePortLocal can't carry SCTP, Antrea maps TCP and UDP only; set annotation %s on Service %s if the Service Engines reach its pods, or serviceType NodePort or ClusterIP for the cluster", l.port, AnnotationSkipNodePort, svc.Name))
+	case mode == settings.NodePortLocal && svc.Spec.Type == corev1.ServiceTypeNodePort:
+		return b.refuse(l, model.ReasonNodePortLocal, fmt.Sprintf("port %s: Antrea gives no ports to the pods of Service %s, which is of type NodePort; make it ClusterIP or LoadBalancer", l.port, svc.Name))
+	}
+	return true
+}
+
+// pods are reached by their own addresses.
+func (b *builder) pods(l listener) (out []server, known bool) {
+	out, joined := b.servers(l)
+	if !b.endpointsKnown(l) || !joined && b.in.Live.Ports[l.port] {
+		b.report(model.Degraded, l.port, model.ReasonEndpointsUnreadable, "port "+l.port.String()+": the Service's EndpointSlices can't be read, or none of them has this port; the pool keeps its servers until one does")
+		return out, false
+	}
+	return out, true
+}
+
+// endpointsKnown tells whether the slices say what the pool's servers are. A list that was not read completely does
+// not; nor does a Service with a selector that has no slice at all, for which Kubernetes keeps an empty one.
+func (b *builder) endpointsKnown(l listener) bool {
+	if !l.backend.SlicesRead {
+		return false
+	}
+	return len(l.backend.Slices) > 0 || len(l.backend.Service.Spec.Selector) == 0 || !b.in.Live.Ports[l.port]
+}
+
+// servers maps the slices' endpoints to addresses, ordered by address and port. The join is by the port's name and
+// protocol, as kube-proxy's is; different pods may resolve a named target port to different numbers, so each has its own
+// port.
 //
 // known is false where the slices have endpoints and none of their ports is this one: a port that was just renamed, or a
 // slice that is broken. It is not known then what the port's servers are.
@@ -44,18 +104,18 @@ func (b *builder) servers(l listener) (out []server, known bool) {
 	endpoints, matched := 0, 0
 	best := make(map[netip.AddrPort]server)
 	invalid := make(map[string]bool)
-	for _, slice := range b.in.Slices {
+	for _, slice := range l.backend.Slices {
 		endpoints += len(slice.Endpoints)
-		if !b.family(slice.AddressType) {
+		if !b.family(l.backend.Service, slice.AddressType) {
 			continue
 		}
 		for _, port := range slice.Ports {
-			if deref(port.Name, "") != l.backendPort || string(deref(port.Protocol, corev1.ProtocolTCP)) != l.port.Protocol {
+			if deref(port.Name, "") != l.backendPort.Name || string(deref(port.Protocol, corev1.ProtocolTCP)) != l.port.Protocol {
 				continue
 			}
 			number := deref(port.Port, 0)
 			if number < 1 || number > 65535 {
-				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %s, not 1 to 65535", slice.Name, l.backendPort, portText(port.Port))] = true
+				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %s, not 1 to 65535", slice.Name, l.backendPort.Name, portText(port.Port))] = true
 				continue
 			}
 			for _, e := range slice.Endpoints {
@@ -91,10 +151,6 @@ func (b *builder) servers(l listener) (out []server, known bool) {
 				out[i].state = ready
 			}
 		}
-	}
-	if len(out) > serversMax {
-		b.report(model.Degraded, l.port, model.ReasonTooManyServers, fmt.Sprintf("port %s has %d endpoints, a pool takes %d; the others get no traffic: split the Service", l.port, len(out), serversMax))
-		out = keepBest(out)
 	}
 	return out, matched > 0 || endpoints == 0
 }
@@ -153,7 +209,21 @@ func (b *builder) reportInvalid(l listener, invalid map[string]bool) {
 
 // family tells whether slices of that address type give servers: the cluster's setting and the Service's families
 // both have to allow it.
-func (b *builder) family(t discoveryv1.AddressType) bool {
+func (b *builder) family(svc *corev1.Service, t discoveryv1.AddressType) bool {
+	families := svc.Spec.IPFamilies
+	asks := func(f corev1.IPFamily) bool { return len(families) == 0 || slices.Contains(families, f) }
+	four, six := b.families()
+	switch t {
+	case discoveryv1.AddressTypeIPv4:
+		return four && asks(corev1.IPv4Protocol)
+	case discoveryv1.AddressTypeIPv6:
+		return six && asks(corev1.IPv6Protocol)
+	}
+	return false
+}
+
+// families are those that the settings and the cloud let servers have.
+func (b *builder) families() (four, six bool) {
 	want := b.in.Settings.ServersFamily
 	if want == settings.FamilyDefault {
 		want = settings.FamilyV4
@@ -161,15 +231,7 @@ func (b *builder) family(t discoveryv1.AddressType) bool {
 			want = settings.FamilyDual
 		}
 	}
-	families := b.in.Service.Spec.IPFamilies
-	asks := func(f corev1.IPFamily) bool { return len(families) == 0 || slices.Contains(families, f) }
-	switch t {
-	case discoveryv1.AddressTypeIPv4:
-		return want != settings.FamilyV6 && asks(corev1.IPv4Protocol)
-	case discoveryv1.AddressTypeIPv6:
-		return want != settings.FamilyV4 && asks(corev1.IPv6Protocol)
-	}
-	return false
+	return want != settings.FamilyV6, want != settings.FamilyV4
 }
 
 // bothFamilies are the clouds on which AKO uses IPv6 servers.

@@ -57,7 +57,9 @@ type Outcome struct {
 	VSUUID    string // empty: there is no VirtualService
 	Addresses []netip.Addr
 	FQDNs     []string
-	Ports     []model.Port
+	// Ports are those that have a pool, in order; Backends tells the Service behind each.
+	Ports    []model.Port
+	Backends map[model.Port]string
 	// Created, Updated and Deleted count the calls that succeeded.
 	Created, Updated, Deleted int
 
@@ -69,7 +71,7 @@ type Outcome struct {
 // Serve brings the Controller to what the input asks for.
 func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 	log := logr.FromContextOrDiscard(ctx)
-	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
+	owner := in.Owner()
 	out := Outcome{Name: build.VirtualServiceName(in.Settings, owner), Tenant: build.Tenant(in.Settings, in.Namespace)}
 	in.Refused = map[model.Port]model.Finding{}
 	kept := e.keepTenant(owner, &in, &out)
@@ -92,14 +94,14 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 				in.Rival = &vs.Owner
 			}
 		}
-		in.Live = live(in, owner, observed)
-		built := build.Service(in)
+		in.Live = build.LiveOf(&in, observed)
+		built := build.Objects(in)
 		out.Findings, out.Blocked = append(built.Findings, kept...), built.Blocked
 		if built.Blocked {
 			out.Err = nil
 			break
 		}
-		p := plan.Diff(&built.Set, observed, plan.Policy{Replace: build.ReplacementAllowed(in.Service), Replaced: e.replacement(owner), UUIDs: e.Mirror.UUID})
+		p := plan.Diff(&built.Set, observed, plan.Policy{Replace: in.ReplacementAllowed(), Replaced: e.replacement(owner), UUIDs: e.Mirror.UUID})
 		out.Findings = append(out.Findings, p.Findings...)
 		if p.Empty() {
 			out.Err = nil
@@ -139,12 +141,12 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 // may be interrupted.
 func (e *Engine) keepTenant(owner model.Owner, in *build.Input, out *Outcome) []model.Finding {
 	vs := e.serving(owner, out)
-	if vs == nil || vs.Key.Tenant == out.Tenant || vs.Key.Name != out.Name || build.ReplacementAllowed(in.Service) {
+	if vs == nil || vs.Key.Tenant == out.Tenant || vs.Key.Name != out.Name || in.ReplacementAllowed() {
 		return nil
 	}
 	wanted := out.Tenant
 	in.Tenant, out.Tenant = vs.Key.Tenant, vs.Key.Tenant
-	return []model.Finding{plan.NeedsConsent(fmt.Sprintf("tenant: %s -> %s", vs.Key.Tenant, wanted))}
+	return []model.Finding{model.NeedsConsent(fmt.Sprintf("tenant: %s -> %s", vs.Key.Tenant, wanted))}
 }
 
 // judge counts what was done and decides whether another round helps: after a step that found the Controller changed,
@@ -285,58 +287,9 @@ func (e *Engine) replacement(owner model.Owner) string {
 	return text
 }
 
-// live tells the build what serves already, in whatever tenant: the namespace's may have changed.
-func live(in build.Input, owner model.Owner, observed []*model.Observed) build.Live {
-	pools := make(map[string]model.Port, len(in.Service.Spec.Ports))
-	for _, p := range in.Service.Spec.Ports {
-		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
-		pools[build.PoolName(in.Settings, owner, port)] = port
-	}
-	live := build.Live{Ports: make(map[model.Port]bool, len(pools))}
-	for _, o := range observed {
-		switch body := o.Body.(type) {
-		case *models.VirtualService:
-			live.Exists = true
-			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
-		case *models.L4PolicySet:
-			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
-		case *models.VsVip:
-			live.DNSNames = append(live.DNSNames, names(o)...)
-		case *models.Pool:
-			if port, ok := pools[o.Key.Name]; ok {
-				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
-			}
-		}
-	}
-	if !live.Exists {
-		return build.Live{}
-	}
-	return live
-}
-
-func refName(ref *string) string {
-	if ref == nil {
-		return ""
-	}
-	return model.ParseRef(*ref).Name
-}
-
-func matchesProtocols(set *models.L4PolicySet) bool {
-	if set.L4ConnectionPolicy == nil {
-		return false
-	}
-	for _, r := range set.L4ConnectionPolicy.Rules {
-		if r != nil && r.Match != nil && r.Match.Protocol != nil {
-			return true
-		}
-	}
-	return false
-}
-
 // describe reads what serves from the mirror, whether or not the run succeeded.
 func (e *Engine) describe(out *Outcome, in build.Input) {
-	owner := model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
-	vs := e.serving(owner, out)
+	vs := e.serving(in.Owner(), out)
 	if vs == nil {
 		return
 	}
@@ -346,17 +299,23 @@ func (e *Engine) describe(out *Outcome, in build.Input) {
 	}
 	out.Health, out.HealthKnown = e.Mirror.VSHealth(vs.UUID)
 	var servers []string
-	for _, p := range in.Service.Spec.Ports {
-		port := model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, "TCP"))}
-		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: build.PoolName(in.Settings, owner, port)})
-		if pool == nil {
+	out.Backends = make(map[model.Port]string)
+	for name, port := range build.PoolPorts(&in) {
+		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: name})
+		if pool == nil || pool.Owner != in.Owner() {
 			continue
 		}
 		out.Ports = append(out.Ports, port)
+		if body, ok := pool.Body.(*models.Pool); ok {
+			out.Backends[port] = model.Mark(body.Markers, model.MarkServiceName)
+		}
 		if h, ok := e.Mirror.PoolHealth(pool.UUID); ok && (h.Up < h.Servers || h.Servers == 0) {
 			servers = append(servers, fmt.Sprintf("%s: %d of %d enabled servers up", port, h.Up, h.Servers))
 		}
 	}
+	slices.SortFunc(out.Ports, func(a, b model.Port) int {
+		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
+	})
 	slices.Sort(servers)
 	out.Servers = strings.Join(servers, "; ")
 }

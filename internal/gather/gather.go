@@ -12,17 +12,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// Finalizer keeps a Service until its objects are gone from the Controller. It is never the stock finalizer of
+// Finalizer keeps a Service or a Gateway until its objects are gone from the Controller. It is never the stock finalizer of
 // Services, which a cloud controller manager strips.
 const Finalizer = "l4.ako.vmware.com/cleanup"
 
-// AnnotationServedBy is set with the finalizer and names the instance of the operator that serves a Service
+// AnnotationServedBy is set with the finalizer and names the instance of the operator that serves an owner
 // (settings.Instance). Several instances may share a cluster, each with its own namespaces; none releases what another serves.
 const AnnotationServedBy = "l4.ako.vmware.com/served-by"
 
@@ -32,6 +34,8 @@ const (
 	IndexSliceService = "slice.service"
 	// IndexVirtualService finds Services of type LoadBalancer by what their VirtualService's name ends with.
 	IndexVirtualService = "service.virtualservice"
+	// IndexGateway finds Services by the Gateway that their labels name: "<namespace>/<name>".
+	IndexGateway = "service.gateway"
 )
 
 // SetupIndexes registers the cache indexes.
@@ -54,84 +58,169 @@ func SetupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	if err != nil {
 		return fmt.Errorf("indexing Services by their VirtualService's name: %w", err)
 	}
+	err = indexer.IndexField(ctx, &corev1.Service{}, IndexGateway, func(o client.Object) []string {
+		if namespace, name, ok := build.NamedGateway(o.GetLabels()); ok {
+			return []string{namespace + "/" + name}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("indexing Services by their Gateway: %w", err)
+	}
 	return nil
 }
 
-// Service reads a Service and its Namespace. The Service is nil if the cache, complete and synced, doesn't hold it.
-func Service(ctx context.Context, c client.Reader, key types.NamespacedName) (*corev1.Service, *corev1.Namespace, error) {
-	svc := new(corev1.Service)
-	if err := c.Get(ctx, key, svc); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil, nil
-		}
-		return nil, nil, fmt.Errorf("reading Service %s: %w", key, err)
-	}
+// API is a set of Kubernetes types that may be missing from a cluster.
+type API string
+
+// The APIs whose CRDs may be missing.
+const (
+	InfraSettings API = "ako.vmware.com AviInfraSetting"
+	ServicesAPI   API = "networking.x-k8s.io Gateway"
+)
+
+// Reader reads from the Kubernetes cache.
+type Reader struct {
+	Client client.Reader
+	// Serves tells whether the API server has the types; those of an API that it doesn't serve are not asked for.
+	Serves func(API) bool
+	// IgnoreRouteNamespaces lets Gateways take Services of every namespace, as AKO does.
+	IgnoreRouteNamespaces bool
+}
+
+// namespace reads the namespace of an object. One that isn't known yet is no namespace without labels: its objects would
+// be let go by mistake. An object that is being deleted may outlive what the cache knows of its namespace.
+func (r *Reader) namespace(ctx context.Context, of client.Object) (*corev1.Namespace, error) {
 	ns := new(corev1.Namespace)
-	err := c.Get(ctx, types.NamespacedName{Name: key.Namespace}, ns)
-	if apierrors.IsNotFound(err) && svc.DeletionTimestamp != nil {
-		return svc, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: key.Namespace}}, nil
+	err := r.Client.Get(ctx, types.NamespacedName{Name: of.GetNamespace()}, ns)
+	if apierrors.IsNotFound(err) && of.GetDeletionTimestamp() != nil {
+		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: of.GetNamespace()}}, nil
 	}
-	// A namespace that isn't known yet is no namespace without labels: its Services would be let go by mistake.
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading Namespace %s: %w", key.Namespace, err)
+		return nil, fmt.Errorf("reading Namespace %s: %w", of.GetNamespace(), err)
 	}
-	return svc, ns, nil
+	return ns, nil
 }
 
-// Input reads the rest of what decides about a Service that is ours.
-func Input(ctx context.Context, c client.Reader, s *settings.Settings, svc *corev1.Service, ns *corev1.Namespace) (build.Input, error) {
-	in := build.Input{Service: svc, Namespace: ns, Settings: s}
+// backend reads what is known of a Service's endpoints.
+func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.Service) (build.Backend, error) {
+	out := build.Backend{Service: svc}
 	var slices discoveryv1.EndpointSliceList
-	if err := c.List(ctx, &slices, client.InNamespace(svc.Namespace), client.MatchingFields{IndexSliceService: svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
-		return in, fmt.Errorf("listing EndpointSlices of Service %s/%s: %w", svc.Namespace, svc.Name, err)
+	if err := r.Client.List(ctx, &slices, client.InNamespace(svc.Namespace), client.MatchingFields{IndexSliceService: svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
+		return out, fmt.Errorf("listing EndpointSlices of Service %s/%s: %w", svc.Namespace, svc.Name, err)
 	}
-	in.SlicesRead = true
-	in.Slices = make([]*discoveryv1.EndpointSlice, len(slices.Items))
+	out.SlicesRead = true
+	out.Slices = make([]*discoveryv1.EndpointSlice, len(slices.Items))
 	for i := range slices.Items {
-		in.Slices[i] = &slices.Items[i]
+		out.Slices[i] = &slices.Items[i]
 	}
-	rival, err := rivalOf(ctx, c, s, svc)
-	if err != nil {
-		return in, err
+	if s.ServiceType != settings.NodePortLocal {
+		return out, nil
 	}
-	in.Rival = rival
-	return in, nil
+	var pods corev1.PodList
+	if err := r.Client.List(ctx, &pods, client.InNamespace(svc.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return out, fmt.Errorf("listing Pods of namespace %s: %w", svc.Namespace, err)
+	}
+	for i := range pods.Items {
+		if pods.Items[i].Annotations[build.AnnotationNodePortLocalPorts] != "" {
+			out.Pods = append(out.Pods, &pods.Items[i])
+		}
+	}
+	return out, nil
 }
 
-// rivalOf finds an older Service whose objects would have the same names: "a-b"/"c" and "a"/"b-c" do.
-func rivalOf(ctx context.Context, c client.Reader, s *settings.Settings, svc *corev1.Service) (*model.Owner, error) {
-	var list corev1.ServiceList
-	if err := c.List(ctx, &list, client.MatchingFields{IndexVirtualService: svc.Namespace + "-" + svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
+// nodes reads the cluster's nodes into an input whose settings ask for them.
+func (r *Reader) nodes(ctx context.Context, in *build.Input) error {
+	if in.Settings.ServiceType != settings.NodePort {
+		return nil
+	}
+	var list corev1.NodeList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing Nodes: %w", err)
+	}
+	in.NodesRead = true
+	in.Nodes = make([]*corev1.Node, len(list.Items))
+	for i := range list.Items {
+		in.Nodes[i] = &list.Items[i]
+	}
+	return nil
+}
+
+// setting reads an AviInfraSetting. One that isn't there is an answer too.
+func (r *Reader) setting(ctx context.Context, name string) (build.Setting, error) {
+	out := build.Setting{Name: name}
+	if name == "" {
+		return out, nil
+	}
+	if !r.Serves(InfraSettings) {
+		out.Reason, out.Problem = model.ReasonInfraSettingMissing, fmt.Sprintf("AviInfraSetting %s can't be read: the API server has no such type; install its CRD", name)
+		return out, nil
+	}
+	o := new(v1beta1.AviInfraSetting)
+	err := r.Client.Get(ctx, types.NamespacedName{Name: name}, o)
+	if apierrors.IsNotFound(err) {
+		return out, nil
+	}
+	if err != nil {
+		return out, fmt.Errorf("reading AviInfraSetting %s: %w", name, err)
+	}
+	out.Object = o
+	return out, nil
+}
+
+// rival finds an older owner whose objects would have the same names: "a-b"/"c" and "a"/"b-c" do, and so do a Service and
+// a Gateway of one name in one namespace.
+func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Object) (*model.Owner, error) {
+	name := self.GetNamespace() + "-" + self.GetName()
+	var services corev1.ServiceList
+	if err := r.Client.List(ctx, &services, client.MatchingFields{IndexVirtualService: name}, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Services by name of their VirtualService: %w", err)
 	}
-	for i := range list.Items {
-		other := &list.Items[i]
-		if other.UID == svc.UID || other.DeletionTimestamp != nil && !hasFinalizer(other) {
+	for i := range services.Items {
+		other := &services.Items[i]
+		if !competes(other, self) {
 			continue
 		}
-		ns := new(corev1.Namespace)
-		if err := c.Get(ctx, types.NamespacedName{Name: other.Namespace}, ns); err != nil {
-			return nil, fmt.Errorf("reading Namespace %s: %w", other.Namespace, err)
+		ns, err := r.namespace(ctx, other)
+		if err != nil {
+			return nil, err
 		}
-		if ok, _ := build.Ours(s, other, ns); ok && older(other, svc) {
+		if ok, _ := build.Ours(s, other, ns); ok {
 			return &model.Owner{Kind: model.ServiceOwner, Namespace: other.Namespace, Name: other.Name}, nil
+		}
+	}
+	gateways, err := r.Gateways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range gateways {
+		other := &gateways[i]
+		if other.Namespace+"-"+other.Name != name || !competes(other, self) {
+			continue
+		}
+		ns, err := r.namespace(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		class, err := r.class(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		if ours, _, _ := build.GatewayOurs(s, class, ns); ours {
+			return &model.Owner{Kind: model.GatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
 		}
 	}
 	return nil, nil
 }
 
-func hasFinalizer(o client.Object) bool {
-	for _, f := range o.GetFinalizers() {
-		if f == Finalizer {
-			return true
-		}
+// competes tells whether another object is there still, and came before.
+func competes(other, self client.Object) bool {
+	if other.GetUID() == self.GetUID() || other.GetDeletionTimestamp() != nil && !controllerutil.ContainsFinalizer(other, Finalizer) {
+		return false
 	}
-	return false
-}
-
-func older(a, b *corev1.Service) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	x, y := other.GetCreationTimestamp(), self.GetCreationTimestamp()
+	if !x.Equal(&y) {
+		return x.Before(&y)
 	}
-	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
+	return other.GetNamespace()+"/"+other.GetName() < self.GetNamespace()+"/"+self.GetName()
 }

@@ -1,10 +1,12 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -243,7 +245,7 @@ func factsDiffer(a, b *model.Facts) bool {
 // loadFacts reads what the build has to know of the Controller. All of it is needed: a list that failed must not look
 // like a missing profile.
 func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, error) {
-	f := &model.Facts{NetworkVRF: map[string]string{}, Shared: map[model.Kind]map[string]string{}}
+	f := &model.Facts{Shared: map[model.Kind]map[string]string{}}
 	version, err := m.client.Version(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("asking for the Controller's version: %w", err)
@@ -292,23 +294,19 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 	for kind, ofCloud := range sharedKinds {
 		g.Go(func() error {
 			names := map[string]string{}
-			vrfs := map[string]string{}
-			q := url.Values{"fields": {"name,vrf_context_ref"}, "include_name": {"true"}}
+			var networks []model.NetworkFacts
+			q := url.Values{"fields": {"name,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
 			if ofCloud {
 				q.Set("cloud_ref.name", scope.Cloud)
 			}
 			err := m.client.List(gctx, string(kind), scope.Tenant, q, func(raw json.RawMessage) error {
-				var o struct {
-					Name string `json:"name"`
-					UUID string `json:"uuid"`
-					VRF  string `json:"vrf_context_ref"`
-				}
+				var o sharedObject
 				if err := json.Unmarshal(raw, &o); err != nil {
 					return err
 				}
 				names[o.Name] = o.UUID
-				if vrf := model.ParseRef(o.VRF).Name; vrf != "" {
-					vrfs[o.Name], vrfs[o.UUID] = vrf, vrf
+				if kind == model.Network {
+					networks = append(networks, o.network())
 				}
 				return nil
 			})
@@ -319,12 +317,40 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 			defer mu.Unlock()
 			f.Shared[kind] = names
 			if kind == model.Network {
-				f.NetworkVRF = vrfs
+				slices.SortFunc(networks, func(a, b model.NetworkFacts) int {
+					return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
+				})
+				f.Networks = networks
 			}
 			return nil
 		})
 	}
 	return f, g.Wait()
+}
+
+// sharedObject is what is read of an object that bodies refer to.
+type sharedObject struct {
+	Name    string `json:"name"`
+	UUID    string `json:"uuid"`
+	VRF     string `json:"vrf_context_ref"`
+	Subnets []struct {
+		Prefix struct {
+			Addr struct {
+				Addr string `json:"addr"`
+			} `json:"ip_addr"`
+			Mask int `json:"mask"`
+		} `json:"prefix"`
+	} `json:"configured_subnets"`
+}
+
+func (o sharedObject) network() model.NetworkFacts {
+	n := model.NetworkFacts{Name: o.Name, UUID: o.UUID, VRF: model.ParseRef(o.VRF).Name}
+	for _, s := range o.Subnets {
+		if a, err := netip.ParseAddr(s.Prefix.Addr.Addr); err == nil {
+			n.Subnets = append(n.Subnets, netip.PrefixFrom(a, s.Prefix.Mask).Masked())
+		}
+	}
+	return n
 }
 
 // sharedKinds are the kinds that bodies refer to, and whether they belong to a cloud.
@@ -346,7 +372,14 @@ func (m *Mirror) loadCloud(ctx context.Context, scope Scope, f *model.Facts) err
 		VType string `json:"vtype"`
 		NSXT  struct {
 			Data struct {
-				Type string `json:"tz_type"`
+				Type    string `json:"tz_type"`
+				Segment struct {
+					Manual struct {
+						Routers []struct {
+							ID string `json:"tier1_lr_id"`
+						} `json:"tier1_lrs"`
+					} `json:"manual"`
+				} `json:"tier1_segment_config"`
 			} `json:"data_network_config"`
 		} `json:"nsxt_configuration"`
 	}
@@ -354,6 +387,10 @@ func (m *Mirror) loadCloud(ctx context.Context, scope Scope, f *model.Facts) err
 		return fmt.Errorf("reading the cloud %s: %w", scope.Cloud, err)
 	}
 	f.Cloud = model.CloudFacts{Name: scope.Cloud, UUID: cloud.UUID, Type: cloud.VType, VLAN: cloud.NSXT.Data.Type == "VLAN"}
+	for _, r := range cloud.NSXT.Data.Segment.Manual.Routers {
+		f.Cloud.Tier1LRs = append(f.Cloud.Tier1LRs, r.ID)
+	}
+	slices.Sort(f.Cloud.Tier1LRs)
 	f.Shared[model.Cloud] = map[string]string{scope.Cloud: cloud.UUID}
 	return nil
 }

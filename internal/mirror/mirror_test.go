@@ -105,8 +105,11 @@ func TestNothingIsKnownBeforeTheFirstLoad(t *testing.T) {
 	}
 	f := w.mirror.Facts()
 	if f.LicenseTier != "ENTERPRISE" || f.Version != "30.2.1" || f.Cloud.Type != "CLOUD_NONE" || f.ClusterUUID == "" ||
-		!slices.Contains(f.DNSDomains, "demo.avi.local") || !f.Has(model.NetworkProfile, "System-SCTP-Proxy") || f.NetworkVRF["vip-network"] != "global" {
+		!slices.Contains(f.DNSDomains, "demo.avi.local") || !f.Has(model.NetworkProfile, "System-SCTP-Proxy") {
 		t.Errorf("facts are %+v", f)
+	}
+	if n, ok := f.Network("vip-network", ""); !ok || n.VRF != "global" || len(n.Subnets) != 2 || n.Subnets[0].String() != "10.10.0.0/16" {
+		t.Errorf("the network is %+v", n)
 	}
 	if w.all != 1 {
 		t.Errorf("everybody was told %d times, want once", w.all)

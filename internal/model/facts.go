@@ -1,6 +1,7 @@
 package model
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,9 +14,8 @@ type Facts struct {
 	LicenseTier string // systemconfiguration.default_license_tier
 	ClusterUUID string
 	Cloud       CloudFacts
-	DNSDomains  []string // of the cloud's DNS profile, sorted
-	// NetworkVRF maps a network's name, and its UUID, to the name of its VRF.
-	NetworkVRF map[string]string
+	DNSDomains  []string       // of the cloud's DNS profile, sorted
+	Networks    []NetworkFacts // of the cloud, by name and UUID
 	// Shared maps kind and name of the objects that are only referred to (profiles, monitors, groups …) to UUIDs.
 	Shared map[Kind]map[string]string
 }
@@ -26,6 +26,25 @@ type CloudFacts struct {
 	UUID string
 	Type string // CLOUD_NONE, CLOUD_VCENTER, CLOUD_NSXT …
 	VLAN bool   // NSX-T with a VLAN transport zone
+	// Tier1LRs are the tier-1 routers that an NSX-T cloud was configured with, sorted; empty if it finds them itself.
+	Tier1LRs []string
+}
+
+// NetworkFacts is what matters of one network. Names aren't unique: a vCenter may have the same one twice.
+type NetworkFacts struct {
+	Name, UUID string
+	VRF        string         // name of its VRF context
+	Subnets    []netip.Prefix // the configured ones
+}
+
+// Network finds a network by name or UUID; the first by UUID where several have the name.
+func (f *Facts) Network(name, uuid string) (NetworkFacts, bool) {
+	for _, n := range f.Networks {
+		if name != "" && n.Name == name || uuid != "" && n.UUID == uuid {
+			return n, true
+		}
+	}
+	return NetworkFacts{}, false
 }
 
 // Has tells whether the Controller holds a shared object of that name.

@@ -59,6 +59,17 @@ const (
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
 	ReasonServedByAnother      = "ServedByAnotherInstance"
 	ReasonDryRun               = "DryRun"
+	ReasonInfraSettingMissing  = "InfraSettingMissing"
+	ReasonInfraSettingRejected = "InfraSettingRejected"
+	ReasonNoGatewayClass       = "NoSuchGatewayClass"
+	ReasonInvalidParameters    = "InvalidParameters"
+	ReasonNoService            = "NoService"
+	ReasonServiceConflict      = "ServiceConflict"
+	ReasonListenerConflict     = "ListenerConflict"
+	ReasonInvalidRoutes        = "InvalidRoutes"
+	ReasonNoNodePort           = "NoNodePort"
+	ReasonNoNodes              = "NoNodes"
+	ReasonNodePortLocal        = "NodePortLocalUnsupported"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the
@@ -73,4 +84,10 @@ func SortFindings(fs []Finding) {
 			cmp.Compare(a.Message, b.Message),
 		)
 	})
+}
+
+// NeedsConsent is the finding about a change that would interrupt traffic and that nobody has allowed to.
+func NeedsConsent(what string) Finding {
+	return Finding{Severity: Degraded, Reason: ReasonNeedsReplacement,
+		Message: "can't be changed while it serves, and stays as it was: " + what + "; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\""}
 }

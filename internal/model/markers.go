@@ -22,17 +22,20 @@ func Markers(clusterName string, pairs ...string) []*models.RoleFilterMatchLabel
 	return out
 }
 
+// Mark is a marker's value, "" if there is none of the key.
+func Mark(marks []*models.RoleFilterMatchLabel, key string) string {
+	for _, m := range marks {
+		if m != nil && m.Key != nil && *m.Key == key && len(m.Values) > 0 {
+			return m.Values[0]
+		}
+	}
+	return ""
+}
+
 // OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a
 // VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their GatewayName.
 func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner) {
-	value := func(key string) string {
-		for _, m := range marks {
-			if m != nil && m.Key != nil && *m.Key == key && len(m.Values) > 0 {
-				return m.Values[0]
-			}
-		}
-		return ""
-	}
+	value := func(key string) string { return Mark(marks, key) }
 	cluster = value(MarkCluster)
 	namespace := value(MarkNamespace)
 	if gateway := value(MarkGatewayName); gateway != "" {

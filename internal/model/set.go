@@ -99,7 +99,12 @@ type Port struct {
 	Protocol string
 }
 
-func (p Port) String() string { return fmt.Sprintf("%s %d", p.Protocol, p.Number) }
+func (p Port) String() string {
+	if p.Protocol == "" {
+		return fmt.Sprintf(`"" %d`, p.Number)
+	}
+	return fmt.Sprintf("%s %d", p.Protocol, p.Number)
+}
 
 // MaxNameLength is the longest object name that the Controller takes, in bytes.
 const MaxNameLength = 255

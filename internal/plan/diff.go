@@ -97,7 +97,7 @@ func (c comparison) differStruct(w, h reflect.Value) (differs, stuck bool) {
 
 func (c comparison) differSlice(w, h reflect.Value, f field) (differs, stuck bool) {
 	if f.mode&withExtras == 0 && w.Len() != h.Len() || w.Len() > h.Len() {
-		return true, false
+		return true, f.mode&fixedMembers != 0
 	}
 	if f.ref {
 		for i := range w.Len() {
@@ -111,7 +111,7 @@ func (c comparison) differSlice(w, h reflect.Value, f field) (differs, stuck boo
 	for i := range w.Len() {
 		partner, ok := match(i)
 		if !ok {
-			return true, stuck
+			return true, stuck || f.mode&fixedMembers != 0
 		}
 		we := w.Index(i)
 		if we.Kind() != reflect.Pointer {

@@ -21,6 +21,8 @@ const (
 	fixed
 	// withExtras is a list in which elements that aren't ours are left where they are.
 	withExtras
+	// fixedMembers is a list that can lose and gain no element on a live object, as fixed says.
+	fixedMembers
 )
 
 type owns struct {
@@ -32,17 +34,17 @@ type owns struct {
 // to the Controller and survives every update.
 var ownership = map[reflect.Type][]owns{
 	reflect.TypeFor[models.VsVip](): {
-		{"vip", owned}, {"dns_info", owned}, {"bgp_peer_labels", owned}, {"east_west_placement", owned},
+		{"vip", fixedMembers}, {"dns_info", owned}, {"bgp_peer_labels", owned}, {"east_west_placement", owned},
 		{"vrf_context_ref", fixed | ifWanted}, {"tier1_lr", fixed | ifWanted},
 		{"markers", withExtras}, {"vsvip_cloud_config_cksum", owned},
 	},
 	// The address can't change on PUT or PATCH, nor can what it was allocated from.
 	reflect.TypeFor[models.Vip](): {
-		{"vip_id", owned}, {"auto_allocate_ip", owned}, {"auto_allocate_ip_type", fixed | ifWanted},
+		{"vip_id", owned}, {"auto_allocate_ip", owned}, {"auto_allocate_ip_type", fixed | ifWanted}, {"auto_allocate_floating_ip", fixed | ifWanted},
 		{"ip_address", fixed | ifWanted}, {"ip6_address", fixed | ifWanted}, {"ipam_network_subnet", fixed | ifWanted},
 	},
 	reflect.TypeFor[models.IPNetworkSubnet](): {
-		{"network_ref", fixed | ifWanted}, {"subnet", fixed | ifWanted}, {"subnet6", fixed | ifWanted},
+		{"network_ref", fixed | ifWanted}, {"subnet", fixed | ifWanted}, {"subnet6", fixed | ifWanted}, {"subnet_uuid", fixed | ifWanted},
 	},
 	reflect.TypeFor[models.DNSInfo](): {{"fqdn", owned}},
 	reflect.TypeFor[models.Pool](): {

@@ -93,7 +93,7 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 	case p.Replace && !unknown && text != p.Replaced:
 		return replacement(want, observed, have, out, text, moved || stuckPool)
 	default:
-		finding := NeedsConsent(text)
+		finding := model.NeedsConsent(text)
 		if text == p.Replaced {
 			finding.Message = "was replaced and is still not what is wanted: " + text + "; the Controller gives something else than it is asked for, see its own settings"
 		}
@@ -113,12 +113,6 @@ func wantedKey(want *model.Set) string {
 		return vs.Key.String()
 	}
 	return "nothing"
-}
-
-// NeedsConsent is the finding about a change that would interrupt traffic and that nobody has allowed to.
-func NeedsConsent(what string) model.Finding {
-	return model.Finding{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
-		Message: "can't be changed while it serves, and stays as it was: " + what + "; to let the operator delete and create the objects again, which interrupts traffic, set annotation l4.ako.vmware.com/allow-replacement: \"true\""}
 }
 
 // Teardown plans the deletion of everything that the Controller has for an owner.

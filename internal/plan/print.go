@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -82,6 +83,9 @@ func created(body any) []string {
 		return out
 	case *models.Pool:
 		out := []string{"health monitor: " + refNames(o.HealthMonitorRefs)}
+		for _, n := range o.PlacementNetworks {
+			out = append(out, "servers' network: "+refText(deref(n.NetworkRef)))
+		}
 		for _, s := range o.Servers {
 			out = append(out, "server: "+serverText(s))
 		}
@@ -93,7 +97,7 @@ func created(body any) []string {
 		}
 		return out
 	case *models.VirtualService:
-		out := []string{"network profile: " + model.ParseRef(*o.NetworkProfileRef).Name}
+		out := []string{"network profile: " + model.ParseRef(*o.NetworkProfileRef).Name, "Service Engine group: " + refText(deref(o.SeGroupRef))}
 		for _, s := range o.Services {
 			out = append(out, "listens on: "+serviceText(s))
 		}
@@ -118,7 +122,26 @@ func (c FieldChange) lines() []string {
 			return out
 		}
 	}
+	if from, to, ok := c.members(); ok {
+		var out []string
+		for _, key := range slices.Sorted(maps.Keys(to)) {
+			if !reflect.DeepEqual(from[key], to[key]) {
+				out = append(out, fmt.Sprintf("%s %s: %s -> %s", c.Field, key, text(from[key]), text(to[key])))
+			}
+		}
+		return out
+	}
 	return []string{fmt.Sprintf("%s: %s -> %s", c.Field, text(c.From), text(c.To))}
+}
+
+// members reads a field that holds JSON in a string, as service_metadata does.
+func (c FieldChange) members() (from, to map[string]any, ok bool) {
+	f, isString := c.From.(*string)
+	t, isString2 := c.To.(*string)
+	if !isString || !isString2 || json.Unmarshal([]byte(*f), &from) != nil || json.Unmarshal([]byte(*t), &to) != nil {
+		return nil, nil, false
+	}
+	return from, to, true
 }
 
 // elements compares lists by what a person would call their elements.
@@ -265,8 +288,15 @@ func vipText(v *models.Vip) string {
 	if len(out) == 0 {
 		out = append(out, "allocated by the Controller")
 	}
-	if v.IPAMNetworkSubnet != nil && v.IPAMNetworkSubnet.NetworkRef != nil {
-		out = append(out, "from network "+refText(*v.IPAMNetworkSubnet.NetworkRef))
+	switch n := v.IPAMNetworkSubnet; {
+	case n == nil:
+	case n.NetworkRef != nil:
+		out = append(out, "from network "+refText(*n.NetworkRef))
+	case n.SubnetUUID != nil:
+		out = append(out, "from subnet "+*n.SubnetUUID)
+	}
+	if v.AutoAllocateFloatingIP != nil && *v.AutoAllocateFloatingIP {
+		out = append(out, "with a floating address")
 	}
 	return strings.Join(out, " ")
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
 
 // KeyError is a setting that can't be used.
@@ -39,14 +41,14 @@ var setters = map[string]func(s *Settings, v string) string{
 	"controllerVersion":      matched(regexp.MustCompile(`^\d+\.\d+\.\d+$`), "is not a release such as 22.1.3", func(s *Settings) *string { return &s.APIVersion }),
 	"cloudName":              text(func(s *Settings) *string { return &s.Cloud }),
 	"tenantName":             text(func(s *Settings) *string { return &s.Tenant }),
-	"serviceEngineGroupName": text(func(s *Settings) *string { return &s.SEGroup }),
+	"serviceEngineGroupName": text(func(s *Settings) *string { return &s.Placement.SEGroup }),
 	"vrfName":                text(func(s *Settings) *string { return &s.VRF }),
-	"nsxtT1LR":               text(func(s *Settings) *string { return &s.Tier1LR }),
+	"nsxtT1LR":               text(func(s *Settings) *string { return &s.Placement.Tier1LR }),
 	"defaultDomain":          matched(domain, "is not a DNS domain", func(s *Settings) *string { return &s.DefaultDomain }),
 	"createdBy":              text(func(s *Settings) *string { return &s.CreatedBy }),
 	"primaryInstance":        func(*Settings, string) string { return "" }, // read by Parse: it needs the namespace
 	"enableEVH":              boolean(func(s *Settings) *bool { return &s.HashNames }),
-	"enableRHI":              boolean(func(s *Settings) *bool { return &s.EnableRHI }),
+	"enableRHI":              boolean(func(s *Settings) *bool { return &s.Placement.EnableRHI }),
 	"defaultLBController":    boolean(func(s *Settings) *bool { return &s.DefaultLB }),
 	"deleteConfig":           boolean(func(s *Settings) *bool { return &s.DeleteConfig }),
 	"layer7Only":             boolean(func(s *Settings) *bool { return &s.Layer7Only }),
@@ -55,21 +57,24 @@ var setters = map[string]func(s *Settings, v string) string{
 	"nsSyncLabelKey":         text(func(s *Settings) *string { return &s.NamespaceKey }),
 	"nsSyncLabelValue":       text(func(s *Settings) *string { return &s.NamespaceValue }),
 	"blockedNamespaceList":   list(func(s *Settings) *[]string { return &s.Blocked }),
-	"bgpPeerLabels":          list(func(s *Settings) *[]string { return &s.BGPPeerLabels }),
+	"bgpPeerLabels":          list(func(s *Settings) *[]string { return &s.Placement.BGPPeerLabels }),
 	"vipNetworkList":         setVIPNetworks,
 	"nodeNetworkList":        setNodeNetworks,
 	"autoFQDN":               setAutoFQDN,
 	"ipFamily":               setFamily,
 	"logLevel":               setLogLevel,
 	"serviceType":            setServiceType,
+	"nodeKey":                text(func(s *Settings) *string { return &s.NodeKey }),
+	"nodeValue":              text(func(s *Settings) *string { return &s.NodeValue }),
+	"cniPlugin":              text(func(s *Settings) *string { return &s.CNI }),
 	"fullSyncFrequency":      setRefresh,
 }
 
 // withoutMeaning are keys of AKO that concern L7, AKO's own process, or features that this operator does differently.
 var withoutMeaning = map[string]bool{
-	"apiServerPort": true, "cniPlugin": true, "defaultIngController": true, "disableStaticRouteSync": true,
+	"apiServerPort": true, "defaultIngController": true, "disableStaticRouteSync": true,
 	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true, "fqdnReusePolicy": true,
-	"istioEnabled": true, "noPGForSNI": true, "nodeKey": true, "nodeValue": true, "passthroughShardSize": true,
+	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
 	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
 }
@@ -83,7 +88,7 @@ var (
 // primaryInstance is false. The error joins one *KeyError for each bad key; then the values must not be used.
 func Parse(config map[string]string, secretData map[string][]byte, podNamespace string) (*Settings, *Credentials, error) {
 	s := &Settings{
-		Cloud: "Default-Cloud", Tenant: "admin", SEGroup: "Default-Group",
+		Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, ServiceType: ClusterIP,
 		AutoFQDN: FQDNDefault, DefaultLB: true, Events: true, LogLevel: "info",
 	}
 	var errs []error
@@ -139,7 +144,13 @@ func (s *Settings) complete(config map[string]string, podNamespace string) []err
 	if (s.NamespaceKey == "") != (s.NamespaceValue == "") {
 		errs = append(errs, &KeyError{configMap, "nsSyncLabelKey", s.NamespaceKey, "needs nsSyncLabelValue too, and the other way round"})
 	}
-	if len(s.BGPPeerLabels) > 0 && !s.EnableRHI {
+	if s.NodeKey == "" && s.NodeValue != "" {
+		errs = append(errs, &KeyError{configMap, "nodeValue", s.NodeValue, "needs nodeKey too: together they are the label that nodes must have"})
+	}
+	if s.ServiceType == NodePortLocal && s.CNI != "" && s.CNI != "antrea" {
+		errs = append(errs, &KeyError{configMap, "serviceType", string(s.ServiceType), "needs cniPlugin antrea: it is Antrea that gives pods ports on their nodes"})
+	}
+	if len(s.Placement.BGPPeerLabels) > 0 && !s.Placement.EnableRHI {
 		errs = append(errs, &KeyError{configMap, "bgpPeerLabels", "", `needs enableRHI "true": labels choose BGP peers, and without route health injection nothing is advertised`})
 	}
 	return errs
@@ -221,10 +232,10 @@ func setClusterName(s *Settings, v string) string {
 }
 
 func setVIPNetworks(s *Settings, v string) string {
-	if err := decode(v, &s.VIPNetworks); err != nil {
+	if err := decode(v, &s.Placement.VIPNetworks); err != nil {
 		return `is not a JSON list such as [{"networkName":"vip","cidr":"10.1.0.0/16"}]: ` + err.Error()
 	}
-	for i, n := range s.VIPNetworks {
+	for i, n := range s.Placement.VIPNetworks {
 		switch {
 		case (n.Name == "") == (n.UUID == ""):
 			return fmt.Sprintf("entry %d needs exactly one of networkName and networkUUID", i)
@@ -238,10 +249,10 @@ func setVIPNetworks(s *Settings, v string) string {
 }
 
 func setNodeNetworks(s *Settings, v string) string {
-	if err := decode(v, &s.NodeNetworks); err != nil {
+	if err := decode(v, &s.Placement.NodeNetworks); err != nil {
 		return `is not a JSON list such as [{"networkName":"nodes","cidrs":["10.2.0.0/16"]}]: ` + err.Error()
 	}
-	for i, n := range s.NodeNetworks {
+	for i, n := range s.Placement.NodeNetworks {
 		if (n.Name == "") == (n.UUID == "") {
 			return fmt.Sprintf("entry %d needs exactly one of networkName and networkUUID", i)
 		}
@@ -282,10 +293,11 @@ func setLogLevel(s *Settings, v string) string {
 	return ""
 }
 
-func setServiceType(_ *Settings, v string) string {
-	if v != "ClusterIP" {
-		return "is not supported: this release reaches pods directly, set it to ClusterIP"
+func setServiceType(s *Settings, v string) string {
+	if !slices.Contains([]ServiceType{ClusterIP, NodePort, NodePortLocal}, ServiceType(v)) {
+		return "is none of ClusterIP, NodePort, NodePortLocal"
 	}
+	s.ServiceType = ServiceType(v)
 	return ""
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
 
 func good() (map[string]string, map[string][]byte) {
@@ -21,7 +23,7 @@ func TestParseDefaultsAreThoseOfAKO(t *testing.T) {
 	}
 	want := &Settings{
 		ClusterName: "prod", CreatedBy: "ako-prod", Controller: "avi.example.com", Cloud: "Default-Cloud", Tenant: "admin",
-		SEGroup: "Default-Group", AutoFQDN: FQDNDefault, DefaultLB: true, Events: true, LogLevel: "info",
+		Placement: placement.Placement{SEGroup: "Default-Group"}, ServiceType: ClusterIP, AutoFQDN: FQDNDefault, DefaultLB: true, Events: true, LogLevel: "info",
 	}
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Error(diff)
@@ -37,7 +39,7 @@ func TestParseReadsEveryKeyOfAKOsInstaller(t *testing.T) {
 		"controllerVersion": "22.1.3", "cniPlugin": "calico", "shardVSSize": "LARGE", "fullSyncFrequency": "1800",
 		"cloudName": "vcenter", "tenantName": "telco", "primaryInstance": "false", "defaultDomain": "avi.local",
 		"enableRHI": "true", "bgpPeerLabels": `["peer1"]`, "logLevel": "WARN", "deleteConfig": "false", "autoFQDN": "flat",
-		"nsSyncLabelKey": "avi", "nsSyncLabelValue": "yes", "serviceType": "ClusterIP", "serviceEngineGroupName": "seg",
+		"nsSyncLabelKey": "avi", "nsSyncLabelValue": "yes", "serviceType": "NodePort", "nodeKey": "zone", "nodeValue": "edge", "serviceEngineGroupName": "seg",
 		"vipNetworkList":  `[{"networkName":"vip","cidr":"10.1.0.0/16","v6cidr":"fd00:1::/64"}]`,
 		"nodeNetworkList": `[{"networkName":"nodes","cidrs":["10.2.0.0/16"]}]`, "blockedNamespaceList": `["kube-system"]`,
 		"ipFamily": "V4_V6", "apiServerPort": "8080", "servicesAPI": "false", "vrfName": "blue", "future": "x", "layer7Only": "",
@@ -50,12 +52,16 @@ func TestParseReadsEveryKeyOfAKOsInstaller(t *testing.T) {
 	}
 	want := &Settings{
 		ClusterName: "prod", CreatedBy: "ako-prod-avi-system", Controller: "avi.example.com", APIVersion: "22.1.3",
-		Cloud: "vcenter", Tenant: "telco", SEGroup: "seg", VRF: "blue", EnableRHI: true, BGPPeerLabels: []string{"peer1"},
-		VIPNetworks:  []VIPNetwork{{Name: "vip", CIDR: "10.1.0.0/16", V6CIDR: "fd00:1::/64"}},
-		NodeNetworks: []NodeNetwork{{Name: "nodes", CIDRs: []string{"10.2.0.0/16"}}}, ServersFamily: FamilyDual,
+		Cloud: "vcenter", Tenant: "telco", VRF: "blue",
+		Placement: placement.Placement{
+			SEGroup: "seg", EnableRHI: true, BGPPeerLabels: []string{"peer1"},
+			VIPNetworks:  []placement.VIPNetwork{{Name: "vip", CIDR: "10.1.0.0/16", V6CIDR: "fd00:1::/64"}},
+			NodeNetworks: []placement.NodeNetwork{{Name: "nodes", CIDRs: []string{"10.2.0.0/16"}}},
+		},
+		ServiceType: NodePort, NodeKey: "zone", NodeValue: "edge", CNI: "calico", ServersFamily: FamilyDual,
 		DefaultDomain: "avi.local", AutoFQDN: FQDNFlat, DefaultLB: true, NamespaceKey: "avi", NamespaceValue: "yes",
 		Blocked: []string{"kube-system"}, Events: true, LogLevel: "warn", RefreshSeconds: 1800,
-		Ignored: []string{"apiServerPort", "cniPlugin", "servicesAPI", "shardVSSize"}, Unknown: []string{"future"},
+		Ignored: []string{"apiServerPort", "servicesAPI", "shardVSSize"}, Unknown: []string{"future"},
 	}
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Error(diff)
@@ -80,7 +86,8 @@ func TestParseReportsEachBadKeyOnce(t *testing.T) {
 		{"autoFQDN", "flatt", "default, flat, disabled"},
 		{"ipFamily", "v4", "V4, V6, V4_V6"},
 		{"logLevel", "chatty", "DEBUG"},
-		{"serviceType", "NodePort", "ClusterIP"},
+		{"serviceType", "Pod", "ClusterIP"},
+		{"nodeValue", "edge", "nodeKey"},
 		{"fullSyncFrequency", "soon", "seconds"},
 		{"nsSyncLabelKey", "avi", "nsSyncLabelValue"},
 		{"defaultDomain", "Not A Domain", "DNS domain"},

@@ -5,6 +5,8 @@ package settings
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
 
 // Names of the two objects, in the operator's own namespace.
@@ -34,6 +36,16 @@ const (
 	FamilyDual    Family = "V4_V6"
 )
 
+// ServiceType is how servers are reached.
+type ServiceType string
+
+// Modes of serviceType.
+const (
+	ClusterIP     ServiceType = "ClusterIP"     // pods, by their own addresses
+	NodePort      ServiceType = "NodePort"      // nodes, at a Service's node ports
+	NodePortLocal ServiceType = "NodePortLocal" // nodes, at the ports that Antrea gives each pod
+)
+
 // Settings is the operator's configuration. It is immutable once parsed.
 type Settings struct {
 	ClusterName string // prefix, marker and owner of every Avi object
@@ -44,14 +56,13 @@ type Settings struct {
 	APIVersion     string // empty: negotiated
 	Cloud          string
 	Tenant         string
-	OwnTenant      bool // dedicatedTenantMode: the account sees only that tenant
-	SEGroup        string
+	OwnTenant      bool   // dedicatedTenantMode: the account sees only that tenant
 	VRF            string // empty: the VIP network's, else global
-	Tier1LR        string // NSX-T tier-1 path; replaces VRF references
-	VIPNetworks    []VIPNetwork
-	NodeNetworks   []NodeNetwork
-	EnableRHI      bool
-	BGPPeerLabels  []string
+	Placement      placement.Placement
+	ServiceType    ServiceType
+	NodeKey        string // label that a node needs in mode NodePort; empty: none
+	NodeValue      string
+	CNI            string // cniPlugin: where nodes' addresses are found
 	ServersFamily  Family
 	DefaultDomain  string
 	AutoFQDN       FQDNMode
@@ -69,21 +80,6 @@ type Settings struct {
 	Ignored []string
 	// Unknown holds the keys that neither knows, sorted: spelling mistakes, or keys of a newer AKO.
 	Unknown []string
-}
-
-// VIPNetwork is a network from which VIP addresses are allocated.
-type VIPNetwork struct {
-	Name   string `json:"networkName,omitempty"`
-	UUID   string `json:"networkUUID,omitempty"`
-	CIDR   string `json:"cidr,omitempty"`
-	V6CIDR string `json:"v6cidr,omitempty"`
-}
-
-// NodeNetwork is a network on which the Service Engines reach the servers.
-type NodeNetwork struct {
-	Name  string   `json:"networkName,omitempty"`
-	UUID  string   `json:"networkUUID,omitempty"`
-	CIDRs []string `json:"cidrs,omitempty"`
 }
 
 // Credentials is the Secret's content. It must never be logged.

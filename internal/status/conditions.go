@@ -27,8 +27,12 @@ const (
 	Healthy = "ako.vmware.com/Healthy"
 )
 
-// messageMax bounds a condition's message; Events take 1,024 bytes.
-const messageMax = 1000
+// messageMax bounds a condition's message, of which the API server takes 32,768 bytes, and noteMax an Event's, of which it
+// takes 1,024.
+const (
+	messageMax = 16000
+	noteMax    = 1000
+)
 
 // conditions are the three conditions that an outcome means, without times.
 func conditions(o engine.Outcome) []metav1.Condition {
@@ -200,9 +204,11 @@ func camel(s string) string {
 
 func join(parts []string) string { return clip(strings.Join(parts, "; ")) }
 
-func clip(s string) string {
-	if len(s) <= messageMax {
+func clip(s string) string { return shorten(s, messageMax) }
+
+func shorten(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:messageMax], "") + " …"
+	return strings.ToValidUTF8(s[:most], "") + " …"
 }

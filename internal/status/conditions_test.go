@@ -53,7 +53,7 @@ func TestConditions(t *testing.T) {
 		}, "True/Accepted True/Programmed False/Down", "0 of 2"},
 		"odd state":      {func(o *engine.Outcome) { o.Health.State = "OPER_AWAIT_MANUAL_PLACEMENT" }, "True/Accepted True/Programmed False/AwaitManualPlacement", ""},
 		"health unknown": {func(o *engine.Outcome) { o.HealthKnown = false }, "True/Accepted True/Programmed Unknown/Unknown", ""},
-		"long error":     {func(o *engine.Outcome) { o.Err = errors.New(strings.Repeat("ä", 3000)) }, "True/Accepted False/ControllerRefused True/Up", "…"},
+		"long error":     {func(o *engine.Outcome) { o.Err = errors.New(strings.Repeat("ä", messageMax)) }, "True/Accepted False/ControllerRefused True/Up", "…"},
 	} {
 		o := served()
 		c.change(&o)
@@ -61,7 +61,7 @@ func TestConditions(t *testing.T) {
 		for _, k := range conditions(o) {
 			reasons = append(reasons, string(k.Status)+"/"+k.Reason)
 			messages = append(messages, k.Message)
-			if len(k.Message) > 1020 || strings.ContainsAny(k.Reason, " -_") || k.Reason == "" {
+			if len(k.Message) > messageMax+len(" …") || strings.ContainsAny(k.Reason, " -_") || k.Reason == "" {
 				t.Errorf("%s: condition %+v", name, k)
 			}
 		}

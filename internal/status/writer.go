@@ -58,15 +58,7 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outc
 	if err := annotate(next, o, clusterUUID); err != nil {
 		return err
 	}
-	want := conditions(o)
-	if apimeta.IsStatusConditionTrue(svc.Status.Conditions, Programmed) && o.VSUUID != "" && !o.HealthKnown {
-		// After a restart the inventory comes a moment later; what was known stands until then.
-		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Healthy })
-	}
-	if was := apimeta.FindStatusCondition(svc.Status.Conditions, Programmed); was != nil && was.Reason == model.ReasonControllerDown {
-		// An outage shows many faces (refused, reset, suspended). Telling each to every Service would be a storm of writes.
-		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Programmed && c.Reason == was.Reason })
-	}
+	want := steady(svc.Status.Conditions, conditions(o), o)
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
 	if !o.Unread {
 		next.Status.LoadBalancer.Ingress = ingress(o, svc)
@@ -79,8 +71,21 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outc
 	if err := w.patch(ctx, svc, next); err != nil {
 		return err
 	}
-	w.tell(svc, next, o)
+	w.tell(next, svc.Status.Conditions, next.Status.Conditions, o)
 	return nil
+}
+
+// steady leaves out of the wanted conditions what would only flutter.
+func steady(have, want []metav1.Condition, o engine.Outcome) []metav1.Condition {
+	if apimeta.IsStatusConditionTrue(have, Programmed) && o.VSUUID != "" && !o.HealthKnown {
+		// After a restart the inventory comes a moment later; what was known stands until then.
+		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Healthy })
+	}
+	if was := apimeta.FindStatusCondition(have, Programmed); was != nil && was.Reason == model.ReasonControllerDown {
+		// An outage shows many faces (refused, reset, suspended). Telling each to every owner would be a storm of writes.
+		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Programmed && c.Reason == was.Reason })
+	}
+	return want
 }
 
 // Clear takes back what Service wrote, for a Service that is no longer ours, and leaves the result in svc. The API server
@@ -159,58 +164,68 @@ func problem(list []metav1.Condition) string {
 	return ""
 }
 
-// tell emits Events for what changed between two statuses. Conditions are compared by status, reason and message, so
-// an unchanged failure is told once.
-func (w *Writer) tell(before, after *corev1.Service, o engine.Outcome) {
+// tell emits Events for what changed between two lists of conditions. They are compared by status, reason and message, so
+// an unchanged failure is told once. Normal Events for a program done are called ensured and updated.
+func (w *Writer) tell(about client.Object, before, after []metav1.Condition, o engine.Outcome) {
 	if changed(before, after, Accepted) {
 		for _, f := range o.Findings {
 			if f.Severity != model.Note {
-				w.event(after, corev1.EventTypeWarning, f.Reason, "Accept", f.Message)
+				// Events of one action and reason are counted as one, of which only the first is told.
+				action := "Accept"
+				if f.Port != (model.Port{}) {
+					action += fmt.Sprintf("Port%d%s", f.Port.Number, f.Port.Protocol)
+				}
+				w.event(about, corev1.EventTypeWarning, f.Reason, action[:min(len(action), 128)], f.Message)
 			}
 		}
 	}
-	now := apimeta.FindStatusCondition(after.Status.Conditions, Programmed)
+	now := apimeta.FindStatusCondition(after, Programmed)
 	switch {
 	case now == nil || !changed(before, after, Programmed):
 	case now.Status == metav1.ConditionTrue:
 		reason := "EnsuredLoadBalancer"
-		if was := apimeta.FindStatusCondition(before.Status.Conditions, Programmed); was != nil && was.Status == metav1.ConditionTrue {
+		if apimeta.IsStatusConditionTrue(before, Programmed) {
 			reason = "UpdatedLoadBalancer"
 		}
-		w.event(after, corev1.EventTypeNormal, reason, "Program", now.Message)
+		w.event(about, corev1.EventTypeNormal, reason, "Program", now.Message)
 	case !o.Blocked && now.Reason != "AddressPending":
-		w.event(after, corev1.EventTypeWarning, now.Reason, "Program", now.Message)
+		w.event(about, corev1.EventTypeWarning, now.Reason, "Program", now.Message)
 	}
-	if h := apimeta.FindStatusCondition(after.Status.Conditions, Healthy); h != nil && changed(before, after, Healthy) {
-		was := apimeta.FindStatusCondition(before.Status.Conditions, Healthy)
+	if h := apimeta.FindStatusCondition(after, Healthy); h != nil && changed(before, after, Healthy) {
+		was := apimeta.FindStatusCondition(before, Healthy)
 		switch {
 		case h.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue):
-			w.event(after, corev1.EventTypeNormal, "LoadBalancerHealthy", "Monitor", h.Message)
+			w.event(about, corev1.EventTypeNormal, "LoadBalancerHealthy", "Monitor", h.Message)
 		case h.Status == metav1.ConditionFalse && (was == nil || was.Status != h.Status || was.Reason != h.Reason):
-			w.event(after, corev1.EventTypeWarning, "LoadBalancerUnhealthy", "Monitor", h.Message)
+			w.event(about, corev1.EventTypeWarning, "LoadBalancerUnhealthy", "Monitor", h.Message)
 		}
 	}
 }
 
 // Deleted tells that nothing is left on the Controller.
-func (w *Writer) Deleted(svc *corev1.Service, deleted int) {
-	w.event(svc, corev1.EventTypeNormal, "DeletedLoadBalancer", "Delete", fmt.Sprintf("%d objects were deleted from the Controller", deleted))
+func (w *Writer) Deleted(about client.Object, deleted int) {
+	w.event(about, corev1.EventTypeNormal, "DeletedLoadBalancer", "Delete", fmt.Sprintf("%d objects were deleted from the Controller", deleted))
 }
 
-// Warn tells something that is no condition of a Service that we serve.
-func (w *Writer) Warn(svc *corev1.Service, reason, message string) {
-	w.event(svc, corev1.EventTypeWarning, reason, "Reconcile", message)
+// Warn tells something that is no condition of an owner that we serve.
+func (w *Writer) Warn(about client.Object, reason, message string) {
+	w.event(about, corev1.EventTypeWarning, reason, "Reconcile", message)
 }
 
-func (w *Writer) event(svc *corev1.Service, kind, reason, action, note string) {
+// Tell tells good news.
+func (w *Writer) Tell(about client.Object, reason, message string) {
+	w.event(about, corev1.EventTypeNormal, reason, "Reconcile", message)
+}
+
+func (w *Writer) event(about client.Object, kind, reason, action, note string) {
 	if w.Silent != nil && w.Silent() {
 		return
 	}
-	w.Recorder.Eventf(svc, nil, kind, reason, action, "%s", strings.TrimSpace(clip(note)))
+	w.Recorder.Eventf(about, nil, kind, reason, action, "%s", strings.TrimSpace(shorten(note, noteMax)))
 }
 
-func changed(before, after *corev1.Service, condition string) bool {
-	was, is := apimeta.FindStatusCondition(before.Status.Conditions, condition), apimeta.FindStatusCondition(after.Status.Conditions, condition)
+func changed(before, after []metav1.Condition, condition string) bool {
+	was, is := apimeta.FindStatusCondition(before, condition), apimeta.FindStatusCondition(after, condition)
 	if was == nil || is == nil {
 		return was != is
 	}

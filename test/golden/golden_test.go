@@ -1,31 +1,37 @@
 // Package golden holds the contract: pairs of YAML files, what a user applies and what the Controller gets. The names
 // of the files are the list of features.
 //
-// <feature>.in.yaml is the input: a Service with its EndpointSlices, Namespace and settings, and what the Controller
-// offers where that matters. <feature>.before.yaml, where it exists, is the input of an earlier time, whose objects the
+// <feature>.in.yaml is the input: a Service or a Gateway with all that belongs to it (EndpointSlices, Namespaces, Nodes,
+// Pods, GatewayClass, AviInfraSettings, the operator's ConfigMap), and what the Controller offers where that matters. <feature>.before.yaml, where it exists, is the input of an earlier time, whose objects the
 // Controller holds; then the expectation holds the plan. <feature>.out.yaml is the expectation; go test -update
 // rewrites it.
 package golden
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/vmware/alb-sdk/go/models"
+	gocmp "github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
@@ -44,19 +50,24 @@ type scene struct {
 		Missing     []string          `json:"missing"` // names of shared objects that it lacks
 		DNSDomains  *[]string         `json:"dnsDomains"`
 		NetworkVRF  map[string]string `json:"networkVRF"`
+		// Subnets are the networks' configured ones, by name; a name that isn't among the usual ones is a further network.
+		Subnets  map[string][]string `json:"subnets"`
+		Tier1LRs []string            `json:"tier1LRs"`
 	} `json:"controller"`
-	SlicesUnread bool     `json:"slicesUnread"`
-	Rival        string   `json:"rival"`   // "namespace/name"
-	Refused      []string `json:"refused"` // "SCTP/80": the Controller would not create the pool
+	SlicesUnread          bool     `json:"slicesUnread"`
+	NodesUnread           bool     `json:"nodesUnread"`
+	IgnoreRouteNamespaces bool     `json:"ignoreRouteNamespaces"`
+	Rival                 string   `json:"rival"`       // "namespace/name"
+	Refused               []string `json:"refused"`     // "SCTP/80": the Controller would not create the pool
+	ShowObjects           bool     `json:"showObjects"` // beside the plan, where it matters what is created
 }
 
 // facts of a Controller that offers all that is needed.
 func facts(s scene) *model.Facts {
 	f := &model.Facts{
 		Version: "30.2.1", LicenseTier: "ENTERPRISE", ClusterUUID: "cluster-1",
-		Cloud:      model.CloudFacts{Name: "Default-Cloud", UUID: "cloud-1", Type: "CLOUD_NONE", VLAN: s.Controller.VLAN},
+		Cloud:      model.CloudFacts{Name: "Default-Cloud", UUID: "cloud-1", Type: "CLOUD_NONE", VLAN: s.Controller.VLAN, Tier1LRs: s.Controller.Tier1LRs},
 		DNSDomains: []string{"avi.example.com"},
-		NetworkVRF: s.Controller.NetworkVRF,
 		Shared: map[model.Kind]map[string]string{
 			model.Tenant: {"admin": "admin", "telco": "tenant-telco"}, model.Cloud: {"Default-Cloud": "cloud-1"},
 			model.NetworkProfile:     named("np", "System-TCP-Proxy", "System-TCP-Fast-Path", "System-UDP-Fast-Path", "System-SCTP-Proxy"),
@@ -84,7 +95,25 @@ func facts(s scene) *model.Facts {
 			delete(kind, name)
 		}
 	}
+	f.Networks = networks(s, f.Shared[model.Network])
 	return f
+}
+
+func networks(s scene, shared map[string]string) (out []model.NetworkFacts) {
+	for name := range s.Controller.Subnets {
+		if shared[name] == "" {
+			shared[name] = "net-" + name
+		}
+	}
+	for name, uuid := range shared {
+		n := model.NetworkFacts{Name: name, UUID: uuid, VRF: s.Controller.NetworkVRF[name]}
+		for _, text := range s.Controller.Subnets[name] {
+			n.Subnets = append(n.Subnets, netip.MustParsePrefix(text))
+		}
+		out = append(out, n)
+	}
+	slices.SortFunc(out, func(a, b model.NetworkFacts) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 func named(prefix string, names ...string) map[string]string {
@@ -103,15 +132,40 @@ func baseSettings() map[string]string {
 	}
 }
 
-func load(t *testing.T, path string) build.Input {
+// kinds are the Kubernetes objects that an input may hold.
+var kinds = map[string]func() client.Object{
+	"Service":         func() client.Object { return new(corev1.Service) },
+	"Namespace":       func() client.Object { return new(corev1.Namespace) },
+	"Node":            func() client.Object { return new(corev1.Node) },
+	"Pod":             func() client.Object { return new(corev1.Pod) },
+	"ConfigMap":       func() client.Object { return new(corev1.ConfigMap) },
+	"EndpointSlice":   func() client.Object { return new(discoveryv1.EndpointSlice) },
+	"Gateway":         func() client.Object { return new(servicesapi.Gateway) },
+	"GatewayClass":    func() client.Object { return new(servicesapi.GatewayClass) },
+	"AviInfraSetting": func() client.Object { return new(v1beta1.AviInfraSetting) },
+}
+
+// world is what an input file holds.
+type world struct {
+	scene
+	config     map[string]string
+	services   []*corev1.Service
+	namespaces map[string]*corev1.Namespace
+	nodes      []*corev1.Node
+	pods       []*corev1.Pod
+	slices     []*discoveryv1.EndpointSlice
+	gateway    *servicesapi.Gateway
+	classes    map[string]*servicesapi.GatewayClass
+	settings   map[string]*v1beta1.AviInfraSetting
+}
+
+func read(t *testing.T, path string) *world {
 	t.Helper()
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := build.Input{SlicesRead: true, Refused: map[model.Port]model.Finding{}}
-	var s scene
-	data := baseSettings()
+	w := &world{config: baseSettings(), namespaces: map[string]*corev1.Namespace{}, classes: map[string]*servicesapi.GatewayClass{}, settings: map[string]*v1beta1.AviInfraSetting{}}
 	for doc := range strings.SplitSeq("\n"+string(raw), "\n---") {
 		if strings.TrimSpace(doc) == "" {
 			continue
@@ -120,52 +174,123 @@ func load(t *testing.T, path string) build.Input {
 		if err := yaml.Unmarshal([]byte(doc), &meta); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
-		var into any
-		switch meta.Kind {
-		case "Service":
-			in.Service = new(corev1.Service)
-			into = in.Service
-		case "Namespace":
-			in.Namespace = new(corev1.Namespace)
-			into = in.Namespace
-		case "EndpointSlice":
-			slice := new(discoveryv1.EndpointSlice)
-			in.Slices = append(in.Slices, slice)
-			into = slice
-		case "ConfigMap":
-			into = new(corev1.ConfigMap)
-		case "Scene":
-			if err := yaml.UnmarshalStrict([]byte(strings.Replace(doc, "kind: Scene", "", 1)), &s); err != nil {
+		if meta.Kind == "Scene" {
+			if err := yaml.UnmarshalStrict([]byte(strings.Replace(doc, "kind: Scene", "", 1)), &w.scene); err != nil {
 				t.Fatalf("%s: %v", path, err)
 			}
 			continue
-		default:
+		}
+		empty, ok := kinds[meta.Kind]
+		if !ok {
 			continue // Deployments and the like of a user's file
 		}
-		if err := yaml.UnmarshalStrict([]byte(doc), into); err != nil {
+		o := empty()
+		if err := yaml.UnmarshalStrict([]byte(doc), o); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
-		if cm, ok := into.(*corev1.ConfigMap); ok {
-			for k, v := range cm.Data {
-				data[k] = v
-			}
+		w.add(o)
+	}
+	return w
+}
+
+func (w *world) add(o client.Object) {
+	switch o := o.(type) {
+	case *corev1.ConfigMap:
+		maps.Copy(w.config, o.Data)
+	case *corev1.Namespace:
+		w.namespaces[o.Name] = o
+	case *corev1.Node:
+		w.nodes = append(w.nodes, o)
+	case *servicesapi.GatewayClass:
+		w.classes[o.Name] = o
+	case *v1beta1.AviInfraSetting:
+		w.settings[o.Name] = o
+	default:
+		if o.GetNamespace() == "" {
+			o.SetNamespace("default")
 		}
 	}
-	if in.Service.Namespace == "" {
-		in.Service.Namespace = "default"
+	switch o := o.(type) {
+	case *corev1.Service:
+		w.services = append(w.services, o)
+	case *corev1.Pod:
+		w.pods = append(w.pods, o)
+	case *discoveryv1.EndpointSlice:
+		w.slices = append(w.slices, o)
+	case *servicesapi.Gateway:
+		w.gateway = o
 	}
-	if in.Namespace == nil {
-		in.Namespace = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: in.Service.Namespace}}
+}
+
+func (w *world) namespace(name string) *corev1.Namespace {
+	if ns := w.namespaces[name]; ns != nil {
+		return ns
 	}
-	cfg, _, err := settings.Parse(data, map[string][]byte{"username": []byte("u"), "password": []byte("p")}, "avi-l4-system")
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+// backend is a Service with its slices; one without a Service's label is the first Service's.
+func (w *world) backend(svc *corev1.Service) build.Backend {
+	b := build.Backend{Service: svc, NamespaceLabels: w.namespace(svc.Namespace).Labels, SlicesRead: !w.SlicesUnread}
+	for _, s := range w.slices {
+		of := cmp.Or(s.Labels[discoveryv1.LabelServiceName], w.services[0].Name)
+		if of == svc.Name && (s.Namespace == svc.Namespace || len(w.services) == 1) {
+			b.Slices = append(b.Slices, s)
+		}
+	}
+	for _, p := range w.pods {
+		if p.Namespace == svc.Namespace {
+			b.Pods = append(b.Pods, p)
+		}
+	}
+	return b
+}
+
+// mayStandBehind tells whether gather reads a Service for a Gateway: what the Gateway selects, were it not that the Service
+// names another one.
+func mayStandBehind(gw *servicesapi.Gateway, svc *corev1.Service) bool {
+	bare := svc.DeepCopy()
+	delete(bare.Labels, build.LabelGatewayName)
+	return gather.Selects(gw, svc) || gather.Selects(gw, bare)
+}
+
+// setting is what gather finds of an AviInfraSetting.
+func (w *world) setting(name string) build.Setting {
+	return build.Setting{Name: name, Object: w.settings[name]}
+}
+
+func load(t *testing.T, path string) build.Input {
+	t.Helper()
+	w := read(t, path)
+	in := build.Input{NodesRead: !w.NodesUnread, Nodes: w.nodes, IgnoreRouteNamespaces: w.IgnoreRouteNamespaces, Refused: map[model.Port]model.Finding{}}
+	if w.gateway != nil {
+		in.Gateway, in.Class = w.gateway, w.classes[w.gateway.Spec.GatewayClassName]
+		in.Namespace = w.namespace(w.gateway.Namespace)
+		for _, svc := range w.services {
+			if mayStandBehind(w.gateway, svc) {
+				in.Backends = append(in.Backends, w.backend(svc))
+			}
+		}
+		reason, problem := gather.ClassProblem(w.gateway, in.Class)
+		in.Setting = build.Setting{Reason: reason, Problem: problem}
+		if problem == "" {
+			in.Setting = w.setting(gather.SettingOfGateway(in.Class, in.Namespace))
+		}
+	} else {
+		in.Service = w.services[0]
+		in.Namespace = w.namespace(in.Service.Namespace)
+		in.Backends = []build.Backend{w.backend(in.Service)}
+		in.Setting = w.setting(gather.SettingOfService(in.Service, in.Namespace))
+	}
+	cfg, _, err := settings.Parse(w.config, map[string][]byte{"username": []byte("u"), "password": []byte("p")}, "avi-l4-system")
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
-	in.Settings, in.Facts, in.SlicesRead = cfg, facts(s), !s.SlicesUnread
-	if ns, name, ok := strings.Cut(s.Rival, "/"); ok {
+	in.Settings, in.Facts = cfg, facts(w.scene)
+	if ns, name, ok := strings.Cut(w.Rival, "/"); ok {
 		in.Rival = &model.Owner{Kind: model.ServiceOwner, Namespace: ns, Name: name}
 	}
-	for _, r := range s.Refused {
+	for _, r := range w.Refused {
 		protocol, number, _ := strings.Cut(r, "/")
 		port := model.Port{Protocol: protocol}
 		fmt.Sscan(number, &port.Number)
@@ -194,29 +319,6 @@ func observe(t *testing.T, set model.Set) []*model.Observed {
 	return out
 }
 
-// live derives what serves from what is observed, as the engine does.
-func live(before build.Result) build.Live {
-	l := build.Live{Ports: map[model.Port]bool{}}
-	for _, o := range before.Set.Objects {
-		switch body := o.Body.(type) {
-		case *models.VirtualService:
-			l.Exists = true
-			l.ApplicationProfile = model.ParseRef(*body.ApplicationProfileRef).Name
-			l.NetworkProfile = model.ParseRef(*body.NetworkProfileRef).Name
-		case *models.VsVip:
-			for _, d := range body.DNSInfo {
-				l.DNSNames = append(l.DNSNames, *d.Fqdn)
-			}
-		case *models.L4PolicySet:
-			l.ProtocolMatch = body.L4ConnectionPolicy.Rules[0].Match.Protocol != nil
-		}
-		if pool, ok := o.Body.(*models.Pool); ok {
-			l.Ports[before.Pools[o.Key.Name]] = len(pool.Servers) > 0
-		}
-	}
-	return l
-}
-
 type expectation struct {
 	Blocked  bool              `json:"blocked,omitempty"`
 	Findings []finding         `json:"findings,omitempty"`
@@ -239,15 +341,15 @@ func run(t *testing.T, name string) (build.Result, expectation) {
 	withPlan := err == nil
 	if withPlan {
 		earlier := load(t, name+".before.yaml")
-		before := build.Service(earlier)
+		before := build.Objects(earlier)
 		observed = observe(t, before.Set)
-		in.Live = live(before)
+		in.Live = build.LiveOf(&in, observed)
 	}
-	built := build.Service(in)
+	built := build.Objects(in)
 	e := expectation{Blocked: built.Blocked}
 	findings := built.Findings
 	if withPlan && !built.Blocked {
-		p := plan.Diff(&built.Set, observed, plan.Policy{Replace: build.ReplacementAllowed(in.Service)})
+		p := plan.Diff(&built.Set, observed, plan.Policy{Replace: in.ReplacementAllowed()})
 		e.Plan = p.String()
 		findings = append(findings, p.Findings...)
 	}
@@ -258,7 +360,7 @@ func run(t *testing.T, name string) (build.Result, expectation) {
 		}
 		e.Findings = append(e.Findings, g)
 	}
-	if withPlan {
+	if withPlan && !read(t, name+".in.yaml").ShowObjects {
 		return built, e // the plan says what changes; the objects are another pair's business
 	}
 	for _, o := range built.Set.Objects {
@@ -316,7 +418,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			if diff := gocmp.Diff(string(want), string(got)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -327,11 +429,11 @@ func TestGolden(t *testing.T) {
 func TestOrderDoesNotMatter(t *testing.T) {
 	for _, name := range features(t) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			want := fingerprint(t, build.Service(load(t, name+".in.yaml")))
+			want := fingerprint(t, build.Objects(loadLive(t, name, 0)))
 			for seed := range uint64(20) {
-				in := load(t, name+".in.yaml")
+				in := loadLive(t, name, seed+1)
 				shuffle(in, rand.New(rand.NewPCG(seed, 1)))
-				if diff := cmp.Diff(want, fingerprint(t, build.Service(in))); diff != "" {
+				if diff := gocmp.Diff(want, fingerprint(t, build.Objects(in))); diff != "" {
 					t.Fatalf("seed %d: (-want +got)\n%s", seed, diff)
 				}
 			}
@@ -339,14 +441,34 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	}
 }
 
-func shuffle(in build.Input, r *rand.Rand) {
-	r.Shuffle(len(in.Slices), func(i, j int) { in.Slices[i], in.Slices[j] = in.Slices[j], in.Slices[i] })
-	for _, s := range in.Slices {
-		r.Shuffle(len(s.Endpoints), func(i, j int) { s.Endpoints[i], s.Endpoints[j] = s.Endpoints[j], s.Endpoints[i] })
-		r.Shuffle(len(s.Ports), func(i, j int) { s.Ports[i], s.Ports[j] = s.Ports[j], s.Ports[i] })
+// loadLive is an input with what its earlier time left on the Controller, read in some order.
+func loadLive(t *testing.T, name string, seed uint64) build.Input {
+	t.Helper()
+	in := load(t, name+".in.yaml")
+	if _, err := os.Stat(name + ".before.yaml"); err == nil {
+		before := build.Objects(load(t, name+".before.yaml"))
+		observed := observe(t, before.Set)
+		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(observed), func(i, j int) { observed[i], observed[j] = observed[j], observed[i] })
+		in.Live = build.LiveOf(&in, observed)
 	}
-	p := in.Service.Spec.Ports
-	r.Shuffle(len(p), func(i, j int) { p[i], p[j] = p[j], p[i] })
+	return in
+}
+
+func shuffle(in build.Input, r *rand.Rand) {
+	b := in.Backends
+	r.Shuffle(len(b), func(i, j int) { b[i], b[j] = b[j], b[i] })
+	for _, b := range in.Backends {
+		r.Shuffle(len(b.Slices), func(i, j int) { b.Slices[i], b.Slices[j] = b.Slices[j], b.Slices[i] })
+		for _, s := range b.Slices {
+			r.Shuffle(len(s.Endpoints), func(i, j int) { s.Endpoints[i], s.Endpoints[j] = s.Endpoints[j], s.Endpoints[i] })
+			r.Shuffle(len(s.Ports), func(i, j int) { s.Ports[i], s.Ports[j] = s.Ports[j], s.Ports[i] })
+		}
+		r.Shuffle(len(b.Pods), func(i, j int) { b.Pods[i], b.Pods[j] = b.Pods[j], b.Pods[i] })
+		p := b.Service.Spec.Ports
+		r.Shuffle(len(p), func(i, j int) { p[i], p[j] = p[j], p[i] })
+	}
+	n := in.Nodes
+	r.Shuffle(len(n), func(i, j int) { n[i], n[j] = n[j], n[i] })
 	d := in.Facts.DNSDomains
 	r.Shuffle(len(d), func(i, j int) { d[i], d[j] = d[j], d[i] })
 }
@@ -368,7 +490,7 @@ func fingerprint(t *testing.T, r build.Result) string {
 // TestDiffOfTheSameIsEmpty: what was written as wanted needs no change.
 func TestDiffOfTheSameIsEmpty(t *testing.T) {
 	for _, name := range features(t) {
-		built := build.Service(load(t, name+".in.yaml"))
+		built := build.Objects(load(t, name+".in.yaml"))
 		p := plan.Diff(&built.Set, observe(t, built.Set), plan.Policy{})
 		if !p.Empty() || len(p.Findings) > 0 {
 			t.Errorf("%s: %s", name, p.String())
@@ -381,7 +503,7 @@ func TestDiffOfTheSameIsEmpty(t *testing.T) {
 func TestApplyingADiffReachesTheGoal(t *testing.T) {
 	byName := map[string][]build.Result{}
 	for _, name := range features(t) {
-		built := build.Service(load(t, name+".in.yaml"))
+		built := build.Objects(load(t, name+".in.yaml"))
 		if vs, ok := built.Set.Find(model.VirtualService); ok {
 			byName[vs.Key.String()] = append(byName[vs.Key.String()], built)
 		}

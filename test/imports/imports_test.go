@@ -23,7 +23,9 @@ const module = "github.com/avi-l4-operator/avi-l4-operator"
 // layers are the operator's packages from the ground up. A package imports only what lies below its own layer; folders
 // inside a package's folder belong to its layer.
 var layers = [][]string{
-	{"internal/model", "internal/settings"},
+	{"api", "internal/model"},
+	{"internal/placement"},
+	{"internal/settings"},
 	{"internal/avi", "internal/build", "internal/plan"},
 	{"internal/gather", "internal/mirror"},
 	{"internal/apply"},
@@ -42,7 +44,7 @@ var development = []string{"hack", "test"}
 
 // pure are the packages that are functions of their input, and what that forbids.
 var (
-	pure          = []string{"internal/model", "internal/build", "internal/plan"}
+	pure          = []string{"internal/model", "internal/placement", "internal/build", "internal/plan"}
 	pureForbidden = []string{
 		"net/http", "log", "os",
 		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",

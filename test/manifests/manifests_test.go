@@ -49,26 +49,19 @@ func TestApply(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	kustomize := tool(ctx, t, "kustomize")
-	c, err := cluster.Start(ctx, cluster.Options{ControlPlaneOnly: true, Log: t.Output()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	a := newApplier(t, c.RESTConfig())
+	a := startAPIServer(ctx, t)
 
-	// The trial comes last: it is the installation with the simulator added.
-	for _, folder := range []string{"crd", "default", "samples", "trial"} {
+	// The samples need the optional CRDs. The trial comes last: it is the installation with the simulator added.
+	for _, folder := range []string{"crd", "default", "components/services-api", "samples", "trial"} {
 		t.Run(folder, func(t *testing.T) {
-			out := run(ctx, t, kustomize, "build", filepath.Join(root, "config", folder))
-			objects := decode(t, out)
-			if folder != "crd" && len(objects) == 0 {
+			objects := decode(t, run(ctx, t, kustomize, "build", filepath.Join(root, "config", filepath.FromSlash(folder))))
+			if len(objects) == 0 {
 				t.Fatal("nothing to apply")
 			}
 			for _, object := range objects {
+				if folder == "samples" && object.GetNamespace() == "" {
+					object.SetNamespace(metav1.NamespaceDefault) // as kubectl does
+				}
 				a.apply(ctx, t, object)
 			}
 		})
@@ -81,6 +74,34 @@ func TestApply(t *testing.T) {
 		})
 	}
 	t.Run("role", func(t *testing.T) { testRole(ctx, t, a.client) })
+}
+
+// TestInstalledCRDs makes sure that an installation has the CRDs under their own names, and none that belong to others.
+func TestInstalledCRDs(t *testing.T) {
+	kustomize := tool(t.Context(), t, "kustomize")
+	tests := []struct {
+		folder string
+		want   []string
+	}{
+		{"crd", []string{"aviinfrasettings.ako.vmware.com"}},
+		{"default", []string{"aviinfrasettings.ako.vmware.com"}},
+		{"components/services-api", []string{"gatewayclasses.networking.x-k8s.io", "gateways.networking.x-k8s.io"}},
+	}
+	for _, test := range tests {
+		var got []string
+		for _, object := range decode(t, run(t.Context(), t, kustomize, "build", filepath.Join(root, "config", filepath.FromSlash(test.folder)))) {
+			if object.GetKind() != "CustomResourceDefinition" {
+				continue
+			}
+			got = append(got, object.GetName())
+			if object.GetNamespace() != "" {
+				t.Errorf("%s: %s is in namespace %s", test.folder, object.GetName(), object.GetNamespace())
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, test.want) {
+			t.Errorf("%s has the CRDs %v, want %v", test.folder, got, test.want)
+		}
+	}
 }
 
 // testRole asks the API server what the operator's service account may do.
@@ -114,7 +135,20 @@ func testRole(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 		{"update", "coordination.k8s.io", "leases", namespace, "other", false},
 		{"create", "authentication.k8s.io", "tokenreviews", "", "", true},
 		{"create", "authorization.k8s.io", "subjectaccessreviews", "", "", true},
-		{"list", "", "pods", "", "", false},
+		{"watch", "", "nodes", "", "", true},
+		{"patch", "", "nodes", "", "node-1", false},
+		{"list", "", "pods", "", "", true},
+		{"delete", "", "pods", "default", "server-1", false},
+		{"watch", "apiextensions.k8s.io", "customresourcedefinitions", "", "", true},
+		{"delete", "apiextensions.k8s.io", "customresourcedefinitions", "", "gateways.networking.x-k8s.io", false},
+		{"watch", "ako.vmware.com", "aviinfrasettings", "", "", true},
+		{"patch", "ako.vmware.com", "aviinfrasettings/status", "", "setting", true},
+		{"patch", "ako.vmware.com", "aviinfrasettings", "", "setting", false},
+		{"patch", "networking.x-k8s.io", "gateways", "default", "gateway", true},
+		{"patch", "networking.x-k8s.io", "gateways/status", "default", "gateway", true},
+		{"delete", "networking.x-k8s.io", "gateways", "default", "gateway", false},
+		{"patch", "networking.x-k8s.io", "gatewayclasses", "", "class", true},
+		{"patch", "networking.x-k8s.io", "gatewayclasses/status", "", "class", true},
 		{"escalate", "rbac.authorization.k8s.io", "clusterroles", "", "", false},
 	}
 	for _, test := range tests {
@@ -147,19 +181,60 @@ func testRole(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 	}
 }
 
-// TestRoleIsCurrent fails when a marker in controllers/ was changed and `make manifests` was not run.
-func TestRoleIsCurrent(t *testing.T) {
+// TestGeneratedIsCurrent fails when a marker or a type was changed and `make generate` was not run.
+func TestGeneratedIsCurrent(t *testing.T) {
 	generator := tool(t.Context(), t, "controller-gen")
-	command := exec.CommandContext(t.Context(), generator, "rbac:roleName=operator", "paths=./controllers/...", "output:rbac:stdout")
-	command.Dir = root
-	var stderr bytes.Buffer
-	command.Stderr = &stderr
-	want, err := command.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, stderr.Bytes())
+	stdout := func(args ...string) string {
+		command := exec.CommandContext(t.Context(), generator, args...)
+		command.Dir = root
+		var stderr bytes.Buffer
+		command.Stderr = &stderr
+		out, err := command.Output()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", args, err, stderr.Bytes())
+		}
+		return strings.TrimSpace(string(out))
 	}
-	if got := read(t, "config", "rbac", "role.yaml"); strings.TrimSpace(string(got)) != strings.TrimSpace(string(want)) {
-		t.Errorf("config/rbac/role.yaml is not what the markers say: run make manifests\n%s", want)
+	same := func(file, want string) {
+		if got := read(t, filepath.FromSlash(file)); strings.TrimSpace(string(got)) != want {
+			t.Errorf("%s is not what the code says: run make generate\n%s", file, want)
+		}
+	}
+
+	same("config/rbac/role.yaml", stdout("rbac:roleName=operator", "paths=./controllers/...", "output:rbac:stdout"))
+	for _, types := range []string{"api/ako/v1alpha1", "api/ako/v1beta1", "api/networking/v1alpha1"} {
+		same(types+"/zz_generated.deepcopy.go",
+			stdout("object:headerFile=hack/boilerplate.go.txt", "paths=./"+types, "output:object:stdout"))
+	}
+	for _, crds := range []struct{ types, folder string }{
+		{"./api/ako/...", "config/crd/bases"},
+		{"./api/networking/...", "config/components/services-api"},
+	} {
+		generated := t.TempDir()
+		stdout("crd", "paths="+crds.types, "output:crd:dir="+generated)
+		files, err := os.ReadDir(generated)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, file := range files {
+			want = append(want, file.Name())
+			content, err := os.ReadFile(filepath.Join(generated, file.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(crds.folder+"/"+file.Name(), strings.TrimSpace(string(content)))
+		}
+		got, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(crds.folder), "*_*.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			got[i] = filepath.Base(got[i])
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has the files %v, and %v are generated", crds.folder, got, want)
+		}
 	}
 }
 
@@ -244,6 +319,21 @@ func (w *warnings) take() []string {
 	return texts
 }
 
+// startAPIServer starts an API server with its etcd, which end with the test.
+func startAPIServer(ctx context.Context, t *testing.T) *applier {
+	t.Helper()
+	c, err := cluster.Start(ctx, cluster.Options{ControlPlaneOnly: true, Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return newApplier(t, c.RESTConfig())
+}
+
 func newApplier(t *testing.T, config *rest.Config) *applier {
 	t.Helper()
 	a := &applier{config: config, warnings: &warnings{}}
@@ -261,19 +351,7 @@ func newApplier(t *testing.T, config *rest.Config) *applier {
 func (a *applier) apply(ctx context.Context, t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
 	name := fmt.Sprintf("%s %s/%s", object.GetKind(), object.GetNamespace(), object.GetName())
-	resource, err := a.resource(object)
-	if err != nil {
-		t.Errorf("%s: %v", name, err)
-		return
-	}
-	body, err := object.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	force := true
-	applied, err := resource.Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
-		FieldManager: "test", Force: &force, FieldValidation: metav1.FieldValidationStrict,
-	})
+	applied, err := a.try(ctx, object)
 	if err != nil {
 		t.Errorf("%s: %v", name, err)
 		return
@@ -281,9 +359,28 @@ func (a *applier) apply(ctx context.Context, t *testing.T, object *unstructured.
 	if texts := a.warnings.take(); len(texts) > 0 {
 		t.Errorf("%s: warnings: %s", name, strings.Join(texts, "; "))
 	}
-	if object.GetKind() == "Deployment" {
+	switch object.GetKind() {
+	case "Deployment":
 		a.admitPod(ctx, t, applied)
+	case "CustomResourceDefinition":
+		a.waitServed(ctx, t, applied)
 	}
+}
+
+// try applies an object, or asks only whether it could be, and returns the API server's answer.
+func (a *applier) try(ctx context.Context, object *unstructured.Unstructured, dryRun ...string) (*unstructured.Unstructured, error) {
+	resource, err := a.resource(object)
+	if err != nil {
+		return nil, err
+	}
+	body, err := object.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	force := true
+	return resource.Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
+		FieldManager: "test", Force: &force, FieldValidation: metav1.FieldValidationStrict, DryRun: dryRun,
+	})
 }
 
 // admitPod has the API server check a Deployment's pod. Pod Security only warns about a Deployment and refuses its pods.

@@ -24,12 +24,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
@@ -46,6 +46,9 @@ var (
 		n int
 	}
 )
+
+// CRDs are the folders of all CustomResourceDefinitions, from a package two folders deep.
+var CRDs = []string{"../../config/crd/bases", "../../config/components/services-api"}
 
 // Main starts the API server, runs a package's tests and stops it.
 func Main(m *testing.M) {
@@ -67,6 +70,10 @@ func run(m *testing.M) int {
 	}()
 	shared, restCfg = c, c.RESTConfig()
 	restCfg.QPS, restCfg.Burst = -1, 0
+	if _, err := envtest.InstallCRDs(restCfg, envtest.CRDInstallOptions{Paths: CRDs, ErrorIfPathMissing: true}); err != nil {
+		fmt.Fprintln(os.Stderr, "installing the CRDs:", err)
+		return 1
+	}
 	return m.Run()
 }
 
@@ -137,7 +144,7 @@ func New(t testing.TB, opts ...Option) *Env {
 	e.must(e.Sim.Start())
 	t.Cleanup(e.Sim.Close)
 	scheme := runtime.NewScheme()
-	e.must(clientgoscheme.AddToScheme(scheme))
+	e.must(controllers.AddToScheme(scheme))
 	c, err := client.New(restCfg, client.Options{Scheme: scheme})
 	e.must(err)
 	e.Client = c
@@ -165,7 +172,7 @@ func (e *Env) StartOperator() {
 		log = zapr.NewLogger(zap.New(core))
 	}
 	scheme := runtime.NewScheme()
-	e.must(clientgoscheme.AddToScheme(scheme))
+	e.must(controllers.AddToScheme(scheme))
 	mgr, err := ctrl.NewManager(rest.CopyConfig(restCfg), ctrl.Options{
 		Scheme: scheme, Cache: controllers.CacheOptions(e.System), Logger: log,
 		Metrics:    metricsserver.Options{BindAddress: "0"},

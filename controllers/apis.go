@@ -1,0 +1,248 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+)
+
+// +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get;list;watch
+
+// api is a set of types that may be missing from the cluster.
+type api struct {
+	name    gather.API
+	version schema.GroupVersion
+	kinds   []string        // as the API server lists them
+	crds    []string        // names of their CustomResourceDefinitions
+	objects []client.Object // one of each type that is cached
+}
+
+var optional = []api{
+	{gather.InfraSettings, v1beta1.GroupVersion, []string{"AviInfraSetting"}, []string{"aviinfrasettings.ako.vmware.com"}, []client.Object{&v1beta1.AviInfraSetting{}}},
+	{gather.ServicesAPI, servicesapi.GroupVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
+		[]client.Object{&servicesapi.Gateway{}, &servicesapi.GatewayClass{}}},
+}
+
+// APIs follows which optional types the API server has, and switches what needs them on and off. A type that vanishes
+// says nothing about the objects that there were: nothing is removed for it.
+type APIs struct {
+	Cache     cache.Cache
+	Live      client.Reader
+	Discovery discovery.ServerResourcesInterface
+	Log       logr.Logger
+	// Appeared starts the watches of an API.
+	Appeared func(gather.API) error
+	// Vanished is told after an API has gone.
+	Vanished func(gather.API)
+
+	wake    chan struct{}
+	watched map[gather.API]bool // switched on
+	absent  map[gather.API]int  // how often in a row one that is switched on was not found
+	mu      sync.RWMutex
+	since   map[gather.API]time.Time // of those that are served
+}
+
+// NewAPIs knows of none yet.
+func NewAPIs() *APIs {
+	return &APIs{wake: make(chan struct{}, 1), watched: make(map[gather.API]bool), absent: make(map[gather.API]int), since: make(map[gather.API]time.Time)}
+}
+
+// Prime asks once, before anything runs, so that nobody takes a type for missing that nobody has looked for.
+func (a *APIs) Prime() error {
+	for _, api := range optional {
+		served, err := a.served(api)
+		if err != nil {
+			return err
+		}
+		if served {
+			a.since[api.name] = time.Now()
+		}
+	}
+	return nil
+}
+
+// Serves tells whether the API server has an API's types.
+func (a *APIs) Serves(name gather.API) bool { return !a.Since(name).IsZero() }
+
+// Since is when an API was found to be served, zero if it isn't.
+func (a *APIs) Since(name gather.API) time.Time {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.since[name]
+}
+
+const (
+	apiPoll  = 30 * time.Second       // in case an event was missed
+	apiRetry = 500 * time.Millisecond // while a new CRD is being established
+)
+
+// crdMetadata is what is watched of a CustomResourceDefinition: its schema may be large and is of no use here.
+func crdMetadata() *metav1.PartialObjectMetadata {
+	m := new(metav1.PartialObjectMetadata)
+	m.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	return m
+}
+
+// Start follows the CRDs until the context ends. It runs on the leader, with the controllers that it switches.
+func (a *APIs) Start(ctx context.Context) error {
+	informer, err := a.Cache.GetInformer(ctx, crdMetadata(), cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watching CustomResourceDefinitions: %w", err)
+	}
+	poke := func(any) {
+		select {
+		case a.wake <- struct{}{}:
+		default:
+		}
+	}
+	handle, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: poke, UpdateFunc: func(_, o any) { poke(o) }, DeleteFunc: poke})
+	if err != nil {
+		return fmt.Errorf("watching CustomResourceDefinitions: %w", err)
+	}
+	defer func() { _ = informer.RemoveEventHandler(handle) }()
+	for {
+		wait := apiPoll
+		for _, api := range optional {
+			if err := a.look(ctx, api); err != nil && ctx.Err() == nil {
+				a.Log.Info("looking for an API again soon", "api", api.name, "reason", err.Error())
+				wait = apiRetry
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.wake:
+			time.Sleep(50 * time.Millisecond) // a CRD's creation is several events
+		case <-time.After(wait):
+		}
+	}
+}
+
+var (
+	errEstablishing = errors.New("its CRDs exist and aren't served yet")
+	errMissing      = errors.New("the API server doesn't list it, although its CRDs exist")
+)
+
+// absentMost is how often an API may be missing from the API server's list while its CRDs exist: a server that has just
+// started doesn't list them for a moment.
+const absentMost = 20
+
+// gone tells whether an API that isn't listed has really gone.
+func (a *APIs) gone(ctx context.Context, name gather.API) bool {
+	if leaving, err := a.Leaving(ctx, name); err != nil || leaving {
+		return leaving
+	}
+	a.absent[name]++
+	return a.absent[name] > absentMost
+}
+
+// look compares what the API server has with what is switched on. An answer that isn't one changes nothing.
+func (a *APIs) look(ctx context.Context, api api) error {
+	served, err := a.served(api)
+	if err != nil {
+		return err
+	}
+	switch was := a.Serves(api.name); {
+	case served && was && a.watched[api.name]:
+		a.absent[api.name] = 0
+	case served && !a.watched[api.name]:
+		a.Log.Info("found", "api", api.name)
+		a.mu.Lock()
+		if !was {
+			a.since[api.name] = time.Now()
+		}
+		a.mu.Unlock()
+		if err := a.Appeared(api.name); err != nil {
+			return err
+		}
+		a.watched[api.name] = true
+	case !served && was && !a.gone(ctx, api.name):
+		return errMissing
+	case !served && was:
+		a.absent[api.name] = 0
+		a.Log.Info("gone; what was served through it stays as it is", "api", api.name)
+		a.mu.Lock()
+		delete(a.since, api.name)
+		a.mu.Unlock()
+		a.watched[api.name] = false
+		time.Sleep(time.Second) // those who just asked get their answer
+		for _, o := range api.objects {
+			if err := a.Cache.RemoveInformer(ctx, o); err != nil {
+				return fmt.Errorf("stopping to watch %T: %w", o, err)
+			}
+		}
+		a.Vanished(api.name)
+	case !served:
+		return a.establishing(ctx, api)
+	}
+	return nil
+}
+
+// served asks the API server for an API's types.
+func (a *APIs) served(api api) (bool, error) {
+	list, err := a.Discovery.ServerResourcesForGroupVersion(api.version.String())
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking for the types of %s: %w", api.version, err)
+	}
+	for _, kind := range api.kinds {
+		if !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Kind == kind }) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// establishing is an error while all CRDs exist and are on their way to be served.
+func (a *APIs) establishing(ctx context.Context, api api) error {
+	for _, name := range api.crds {
+		m := crdMetadata()
+		if err := a.Cache.Get(ctx, types.NamespacedName{Name: name}, m); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		if m.DeletionTimestamp != nil || time.Since(m.CreationTimestamp.Time) > time.Minute {
+			return nil
+		}
+	}
+	return errEstablishing
+}
+
+// Leaving tells whether an API is being removed from the cluster, or has been: its objects are deleted then because of
+// that, and not because anybody wants them gone. The API server itself is asked.
+func (a *APIs) Leaving(ctx context.Context, name gather.API) (bool, error) {
+	for _, api := range optional {
+		if api.name != name {
+			continue
+		}
+		for _, crd := range api.crds {
+			m := crdMetadata()
+			err := a.Live.Get(ctx, types.NamespacedName{Name: crd}, m)
+			if apierrors.IsNotFound(err) || err == nil && m.DeletionTimestamp != nil {
+				return true, nil
+			}
+			if err != nil {
+				return false, fmt.Errorf("reading CustomResourceDefinition %s: %w", crd, err)
+			}
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,437 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
+)
+
+// +kubebuilder:rbac:groups=ako.vmware.com,resources=aviinfrasettings,verbs=get;list;watch
+// +kubebuilder:rbac:groups=ako.vmware.com,resources=aviinfrasettings/status,verbs=patch
+
+// InfraSettingReconciler says on each AviInfraSetting whether it can be used, and who uses it. Owners judge for
+// themselves by the same rules, so this status decides nothing.
+type InfraSettingReconciler struct {
+	Deps
+	APIs *APIs
+	Log  logr.Logger
+	// Services and Gateways are told when a setting that they use has changed, Classes when its verdict has.
+	Services *ServiceReconciler
+	Gateways *GatewayReconciler
+	Classes  *GatewayClassReconciler
+
+	owners     *owners // for its queue
+	controller controller.Controller
+	told       sync.Map // name of a setting → its last verdict, for a CRD of AKO's that keeps no conditions
+}
+
+// Judgement is what is known of a setting.
+type Judgement struct {
+	Known    bool // the Controller could be asked
+	Problems []string
+	Notes    []string
+}
+
+// Judge looks at a setting with what is known of the Controller.
+func (d *Deps) Judge(s *v1beta1.AviInfraSetting) Judgement {
+	facts, cfg := d.Engine.Mirror.Facts(), d.Settings.Current()
+	var j Judgement
+	for _, p := range placement.Valid(s) {
+		j.Problems = append(j.Problems, p.Message)
+	}
+	if len(j.Problems) > 0 {
+		j.Known = true
+		return j
+	}
+	if facts == nil || cfg == nil || d.Engine.Mirror.Err() != nil {
+		return j
+	}
+	j.Known = true
+	for _, p := range placement.Check(placement.Overlay(cfg.Placement, s), facts) {
+		if !p.Inherited {
+			j.Problems = append(j.Problems, p.Message)
+		}
+	}
+	j.Notes = placement.Notes(s, facts)
+	return j
+}
+
+// conditionInUse tells who uses a setting.
+const conditionInUse = "InUse"
+
+// Reconcile writes one setting's status.
+func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.Lead()
+	if !r.APIs.Serves(gather.InfraSettings) {
+		return ctrl.Result{}, nil
+	}
+	s := new(v1beta1.AviInfraSetting)
+	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
+		if !apierrors.IsNotFound(err) {
+			return ctrl.Result{}, fmt.Errorf("reading AviInfraSetting %s: %w", req.Name, err)
+		}
+		return ctrl.Result{}, nil
+	}
+	if s.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	using, err := r.users(ctx, s.Name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if len(using) == 0 && r.others(s) {
+		return ctrl.Result{}, nil
+	}
+	next := s.DeepCopy()
+	now := metav1.NewTime(r.Status.Now())
+	set := func(c metav1.Condition) {
+		c.ObservedGeneration, c.LastTransitionTime = s.Generation, now
+		apimeta.SetStatusCondition(&next.Status.Conditions, c)
+	}
+	set(inUse(using, r.signature()))
+	verdict, told := r.verdict(s)
+	if told {
+		set(verdict)
+	}
+	was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
+	text := fmt.Sprint(verdict.Status, s.Generation, verdict.Message)
+	before, _ := r.told.Load(s.Name)
+	turned := told && (was == nil && before != text || was != nil && text != fmt.Sprint(was.Status, was.ObservedGeneration, was.Message))
+	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
+	// otherwise, so that two controllers of different opinion don't write for ever.
+	if turned || told && s.Status.Status == "" {
+		switch verdict.Status {
+		case metav1.ConditionTrue:
+			next.Status.Status, next.Status.Error = v1beta1.StatusAccepted, ""
+		case metav1.ConditionFalse:
+			next.Status.Status, next.Status.Error = v1beta1.StatusRejected, verdict.Message
+		}
+	}
+	if apiequality.Semantic.DeepEqual(s.Status, next.Status) {
+		return ctrl.Result{}, nil
+	}
+	if err := r.Client.Status().Patch(ctx, next, client.MergeFromWithOptions(s, client.MergeFromWithOptimisticLock{})); err != nil {
+		return resultOf(ctx, client.IgnoreNotFound(fmt.Errorf("writing the status of AviInfraSetting %s: %w", s.Name, err)))
+	}
+	if told {
+		r.told.Store(s.Name, text)
+	}
+	if turned {
+		r.Classes.ofSetting(s.Name)
+		switch {
+		case verdict.Status == metav1.ConditionFalse:
+			r.Status.Warn(s, "Rejected", verdict.Message+keeps(using))
+		case verdict.Status == metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionFalse:
+			r.Status.Tell(s, "Accepted", verdict.Message)
+		}
+	}
+	return ctrl.Result{}, nil
+}
+
+// verdict is the condition Accepted. ok is false if there is nothing new to say: that the Controller could not be asked
+// takes no verdict back.
+func (r *InfraSettingReconciler) verdict(s *v1beta1.AviInfraSetting) (c metav1.Condition, ok bool) {
+	j := r.Judge(s)
+	c = metav1.Condition{Type: v1beta1.ConditionAccepted}
+	switch {
+	case !j.Known:
+		was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
+		if was != nil && was.ObservedGeneration == s.Generation {
+			return c, false
+		}
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, model.ReasonControllerDown, "the Controller could not be asked yet whether what this refers to exists"
+	case len(j.Problems) > 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1beta1.StatusRejected, strings.Join(j.Problems, "; ")
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1beta1.StatusAccepted, strings.Join(append([]string{"everything that this refers to exists on the Controller"}, j.Notes...), "; ")
+	}
+	const most = 30000 // a condition's message takes 32,768 bytes
+	c.Message = c.Message[:min(len(c.Message), most)]
+	return c, true
+}
+
+// signature ends the message that says who uses a setting: several instances of the operator may share a cluster, and a
+// setting is judged by the one whose Controller it is for.
+func (r *InfraSettingReconciler) signature() string {
+	if cfg := r.Settings.Current(); cfg != nil {
+		return " (says instance " + cfg.Instance() + ")"
+	}
+	return ""
+}
+
+// others tells whether another instance has judged a setting as it is now. One without users of its own leaves it so.
+func (r *InfraSettingReconciler) others(s *v1beta1.AviInfraSetting) bool {
+	c := apimeta.FindStatusCondition(s.Status.Conditions, conditionInUse)
+	return c != nil && c.ObservedGeneration == s.Generation && !strings.HasSuffix(c.Message, r.signature())
+}
+
+func inUse(using []model.Owner, signature string) metav1.Condition {
+	if len(using) == 0 {
+		return metav1.Condition{Type: conditionInUse, Status: metav1.ConditionFalse, Reason: "NotUsed", Message: "no Service, Namespace or GatewayClass names this setting for anything that is served" + signature}
+	}
+	return metav1.Condition{Type: conditionInUse, Status: metav1.ConditionTrue, Reason: "Used", Message: "used by " + list(using) + signature}
+}
+
+func keeps(using []model.Owner) string {
+	if len(using) == 0 {
+		return ""
+	}
+	return "; what serves keeps its place: " + list(using)
+}
+
+// list names the first few.
+func list(using []model.Owner) string {
+	const most = 10
+	names := make([]string, 0, most)
+	for _, o := range using[:min(len(using), most)] {
+		names = append(names, o.String())
+	}
+	text := strings.Join(names, ", ")
+	if more := len(using) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// users are the owners that a setting places, in order.
+func (r *InfraSettingReconciler) users(ctx context.Context, name string) ([]model.Owner, error) {
+	cfg := r.Settings.Current()
+	if cfg == nil {
+		return nil, nil
+	}
+	var out []model.Owner
+	namespaces := make(map[string]*corev1.Namespace)
+	namespace := func(of string) (*corev1.Namespace, error) {
+		if ns := namespaces[of]; ns != nil {
+			return ns, nil
+		}
+		ns := new(corev1.Namespace)
+		if err := r.Client.Get(ctx, types.NamespacedName{Name: of}, ns); client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading Namespace %s: %w", of, err)
+		}
+		namespaces[of] = ns
+		return ns, nil
+	}
+	var services corev1.ServiceList
+	if err := r.Client.List(ctx, &services, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Services: %w", err)
+	}
+	for i := range services.Items {
+		svc := &services.Items[i]
+		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			continue
+		}
+		ns, err := namespace(svc.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		if ok, _ := build.Ours(cfg, svc, ns); ok && gather.SettingOfService(svc, ns) == name {
+			out = append(out, r.Services.ownerOf(svc))
+		}
+	}
+	gateways, err := r.Gather.Gateways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range gateways {
+		gw, ns, class, err := r.Gather.Gateway(ctx, client.ObjectKeyFromObject(&gateways[i]))
+		if err != nil {
+			return nil, err
+		}
+		if gw != nil && r.Gateways.usesSetting(gw, class, ns, cfg, name) {
+			out = append(out, r.Gateways.ownerOf(gw))
+		}
+	}
+	slices.SortFunc(out, func(a, b model.Owner) int { return strings.Compare(a.String(), b.String()) })
+	return out, nil
+}
+
+// revisit queues everybody whom a setting places, whatever else is configured.
+func (r *InfraSettingReconciler) revisit(ctx context.Context, name string) {
+	using, err := r.users(ctx, name)
+	if err != nil {
+		r.Log.Error(err, "looking for the users of an AviInfraSetting; all are looked at", "setting", name)
+		r.Services.All()
+		r.Gateways.All()
+		return
+	}
+	r.Services.Changed(using)
+	r.Gateways.Changed(using)
+	r.Classes.ofSetting(name)
+}
+
+// All queues every setting.
+func (r *InfraSettingReconciler) All() {
+	if !r.APIs.Serves(gather.InfraSettings) {
+		return
+	}
+	var all v1beta1.AviInfraSettingList
+	if err := r.Client.List(context.Background(), &all, client.UnsafeDisableDeepCopy); err != nil {
+		r.Log.Error(err, "listing AviInfraSettings from the cache")
+		return
+	}
+	for i := range all.Items {
+		r.owners.enqueue(client.ObjectKeyFromObject(&all.Items[i]))
+	}
+}
+
+// usageDelay gathers changes of the users of a setting, whose number is only told.
+const usageDelay = time.Second
+
+// SetupWithManager registers the watches on types that every cluster has.
+func (r *InfraSettingReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.owners = newOwners(r.Deps, "", r.Log)
+	c, err := ctrl.NewControllerManagedBy(mgr).
+		Named("aviinfrasetting").
+		Watches(&corev1.Service{}, r.usage(r.settingOfService), builder.WithPredicates(predicate.Or(predicate.AnnotationChangedPredicate{}, typeChanged()))).
+		Watches(&corev1.Namespace{}, r.usage(func(_ context.Context, o client.Object) string {
+			ns, _ := o.(*corev1.Namespace)
+			return gather.SettingOfNamespace(ns)
+		}), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		WatchesRawSource(r.owners.capture()).
+		WithOptions(controller.Options{RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
+		Build(r)
+	r.controller = c
+	return err
+}
+
+func typeChanged() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok1 := e.ObjectOld.(*corev1.Service)
+		after, ok2 := e.ObjectNew.(*corev1.Service)
+		return ok1 && ok2 && before.Spec.Type != after.Spec.Type
+	}}
+}
+
+func (r *InfraSettingReconciler) settingOfService(ctx context.Context, o client.Object) string {
+	svc, ok := o.(*corev1.Service)
+	if !ok || svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return ""
+	}
+	ns := new(corev1.Namespace)
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: svc.Namespace}, ns); err != nil {
+		return ""
+	}
+	return gather.SettingOfService(svc, ns)
+}
+
+// usage queues the setting that an object names, before a change and after.
+func (r *InfraSettingReconciler) usage(name func(context.Context, client.Object) string) handler.EventHandler {
+	each := func(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		if n := name(ctx, o); n != "" {
+			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: n}}, usageDelay)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			each(ctx, e.Object, q)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			each(ctx, e.ObjectOld, q)
+			each(ctx, e.ObjectNew, q)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			each(ctx, e.Object, q)
+		},
+	}
+}
+
+// Watch begins to watch AviInfraSettings, which the API server has.
+func (r *InfraSettingReconciler) Watch(c cache.Cache) error {
+	add := func(o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+	}
+	err := r.controller.Watch(source.Kind(c, client.Object(&v1beta1.AviInfraSetting{}), handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(e.Object, q)
+			if !e.IsInInitialList { // at the start everybody is looked at anyway
+				r.revisit(ctx, e.Object.GetName())
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(e.ObjectNew, q)
+			if e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() {
+				r.revisit(ctx, e.ObjectNew.GetName())
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			r.revisit(ctx, e.Object.GetName())
+		},
+	}, predicate.Or(specChanged(), verdictLost())))
+	if err != nil {
+		return fmt.Errorf("watching AviInfraSettings: %w", err)
+	}
+	return nil
+}
+
+// verdictLost lets through a status from which the verdict has gone.
+func verdictLost() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		after, ok := e.ObjectNew.(*v1beta1.AviInfraSetting)
+		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, v1beta1.ConditionAccepted) == nil
+	}}
+}
+
+// WatchGateways begins to follow who uses settings through Gateways.
+func (r *InfraSettingReconciler) WatchGateways(c cache.Cache) error {
+	ofGateway := r.usage(func(ctx context.Context, o client.Object) string {
+		_, ns, class, err := r.Gather.Gateway(ctx, client.ObjectKeyFromObject(o))
+		if err != nil || ns == nil {
+			return r.settingOfGoneGateway(ctx, o)
+		}
+		return gather.SettingOfGateway(class, ns)
+	})
+	ofClass := r.usage(func(_ context.Context, o client.Object) string {
+		if class, ok := o.(*servicesapi.GatewayClass); ok && class.Spec.ParametersRef != nil {
+			return class.Spec.ParametersRef.Name
+		}
+		return ""
+	})
+	for _, s := range []source.Source{
+		source.Kind(c, client.Object(&servicesapi.Gateway{}), ofGateway, specChanged()),
+		source.Kind(c, client.Object(&servicesapi.GatewayClass{}), ofClass, specChanged()),
+	} {
+		if err := r.controller.Watch(s); err != nil {
+			return fmt.Errorf("watching the Gateways that use AviInfraSettings: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *InfraSettingReconciler) settingOfGoneGateway(ctx context.Context, o client.Object) string {
+	gw, ok := o.(*servicesapi.Gateway)
+	class := new(servicesapi.GatewayClass)
+	if !ok || r.Client.Get(ctx, types.NamespacedName{Name: gw.Spec.GatewayClassName}, class) != nil {
+		return ""
+	}
+	return gather.SettingOfGateway(class, new(corev1.Namespace))
+}

@@ -1,0 +1,299 @@
+package status
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// foreign are conditions that AKO writes on Gateways and that mean nothing once it no longer serves them.
+var foreign = []string{"Pending", "PortConflict", "UnsupportedProtocol"}
+
+// Gateway writes what an outcome means for a Gateway of the Services API: its own conditions, those of Services that the
+// operator serves, the address, and one entry for each port number.
+func (w *Writer) Gateway(ctx context.Context, gw *servicesapi.Gateway, o engine.Outcome) error {
+	next := gw.DeepCopy()
+	now := metav1.NewTime(w.Now())
+	want := steady(gw.Status.Conditions, append([]metav1.Condition{scheduled(o), ready(gw, o)}, conditions(o)...), o)
+	for i := range want {
+		want[i].ObservedGeneration = gw.Generation
+	}
+	next.Status.Conditions = slices.DeleteFunc(merge(gw.Status.Conditions, want, now), func(c metav1.Condition) bool {
+		return slices.Contains(foreign, c.Type)
+	})
+	if !o.Unread {
+		next.Status.Addresses = gatewayAddresses(o)
+		next.Status.Listeners = listeners(gw, o, now)
+	}
+	if err := w.patchStatus(ctx, gw, next, apiequality.Semantic.DeepEqual(gw.Status, next.Status)); err != nil {
+		return err
+	}
+	w.tell(next, gw.Status.Conditions, next.Status.Conditions, o)
+	return nil
+}
+
+// NoGatewayClass says on a Gateway that nobody serves why: its class doesn't exist. A status that somebody has written
+// something else into is left alone.
+func (w *Writer) NoGatewayClass(ctx context.Context, gw *servicesapi.Gateway, message string) error {
+	was := apimeta.FindStatusCondition(gw.Status.Conditions, servicesapi.GatewayConditionScheduled)
+	if was != nil && was.Reason != servicesapi.GatewayReasonNotReconciled && was.Reason != servicesapi.GatewayReasonNoSuchGatewayClass {
+		return nil
+	}
+	next := gw.DeepCopy()
+	same := !apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: servicesapi.GatewayConditionScheduled, Status: metav1.ConditionFalse,
+		Reason: servicesapi.GatewayReasonNoSuchGatewayClass, Message: clip(message), ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
+	return w.patchStatus(ctx, gw, next, same)
+}
+
+// ClearGateway takes back what Gateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API
+// wants there while nobody serves it takes its place.
+func (w *Writer) ClearGateway(ctx context.Context, gw *servicesapi.Gateway) error {
+	next := gw.DeepCopy()
+	next.Status = servicesapi.GatewayStatus{}
+	for _, c := range gw.Status.Conditions {
+		if !slices.Contains([]string{Accepted, Programmed, Healthy, servicesapi.GatewayConditionReady, servicesapi.GatewayConditionScheduled}, c.Type) {
+			next.Status.Conditions = append(next.Status.Conditions, c)
+		}
+	}
+	if len(next.Status.Conditions) == len(gw.Status.Conditions) {
+		return nil // nothing of ours
+	}
+	apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: servicesapi.GatewayConditionScheduled, Status: metav1.ConditionFalse,
+		Reason: servicesapi.GatewayReasonNotReconciled, Message: "no longer served by this operator", ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
+	if err := w.patchStatus(ctx, gw, next, false); err != nil {
+		return err
+	}
+	next.DeepCopyInto(gw)
+	return nil
+}
+
+func (w *Writer) patchStatus(ctx context.Context, before, after client.Object, same bool) error {
+	if same {
+		return nil
+	}
+	if err := w.Client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("writing the status of %T %s: %w", before, client.ObjectKeyFromObject(before), err)
+	}
+	return nil
+}
+
+func scheduled(o engine.Outcome) metav1.Condition {
+	c := metav1.Condition{Type: servicesapi.GatewayConditionScheduled, Status: metav1.ConditionTrue, Reason: servicesapi.GatewayReasonScheduled, Message: "served by avi-l4-operator"}
+	for _, f := range o.Findings {
+		if f.Reason == model.ReasonNoGatewayClass {
+			c.Status, c.Reason, c.Message = metav1.ConditionFalse, servicesapi.GatewayReasonNoSuchGatewayClass, f.Message
+		}
+	}
+	return c
+}
+
+// ready sums a Gateway up with the API's own reasons.
+func ready(gw *servicesapi.Gateway, o engine.Outcome) metav1.Condition {
+	c := metav1.Condition{Type: servicesapi.GatewayConditionReady, Status: metav1.ConditionFalse}
+	p := programmed(o)
+	address := []string{model.ReasonInvalidAddress, model.ReasonNoFreeAddress, "AddressPending"}
+	told := portMessages(gw, o)
+	switch {
+	case p.Status != metav1.ConditionTrue && slices.Contains(address, p.Reason):
+		c.Reason, c.Message = servicesapi.GatewayReasonAddressNotAssigned, p.Message
+	case len(told.invalid) > 0:
+		c.Reason, c.Message = servicesapi.GatewayReasonListenersNotValid, join(told.invalid)
+	case p.Status != metav1.ConditionTrue:
+		c.Reason, c.Message = servicesapi.GatewayReasonListenersNotReady, p.Message
+	case len(told.waiting) > 0:
+		c.Reason, c.Message = servicesapi.GatewayReasonListenersNotReady, join(told.waiting)
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, servicesapi.GatewayReasonReady, p.Message
+	}
+	return c
+}
+
+func gatewayAddresses(o engine.Outcome) []servicesapi.GatewayAddress {
+	if o.VSUUID == "" {
+		return nil
+	}
+	var out []servicesapi.GatewayAddress
+	for _, a := range o.Addresses {
+		out = append(out, servicesapi.GatewayAddress{Type: new(servicesapi.AddressIP), Value: a.String()})
+	}
+	return out
+}
+
+// verdict is what a finding about a port means for its listener: one of the API's conditions with one of its reasons.
+type verdict struct {
+	condition string
+	status    metav1.ConditionStatus
+	reason    string
+	fault     fault
+}
+
+// fault says what is to be mended for a listener to be ready.
+type fault int
+
+const (
+	waits    fault = iota // what it waits for
+	hindered              // where it is: a listener that serves already goes on, and is ready
+	invalid               // itself, even if what serves goes on
+)
+
+// verdicts has a row for each finding that is more to a listener than "not ready".
+var verdicts = map[string]verdict{
+	model.ReasonUnsupportedProtocol: {servicesapi.ListenerConditionDetached, metav1.ConditionTrue, servicesapi.ListenerReasonUnsupportedProtocol, invalid},
+	model.ReasonControllerTooOld:    {servicesapi.ListenerConditionDetached, metav1.ConditionTrue, servicesapi.ListenerReasonUnsupportedProtocol, hindered},
+	model.ReasonLicenseTier:         {servicesapi.ListenerConditionDetached, metav1.ConditionTrue, servicesapi.ListenerReasonUnsupportedProtocol, hindered},
+	model.ReasonNodePortLocal:       {servicesapi.ListenerConditionDetached, metav1.ConditionTrue, servicesapi.ListenerReasonUnsupportedExtension, hindered},
+	model.ReasonListenerConflict:    {servicesapi.ListenerConditionConflicted, metav1.ConditionTrue, servicesapi.ListenerReasonProtocolConflict, invalid},
+	model.ReasonInvalidRoutes:       {servicesapi.ListenerConditionResolvedRefs, metav1.ConditionFalse, servicesapi.ListenerReasonInvalidRoutesRef, invalid},
+	model.ReasonServiceConflict:     {servicesapi.ListenerConditionResolvedRefs, metav1.ConditionFalse, servicesapi.ListenerReasonDegradedRoutes, waits},
+	model.ReasonNameTooLong:         {servicesapi.ListenerConditionReady, metav1.ConditionFalse, servicesapi.ListenerReasonInvalid, hindered},
+}
+
+// faulty tells whether a finding makes its listener's own configuration the reason for not being ready.
+func faulty(f model.Finding) bool {
+	switch verdicts[f.Reason].fault {
+	case invalid:
+		return f.Severity != model.Note
+	case hindered:
+		return f.Severity == model.Blocked
+	}
+	return false
+}
+
+// good are a listener's conditions when all is well.
+var good = []metav1.Condition{
+	{Type: servicesapi.ListenerConditionConflicted, Status: metav1.ConditionFalse, Reason: servicesapi.ListenerReasonNoConflicts, Message: "no other listener asks for the same port and protocol"},
+	{Type: servicesapi.ListenerConditionDetached, Status: metav1.ConditionFalse, Reason: servicesapi.ListenerReasonAttached, Message: "the port can be served"},
+	{Type: servicesapi.ListenerConditionResolvedRefs, Status: metav1.ConditionTrue, Reason: servicesapi.ListenerReasonResolvedRefs, Message: "routes select Services"},
+	{Type: servicesapi.ListenerConditionReady, Status: metav1.ConditionTrue, Reason: servicesapi.ListenerReasonReady},
+}
+
+// listeners has an entry for each port number, as the API keys them: it tells of every protocol on it, and each
+// condition is the worst of them.
+func listeners(gw *servicesapi.Gateway, o engine.Outcome, now metav1.Time) []servicesapi.ListenerStatus {
+	var out []servicesapi.ListenerStatus
+	for i, l := range gw.Spec.Listeners {
+		if slices.ContainsFunc(out, func(s servicesapi.ListenerStatus) bool { return s.Port == l.Port }) {
+			continue
+		}
+		entry := servicesapi.ListenerStatus{Port: l.Port, Protocol: l.Protocol, Hostname: l.Hostname}
+		want := slices.Clone(good)
+		var told []string
+		for _, port := range protocolsOn(gw.Spec.Listeners[i:], l.Port) {
+			told = append(told, judge(want, port, o))
+		}
+		want[3].Message = join(told)
+		var have []metav1.Condition
+		for _, s := range gw.Status.Listeners {
+			if s.Port == l.Port {
+				have = slices.DeleteFunc(slices.Clone(s.Conditions), func(c metav1.Condition) bool {
+					return !slices.ContainsFunc(good, func(g metav1.Condition) bool { return g.Type == c.Type })
+				})
+			}
+		}
+		for j := range want {
+			want[j].ObservedGeneration = gw.Generation
+		}
+		entry.Conditions = merge(have, want, now)
+		out = append(out, entry)
+	}
+	return out
+}
+
+// protocolsOn lists the distinct listeners of one port number, in spec order.
+func protocolsOn(all []servicesapi.Listener, number int32) []model.Port {
+	var out []model.Port
+	for _, l := range all {
+		if p := (model.Port{Number: number, Protocol: string(l.Protocol)}); l.Port == number && !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// judge puts what is wrong with one protocol on a port into the port's conditions, and says in words how it is.
+func judge(want []metav1.Condition, port model.Port, o engine.Outcome) string {
+	notReady := func(reason string) {
+		if want[3].Status == metav1.ConditionTrue || reason == servicesapi.ListenerReasonInvalid {
+			want[3].Status, want[3].Reason = metav1.ConditionFalse, reason
+		}
+	}
+	var problems []string
+	blocked := false
+	for _, f := range o.Findings {
+		if f.Port != port || f.Severity == model.Note {
+			continue
+		}
+		problems = append(problems, f.Message)
+		blocked = blocked || f.Severity == model.Blocked
+		v, ok := verdicts[f.Reason]
+		if !ok {
+			continue
+		}
+		for i := range want {
+			if c := &want[i]; c.Type == v.condition && c.Status == good[i].Status {
+				c.Status, c.Reason, c.Message = v.status, v.reason, clip(f.Message)
+			}
+		}
+		if faulty(f) {
+			notReady(servicesapi.ListenerReasonInvalid)
+		}
+	}
+	name := cmp.Or(port.Protocol, `""`) + "/" + fmt.Sprint(port.Number)
+	serving := port
+	if !slices.Contains(o.Ports, port) { // a protocol that was misspelt while it served
+		serving.Protocol = strings.ToUpper(strings.TrimSpace(port.Protocol))
+	}
+	served := slices.Contains(o.Ports, serving)
+	if blocked || !served || o.Err != nil || o.Blocked {
+		notReady(servicesapi.ListenerReasonPending)
+	}
+	text := name + ": "
+	switch {
+	case served:
+		text += "Service " + o.Backends[serving]
+	case len(problems) == 0:
+		text += "not programmed yet"
+		if o.Blocked || o.Err != nil {
+			text += ", see the Gateway's conditions"
+		}
+	default:
+		text += "not served"
+	}
+	if len(problems) > 0 {
+		text += " (" + strings.Join(problems, "; ") + ")"
+	}
+	return text
+}
+
+// told says which ports are wrong and which only wait.
+type told struct{ invalid, waiting []string }
+
+func portMessages(gw *servicesapi.Gateway, o engine.Outcome) (out told) {
+	for _, f := range o.Findings {
+		switch {
+		case f.Port == (model.Port{}):
+		case faulty(f):
+			out.invalid = append(out.invalid, f.Message)
+		case f.Severity == model.Blocked:
+			out.waiting = append(out.waiting, f.Message)
+		}
+	}
+	for _, l := range gw.Spec.Listeners {
+		port := model.Port{Number: l.Port, Protocol: string(l.Protocol)}
+		if len(out.invalid)+len(out.waiting) == 0 && !slices.Contains(o.Ports, port) {
+			out.waiting = append(out.waiting, "port "+port.String()+" isn't programmed yet")
+		}
+	}
+	return out
+}

@@ -1,0 +1,212 @@
+package suite
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+)
+
+// Own creates cluster-wide objects, and takes them away after the test whatever finalizers they have.
+func (e *Env) Own(objects ...client.Object) {
+	e.T.Helper()
+	e.Create(objects...)
+	for _, o := range objects {
+		e.T.Cleanup(func() { e.Force(o) })
+	}
+}
+
+// Force deletes an object and takes its finalizers away, as an impatient administrator would.
+func (e *Env) Force(o client.Object) {
+	e.T.Helper()
+	ctx := context.Background() // the test's own has ended when it cleans up
+	e.must(client.IgnoreNotFound(e.Client.Delete(ctx, o)))
+	e.must(client.IgnoreNotFound(e.Client.Patch(ctx, o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))))
+}
+
+// Attach creates a Service that names a Gateway, with an EndpointSlice of one address.
+func (e *Env) Attach(gw *servicesapi.Gateway, name, address string, ports ...corev1.ServicePort) (*corev1.Service, *discoveryv1.EndpointSlice) {
+	e.T.Helper()
+	svc := e.Backend(name, gw.Name, ports...)
+	svc.Labels[build.LabelGatewayNamespace] = gw.Namespace
+	slice := e.Slice(svc, address)
+	e.Create(svc, slice)
+	return svc, slice
+}
+
+// Tree is what the Controller holds for a Gateway.
+type Tree struct {
+	// Ports has a line for each port of the VirtualService, in its order: "SCTP/6060 amf [10.244.1.5:9090]" with the
+	// Service behind it and its servers, or "SCTP/6060 open" if there is no pool.
+	Ports []string
+	// Address is the VIP's.
+	Address string
+	// UUIDs are those of all its objects; VS and VsVip are two of them.
+	UUIDs     []string
+	VS, VsVip string
+}
+
+// profiles tell the protocol of a listening port.
+var profiles = map[string]string{"System-TCP-Proxy": "TCP", "System-UDP-Fast-Path": "UDP", "System-SCTP-Proxy": "SCTP"}
+
+// GatewayTree reads what the Controller holds for a Gateway. Rules without a pool, pools without a rule and rules for
+// ports that don't listen are errors.
+func (e *Env) GatewayTree(gw *servicesapi.Gateway) (Tree, error) {
+	name := e.GatewayName(gw)
+	vs, vip := e.Object("virtualservice", name), e.Object("vsvip", name)
+	if vs == nil || vip == nil {
+		return Tree{}, fmt.Errorf("the Controller holds %v: there is no VirtualService or VsVip %s", e.Owned(), name)
+	}
+	out := Tree{VS: text(vs["uuid"]), VsVip: text(vip["uuid"])}
+	out.UUIDs = []string{out.VS, out.VsVip}
+	for _, v := range list(vip["vip"]) {
+		out.Address = text(at(v, "ip_address", "addr")) + text(at(v, "ip6_address", "addr"))
+	}
+	behind := map[string]string{}
+	pools := map[string]bool{}
+	if policy := e.Object("l4policyset", name); policy != nil {
+		out.UUIDs = append(out.UUIDs, text(policy["uuid"]))
+		for _, r := range list(at(policy, "l4_connection_policy", "rules")) {
+			_, pool, _ := strings.Cut(text(at(r, "action", "select_pool", "pool_ref")), "#")
+			o := e.Object("pool", pool)
+			if o == nil {
+				return out, fmt.Errorf("rule %v selects no pool", at(r, "name"))
+			}
+			pools[pool] = true
+			out.UUIDs = append(out.UUIDs, text(o["uuid"]))
+			service := ""
+			for _, m := range list(o["markers"]) {
+				if at(m, "key") == "ServiceName" {
+					service = text(list(at(m, "values"))[0])
+				}
+			}
+			for _, port := range list(at(r, "match", "port", "ports")) {
+				key := strings.TrimPrefix(text(at(r, "match", "protocol", "protocol")), "PROTOCOL_") + "/" + text(port)
+				behind[key] = service + " " + fmt.Sprint(e.Servers(pool))
+			}
+		}
+	}
+	for _, s := range list(vs["services"]) {
+		_, profile, _ := strings.Cut(text(at(s, "override_network_profile_ref")), "#")
+		if profile == "" {
+			_, profile, _ = strings.Cut(text(vs["network_profile_ref"]), "#")
+		}
+		key := profiles[profile] + "/" + text(at(s, "port"))
+		out.Ports = append(out.Ports, key+" "+cmp.Or(behind[key], "open"))
+		delete(behind, key)
+	}
+	if len(behind) > 0 {
+		return out, fmt.Errorf("there are rules for ports that don't listen: %v", behind)
+	}
+	for _, o := range e.Sim.Objects("pool") {
+		marks := map[string]string{}
+		for _, m := range list(o["markers"]) {
+			marks[text(at(m, "key"))] = text(list(at(m, "values"))[0])
+		}
+		if marks["clustername"] == e.Cluster && marks["Namespace"] == gw.Namespace && marks["GatewayName"] == gw.Name && !pools[text(o["name"])] {
+			return out, fmt.Errorf("no rule selects pool %s", o["name"])
+		}
+	}
+	return out, nil
+}
+
+// GatewayServes waits until the Controller holds exactly these ports for a Gateway, written as in Tree, and returns the
+// tree.
+func (e *Env) GatewayServes(gw *servicesapi.Gateway, ports ...string) Tree {
+	e.T.Helper()
+	var tree Tree
+	e.Eventually("what is held for Gateway "+gw.Name, func() (err error) {
+		if tree, err = e.GatewayTree(gw); err != nil {
+			return err
+		}
+		if !slices.Equal(tree.Ports, ports) {
+			return fmt.Errorf("have %q, want %q", tree.Ports, ports)
+		}
+		return nil
+	})
+	return tree
+}
+
+// Written lists the writes since the last ResetRequests that concern a tree; all of them for none.
+func (e *Env) Written(trees ...Tree) (out []string) {
+	for _, w := range e.Sim.Writes() {
+		touches := func(uuid string) bool { return strings.Contains(w.Path+string(w.Body), uuid) }
+		if len(trees) == 0 || slices.ContainsFunc(trees, func(t Tree) bool { return slices.ContainsFunc(t.UUIDs, touches) }) {
+			out = append(out, fmt.Sprintf("%s %s %d %s", w.Method, w.Path, w.Status, w.Body))
+		}
+	}
+	return out
+}
+
+// Calls lists the writes since the last ResetRequests as "POST pool", sorted.
+func (e *Env) Calls() []string {
+	out := []string{}
+	for _, w := range e.Sim.Writes() {
+		out = append(out, w.Method+" "+w.Type)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Told waits for an Event about an object whose reason is as given and whose message has the text in it.
+func (e *Env) Told(about client.Object, reason, text string) {
+	e.T.Helper()
+	e.Eventually(fmt.Sprintf("Event %s about %s", reason, about.GetName()), func() error {
+		told, err := e.Events(about)
+		if err != nil {
+			return err
+		}
+		for _, t := range told {
+			if strings.HasPrefix(t, reason+": ") && strings.Contains(t, text) {
+				return nil
+			}
+		}
+		return fmt.Errorf("none says %q, there are %q", text, told)
+	})
+}
+
+// Events are those about an object, as "reason: message".
+func (e *Env) Events(about client.Object) ([]string, error) {
+	var list corev1.EventList
+	if err := e.Client.List(e.T.Context(), &list, client.InNamespace(cmp.Or(about.GetNamespace(), metav1.NamespaceDefault))); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, ev := range list.Items {
+		if ev.InvolvedObject.UID == about.GetUID() {
+			out = append(out, ev.Reason+": "+ev.Message)
+		}
+	}
+	return out, nil
+}
+
+// at follows names through JSON objects.
+func at(v any, names ...string) any {
+	for _, n := range names {
+		m, _ := v.(map[string]any)
+		v = m[n]
+	}
+	return v
+}
+
+func list(v any) []any {
+	l, _ := v.([]any)
+	return l
+}
+
+func text(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
+}
