@@ -1,6 +1,6 @@
 // Command demo shows the operator at work: a Kubernetes cluster without containers, a simulated Avi Controller, the
-// operator as a process with its real rights, and a story of Services that come, change and go. Every step is checked
-// on both sides, and the exit code is 0 only if each was seen.
+// operator as a process with its real rights, and a story of Services and a Gateway that come, change and go. Every step
+// is checked on both sides, and the exit code is 0 only if each was seen.
 //
 //	go run ./hack/demo
 //
@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
-	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
 )
 
 func main() {
@@ -51,7 +50,6 @@ type story struct {
 	*stage.Stage
 	*teller
 	operator *stage.Operator
-	mixed    *tree.Tree // the other Service's, while the first one is deleted
 }
 
 func run(ctx context.Context) (err error) {
@@ -153,6 +151,7 @@ Everything is left running; ctrl-C ends it.
   kubectl() { %s "$@"; }
   kubectl get services -A
   kubectl apply -f config/samples/loadbalancer-sctp.yaml
+  kubectl apply -f config/samples/gateway-sctp.yaml
   kubectl scale deployment mixed --replicas 5
 
 The simulated Controller listens on https://%s, user %s, password %s:

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -48,6 +46,9 @@ var steps = []step{
 	{"A server stops answering the Controller", "Kubernetes calls it ready, the Controller's health monitor doesn't: the Service says so.", 0, failServers},
 	{"Somebody edits the pool on the Controller", "What is ours is put right at the next refresh; what isn't is left alone.", 0, drift},
 	{"Deleting the Service", "Everything of it goes, in the order that references allow; its neighbour doesn't notice.", 0, deleteSample},
+	{"A Gateway with SCTP", "One address whose ports take Services by label. Its GatewayClass names an AviInfraSetting: where things go on the Controller.", time.Minute, applyGateway},
+	{"A network that doesn't exist", "The AviInfraSetting is what the network team edits. A slip there must not move live traffic.", 0, misplaceGateway},
+	{"Deleting the Gateway", "All of the file at once, its namespace first, as people do.", 0, deleteGateway},
 	{"A look at the operator's log", "", 0, readLog},
 }
 
@@ -82,7 +83,7 @@ func startOperator(ctx context.Context, s *story) (err error) {
 		return err
 	}
 	s.saw("built")
-	s.happens("into the cluster: config/default but for the Deployment, ConfigMap avi-k8s-config, Secret avi-secret")
+	s.happens("into the cluster: config/default but for the Deployment, the Gateways' CRDs, ConfigMap avi-k8s-config, Secret avi-secret")
 	if err := s.Install(ctx); err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func scaleUp(ctx context.Context, s *story) error {
 }
 
 func failPod(ctx context.Context, s *story) error {
-	pod, err := s.pod(ctx)
+	pod, err := s.pod(ctx, metav1.NamespaceDefault, "server")
 	if err != nil {
 		return err
 	}
@@ -286,44 +287,19 @@ func drift(ctx context.Context, s *story) error {
 	return nil
 }
 
-func deleteSample(ctx context.Context, s *story) (err error) {
-	if s.mixed, err = s.Trees.Read(ctx, s.objectName(mixed)); err != nil {
+func deleteSample(ctx context.Context, s *story) error {
+	before, err := s.Trees.Read(ctx, s.objectName(mixed))
+	if err != nil {
 		return err
 	}
 	if err := s.kubectl(ctx, "delete", "-f", "config/samples/loadbalancer-sctp.yaml", "--wait=false"); err != nil {
 		return err
 	}
-	err = stage.Until(ctx, "the end of Service "+sample, func(ctx context.Context) error {
-		_, err := s.service(ctx, sample)
-		switch {
-		case apierrors.IsNotFound(err):
-			return nil
-		case err != nil:
-			return err
-		}
-		return errors.New("it is still there")
-	})
-	if err != nil {
+	if err := s.gone(ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: sample}}); err != nil {
 		return err
 	}
 	s.saw("the Service is gone: its finalizer is released when nothing is left on the Controller")
-	left, err := s.Trees.Names(ctx, s.objectName(sample))
-	if err != nil {
-		return err
-	}
-	if len(left) > 0 {
-		return fmt.Errorf("the Controller still has %s", strings.Join(left, ", "))
-	}
-	s.saw("the Controller has no VirtualService, VsVip, L4PolicySet or pool %s any more", s.objectName(sample))
-	after, err := s.Trees.Read(ctx, s.objectName(mixed))
-	if err != nil {
-		return err
-	}
-	if !reflect.DeepEqual(after, s.mixed) {
-		return fmt.Errorf("the other Service's objects were changed:\n%s", after)
-	}
-	s.saw("every object of Service %s is exactly what it was", mixed)
-	return nil
+	return s.nothingBut(ctx, s.objectName(sample), before)
 }
 
 func readLog(_ context.Context, s *story) error {
@@ -336,7 +312,14 @@ func readLog(_ context.Context, s *story) error {
 
 // kubectl runs a command of the story.
 func (s *story) kubectl(ctx context.Context, args ...string) error {
-	s.did("kubectl " + strings.Join(args, " "))
+	command := "kubectl"
+	for _, a := range args {
+		if strings.ContainsAny(a, `{"`) {
+			a = "'" + a + "'"
+		}
+		command += " " + a
+	}
+	s.did(command)
 	out, err := s.Kubectl(ctx, args...)
 	if err == nil {
 		s.show(out)
@@ -353,10 +336,10 @@ func (s *story) service(ctx context.Context, name string) (*corev1.Service, erro
 	return svc, s.Client.Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: name}, svc)
 }
 
-// pod is one of the sample's pods.
-func (s *story) pod(ctx context.Context) (*corev1.Pod, error) {
+// pod is one of a sample's pods.
+func (s *story) pod(ctx context.Context, namespace, app string) (*corev1.Pod, error) {
 	var pods corev1.PodList
-	if err := s.Client.List(ctx, &pods, client.InNamespace(metav1.NamespaceDefault), client.MatchingLabels{"app": "server"}); err != nil {
+	if err := s.Client.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{"app": app}); err != nil {
 		return nil, err
 	}
 	if len(pods.Items) == 0 {
@@ -432,9 +415,14 @@ func (s *story) status(ctx context.Context, name string) error {
 		}
 		s.show(out)
 	}
+	return s.events(ctx, metav1.NamespaceDefault, "service/"+name, "EnsuredLoadBalancer")
+}
+
+// events shows those of an object as kubectl does, once there is one with the reason.
+func (s *story) events(ctx context.Context, namespace, of, reason string) error {
 	events := ""
-	err := stage.Until(ctx, "the Event EnsuredLoadBalancer", func(ctx context.Context) (err error) {
-		if events, err = s.Kubectl(ctx, "events", "--for", "service/"+name); err == nil && !strings.Contains(events, "EnsuredLoadBalancer") {
+	err := stage.Until(ctx, "the Event "+reason, func(ctx context.Context) (err error) {
+		if events, err = s.Kubectl(ctx, "events", "-n", namespace, "--for", of); err == nil && !strings.Contains(events, reason) {
 			err = errors.New(events)
 		}
 		return err

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
@@ -29,13 +31,15 @@ func input(endpoints int) build.Input {
 	}
 	return build.Input{
 		Service: svc, Namespace: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core"}},
-		Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: true,
-		Settings: &settings.Settings{ClusterName: "bench", CreatedBy: "ako-bench", Cloud: "Default-Cloud", Tenant: "admin", SEGroup: "Default-Group", AutoFQDN: settings.FQDNDefault,
-			VIPNetworks: []settings.VIPNetwork{{Name: "vip-network", CIDR: "10.10.0.0/16"}}},
-		Facts: &model.Facts{Version: "30.2.1", LicenseTier: "ENTERPRISE", DNSDomains: []string{"avi.local"}, Shared: map[model.Kind]map[string]string{
-			model.NetworkProfile: {"System-SCTP-Proxy": "np"}, model.HealthMonitor: {"System-SCTP": "hm"},
-			model.ServiceEngineGroup: {"Default-Group": "seg"}, model.Network: {"vip-network": "net"},
-		}},
+		Backends: []build.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: true}},
+		Settings: &settings.Settings{ClusterName: "bench", CreatedBy: "ako-bench", Cloud: "Default-Cloud", Tenant: "admin", AutoFQDN: settings.FQDNDefault,
+			Placement: placement.Placement{SEGroup: "Default-Group", VIPNetworks: []placement.VIPNetwork{{Name: "vip-network", CIDR: "10.10.0.0/16"}}}},
+		Facts: &model.Facts{Version: "30.2.1", LicenseTier: "ENTERPRISE", DNSDomains: []string{"avi.local"}, Cloud: model.CloudFacts{Name: "Default-Cloud", Type: "CLOUD_VCENTER"},
+			Networks: []model.NetworkFacts{{Name: "vip-network", UUID: "net", VRF: "global", Subnets: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}}},
+			Shared: map[model.Kind]map[string]string{
+				model.NetworkProfile: {"System-SCTP-Proxy": "np"}, model.HealthMonitor: {"System-SCTP": "hm"},
+				model.ServiceEngineGroup: {"Default-Group": "seg"}, model.VrfContext: {"global": "vrf"},
+			}},
 	}
 }
 
@@ -59,10 +63,10 @@ func BenchmarkBuildAndPlan(b *testing.B) {
 
 func pipeline(b *testing.B, endpoints int) {
 	in := input(endpoints)
-	have := observed(build.Service(in).Set)
+	have := observed(build.Objects(in).Set)
 	b.ResetTimer()
 	for range b.N {
-		built := build.Service(in)
+		built := build.Objects(in)
 		if p := plan.Diff(&built.Set, have, plan.Policy{}); !p.Empty() || len(built.Set.Objects) != 4 {
 			b.Fatal(p.String())
 		}
@@ -73,12 +77,12 @@ func pipeline(b *testing.B, endpoints int) {
 func buildAndPlan() []row {
 	const rounds = 5000
 	in := input(2)
-	have := observed(build.Service(in).Set)
+	have := observed(build.Objects(in).Set)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	begin := time.Now()
 	for range rounds {
-		built := build.Service(in)
+		built := build.Objects(in)
 		plan.Diff(&built.Set, have, plan.Policy{})
 	}
 	took := time.Since(begin)

@@ -44,13 +44,6 @@ func TestSample(t *testing.T) {
 	names, err := st.Trees.Names(f.ctx, st.ObjectName("default", ""))
 	f.must(err)
 
-	markers := func(list []*models.RoleFilterMatchLabel) string {
-		var out []string
-		for _, m := range list {
-			out = append(out, *m.Key+"="+strings.Join(m.Values, ","))
-		}
-		return strings.Join(out, " ")
-	}
 	vs, policy, rule, p := tr.VirtualService, tr.L4PolicySet, tr.Rules[0], tr.Rules[0].Pool
 	for _, c := range []struct {
 		what      string

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,16 +26,26 @@ const Namespace = "avi-l4-system"
 // workload are the kinds of config/default that run the operator in a pod, or are about such pods. Here it is a process.
 var workload = []string{"Deployment", "PodDisruptionBudget", "Service"}
 
-// Install puts into the cluster what config/default does, but for the workload, and the operator's settings and
-// credentials. The service account is the one that the Deployment names.
+// Install puts into the cluster what config/default does, but for the workload, the CRDs of the Services API, and the
+// operator's settings and credentials. The service account is the one that the Deployment names.
 func (s *Stage) Install(ctx context.Context) error {
-	rendered, err := s.Kubectl(ctx, "kustomize", "config/default")
-	if err != nil {
-		return err
+	account := ""
+	for _, folder := range []string{"config/default", "config/components/services-api"} {
+		rendered, err := s.Kubectl(ctx, "kustomize", folder)
+		if err != nil {
+			return err
+		}
+		named, err := s.apply(ctx, rendered)
+		if err != nil {
+			return fmt.Errorf("installing %s: %w", folder, err)
+		}
+		account = cmp.Or(account, named)
 	}
-	account, err := s.apply(ctx, rendered)
-	if err != nil {
-		return fmt.Errorf("installing config/default: %w", err)
+	if account == "" {
+		return errors.New("there is no Deployment that names a service account")
+	}
+	if _, err := s.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"); err != nil {
+		return err
 	}
 	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: Namespace, Name: name} }
 	for _, o := range []client.Object{
@@ -51,18 +62,17 @@ func (s *Stage) Install(ctx context.Context) error {
 			return fmt.Errorf("creating the operator's settings: %w", err)
 		}
 	}
+	var err error
 	s.kubeconfig, err = s.Cluster.KubeconfigFor(ctx, Namespace, account)
 	return err
 }
 
-// apply creates the rendered objects and returns the name of the operator's service account.
+// apply creates the rendered objects and returns the name of the operator's service account, if one of them tells it.
 func (s *Stage) apply(ctx context.Context, rendered string) (account string, err error) {
 	documents := yaml.NewYAMLOrJSONDecoder(strings.NewReader(rendered), 4096)
 	for {
 		o := &unstructured.Unstructured{}
 		switch err := documents.Decode(o); {
-		case errors.Is(err, io.EOF) && account == "":
-			return "", errors.New("there is no Deployment that names a service account")
 		case errors.Is(err, io.EOF):
 			return account, nil
 		case err != nil:

@@ -20,6 +20,8 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
@@ -95,8 +97,10 @@ func (s *Stage) StartCluster(ctx context.Context) (err error) {
 		return err
 	}
 	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		return err
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1beta1.AddToScheme, servicesapi.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return err
+		}
 	}
 	s.Client, err = client.New(s.Cluster.RESTConfig(), client.Options{Scheme: scheme})
 	return err
@@ -126,9 +130,9 @@ func (s *Stage) StartController() (err error) {
 // CAFile is the file with the CA of the Controller's certificate.
 func (s *Stage) CAFile() string { return filepath.Join(s.Dir, "controller-ca.crt") }
 
-// ObjectName is the name of a Service's VirtualService, VsVip and L4PolicySet.
-func (s *Stage) ObjectName(namespace, service string) string {
-	return s.ClusterName + "--" + namespace + "-" + service
+// ObjectName is the name of the VirtualService, VsVip and L4PolicySet of a Service or a Gateway.
+func (s *Stage) ObjectName(namespace, owner string) string {
+	return s.ClusterName + "--" + namespace + "-" + owner
 }
 
 // Operators are all that were started, whether they still run or not.

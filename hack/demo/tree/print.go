@@ -30,7 +30,7 @@ func (t *Tree) String() string {
 	policy := root.add("L4PolicySet %s", Text(t.L4PolicySet.Name))
 	for _, r := range t.Rules {
 		rule := policy.add("rule for %s", r.Port())
-		pool := rule.add("Pool %s  %s", Text(r.Pool.Name), strings.Join(monitors(r.Pool), ", "))
+		pool := rule.add("Pool %s  %s", Text(r.Pool.Name), strings.Join(r.Pool.Monitors(), ", "))
 		for _, s := range r.Pool.Servers {
 			use := "enabled"
 			if !s.Enabled {
@@ -46,14 +46,6 @@ func (t *Tree) String() string {
 	b.WriteString(root.text + "\n")
 	root.draw(&b, "")
 	return b.String()
-}
-
-func monitors(p Pool) []string {
-	var out []string
-	for _, ref := range p.HealthMonitorRefs {
-		out = append(out, NameOf(&ref))
-	}
-	return out
 }
 
 type node struct {

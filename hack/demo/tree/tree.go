@@ -193,6 +193,15 @@ func (r Rule) Port() string {
 	return strings.TrimPrefix(Text(r.Match.Protocol.Protocol), "PROTOCOL_") + " " + strings.Trim(fmt.Sprint(r.Match.Port.Ports), "[]")
 }
 
+// Monitors are the names of the pool's health monitors.
+func (p *Pool) Monitors() []string {
+	var out []string
+	for _, ref := range p.HealthMonitorRefs {
+		out = append(out, NameOf(&ref))
+	}
+	return out
+}
+
 // Enabled lists the addresses of the servers that take new traffic, sorted; Disabled those that don't.
 func (p *Pool) Enabled() []string { return p.addresses(true) }
 
