@@ -1,7 +1,7 @@
 // Package build maps what a Kubernetes owner asks for to the Avi objects that it should have. It is pure: no client, no
 // clock, no logger, and the same input gives the same output whatever the order of its lists.
 //
-// The mapping reads top down: service.go and gateway.go turn an owner into a frontend (who listens where, on which
+// The mapping reads top down: service.go, gateway.go and routed.go turn an owner into a frontend (who listens where, on which
 // address, with which Service behind), network.go places it, servers.go and nodes.go turn endpoints and nodes into
 // servers, protocols.go holds the table of profiles and monitors, and objects.go writes the four kinds of object.
 // Names, markers and metadata are AKO's (names.go).
@@ -15,20 +15,21 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
 // Input is everything that decides what an owner gets. Its objects are shared with caches and are never changed.
 type Input struct {
-	// Service or Gateway is the owner; the other one is nil.
+	// Service, Gateway (of the Services API) or Routed (of gateway.networking.k8s.io, with the routes attached to it) is the
+	// owner; the others are nil.
 	Service   *corev1.Service
 	Gateway   *servicesapi.Gateway
+	Routed    *gatewayapi.View
 	Namespace *corev1.Namespace
-	// Class is a Gateway's class, nil while it doesn't exist.
-	Class *servicesapi.GatewayClass
 	// Backends are the Services that may stand behind the listeners, in any order: an owner that is a Service has
-	// itself, a Gateway those that its listeners' selectors match or that name it.
+	// itself, a Gateway those that its listeners' selectors match or that name it, or that its routes refer to.
 	Backends []Backend
 	// IgnoreRouteNamespaces lets a Gateway's listeners take Services of every namespace, as AKO does.
 	IgnoreRouteNamespaces bool
@@ -45,9 +46,9 @@ type Input struct {
 	Settings *settings.Settings
 	Facts    *model.Facts
 	Live     Live
-	// Refused are ports whose pool the Controller would not create, with its reason: they are left out so that the
-	// owner's other ports are served.
-	Refused map[model.Port]model.Finding
+	// Refused are the pools that the Controller would not create, by name, with its reason: they are left out so that the
+	// rest is served.
+	Refused map[string]model.Finding
 }
 
 // Backend is a Service with what is known of the endpoints behind it.
@@ -74,15 +75,21 @@ type Setting struct {
 
 // Owner is the object that wants the set.
 func (in *Input) Owner() model.Owner {
-	if in.Gateway != nil {
+	switch {
+	case in.Gateway != nil:
 		return model.Owner{Kind: model.GatewayOwner, Namespace: in.Gateway.Namespace, Name: in.Gateway.Name}
+	case in.Routed != nil:
+		return model.Owner{Kind: model.RoutedGatewayOwner, Namespace: in.Routed.Gateway.Namespace, Name: in.Routed.Gateway.Name}
 	}
 	return model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
 }
 
 func (in *Input) annotations() map[string]string {
-	if in.Gateway != nil {
+	switch {
+	case in.Gateway != nil:
 		return in.Gateway.Annotations
+	case in.Routed != nil:
+		return in.Routed.Gateway.Annotations
 	}
 	return in.Service.Annotations
 }
@@ -113,8 +120,8 @@ func Objects(in Input) Result {
 		res.FQDNs = front.fqdns
 		res.Pools = make(map[string]model.Port, len(front.listeners))
 		for _, l := range front.listeners {
-			if l.backend != nil {
-				res.Pools[l.pool] = l.port
+			for _, t := range l.targets {
+				res.Pools[t.pool] = l.port
 			}
 		}
 	}
@@ -133,6 +140,7 @@ type builder struct {
 	findings []model.Finding
 	blocked  bool
 	placedAt network
+	labels   []string // markers that the owner asks for, as pairs of key and value
 	// keepNames: DNS names that are in use stay, because what asks for others can't be read.
 	keepNames bool
 }

@@ -36,8 +36,8 @@ const (
 type frontend struct {
 	owner              model.Owner
 	tenant             string
-	name               string // of VirtualService, VsVip and L4PolicySet
-	address            netip.Addr
+	name               string       // of VirtualService, VsVip and L4PolicySet
+	addresses          []netip.Addr // static ones; none: one is allocated
 	fqdns              []string
 	traffic            bool
 	applicationProfile string
@@ -45,14 +45,30 @@ type frontend struct {
 	listeners          []listener
 }
 
-// listener is one port of the VirtualService with the pool behind it.
+// listener is one port of the VirtualService with what is behind it.
 type listener struct {
-	port        model.Port
+	port    model.Port
+	proto   protocol
+	targets []target // none: the port is open and nothing is behind it
+	rejects int64    // the weight of connections that go nowhere, beside the targets'
+	fqdn    string   // Gateway of the Services API: the name that clients of this listener use
+	set     string   // the ListenerSet that it is of, "<namespace>/<name>"
+	held    *held    // what serves stays as it is, because what is asked for can't be read
+}
+
+// target is one port of a Service behind a listener, and the pool for it.
+type target struct {
+	port        model.Port // the listener's
 	proto       protocol
-	backend     *Backend // nil: the port is open and nothing is behind it
+	backend     *Backend
 	backendPort corev1.ServicePort
 	pool        string
-	fqdn        string // Gateway: the name that clients of this listener use
+	weight      int32 // its share of the listener's connections, in relation to the others'
+}
+
+// grouped tells that a listener's connections are spread by a pool group, because there is more to it than one pool.
+func (l listener) grouped() bool {
+	return len(l.targets) > 1 || len(l.targets) == 1 && (l.rejects > 0 || l.targets[0].weight == 0)
 }
 
 // Tenant is the Avi tenant of a namespace's objects.
@@ -71,7 +87,7 @@ func (b *builder) frontend() frontend {
 		name:   VirtualServiceName(s, owner),
 	}
 	if len(f.name) > model.MaxNameLength {
-		b.report(model.Blocked, model.Port{}, model.ReasonNameTooLong, fmt.Sprintf("the VirtualService's name %s has %d characters, the Controller takes %d; shorten the %s's, the namespace's or the cluster's name", f.name, len(f.name), model.MaxNameLength, owner.Kind))
+		b.report(model.Blocked, model.Port{}, model.ReasonNameTooLong, fmt.Sprintf("the VirtualService's name %s has %d characters, the Controller takes %d; shorten the %s's, the namespace's or the cluster's name", f.name, len(f.name), model.MaxNameLength, owner.Kind.Noun()))
 	}
 	if b.in.Rival != nil {
 		b.report(model.Blocked, model.Port{}, model.ReasonNameTaken, fmt.Sprintf("%s came first and its objects have the same name %s on the Controller; rename one of the two", b.in.Rival, f.name))
@@ -80,43 +96,66 @@ func (b *builder) frontend() frontend {
 	b.placedAt = f.network
 	f.traffic = b.traffic()
 	f.applicationProfile = b.applicationProfile()
-	if owner.Kind == model.GatewayOwner {
-		f.address = b.gatewayAddress()
+	switch owner.Kind {
+	case model.RoutedGatewayOwner:
+		f.addresses = b.routedAddresses()
+		f.listeners = b.routedListeners()
+		f.fqdns = b.routedFQDNs()
+	case model.GatewayOwner:
+		f.addresses = valid(b.gatewayAddress())
 		f.listeners = b.gatewayListeners()
 		f.fqdns = b.gatewayFQDNs(f.listeners)
-		return f
+	default:
+		b.unusedFields()
+		f.addresses = valid(b.serviceAddress())
+		f.listeners = b.serviceListeners()
+		f.fqdns = b.fqdns(owner, b.in.Service.Annotations)
 	}
-	b.unusedFields()
-	f.address = b.serviceAddress()
-	f.listeners = b.serviceListeners()
-	f.fqdns = b.fqdns(owner, b.in.Service.Annotations)
+	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
 	return f
 }
 
-// attach completes a listener with the Service behind it; ok is false if it is left out, which has been reported.
-func (b *builder) attach(l listener, backend *Backend, port corev1.ServicePort) (_ listener, ok bool) {
-	l.backend, l.backendPort = backend, port
-	l.pool = PoolName(b.in.Settings, b.in.Owner(), backend.Service.Name, l.port)
-	if len(l.pool) > model.MaxNameLength {
-		b.report(model.Blocked, l.port, model.ReasonNameTooLong, fmt.Sprintf("port %s: the pool's name %s has %d characters, the Controller takes %d; shorten the %s's, the namespace's or the cluster's name", l.port, l.pool, len(l.pool), model.MaxNameLength, b.inPoolName()))
-		return l, false
+// target is a Service behind a listener; ok is false if it is left out, which has been reported.
+func (b *builder) target(l listener, backend *Backend, port corev1.ServicePort) (t target, ok bool) {
+	t = target{port: l.port, proto: l.proto, backend: backend, backendPort: port, weight: 1}
+	t.pool = b.poolName(backend.Service, port.Port, l.port)
+	if len(t.pool) > model.MaxNameLength {
+		b.report(model.Blocked, l.port, model.ReasonNameTooLong, fmt.Sprintf("port %s: the pool's name %s has %d characters, the Controller takes %d; shorten the %s's, the namespace's or the cluster's name", l.port, t.pool, len(t.pool), model.MaxNameLength, b.inPoolName()))
+		return t, false
 	}
-	if refusal, refused := b.in.Refused[l.port]; refused {
+	if refusal, refused := b.in.Refused[t.pool]; refused {
+		refusal.Port = l.port
 		b.findings = append(b.findings, refusal)
-		return l, false
+		return t, false
 	}
 	if n := b.placedAt; n.kept && !n.withPool && placement.ByNetwork(b.in.Facts.Cloud) {
 		b.report(model.Blocked, l.port, model.ReasonInfraSettingMissing, fmt.Sprintf("port %s: its pool waits, because it isn't known on which networks its servers are until the owner's placement can be used", l.port))
-		return l, false
+		return t, false
 	}
-	return l, b.reachable(l)
+	return t, b.reachable(t)
+}
+
+// poolName is that of a Service's port behind a listener.
+func (b *builder) poolName(svc *corev1.Service, servicePort int32, listener model.Port) string {
+	if b.in.Routed != nil {
+		return RoutedPoolName(b.in.Settings, b.in.Owner(), svc.Namespace, svc.Name, servicePort, listener)
+	}
+	return PoolName(b.in.Settings, b.in.Owner(), svc.Name, listener)
 }
 
 func (b *builder) inPoolName() string {
-	if b.in.Gateway != nil {
+	if b.in.Service == nil {
 		return "Gateway's, the Service"
 	}
 	return "Service"
+}
+
+// valid is a list of an address, if it is one.
+func valid(a netip.Addr) []netip.Addr {
+	if !a.IsValid() {
+		return nil
+	}
+	return []netip.Addr{a}
 }
 
 // settle puts listeners in order and leaves out what the Controller can't serve.
@@ -131,7 +170,7 @@ func (b *builder) settle(out []listener) []listener {
 
 // noneServed makes the ports' obstacle that of the whole owner.
 func (b *builder) noneServed() {
-	kind := b.in.Owner().Kind
+	kind := b.in.Owner().Kind.Noun()
 	for _, f := range b.findings {
 		if f.Severity == model.Blocked {
 			b.report(model.Blocked, model.Port{}, f.Reason, fmt.Sprintf("none of the %s's ports can be served: %s", kind, f.Message))

@@ -90,7 +90,7 @@ func (b *builder) gatewayListeners() []listener {
 		}
 		l := listener{port: port, proto: proto}
 		conflict := times[port] > 1
-		if conflict && !b.refuse(l, model.ReasonListenerConflict, fmt.Sprintf("%d listeners ask for port %s; a port of one protocol can have one listener: remove the others", times[port], port)) {
+		if conflict && !b.refuse(l.port, b.open(l.port), model.ReasonListenerConflict, fmt.Sprintf("%d listeners ask for port %s; a port of one protocol can have one listener: remove the others", times[port], port)) {
 			continue
 		}
 		if l, ok = b.bind(i, spec, l, conflict); ok {
@@ -131,7 +131,7 @@ func (b *builder) bind(i int, spec servicesapi.Listener, l listener, conflict bo
 	if err == nil {
 		err = nsErr
 	}
-	if err != nil && !b.refuse(l, model.ReasonInvalidRoutes, fmt.Sprintf("port %s: listener %d: %v", l.port, i, err)) {
+	if err != nil && !b.refuse(l.port, b.open(l.port), model.ReasonInvalidRoutes, fmt.Sprintf("port %s: listener %d: %v", l.port, i, err)) {
 		return l, false
 	}
 	var admitted []candidate
@@ -156,11 +156,10 @@ func (b *builder) bind(i int, spec servicesapi.Listener, l listener, conflict bo
 	if winner.backend.Service.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		b.report(model.Degraded, l.port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s is not supported by this release: connections of one client may reach several endpoints", l.port, winner.backend.Service.Name))
 	}
-	attached, ok := b.attach(l, winner.backend, winner.port)
-	if !ok {
-		return l, true // open, with nothing behind it; why has been reported
+	if t, ok := b.target(l, winner.backend, winner.port); ok {
+		l.targets = []target{t}
 	}
-	return attached, true
+	return l, true // open in any case; if nothing is behind it, why has been reported
 }
 
 // servicesKind tells whether a listener's routes are Services. Nobody can write the core group, which is empty: AKO's
@@ -233,8 +232,8 @@ func (b *builder) serving(port model.Port) (out []candidate) {
 		backend := &b.in.Backends[i]
 		svc := backend.Service
 		sp, has := servicePort(svc, port)
-		named, live := b.in.Live.Pools[PoolName(b.in.Settings, b.in.Owner(), svc.Name, port)]
-		if has && live && (named == "" || named == svc.Namespace+"/"+svc.Name) {
+		pool, live := b.in.Live.Pools[PoolName(b.in.Settings, b.in.Owner(), svc.Name, port)]
+		if has && live && (pool.service == "" || pool.service == svc.Namespace+"/"+svc.Name) {
 			out = append(out, candidate{backend, sp})
 		}
 	}
@@ -355,15 +354,16 @@ func (b *builder) gatewayFQDNs(listeners []listener) []string {
 	if b.keepNames {
 		add(b.in.Live.DNSNames...)
 	}
-	if automatic && slices.ContainsFunc(listeners, func(l listener) bool { return l.fqdn == "" && l.backend != nil }) {
+	if automatic && slices.ContainsFunc(listeners, func(l listener) bool { return l.fqdn == "" && len(l.targets) > 0 }) {
 		if domain = b.domain(); domain == "" {
 			add(b.in.Live.DNSNames...) // as with Services: names that are in use stay
 		}
 	}
 	for i := range listeners {
 		l := &listeners[i]
-		if l.fqdn == "" && l.backend != nil && domain != "" {
-			l.fqdn = b.automaticName(l.backend.Service.Namespace, l.backend.Service.Name, domain)
+		if l.fqdn == "" && len(l.targets) > 0 && domain != "" {
+			svc := l.targets[0].backend.Service
+			l.fqdn = b.automaticName(svc.Namespace, svc.Name, domain)
 			if b.keepNames && !slices.Contains(out, l.fqdn) {
 				l.fqdn = noName
 			}

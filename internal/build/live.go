@@ -16,19 +16,29 @@ import (
 type Live struct {
 	Exists             bool                // there is a VirtualService
 	Ports              map[model.Port]bool // those that have a pool; true if it has servers
-	Pools              map[string]string   // by name, the Service "<namespace>/<name>" behind it where the pool tells
+	Pools              map[string]livePool // by name
 	ApplicationProfile string
 	NetworkProfile     string
 	ProtocolMatch      bool     // the L4 rules match protocols
 	DNSNames           []string // those of the VsVip
 	network            network
+
+	ofSets  map[model.Port]bool // the ports that ListenerSets added
+	rules   []*models.L4Rule
+	objects map[model.Key]*model.Observed // pools and pool groups
+}
+
+// livePool is a pool that there is.
+type livePool struct {
+	service string // "<namespace>/<name>" behind it, where the pool tells
+	servers bool   // it has some
 }
 
 // LiveOf reads from an owner's observed objects what serves. Pools have their port from the names that the input would
 // give them, or from their own names and markers where it has no use for them any more.
 func LiveOf(in *Input, observed []*model.Observed) Live {
 	wanted := PoolPorts(in)
-	live := Live{Ports: make(map[model.Port]bool), Pools: make(map[string]string)}
+	live := Live{Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed), ofSets: make(map[model.Port]bool)}
 	var placed *models.Pool // the first by name
 	placedName := ""
 	for _, o := range observed {
@@ -39,6 +49,11 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
 		case *models.L4PolicySet:
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
+			if body.L4ConnectionPolicy != nil {
+				live.rules = append(live.rules, body.L4ConnectionPolicy.Rules...)
+			}
+		case *models.PoolGroup:
+			live.objects[o.Key] = o
 		case *models.VsVip:
 			for _, d := range body.DNSInfo {
 				if d != nil && d.Fqdn != nil {
@@ -52,9 +67,11 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = serviceOf(body)
+			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0}
+			live.objects[o.Key] = o
 			if ok {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
+				live.ofSets[port] = live.ofSets[port] || model.Mark(body.Markers, model.MarkListenerSet) != ""
 			}
 			if placed == nil || o.Key.Name < placedName {
 				placed, placedName = body, o.Key.Name
@@ -149,6 +166,9 @@ func portOf(name string, marks []*models.RoleFilterMatchLabel) (model.Port, bool
 
 // PoolPorts lists the pools that the input may want, with their ports.
 func PoolPorts(in *Input) map[string]model.Port {
+	if in.Routed != nil {
+		return routedPoolPorts(in)
+	}
 	out := make(map[string]model.Port)
 	for _, backend := range in.Backends {
 		for _, p := range backend.Service.Spec.Ports {

@@ -29,45 +29,75 @@ func PoolName(s *settings.Settings, owner model.Owner, service string, port mode
 	return name(s, strings.Join(parts, "-"))
 }
 
+// RoutedPoolName is that of a Service's port behind a listener of a Gateway of gateway.networking.k8s.io:
+// <cluster>--<namespace>-<gateway>-<protocol>-<port>-<Service's namespace>.<service>-<service port>. One listener may have
+// several Services behind it, of several namespaces.
+func RoutedPoolName(s *settings.Settings, owner model.Owner, namespace, service string, servicePort int32, listener model.Port) string {
+	return name(s, strings.Join([]string{owner.Namespace, owner.Name, listener.Protocol, strconv.Itoa(int(listener.Number)), namespace + "." + service, strconv.Itoa(int(servicePort))}, "-"))
+}
+
+func groupName(s *settings.Settings, owner model.Owner, listener model.Port) string {
+	return name(s, strings.Join([]string{owner.Namespace, owner.Name, listener.Protocol, strconv.Itoa(int(listener.Number))}, "-"))
+}
+
+// reservedMarks are the keys of markers that mean something, to the operator or to AKO.
+var reservedMarks = []string{model.MarkCluster, model.MarkNamespace, model.MarkServiceName, model.MarkGatewayName, model.MarkGatewayNamespace, model.MarkPort,
+	model.MarkProtocol, model.MarkListenerSet, model.MarkLabels, "Host", "InfrasettingName", "Path", "IngressName", "HTTPRouteName"}
+
 // marks are the markers of an owner's objects besides the cluster's, in AKO's order. A Gateway's VirtualService and
 // L4PolicySet have no ServiceName, its pools have the protocol too.
 func (f *frontend) virtualServiceMarks() []string {
-	if f.owner.Kind == model.GatewayOwner {
+	switch f.owner.Kind {
+	case model.GatewayOwner:
 		return []string{model.MarkNamespace, f.owner.Namespace, model.MarkGatewayName, f.owner.Name}
+	case model.RoutedGatewayOwner:
+		return []string{model.MarkGatewayNamespace, f.owner.Namespace, model.MarkGatewayName, f.owner.Name}
 	}
 	return []string{model.MarkNamespace, f.owner.Namespace, model.MarkServiceName, f.owner.Name}
 }
 
 func (f *frontend) policySetMarks() []string {
-	if f.owner.Kind == model.GatewayOwner {
+	if f.owner.Kind != model.ServiceOwner {
 		return f.virtualServiceMarks()
 	}
 	return append(f.virtualServiceMarks(), model.MarkProtocol, protocolList(f.listeners))
 }
 
-func (f *frontend) poolMarks(l listener) []string {
-	number := strconv.Itoa(int(l.port.Number))
-	if f.owner.Kind == model.GatewayOwner {
-		return []string{model.MarkNamespace, f.owner.Namespace, model.MarkServiceName, l.backend.Service.Name, model.MarkPort, number,
-			model.MarkProtocol, l.port.Protocol, model.MarkGatewayName, f.owner.Name}
+func (f *frontend) poolMarks(l listener, t target) []string {
+	number := strconv.Itoa(int(t.port.Number))
+	switch f.owner.Kind {
+	case model.GatewayOwner:
+		return []string{model.MarkNamespace, f.owner.Namespace, model.MarkServiceName, t.backend.Service.Name, model.MarkPort, number,
+			model.MarkProtocol, t.port.Protocol, model.MarkGatewayName, f.owner.Name}
+	case model.RoutedGatewayOwner:
+		return append(f.groupMarks(l), model.MarkServiceName, t.backend.Service.Name)
 	}
 	return append(f.virtualServiceMarks(), model.MarkPort, number)
+}
+
+// groupMarks are those of what is behind a listener of a Gateway of gateway.networking.k8s.io.
+func (f *frontend) groupMarks(l listener) []string {
+	out := append(f.virtualServiceMarks(), model.MarkPort, strconv.Itoa(int(l.port.Number)), model.MarkProtocol, l.port.Protocol)
+	if l.set != "" {
+		out = append(out, model.MarkListenerSet, l.set)
+	}
+	return out
 }
 
 // virtualServiceMetadata and poolMetadata are service_metadata.
 func (f *frontend) virtualServiceMetadata() metadata {
 	full := f.owner.Namespace + "/" + f.owner.Name
-	if f.owner.Kind == model.GatewayOwner {
+	if f.owner.Kind != model.ServiceOwner {
 		return metadata{HostNames: f.fqdns, Gateway: full}
 	}
 	return metadata{HostNames: f.fqdns, NamespaceServiceName: []string{full}}
 }
 
-func (f *frontend) poolMetadata(l listener) metadata {
+func (f *frontend) poolMetadata(l listener, t target) metadata {
 	if f.owner.Kind == model.ServiceOwner {
 		return metadata{}
 	}
-	m := metadata{NamespaceServiceName: []string{l.backend.Service.Namespace + "/" + l.backend.Service.Name}}
+	m := metadata{NamespaceServiceName: []string{t.backend.Service.Namespace + "/" + t.backend.Service.Name}}
 	if l.fqdn != "" {
 		m.HostNames = []string{l.fqdn}
 	}

@@ -17,18 +17,18 @@ import (
 // nodes are reached at the Service's node port. With externalTrafficPolicy Local only nodes with an endpoint of the
 // Service take part, and each is as ready as its endpoints. Nodes that are not Ready, or cordoned, stay as disabled
 // servers: they take no new associations and keep the ones that they have for the drain time.
-func (b *builder) nodes(l listener) (out []server, known bool) {
-	svc := l.backend.Service
+func (b *builder) nodes(t target) (out []server, known bool) {
+	svc := t.backend.Service
 	switch {
-	case l.backendPort.NodePort == 0:
+	case t.backendPort.NodePort == 0:
 		return nil, false // kept although it has none, which has been reported
 	case !b.in.NodesRead:
-		b.report(model.Degraded, l.port, model.ReasonNoNodes, "port "+l.port.String()+": the cluster's nodes can't be read; the pool keeps its servers until they can")
+		b.report(model.Degraded, t.port, model.ReasonNoNodes, "port "+t.port.String()+": the cluster's nodes can't be read; the pool keeps its servers until they can")
 		return nil, false
 	}
 	var endpoints map[string]serverState
 	if svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
-		local, sure := b.pods(l)
+		local, sure := b.pods(t)
 		if !sure {
 			return nil, false
 		}
@@ -52,7 +52,7 @@ func (b *builder) nodes(l listener) (out []server, known bool) {
 				continue
 			}
 		}
-		s := server{addr: netip.AddrPortFrom(addr, uint16(l.backendPort.NodePort)), node: n.Name, state: state, disabled: !nodeReady(n)}
+		s := server{addr: netip.AddrPortFrom(addr, uint16(t.backendPort.NodePort)), node: n.Name, state: state, disabled: !nodeReady(n)}
 		// With Local a cordoned node's pods still serve, and nobody can take their place.
 		s.disabled = s.disabled || n.Spec.Unschedulable && endpoints == nil
 		if !s.disabled {
@@ -62,7 +62,7 @@ func (b *builder) nodes(l listener) (out []server, known bool) {
 	}
 	if usable == 0 && len(out) > 0 {
 		// More likely a control plane that has lost its nodes than a cluster without one that works.
-		b.report(model.Degraded, l.port, model.ReasonNoNodes, "port "+l.port.String()+": no node is Ready and schedulable; all are used, and the health monitor decides")
+		b.report(model.Degraded, t.port, model.ReasonNoNodes, "port "+t.port.String()+": no node is Ready and schedulable; all are used, and the health monitor decides")
 	}
 	for i := range out {
 		if out[i].disabled && usable > 0 {
@@ -71,11 +71,11 @@ func (b *builder) nodes(l listener) (out []server, known bool) {
 	}
 	if eligible == 0 {
 		kept := ""
-		if b.in.Live.Ports[l.port] {
+		if b.serves(t) {
 			kept = "; the pool keeps its servers"
 		}
-		b.report(model.Degraded, l.port, model.ReasonNoNodes, fmt.Sprintf("port %s: none of %d nodes can be a server: each needs an InternalIP%s, and not the label %s%s", l.port, len(b.in.Nodes), b.nodeLabelText(), corev1.LabelNodeExcludeBalancers, kept))
-		return nil, !b.in.Live.Ports[l.port]
+		b.report(model.Degraded, t.port, model.ReasonNoNodes, fmt.Sprintf("port %s: none of %d nodes can be a server: each needs an InternalIP%s, and not the label %s%s", t.port, len(b.in.Nodes), b.nodeLabelText(), corev1.LabelNodeExcludeBalancers, kept))
+		return nil, !b.serves(t)
 	}
 	slices.SortFunc(out, func(x, y server) int { return cmp.Or(x.addr.Compare(y.addr), cmp.Compare(x.node, y.node)) })
 	return slices.CompactFunc(out, func(x, y server) bool { return x.addr == y.addr }), true
@@ -164,9 +164,9 @@ type podPort struct {
 
 // podPorts are reached at the ports of their nodes that Antrea's annotation on the pods names. Readiness is that of the
 // endpoint.
-func (b *builder) podPorts(l listener) (out []server, known bool) {
-	pods, known := b.pods(l)
-	if !known || l.port.Protocol == "SCTP" {
+func (b *builder) podPorts(t target) (out []server, known bool) {
+	pods, known := b.pods(t)
+	if !known || t.port.Protocol == "SCTP" {
 		return nil, false // kept although Antrea can't carry it, which has been reported
 	}
 	wanted := make(map[string]bool, len(pods))
@@ -174,7 +174,7 @@ func (b *builder) podPorts(l listener) (out []server, known bool) {
 		wanted[p.addr.Addr().String()] = true
 	}
 	byIP := make(map[string][]podPort)
-	for _, pod := range l.backend.Pods {
+	for _, pod := range t.backend.Pods {
 		ofOurs := slices.ContainsFunc(pod.Status.PodIPs, func(ip corev1.PodIP) bool { return wanted[ip.IP] })
 		text := pod.Annotations[AnnotationNodePortLocalPorts]
 		if text == "" || !ofOurs {
@@ -182,7 +182,7 @@ func (b *builder) podPorts(l listener) (out []server, known bool) {
 		}
 		var ports []podPort
 		if err := json.Unmarshal([]byte(text), &ports); err != nil {
-			b.report(model.Degraded, l.port, model.ReasonInvalidAnnotation, fmt.Sprintf("port %s: annotation %s of Pod %s isn't the list that Antrea writes there; delete the annotation or the Pod, so that it is written anew", l.port, AnnotationNodePortLocalPorts, pod.Name))
+			b.report(model.Degraded, t.port, model.ReasonInvalidAnnotation, fmt.Sprintf("port %s: annotation %s of Pod %s isn't the list that Antrea writes there; delete the annotation or the Pod, so that it is written anew", t.port, AnnotationNodePortLocalPorts, pod.Name))
 			continue
 		}
 		for _, ip := range pod.Status.PodIPs {
@@ -191,20 +191,20 @@ func (b *builder) podPorts(l listener) (out []server, known bool) {
 	}
 	missing := 0
 	for _, p := range pods {
-		at, ok := lead(byIP[p.addr.Addr().String()], p.addr.Port(), l.port.Protocol)
+		at, ok := lead(byIP[p.addr.Addr().String()], p.addr.Port(), t.port.Protocol)
 		if !ok {
 			missing++
 			continue
 		}
 		out = append(out, server{addr: at, node: p.node, state: p.state})
 	}
-	known = len(out) > 0 || len(pods) == 0 || !b.in.Live.Ports[l.port]
+	known = len(out) > 0 || len(pods) == 0 || !b.serves(t)
 	if missing > 0 {
 		effect := "they get no traffic"
 		if !known {
 			effect = "the pool keeps its servers"
 		}
-		b.report(model.Degraded, l.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %d of %d pods have no port on their node (annotation %s): %s; Antrea gives them one if its NodePortLocal feature is enabled and Service %s has annotation %s", l.port, missing, len(pods), AnnotationNodePortLocalPorts, effect, l.backend.Service.Name, AnnotationNodePortLocal))
+		b.report(model.Degraded, t.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %d of %d pods have no port on their node (annotation %s): %s; Antrea gives them one if its NodePortLocal feature is enabled and Service %s has annotation %s", t.port, missing, len(pods), AnnotationNodePortLocalPorts, effect, t.backend.Service.Name, AnnotationNodePortLocal))
 	}
 	slices.SortFunc(out, func(x, y server) int { return cmp.Or(x.addr.Compare(y.addr), -cmp.Compare(x.state, y.state)) })
 	out = slices.CompactFunc(out, func(x, y server) bool { return x.addr == y.addr })

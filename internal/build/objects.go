@@ -1,30 +1,40 @@
 package build
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
-// objects are a frontend's Avi objects in creation order: a VsVip, a Pool for each listener with a Service behind it, an
-// L4PolicySet whose rules choose the pool, and the VirtualService. Without a pool there is no L4PolicySet, as with AKO.
+// objects are a frontend's Avi objects in creation order: a VsVip, a Pool for each Service behind a listener, a PoolGroup for
+// a listener with several, an L4PolicySet whose rules choose among those, and the VirtualService. Without a pool there is no
+// L4PolicySet, as with AKO.
 func (b *builder) objects(f frontend) []model.Object {
+	b.labels = b.infrastructureLabels()
 	out := make([]model.Object, 0, 3+len(f.listeners))
 	out = append(out, b.object(f, model.VsVip, f.name, b.vsVip(f)))
+	var groups []model.Object
 	for _, l := range f.listeners {
-		if l.backend == nil {
+		if l.held != nil {
+			out = append(out, l.held.objects...)
 			continue
 		}
-		body, known := b.pool(f, l)
-		pool := b.object(f, model.Pool, l.pool, body)
-		if !known {
-			pool.Keep = []string{"servers"}
+		pools := make([]pool, len(l.targets))
+		for i, t := range l.targets {
+			pools[i] = b.pool(f, l, t)
+			out = append(out, pools[i].object)
 		}
-		if f.network.kept {
-			pool.Keep = append(pool.Keep, "placement_networks")
+		if l.grouped() {
+			groups = append(groups, b.group(f, l, pools)...)
 		}
-		out = append(out, pool)
 	}
+	out = append(out, groups...)
+	slices.SortStableFunc(out, func(x, y model.Object) int {
+		return slices.Index(model.Written, x.Key.Kind) - slices.Index(model.Written, y.Key.Kind)
+	})
 	if len(out) > 1 {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
 	}
@@ -45,11 +55,11 @@ func (b *builder) vsVip(f frontend) *models.VsVip {
 		Tier1Lr:               f.network.tier1,
 		EastWestPlacement:     new(false),
 		BgpPeerLabels:         f.network.labels,
-		Markers:               model.Markers(s.ClusterName),
+		Markers:               b.markers(nil),
 		VsvipCloudConfigCksum: new(noChecksum),
 	}
 	for i, source := range f.network.vips {
-		v.Vip = append(v.Vip, vip(f, source, i == 0))
+		v.Vip = append(v.Vip, vip(f, source, i))
 	}
 	for _, fqdn := range f.fqdns {
 		v.DNSInfo = append(v.DNSInfo, &models.DNSInfo{Fqdn: new(fqdn)})
@@ -63,38 +73,44 @@ const noChecksum = "0"
 
 // vip is one address. auto_allocate_ip is set even with a static address: the address is then a preference that the
 // Controller's IPAM books.
-func vip(f frontend, source vipSource, first bool) *models.Vip {
+func vip(f frontend, source vipSource, i int) *models.Vip {
 	v := &models.Vip{VipID: new(source.id), AutoAllocateIP: new(true), AutoAllocateIPType: source.allocate,
 		AutoAllocateFloatingIP: source.floating, IPAMNetworkSubnet: source.subnet}
 	switch {
-	case !f.address.IsValid() || !first:
-	case f.address.Is4():
-		v.IPAddress = ipAddr(f.address)
+	case i >= len(f.addresses):
+	case f.addresses[i].Is4():
+		v.IPAddress = ipAddr(f.addresses[i])
 	default:
-		v.Ip6Address = ipAddr(f.address)
+		v.Ip6Address = ipAddr(f.addresses[i])
 	}
 	return v
 }
 
-// pool is a listener's pool; known is false if an existing one has to keep its servers.
-func (b *builder) pool(f frontend, l listener) (p *models.Pool, known bool) {
+// pool is the pool of a target.
+type pool struct {
+	name   string
+	object model.Object
+	empty  bool // none of its servers takes connections
+}
+
+func (b *builder) pool(f frontend, l listener, t target) pool {
 	s := b.in.Settings
-	p = &models.Pool{
-		Name:                   &l.pool,
+	p := &models.Pool{
+		Name:                   &t.pool,
 		CloudConfigCksum:       new(noChecksum),
 		CreatedBy:              &s.CreatedBy,
 		TenantRef:              new(model.RefByName(model.Tenant, f.tenant)),
 		CloudRef:               new(model.RefByName(model.Cloud, s.Cloud)),
 		VrfRef:                 f.network.vrf,
 		Tier1Lr:                f.network.tier1,
-		HealthMonitorRefs:      []string{model.RefByName(model.HealthMonitor, l.proto.healthMonitor)},
+		HealthMonitorRefs:      []string{model.RefByName(model.HealthMonitor, t.proto.healthMonitor)},
 		GracefulDisableTimeout: new(gracefulDisableMinutes),
 		SniEnabled:             new(false),
 		PlacementNetworks:      f.network.placement,
-		ServiceMetadata:        new(f.poolMetadata(l).String()),
-		Markers:                model.Markers(s.ClusterName, f.poolMarks(l)...),
+		ServiceMetadata:        new(f.poolMetadata(l, t).String()),
+		Markers:                b.markers(f.poolMarks(l, t)),
 	}
-	members, known := b.members(l)
+	members, known := b.members(t)
 	enabled := 0
 	p.Servers = make([]*models.Server, len(members))
 	for i, m := range members {
@@ -109,10 +125,35 @@ func (b *builder) pool(f frontend, l listener) (p *models.Pool, known bool) {
 			ServerNode:   orNil(m.node),
 		}
 	}
-	if enabled == 0 && known && !b.reported(l.port, model.ReasonNoNodes) {
-		b.report(model.Note, l.port, model.ReasonNoEndpoints, "port "+l.port.String()+" has no ready endpoint; check the Service's selector and its pods' readiness")
+	if enabled == 0 && known && !b.reported(t.port, model.ReasonNoNodes) {
+		which := "the Service's"
+		if b.in.Routed != nil {
+			which = fmt.Sprintf("Service %s/%s's", t.backend.Service.Namespace, t.backend.Service.Name)
+		}
+		b.report(model.Note, t.port, model.ReasonNoEndpoints, "port "+t.port.String()+" has no ready endpoint; check "+which+" selector and its pods' readiness")
 	}
-	return p, known
+	out := pool{name: t.pool, object: b.object(f, model.Pool, t.pool, p), empty: known && enabled == 0}
+	if !known {
+		out.object.Keep = []string{"servers"}
+	}
+	if f.network.kept {
+		out.object.Keep = append(out.object.Keep, "placement_networks")
+	}
+	return out
+}
+
+// markers are the cluster's and those given, with the owner's labels and an index of those, so that a label that is taken
+// back can be told from one that somebody else has put there.
+func (b *builder) markers(pairs []string) []*models.RoleFilterMatchLabel {
+	out := model.Markers(b.in.Settings.ClusterName, append(pairs, b.labels...)...)
+	if len(b.labels) > 0 {
+		index := &models.RoleFilterMatchLabel{Key: new(model.MarkLabels)}
+		for i := 0; i < len(b.labels); i += 2 {
+			index.Values = append(index.Values, b.labels[i])
+		}
+		out = append(out, index)
+	}
+	return out
 }
 
 // gracefulDisableMinutes is how long a disabled server keeps its associations.
@@ -124,28 +165,41 @@ func (b *builder) policySet(f frontend) *models.L4PolicySet {
 	s := b.in.Settings
 	var rules []*models.L4Rule
 	for _, l := range f.listeners {
-		if l.backend == nil {
+		if l.held != nil {
+			l.held.rule.Index = new(int32(len(rules)))
+			rules = append(rules, l.held.rule)
+			continue
+		}
+		if len(l.targets) == 0 {
 			continue
 		}
 		match := &models.L4RuleMatchTarget{Port: &models.L4RulePortMatch{MatchCriteria: new("IS_IN"), Ports: []int64{int64(l.port.Number)}}}
 		if b.in.Facts.Enterprise() || b.in.Live.ProtocolMatch {
 			match.Protocol = &models.L4RuleProtocolMatch{MatchCriteria: new("IS_IN"), Protocol: new(l.proto.match)}
 		}
-		rules = append(rules, &models.L4Rule{
-			Name:  new("/api/pool?name=" + l.pool), // AKO's name for a rule
+		rule := &models.L4Rule{
+			Name:  new("/api/pool?name=" + l.targets[0].pool), // AKO's name for a rule
 			Index: new(int32(len(rules))),
 			Match: match,
 			Action: &models.L4RuleAction{SelectPool: &models.L4RuleActionSelectPool{
 				ActionType: new("L4_RULE_ACTION_SELECT_POOL"),
-				PoolRef:    new(model.RefByName(model.Pool, l.pool)),
+				PoolRef:    new(model.RefByName(model.Pool, l.targets[0].pool)),
 			}},
-		})
+		}
+		if l.grouped() {
+			rule.Name = new("/api/poolgroup?name=" + b.groupName(l))
+			rule.Action.SelectPool = &models.L4RuleActionSelectPool{
+				ActionType:   new("L4_RULE_ACTION_SELECT_POOLGROUP"),
+				PoolGroupRef: new(model.RefByName(model.PoolGroup, b.groupName(l))),
+			}
+		}
+		rules = append(rules, rule)
 	}
 	return &models.L4PolicySet{
 		Name:               &f.name,
 		CreatedBy:          &s.CreatedBy,
 		TenantRef:          new(model.RefByName(model.Tenant, f.tenant)),
-		Markers:            model.Markers(s.ClusterName, f.policySetMarks()...),
+		Markers:            b.markers(f.policySetMarks()),
 		L4ConnectionPolicy: &models.L4ConnectionPolicy{Rules: rules},
 	}
 }
@@ -170,7 +224,7 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		TrafficEnabled:              &f.traffic,
 		RemoveListeningPortOnVsDown: new(true),
 		ServiceMetadata:             new(f.virtualServiceMetadata().String()),
-		Markers:                     model.Markers(s.ClusterName, f.virtualServiceMarks()...),
+		Markers:                     b.markers(f.virtualServiceMarks()),
 	}
 	if policy {
 		vs.L4Policies = []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: new(model.RefByName(model.L4PolicySet, f.name))}}

@@ -92,7 +92,7 @@ func (b *builder) supported(listeners []listener) []listener {
 		reason, message := l.proto.obstacle(f)
 		if reason == "" {
 			out = append(out, l)
-		} else if b.refuse(l, reason, message) {
+		} else if b.refuse(l.port, b.open(l.port), reason, message) {
 			out = append(out, l)
 		}
 	}
@@ -104,19 +104,33 @@ func (b *builder) supported(listeners []listener) []listener {
 	kept := out[:0]
 	for _, l := range out {
 		message := fmt.Sprintf("%s beside %s on one address needs the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s; move the port to a Service of its own or change the tier", l.proto.name, first.name, f.LicenseTier)
-		if l.proto.name == first.name || b.refuse(l, model.ReasonLicenseTier, message) {
+		if l.proto.name == first.name || b.refuse(l.port, b.open(l.port), model.ReasonLicenseTier, message) {
 			kept = append(kept, l)
 		}
 	}
 	return kept
 }
 
-// refuse reports a listener that can't be served; it returns true if the listener is kept because it serves already.
-func (b *builder) refuse(l listener, reason, message string) bool {
-	if _, serves := b.in.Live.Ports[l.port]; serves {
-		b.report(model.Degraded, l.port, reason, strings.TrimSuffix(message, ".")+"; the port keeps being served as it is")
+// refuse reports what can't be served on a port; it returns true if it is kept because it serves already.
+func (b *builder) refuse(port model.Port, serves bool, reason, message string) bool {
+	if serves {
+		b.report(model.Degraded, port, reason, strings.TrimSuffix(message, ".")+"; the port keeps being served as it is")
 		return true
 	}
-	b.report(model.Blocked, l.port, reason, message)
+	b.report(model.Blocked, port, reason, message)
 	return false
 }
+
+// open tells that a port has a pool already.
+func (b *builder) open(port model.Port) bool {
+	_, yes := b.in.Live.Ports[port]
+	return yes
+}
+
+// exists tells that a target's pool is there already, and serves that it has servers.
+func (b *builder) exists(t target) bool {
+	_, yes := b.in.Live.Pools[t.pool]
+	return yes
+}
+
+func (b *builder) serves(t target) bool { return b.in.Live.Pools[t.pool].servers }

@@ -37,7 +37,7 @@ const (
 )
 
 // sources are the ways to a Service's endpoints, by the settings' serviceType.
-var sources = map[settings.ServiceType]func(*builder, listener) (members []server, known bool){
+var sources = map[settings.ServiceType]func(*builder, target) (members []server, known bool){
 	settings.ClusterIP:     (*builder).pods,
 	settings.NodePort:      (*builder).nodes,
 	settings.NodePortLocal: (*builder).podPorts,
@@ -52,34 +52,34 @@ func (b *builder) source(svc *corev1.Service) settings.ServiceType {
 }
 
 // members are the servers of a listener's pool. known is false if an existing pool has to keep what it has.
-func (b *builder) members(l listener) (out []server, known bool) {
-	out, known = sources[b.source(l.backend.Service)](b, l)
+func (b *builder) members(t target) (out []server, known bool) {
+	out, known = sources[b.source(t.backend.Service)](b, t)
 	if len(out) > serversMax {
-		b.report(model.Degraded, l.port, model.ReasonTooManyServers, fmt.Sprintf("port %s has %d servers, a pool takes %d; the others get no traffic: split the Service", l.port, len(out), serversMax))
+		b.report(model.Degraded, t.port, model.ReasonTooManyServers, fmt.Sprintf("port %s has %d servers, a pool takes %d; the others get no traffic: split the Service", t.port, len(out), serversMax))
 		out = keepBest(out)
 	}
 	return out, known
 }
 
 // reachable tells whether the Service has what the way to its endpoints needs; it reports what it lacks.
-func (b *builder) reachable(l listener) bool {
-	svc := l.backend.Service
+func (b *builder) reachable(t target) bool {
+	svc := t.backend.Service
 	switch mode := b.source(svc); {
-	case mode == settings.NodePort && l.backendPort.NodePort == 0:
-		return b.refuse(l, model.ReasonNoNodePort, fmt.Sprintf("port %s: Service %s has no node port, and serviceType NodePort reaches servers through those; make it type NodePort (a load balancer: allocateLoadBalancerNodePorts true), or set annotation %s on it to reach its pods directly", l.port, svc.Name, AnnotationSkipNodePort))
-	case mode == settings.NodePortLocal && l.port.Protocol == "SCTP":
-		return b.refuse(l, model.ReasonNodePortLocal, fmt.Sprintf("port %s: NodePortLocal can't carry SCTP, Antrea maps TCP and UDP only; set annotation %s on Service %s if the Service Engines reach its pods, or serviceType NodePort or ClusterIP for the cluster", l.port, AnnotationSkipNodePort, svc.Name))
+	case mode == settings.NodePort && t.backendPort.NodePort == 0:
+		return b.refuse(t.port, b.exists(t), model.ReasonNoNodePort, fmt.Sprintf("port %s: Service %s has no node port, and serviceType NodePort reaches servers through those; make it type NodePort (a load balancer: allocateLoadBalancerNodePorts true), or set annotation %s on it to reach its pods directly", t.port, svc.Name, AnnotationSkipNodePort))
+	case mode == settings.NodePortLocal && t.port.Protocol == "SCTP":
+		return b.refuse(t.port, b.exists(t), model.ReasonNodePortLocal, fmt.Sprintf("port %s: NodePortLocal can't carry SCTP, Antrea maps TCP and UDP only; set annotation %s on Service %s if the Service Engines reach its pods, or serviceType NodePort or ClusterIP for the cluster", t.port, AnnotationSkipNodePort, svc.Name))
 	case mode == settings.NodePortLocal && svc.Spec.Type == corev1.ServiceTypeNodePort:
-		return b.refuse(l, model.ReasonNodePortLocal, fmt.Sprintf("port %s: Antrea gives no ports to the pods of Service %s, which is of type NodePort; make it ClusterIP or LoadBalancer", l.port, svc.Name))
+		return b.refuse(t.port, b.exists(t), model.ReasonNodePortLocal, fmt.Sprintf("port %s: Antrea gives no ports to the pods of Service %s, which is of type NodePort; make it ClusterIP or LoadBalancer", t.port, svc.Name))
 	}
 	return true
 }
 
 // pods are reached by their own addresses.
-func (b *builder) pods(l listener) (out []server, known bool) {
-	out, joined := b.servers(l)
-	if !b.endpointsKnown(l) || !joined && b.in.Live.Ports[l.port] {
-		b.report(model.Degraded, l.port, model.ReasonEndpointsUnreadable, "port "+l.port.String()+": the Service's EndpointSlices can't be read, or none of them has this port; the pool keeps its servers until one does")
+func (b *builder) pods(t target) (out []server, known bool) {
+	out, joined := b.servers(t)
+	if !b.endpointsKnown(t) || !joined && b.serves(t) {
+		b.report(model.Degraded, t.port, model.ReasonEndpointsUnreadable, "port "+t.port.String()+": the Service's EndpointSlices can't be read, or none of them has this port; the pool keeps its servers until one does")
 		return out, false
 	}
 	return out, true
@@ -87,11 +87,11 @@ func (b *builder) pods(l listener) (out []server, known bool) {
 
 // endpointsKnown tells whether the slices say what the pool's servers are. A list that was not read completely does
 // not; nor does a Service with a selector that has no slice at all, for which Kubernetes keeps an empty one.
-func (b *builder) endpointsKnown(l listener) bool {
-	if !l.backend.SlicesRead {
+func (b *builder) endpointsKnown(t target) bool {
+	if !t.backend.SlicesRead {
 		return false
 	}
-	return len(l.backend.Slices) > 0 || len(l.backend.Service.Spec.Selector) == 0 || !b.in.Live.Ports[l.port]
+	return len(t.backend.Slices) > 0 || len(t.backend.Service.Spec.Selector) == 0 || !b.serves(t)
 }
 
 // servers maps the slices' endpoints to addresses, ordered by address and port. The join is by the port's name and
@@ -100,22 +100,22 @@ func (b *builder) endpointsKnown(l listener) bool {
 //
 // known is false where the slices have endpoints and none of their ports is this one: a port that was just renamed, or a
 // slice that is broken. It is not known then what the port's servers are.
-func (b *builder) servers(l listener) (out []server, known bool) {
+func (b *builder) servers(t target) (out []server, known bool) {
 	endpoints, matched := 0, 0
 	best := make(map[netip.AddrPort]server)
 	invalid := make(map[string]bool)
-	for _, slice := range l.backend.Slices {
+	for _, slice := range t.backend.Slices {
 		endpoints += len(slice.Endpoints)
-		if !b.family(l.backend.Service, slice.AddressType) {
+		if !b.family(t.backend.Service, slice.AddressType) {
 			continue
 		}
 		for _, port := range slice.Ports {
-			if deref(port.Name, "") != l.backendPort.Name || string(deref(port.Protocol, corev1.ProtocolTCP)) != l.port.Protocol {
+			if deref(port.Name, "") != t.backendPort.Name || string(deref(port.Protocol, corev1.ProtocolTCP)) != t.port.Protocol {
 				continue
 			}
 			number := deref(port.Port, 0)
 			if number < 1 || number > 65535 {
-				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %s, not 1 to 65535", slice.Name, l.backendPort.Name, portText(port.Port))] = true
+				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %s, not 1 to 65535", slice.Name, t.backendPort.Name, portText(port.Port))] = true
 				continue
 			}
 			for _, e := range slice.Endpoints {
@@ -136,7 +136,7 @@ func (b *builder) servers(l listener) (out []server, known bool) {
 			}
 		}
 	}
-	b.reportInvalid(l, invalid)
+	b.reportInvalid(t, invalid)
 	out = make([]server, 0, len(best))
 	anyReady := false
 	for _, s := range best {
@@ -190,7 +190,7 @@ func keepBest(all []server) []server {
 	return all
 }
 
-func (b *builder) reportInvalid(l listener, invalid map[string]bool) {
+func (b *builder) reportInvalid(t target, invalid map[string]bool) {
 	if len(invalid) == 0 {
 		return
 	}
@@ -204,7 +204,7 @@ func (b *builder) reportInvalid(l listener, invalid map[string]bool) {
 		more = fmt.Sprintf(" and %d more", len(list)-3)
 		list = list[:3]
 	}
-	b.report(model.Degraded, l.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %s%s; these endpoints get no traffic; mend the slice", l.port, strings.Join(list, "; "), more))
+	b.report(model.Degraded, t.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %s%s; these endpoints get no traffic; mend the slice", t.port, strings.Join(list, "; "), more))
 }
 
 // family tells whether slices of that address type give servers: the cluster's setting and the Service's families

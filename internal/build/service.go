@@ -81,7 +81,8 @@ func (b *builder) serviceListeners() []listener {
 			continue
 		}
 		l.proto = proto
-		if l, ok = b.attach(l, b.ownBackend(), p); ok {
+		if t, ok := b.target(l, b.ownBackend(), p); ok {
+			l.targets = []target{t}
 			out = append(out, l)
 		}
 	}

@@ -45,6 +45,8 @@ type Outcome struct {
 	Blocked bool
 	// Err is why the Controller doesn't hold what is wanted; nil if it does. It is the first of the failures.
 	Err error
+	// Failed is the kind of object whose change Err is about, empty if it is about none.
+	Failed model.Kind
 	// Retry is the failure that passes soonest, which decides when to try again.
 	Retry error
 	// Refused tells that the Controller would not take some port's pool: worth another try when it may have changed.
@@ -73,7 +75,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 	log := logr.FromContextOrDiscard(ctx)
 	owner := in.Owner()
 	out := Outcome{Name: build.VirtualServiceName(in.Settings, owner), Tenant: build.Tenant(in.Settings, in.Namespace)}
-	in.Refused = map[model.Port]model.Finding{}
+	in.Refused = map[string]model.Finding{}
 	kept := e.keepTenant(owner, &in, &out)
 	last := ""
 	for round := range rounds {
@@ -152,7 +154,7 @@ func (e *Engine) keepTenant(owner model.Owner, in *build.Input, out *Outcome) []
 // judge counts what was done and decides whether another round helps: after a step that found the Controller changed,
 // and after a pool that the Controller won't take, whose port is then left out for its neighbours' sake.
 func (e *Engine) judge(out *Outcome, in build.Input, built build.Result, results []apply.StepResult) (again bool) {
-	out.Err, out.Retry = nil, nil
+	out.Err, out.Retry, out.Failed = nil, nil, ""
 	for _, r := range results {
 		if r.Err == nil {
 			if !r.Skipped {
@@ -163,14 +165,14 @@ func (e *Engine) judge(out *Outcome, in build.Input, built build.Result, results
 		again = again || r.Replan
 		port, isPool := built.Pools[r.Step.Key.Name]
 		if r.Step.Op == plan.Create && r.Step.Key.Kind == model.Pool && isPool && !r.Replan && Classify(r.Err) == Terminal {
-			in.Refused[port] = model.Finding{Severity: model.Blocked, Port: port, Reason: model.ReasonPortRefused,
+			in.Refused[r.Step.Key.Name] = model.Finding{Severity: model.Blocked, Port: port, Reason: model.ReasonPortRefused,
 				Message: fmt.Sprintf("port %s: the Controller refused its pool: %v", port, r.Err)}
 			again = true
 			continue
 		}
 		err := fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
 		if out.Err == nil || Classify(err) > Classify(out.Err) {
-			out.Err = err
+			out.Err, out.Failed = err, r.Step.Key.Kind
 		}
 		if out.Retry == nil || Classify(err) < Classify(out.Retry) {
 			out.Retry = err
@@ -305,7 +307,9 @@ func (e *Engine) describe(out *Outcome, in build.Input) {
 		if pool == nil || pool.Owner != in.Owner() {
 			continue
 		}
-		out.Ports = append(out.Ports, port)
+		if !slices.Contains(out.Ports, port) {
+			out.Ports = append(out.Ports, port)
+		}
 		if body, ok := pool.Body.(*models.Pool); ok {
 			out.Backends[port] = model.Mark(body.Markers, model.MarkServiceName)
 		}

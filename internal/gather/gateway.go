@@ -61,7 +61,7 @@ func (r *Reader) Gateways(ctx context.Context) ([]servicesapi.Gateway, error) {
 // GatewayInput reads the rest of what decides about a Gateway that is ours. using is told the Services that may attach
 // before their endpoints are read, so that a change of those is not missed.
 func (r *Reader) GatewayInput(ctx context.Context, s *settings.Settings, gw *servicesapi.Gateway, ns *corev1.Namespace, class *servicesapi.GatewayClass, using func([]types.NamespacedName)) (build.Input, error) {
-	in := build.Input{Gateway: gw, Class: class, Namespace: ns, Settings: s, IgnoreRouteNamespaces: r.IgnoreRouteNamespaces}
+	in := build.Input{Gateway: gw, Namespace: ns, Settings: s, IgnoreRouteNamespaces: r.IgnoreRouteNamespaces}
 	services, err := r.services(ctx, gw)
 	if err != nil {
 		return in, err

@@ -86,6 +86,8 @@ type Reader struct {
 	Serves func(API) bool
 	// IgnoreRouteNamespaces lets Gateways take Services of every namespace, as AKO does.
 	IgnoreRouteNamespaces bool
+	// ControllerNames are those of the GatewayClasses of gateway.networking.k8s.io that are ours.
+	ControllerNames []string
 }
 
 // namespace reads the namespace of an object. One that isn't known yet is no namespace without labels: its objects would
@@ -169,7 +171,7 @@ func (r *Reader) setting(ctx context.Context, name string) (build.Setting, error
 }
 
 // rival finds an older owner whose objects would have the same names: "a-b"/"c" and "a"/"b-c" do, and so do a Service and
-// a Gateway of one name in one namespace.
+// Gateways of one name in one namespace.
 func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Object) (*model.Owner, error) {
 	name := self.GetNamespace() + "-" + self.GetName()
 	var services corev1.ServiceList
@@ -208,6 +210,27 @@ func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Ob
 		}
 		if ours, _, _ := build.GatewayOurs(s, class, ns); ours {
 			return &model.Owner{Kind: model.GatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
+		}
+	}
+	routed, err := r.RoutedGateways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range routed {
+		other := &routed[i]
+		if other.Namespace+"-"+other.Name != name || !competes(other, self) {
+			continue
+		}
+		ns, err := r.namespace(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		class, err := r.routedClass(ctx, other)
+		if err != nil {
+			return nil, err
+		}
+		if ours, _, _ := build.RoutedOurs(s, r.ControllerNames, class, ns); ours {
+			return &model.Owner{Kind: model.RoutedGatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
 		}
 	}
 	return nil, nil

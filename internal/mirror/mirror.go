@@ -363,6 +363,9 @@ func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed
 	case *models.Pool:
 		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
 		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
+	case *models.PoolGroup:
+		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
+		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
 	case *models.L4PolicySet:
 		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
 		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)

@@ -70,6 +70,9 @@ const (
 	ReasonNoNodePort           = "NoNodePort"
 	ReasonNoNodes              = "NoNodes"
 	ReasonNodePortLocal        = "NodePortLocalUnsupported"
+	ReasonUnsupportedAddress   = "UnsupportedAddress"
+	ReasonNoRoute              = "NoRoute"
+	ReasonRoutesUnreadable     = "RoutesUnreadable"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

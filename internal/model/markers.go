@@ -8,8 +8,14 @@ const (
 	MarkNamespace   = "Namespace"
 	MarkServiceName = "ServiceName"
 	MarkGatewayName = "GatewayName"
-	MarkPort        = "Port"
-	MarkProtocol    = "Protocol"
+	// MarkGatewayNamespace takes the place of Namespace on the objects of a Gateway of gateway.networking.k8s.io.
+	MarkGatewayNamespace = "GatewayNamespace"
+	// MarkListenerSet is on the pools of listeners that a ListenerSet adds to a Gateway: "<namespace>/<name>".
+	MarkListenerSet = "ListenerSet"
+	// MarkLabels lists the keys of the markers that the owner asked for, so that one that it takes back can be removed.
+	MarkLabels   = "l4.ako.vmware.com/labels"
+	MarkPort     = "Port"
+	MarkProtocol = "Protocol"
 )
 
 // Markers are a cluster's marker followed by pairs of key and value in the given order.
@@ -39,6 +45,9 @@ func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner)
 	cluster = value(MarkCluster)
 	namespace := value(MarkNamespace)
 	if gateway := value(MarkGatewayName); gateway != "" {
+		if of := value(MarkGatewayNamespace); of != "" {
+			return cluster, Owner{Kind: RoutedGatewayOwner, Namespace: of, Name: gateway}
+		}
 		return cluster, Owner{Kind: GatewayOwner, Namespace: namespace, Name: gateway}
 	}
 	if service := value(MarkServiceName); service != "" {

@@ -16,6 +16,7 @@ type Kind string
 const (
 	VsVip          Kind = "vsvip"
 	Pool           Kind = "pool"
+	PoolGroup      Kind = "poolgroup"
 	L4PolicySet    Kind = "l4policyset"
 	VirtualService Kind = "virtualservice"
 )
@@ -33,7 +34,7 @@ const (
 )
 
 // Written lists the kinds that the operator writes, in creation order; deletion follows DeletionOrder.
-var Written = []Kind{VsVip, Pool, L4PolicySet, VirtualService}
+var Written = []Kind{VsVip, Pool, PoolGroup, L4PolicySet, VirtualService}
 
 // Title is the type's name as the Controller's own messages spell it.
 func (k Kind) Title() string {
@@ -42,6 +43,8 @@ func (k Kind) Title() string {
 		return "VsVip"
 	case Pool:
 		return "Pool"
+	case PoolGroup:
+		return "PoolGroup"
 	case L4PolicySet:
 		return "L4PolicySet"
 	case VirtualService:
@@ -66,6 +69,8 @@ func NewBody(k Kind) any {
 		return new(models.VsVip)
 	case Pool:
 		return new(models.Pool)
+	case PoolGroup:
+		return new(models.PoolGroup)
 	case L4PolicySet:
 		return new(models.L4PolicySet)
 	case VirtualService:

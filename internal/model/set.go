@@ -12,8 +12,17 @@ type OwnerKind string
 // The kinds of owner.
 const (
 	ServiceOwner OwnerKind = "Service"
+	// GatewayOwner is a Gateway of the Services API, networking.x-k8s.io.
 	GatewayOwner OwnerKind = "Gateway"
+	// RoutedGatewayOwner is a Gateway of gateway.networking.k8s.io, whose backends come from routes.
+	RoutedGatewayOwner OwnerKind = "Gateway.gateway.networking.k8s.io"
 )
+
+// Noun is the kind as Kubernetes spells it, without its group.
+func (k OwnerKind) Noun() string {
+	noun, _, _ := strings.Cut(string(k), ".")
+	return noun
+}
 
 // Owner is the Kubernetes object that a set of Avi objects exists for.
 type Owner struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -106,6 +107,9 @@ func (c comparison) differSlice(w, h reflect.Value, f field) (differs, stuck boo
 			}
 		}
 		return false, false
+	}
+	if f.mode&withExtras != 0 && len(takenBack(w, h)) > 0 {
+		return true, false
 	}
 	match := pairing(w, h)
 	for i := range w.Len() {
@@ -243,9 +247,9 @@ func overlay(w, h reflect.Value, m mode) reflect.Value {
 			out = reflect.Append(out, e)
 		}
 		if m&withExtras != 0 {
-			ours := pairing(h, w)
+			ours, gone := pairing(h, w), takenBack(w, h)
 			for i := range h.Len() {
-				if _, ok := ours(i); !ok {
+				if _, ok := ours(i); !ok && !gone[i] {
 					out = reflect.Append(out, h.Index(i))
 				}
 			}
@@ -253,6 +257,33 @@ func overlay(w, h reflect.Value, m mode) reflect.Value {
 		return out
 	}
 	return w
+}
+
+// takenBack finds among the observed markers those that an owner asked for once, which the index of its labels tells, and
+// doesn't any more: by position.
+func takenBack(w, h reflect.Value) map[int]bool {
+	have, ok := h.Interface().([]*models.RoleFilterMatchLabel)
+	if !ok {
+		return nil
+	}
+	i := slices.IndexFunc(have, func(m *models.RoleFilterMatchLabel) bool { return m != nil && deref(m.Key) == model.MarkLabels })
+	if i < 0 {
+		return nil
+	}
+	want, _ := w.Interface().([]*models.RoleFilterMatchLabel)
+	var out map[int]bool
+	for j, m := range have {
+		if m == nil || j != i && !slices.Contains(have[i].Values, deref(m.Key)) {
+			continue
+		}
+		if !slices.ContainsFunc(want, func(x *models.RoleFilterMatchLabel) bool { return deref(x.Key) == deref(m.Key) }) {
+			if out == nil {
+				out = make(map[int]bool)
+			}
+			out[j] = true
+		}
+	}
+	return out
 }
 
 // sameRef compares a wanted reference, by name, with an observed one, by UUID.

@@ -55,6 +55,10 @@ var ownership = map[reflect.Type][]owns{
 	reflect.TypeFor[models.Server](): {
 		{"ip", owned}, {"port", owned}, {"enabled", owned}, {"external_uuid", owned}, {"server_node", owned},
 	},
+	reflect.TypeFor[models.PoolGroup](): {
+		{"members", owned}, {"created_by", owned}, {"markers", withExtras}, {"cloud_config_cksum", owned},
+	},
+	reflect.TypeFor[models.PoolGroupMember](): {{"pool_ref", owned}, {"ratio", owned}},
 	reflect.TypeFor[models.L4PolicySet](): {
 		{"l4_connection_policy", owned}, {"created_by", owned}, {"markers", withExtras},
 	},

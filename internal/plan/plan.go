@@ -166,7 +166,7 @@ func rank(s Step) int {
 }
 
 // deletionOrder lets go of references before what they refer to.
-var deletionOrder = map[model.Kind]int{model.VirtualService: 0, model.VsVip: 1, model.L4PolicySet: 1, model.Pool: 2}
+var deletionOrder = map[model.Kind]int{model.VirtualService: 0, model.VsVip: 1, model.L4PolicySet: 1, model.PoolGroup: 2, model.Pool: 3}
 
 func deletions(have map[model.Key]*model.Observed, reason string) []Step {
 	var out []Step
@@ -197,8 +197,10 @@ func prerequisite(step, earlier Step) bool {
 		return earlier.Op == Create || order(earlier.Key.Kind) < order(step.Key.Kind)
 	case earlier.Op == Delete:
 		return step.Op == Create && order(earlier.Key.Kind) == 0
-	case step.Key.Kind == model.L4PolicySet:
+	case step.Key.Kind == model.PoolGroup:
 		return earlier.Op == Create && earlier.Key.Kind == model.Pool
+	case step.Key.Kind == model.L4PolicySet:
+		return earlier.Op == Create && (earlier.Key.Kind == model.Pool || earlier.Key.Kind == model.PoolGroup)
 	case step.Key.Kind == model.VirtualService:
 		return earlier.Key.Kind == model.L4PolicySet || earlier.Op == Create && earlier.Key.Kind == model.VsVip
 	}

@@ -90,6 +90,12 @@ func created(body any) []string {
 			out = append(out, "server: "+serverText(s))
 		}
 		return out
+	case *models.PoolGroup:
+		var out []string
+		for _, m := range o.Members {
+			out = append(out, "member: "+memberText(m))
+		}
+		return out
 	case *models.L4PolicySet:
 		var out []string
 		for _, r := range o.L4ConnectionPolicy.Rules {
@@ -190,6 +196,8 @@ func text(v any) string {
 		return serverText(o)
 	case *models.L4Rule:
 		return ruleText(o)
+	case *models.PoolGroupMember:
+		return memberText(o)
 	case *models.Service:
 		return serviceText(o)
 	case *models.Vip:
@@ -260,11 +268,22 @@ func ruleText(r *models.L4Rule) string {
 	if r.Match != nil && r.Match.Protocol != nil {
 		match = append(match, deref(r.Match.Protocol.Protocol))
 	}
-	pool := "?"
+	target := "pool ?"
 	if r.Action != nil && r.Action.SelectPool != nil {
-		pool = refText(deref(r.Action.SelectPool.PoolRef))
+		target = "pool " + refText(deref(r.Action.SelectPool.PoolRef))
+		if group := r.Action.SelectPool.PoolGroupRef; group != nil {
+			target = "pool group " + refText(*group)
+		}
 	}
-	return strings.Join(match, " and ") + " -> pool " + pool
+	return strings.Join(match, " and ") + " -> " + target
+}
+
+func memberText(m *models.PoolGroupMember) string {
+	ratio := uint32(1) // the Controller's default
+	if m.Ratio != nil {
+		ratio = *m.Ratio
+	}
+	return fmt.Sprintf("%s, ratio %d", refText(deref(m.PoolRef)), ratio)
 }
 
 func serviceText(s *models.Service) string {

@@ -25,12 +25,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
@@ -56,6 +61,7 @@ type scene struct {
 	} `json:"controller"`
 	SlicesUnread          bool     `json:"slicesUnread"`
 	NodesUnread           bool     `json:"nodesUnread"`
+	Unread                []string `json:"unread"` // kinds of gateway.networking.k8s.io that the API server doesn't have
 	IgnoreRouteNamespaces bool     `json:"ignoreRouteNamespaces"`
 	Rival                 string   `json:"rival"`       // "namespace/name"
 	Refused               []string `json:"refused"`     // "SCTP/80": the Controller would not create the pool
@@ -143,6 +149,24 @@ var kinds = map[string]func() client.Object{
 	"Gateway":         func() client.Object { return new(servicesapi.Gateway) },
 	"GatewayClass":    func() client.Object { return new(servicesapi.GatewayClass) },
 	"AviInfraSetting": func() client.Object { return new(v1beta1.AviInfraSetting) },
+	"SCTPRoute":       func() client.Object { return new(v1alpha1.SCTPRoute) },
+	"TCPRoute":        func() client.Object { return new(gatewayv1.TCPRoute) },
+	"UDPRoute":        func() client.Object { return new(gatewayv1.UDPRoute) },
+	"ListenerSet":     func() client.Object { return new(gatewayv1.ListenerSet) },
+	"ReferenceGrant":  func() client.Object { return new(gatewayv1beta1.ReferenceGrant) },
+	// The names that two APIs have.
+	"gateway.networking.k8s.io/v1 Gateway":      func() client.Object { return new(gatewayv1.Gateway) },
+	"gateway.networking.k8s.io/v1 GatewayClass": func() client.Object { return new(gatewayv1.GatewayClass) },
+}
+
+// empty is an object of a document's type, nil for one that is of no interest.
+func empty(meta metav1.TypeMeta) client.Object {
+	for _, name := range []string{meta.APIVersion + " " + meta.Kind, meta.Kind} {
+		if make, ok := kinds[name]; ok {
+			return make()
+		}
+	}
+	return nil
 }
 
 // world is what an input file holds.
@@ -156,6 +180,8 @@ type world struct {
 	slices     []*discoveryv1.EndpointSlice
 	gateway    *servicesapi.Gateway
 	classes    map[string]*servicesapi.GatewayClass
+	routed     gatewayapi.World // of gateway.networking.k8s.io
+	class      *gatewayv1.GatewayClass
 	settings   map[string]*v1beta1.AviInfraSetting
 }
 
@@ -180,11 +206,10 @@ func read(t *testing.T, path string) *world {
 			}
 			continue
 		}
-		empty, ok := kinds[meta.Kind]
-		if !ok {
+		o := empty(meta)
+		if o == nil {
 			continue // Deployments and the like of a user's file
 		}
-		o := empty()
 		if err := yaml.UnmarshalStrict([]byte(doc), o); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
@@ -203,6 +228,8 @@ func (w *world) add(o client.Object) {
 		w.nodes = append(w.nodes, o)
 	case *servicesapi.GatewayClass:
 		w.classes[o.Name] = o
+	case *gatewayv1.GatewayClass:
+		w.class = o
 	case *v1beta1.AviInfraSetting:
 		w.settings[o.Name] = o
 	default:
@@ -219,7 +246,35 @@ func (w *world) add(o client.Object) {
 		w.slices = append(w.slices, o)
 	case *servicesapi.Gateway:
 		w.gateway = o
+	case *gatewayv1.Gateway:
+		w.routed.Gateway = o
+	case *gatewayv1.ListenerSet:
+		w.routed.Sets = append(w.routed.Sets, o)
+	case *gatewayv1beta1.ReferenceGrant:
+		w.routed.Grants = append(w.routed.Grants, o)
+	default:
+		if r := gatewayapi.RouteOf(o); r != nil {
+			w.routed.Routes = append(w.routed.Routes, r)
+		}
 	}
+}
+
+// view is what the API's rules make of a Gateway of gateway.networking.k8s.io and what is around it.
+func (w *world) view() *gatewayapi.View {
+	v := w.routed
+	v.Services = map[types.NamespacedName]*corev1.Service{}
+	v.Namespaces = map[string]map[string]string{}
+	v.Unread = map[string]bool{}
+	for _, svc := range w.services {
+		v.Services[client.ObjectKeyFromObject(svc)] = svc
+	}
+	for name, ns := range w.namespaces {
+		v.Namespaces[name] = ns.Labels
+	}
+	for _, kind := range w.Unread {
+		v.Unread[kind] = true
+	}
+	return gatewayapi.Look(v)
 }
 
 func (w *world) namespace(name string) *corev1.Namespace {
@@ -262,21 +317,34 @@ func (w *world) setting(name string) build.Setting {
 func load(t *testing.T, path string) build.Input {
 	t.Helper()
 	w := read(t, path)
-	in := build.Input{NodesRead: !w.NodesUnread, Nodes: w.nodes, IgnoreRouteNamespaces: w.IgnoreRouteNamespaces, Refused: map[model.Port]model.Finding{}}
-	if w.gateway != nil {
-		in.Gateway, in.Class = w.gateway, w.classes[w.gateway.Spec.GatewayClassName]
+	in := build.Input{NodesRead: !w.NodesUnread, Nodes: w.nodes, IgnoreRouteNamespaces: w.IgnoreRouteNamespaces, Refused: map[string]model.Finding{}}
+	switch {
+	case w.routed.Gateway != nil:
+		in.Routed = w.view()
+		in.Namespace = w.namespace(w.routed.Gateway.Namespace)
+		for _, svc := range w.services {
+			in.Backends = append(in.Backends, w.backend(svc))
+		}
+		reason, problem := gather.RoutedClassProblem(w.routed.Gateway, w.class)
+		in.Setting = build.Setting{Reason: reason, Problem: problem}
+		if problem == "" {
+			in.Setting = w.setting(gather.SettingOfRouted(w.routed.Gateway, w.class, in.Namespace))
+		}
+	case w.gateway != nil:
+		class := w.classes[w.gateway.Spec.GatewayClassName]
+		in.Gateway = w.gateway
 		in.Namespace = w.namespace(w.gateway.Namespace)
 		for _, svc := range w.services {
 			if mayStandBehind(w.gateway, svc) {
 				in.Backends = append(in.Backends, w.backend(svc))
 			}
 		}
-		reason, problem := gather.ClassProblem(w.gateway, in.Class)
+		reason, problem := gather.ClassProblem(w.gateway, class)
 		in.Setting = build.Setting{Reason: reason, Problem: problem}
 		if problem == "" {
-			in.Setting = w.setting(gather.SettingOfGateway(in.Class, in.Namespace))
+			in.Setting = w.setting(gather.SettingOfGateway(class, in.Namespace))
 		}
-	} else {
+	default:
 		in.Service = w.services[0]
 		in.Namespace = w.namespace(in.Service.Namespace)
 		in.Backends = []build.Backend{w.backend(in.Service)}
@@ -294,7 +362,12 @@ func load(t *testing.T, path string) build.Input {
 		protocol, number, _ := strings.Cut(r, "/")
 		port := model.Port{Protocol: protocol}
 		fmt.Sscan(number, &port.Number)
-		in.Refused[port] = model.Finding{Severity: model.Blocked, Port: port, Reason: model.ReasonPortRefused, Message: "port " + port.String() + ": the Controller refused its pool: too bad"}
+		for name, p := range build.PoolPorts(&in) {
+			if p != port {
+				continue
+			}
+			in.Refused[name] = model.Finding{Severity: model.Blocked, Port: port, Reason: model.ReasonPortRefused, Message: "port " + port.String() + ": the Controller refused its pool: too bad"}
+		}
 	}
 	return in
 }

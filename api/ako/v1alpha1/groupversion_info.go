@@ -21,7 +21,7 @@ var (
 )
 
 func addKnownTypes(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &AviInfraSetting{}, &AviInfraSettingList{})
+	scheme.AddKnownTypes(GroupVersion, &AviInfraSetting{}, &AviInfraSettingList{}, &SCTPRoute{}, &SCTPRouteList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

@@ -1,0 +1,342 @@
+package gather
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+// The APIs around a Gateway of gateway.networking.k8s.io. A cluster may lack any of them.
+const (
+	GatewayAPI      API = "gateway.networking.k8s.io Gateway"
+	ListenerSets    API = "gateway.networking.k8s.io ListenerSet"
+	TCPRoutes       API = "gateway.networking.k8s.io TCPRoute"
+	UDPRoutes       API = "gateway.networking.k8s.io UDPRoute"
+	ReferenceGrants API = "gateway.networking.k8s.io ReferenceGrant"
+	SCTPRoutes      API = "ako.vmware.com SCTPRoute"
+)
+
+// KindAPIs maps the kinds that a Gateway's view is made of to the APIs that have them.
+var KindAPIs = map[string]API{
+	gatewayapi.KindListenerSet: ListenerSets, gatewayapi.KindTCPRoute: TCPRoutes, gatewayapi.KindUDPRoute: UDPRoutes,
+	gatewayapi.KindSCTPRoute: SCTPRoutes, gatewayapi.KindReferenceGrant: ReferenceGrants,
+}
+
+// Doubt is what is known about the objects of a kind that could be listed.
+type Doubt struct {
+	// Leaving: the type is being removed from the cluster, and its objects with it.
+	Leaving bool
+	// Young: the type has only just come, perhaps back, and its objects after it.
+	Young bool
+}
+
+// Routed reads a Gateway of gateway.networking.k8s.io, its Namespace and its class. The Gateway is nil if the cache, complete
+// and synced, doesn't hold it, and so is the class.
+func (r *Reader) Routed(ctx context.Context, key types.NamespacedName) (*gatewayv1.Gateway, *corev1.Namespace, *gatewayv1.GatewayClass, error) {
+	gw := new(gatewayv1.Gateway)
+	if err := r.Client.Get(ctx, key, gw); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil, nil, nil
+		}
+		return nil, nil, nil, fmt.Errorf("reading Gateway %s: %w", key, err)
+	}
+	ns, err := r.namespace(ctx, gw)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	class, err := r.routedClass(ctx, gw)
+	return gw, ns, class, err
+}
+
+func (r *Reader) routedClass(ctx context.Context, gw *gatewayv1.Gateway) (*gatewayv1.GatewayClass, error) {
+	class := new(gatewayv1.GatewayClass)
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: string(gw.Spec.GatewayClassName)}, class); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("reading GatewayClass %s: %w", gw.Spec.GatewayClassName, err)
+	}
+	return class, nil
+}
+
+// RoutedGateways lists all Gateways of gateway.networking.k8s.io, none if the API server doesn't have the type. They are
+// shared with the cache.
+func (r *Reader) RoutedGateways(ctx context.Context) ([]gatewayv1.Gateway, error) {
+	if !r.Serves(GatewayAPI) {
+		return nil, nil
+	}
+	var list gatewayv1.GatewayList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Gateways: %w", err)
+	}
+	return list.Items, nil
+}
+
+// ListenerSets lists all ListenerSets. They are shared with the cache.
+func (r *Reader) ListenerSets(ctx context.Context) ([]*gatewayv1.ListenerSet, error) {
+	if !r.Serves(ListenerSets) {
+		return nil, nil
+	}
+	var list gatewayv1.ListenerSetList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing ListenerSets: %w", err)
+	}
+	return pointers(list.Items), nil
+}
+
+func pointers[T any](items []T) []*T {
+	out := make([]*T, len(items))
+	for i := range items {
+		out[i] = &items[i]
+	}
+	return out
+}
+
+// Routes lists the routes of a kind. They are shared with the cache.
+func (r *Reader) Routes(ctx context.Context, kind string) (out []*gatewayapi.Route, err error) {
+	if !r.Serves(KindAPIs[kind]) {
+		return nil, nil
+	}
+	list := map[string]client.ObjectList{
+		gatewayapi.KindTCPRoute: new(gatewayv1.TCPRouteList), gatewayapi.KindUDPRoute: new(gatewayv1.UDPRouteList), gatewayapi.KindSCTPRoute: new(v1alpha1.SCTPRouteList),
+	}[kind]
+	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing %ss: %w", kind, err)
+	}
+	switch list := list.(type) {
+	case *gatewayv1.TCPRouteList:
+		for i := range list.Items {
+			out = append(out, gatewayapi.RouteOf(&list.Items[i]))
+		}
+	case *gatewayv1.UDPRouteList:
+		for i := range list.Items {
+			out = append(out, gatewayapi.RouteOf(&list.Items[i]))
+		}
+	case *v1alpha1.SCTPRouteList:
+		for i := range list.Items {
+			out = append(out, gatewayapi.RouteOf(&list.Items[i]))
+		}
+	}
+	return out, nil
+}
+
+// Grants lists the ReferenceGrants. They are shared with the cache.
+func (r *Reader) Grants(ctx context.Context) ([]*gatewayv1beta1.ReferenceGrant, error) {
+	if !r.Serves(ReferenceGrants) {
+		return nil, nil
+	}
+	var list gatewayv1beta1.ReferenceGrantList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing ReferenceGrants: %w", err)
+	}
+	return pointers(list.Items), nil
+}
+
+// World reads what belongs to a Gateway: its ListenerSets, the routes attached to it or to them, and what those refer to.
+// doubt is asked about each kind, with how many of its objects there are for the Gateway.
+func (r *Reader) World(ctx context.Context, gw *gatewayv1.Gateway, doubt func(kind string, count int) (Doubt, error)) (w gatewayapi.World, err error) {
+	w = gatewayapi.World{Gateway: gw, Unread: make(map[string]bool), Young: make(map[string]bool)}
+	self := client.ObjectKeyFromObject(gw)
+	count := make(map[string]int)
+	sets, err := r.ListenerSets(ctx)
+	if err != nil {
+		return w, err
+	}
+	mine := make(map[types.NamespacedName]bool)
+	for _, s := range sets {
+		if of, ok := gatewayapi.GatewayOf(s); ok && of == self && s.DeletionTimestamp == nil {
+			w.Sets = append(w.Sets, s)
+			mine[client.ObjectKeyFromObject(s)] = true
+			count[gatewayapi.KindListenerSet]++
+		}
+	}
+	for _, kind := range gatewayapi.RouteKinds() {
+		routes, err := r.Routes(ctx, kind)
+		if err != nil {
+			return w, err
+		}
+		for _, route := range routes {
+			if route.Object.GetDeletionTimestamp() == nil && slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
+				parent, key, ok := gatewayapi.Parent(route, ref)
+				return ok && (parent == gatewayapi.KindGateway && key == self || parent == gatewayapi.KindListenerSet && mine[key])
+			}) {
+				w.Routes = append(w.Routes, route)
+				count[kind]++
+			}
+		}
+	}
+	if w.Grants, err = r.Grants(ctx); err != nil {
+		return w, err
+	}
+	count[gatewayapi.KindReferenceGrant] = len(w.Grants)
+	for kind, api := range KindAPIs {
+		if !r.Serves(api) {
+			w.Unread[kind] = true
+			continue
+		}
+		d, err := doubt(kind, count[kind])
+		if err != nil {
+			return w, err
+		}
+		w.Unread[kind], w.Young[kind] = d.Leaving, d.Young
+	}
+	if err := r.namespaces(ctx, &w); err != nil {
+		return w, err
+	}
+	return w, r.routeServices(ctx, &w)
+}
+
+// namespaces reads the labels of those that matter.
+func (r *Reader) namespaces(ctx context.Context, w *gatewayapi.World) error {
+	w.Namespaces = make(map[string]map[string]string)
+	read := func(o interface{ GetNamespace() string }, as client.Object) error {
+		if _, known := w.Namespaces[o.GetNamespace()]; known {
+			return nil
+		}
+		ns, err := r.namespace(ctx, as)
+		if err != nil {
+			return err
+		}
+		w.Namespaces[ns.Name] = ns.Labels
+		return nil
+	}
+	if err := read(w.Gateway, w.Gateway); err != nil {
+		return err
+	}
+	for _, s := range w.Sets {
+		if err := read(s, s); err != nil {
+			return err
+		}
+	}
+	for _, route := range w.Routes {
+		if err := read(route.Object, route.Object.(client.Object)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routeServices reads the Services that the routes refer to.
+func (r *Reader) routeServices(ctx context.Context, w *gatewayapi.World) error {
+	w.Services = make(map[types.NamespacedName]*corev1.Service)
+	for _, route := range w.Routes {
+		for _, key := range route.ServiceKeys() {
+			if _, known := w.Services[key]; known {
+				continue
+			}
+			svc := new(corev1.Service)
+			err := r.Client.Get(ctx, key, svc)
+			if apierrors.IsNotFound(err) || err == nil && svc.DeletionTimestamp != nil {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reading Service %s: %w", key, err)
+			}
+			w.Services[key] = svc
+		}
+	}
+	return nil
+}
+
+// RoutedInput reads the rest of what decides about a Gateway of gateway.networking.k8s.io that is ours. using is told the
+// Services that its routes refer to before their endpoints are read, so that a change of those is not missed.
+func (r *Reader) RoutedInput(ctx context.Context, s *settings.Settings, view *gatewayapi.View, ns *corev1.Namespace, class *gatewayv1.GatewayClass, using func([]types.NamespacedName)) (build.Input, error) {
+	in := build.Input{Routed: view, Namespace: ns, Settings: s}
+	var keys []types.NamespacedName
+	for _, route := range view.Routes {
+		keys = append(keys, route.ServiceKeys()...)
+	}
+	slices.SortFunc(keys, func(a, b types.NamespacedName) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	keys = slices.Compact(keys)
+	using(keys)
+	for _, key := range keys {
+		svc := view.Services[key]
+		if svc == nil {
+			continue
+		}
+		backend, err := r.backend(ctx, s, svc)
+		if err != nil {
+			return in, err
+		}
+		in.Backends = append(in.Backends, backend)
+	}
+	err := r.nodes(ctx, &in)
+	if err != nil {
+		return in, err
+	}
+	if reason, problem := RoutedClassProblem(view.Gateway, class); problem != "" {
+		in.Setting = build.Setting{Reason: reason, Problem: problem}
+	} else if in.Setting, err = r.setting(ctx, SettingOfRouted(view.Gateway, class, ns)); err != nil {
+		return in, err
+	}
+	in.Rival, err = r.rival(ctx, s, view.Gateway)
+	return in, err
+}
+
+// RoutedClassProblem is why a Gateway and its class don't tell which AviInfraSetting to use, "" if they do.
+func RoutedClassProblem(gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass) (reason, problem string) {
+	if class == nil {
+		return model.ReasonNoGatewayClass, fmt.Sprintf("GatewayClass %s doesn't exist; create it, or name another one in spec.gatewayClassName", gw.Spec.GatewayClassName)
+	}
+	if ref := ownParameters(gw); ref != nil {
+		if !isSetting(string(ref.Group), string(ref.Kind)) {
+			return model.ReasonInvalidParameters, fmt.Sprintf("spec.infrastructure.parametersRef names %s %s; only an AviInfraSetting of group ako.vmware.com can be used", ref.Group, ref.Kind)
+		}
+		return "", ""
+	}
+	if problem := RoutedParametersProblem(class); problem != "" {
+		return model.ReasonInvalidParameters, fmt.Sprintf("GatewayClass %s: %s", class.Name, problem)
+	}
+	return "", ""
+}
+
+// SettingOfRouted names the AviInfraSetting of a Gateway: its own, else its class's, else its namespace's.
+func SettingOfRouted(gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass, ns *corev1.Namespace) string {
+	if ref := ownParameters(gw); ref != nil {
+		return ref.Name
+	}
+	if class != nil && class.Spec.ParametersRef != nil {
+		return class.Spec.ParametersRef.Name
+	}
+	return SettingOfNamespace(ns)
+}
+
+func ownParameters(gw *gatewayv1.Gateway) *gatewayv1.LocalParametersReference {
+	if gw.Spec.Infrastructure == nil {
+		return nil
+	}
+	return gw.Spec.Infrastructure.ParametersRef
+}
+
+func isSetting(group, kind string) bool {
+	return group == "ako.vmware.com" && kind == "AviInfraSetting"
+}
+
+// RoutedParametersProblem is what is wrong with the form of a class's parametersRef, "" if nothing is.
+func RoutedParametersProblem(class *gatewayv1.GatewayClass) string {
+	ref := class.Spec.ParametersRef
+	switch {
+	case ref == nil:
+	case !isSetting(string(ref.Group), string(ref.Kind)):
+		return fmt.Sprintf("spec.parametersRef names %s %s; only an AviInfraSetting of group ako.vmware.com can be used", ref.Group, ref.Kind)
+	case ref.Namespace != nil && *ref.Namespace != "":
+		return "spec.parametersRef has a namespace; AviInfraSettings are cluster-scoped: remove it"
+	}
+	return ""
+}
