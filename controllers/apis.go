@@ -17,7 +17,10 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
@@ -38,7 +41,17 @@ var optional = []api{
 	{gather.InfraSettings, v1beta1.GroupVersion, []string{"AviInfraSetting"}, []string{"aviinfrasettings.ako.vmware.com"}, []client.Object{&v1beta1.AviInfraSetting{}}},
 	{gather.ServicesAPI, servicesapi.GroupVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
 		[]client.Object{&servicesapi.Gateway{}, &servicesapi.GatewayClass{}}},
+	{gather.GatewayAPI, gatewayVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io"},
+		[]client.Object{&gatewayv1.Gateway{}, &gatewayv1.GatewayClass{}}},
+	{gather.ListenerSets, gatewayVersion, []string{"ListenerSet"}, []string{"listenersets.gateway.networking.k8s.io"}, []client.Object{&gatewayv1.ListenerSet{}}},
+	{gather.TCPRoutes, gatewayVersion, []string{"TCPRoute"}, []string{"tcproutes.gateway.networking.k8s.io"}, []client.Object{&gatewayv1.TCPRoute{}}},
+	{gather.UDPRoutes, gatewayVersion, []string{"UDPRoute"}, []string{"udproutes.gateway.networking.k8s.io"}, []client.Object{&gatewayv1.UDPRoute{}}},
+	{gather.SCTPRoutes, v1alpha1.GroupVersion, []string{"SCTPRoute"}, []string{"sctproutes.ako.vmware.com"}, []client.Object{&v1alpha1.SCTPRoute{}}},
+	// v1beta1 is what every release serves.
+	{gather.ReferenceGrants, schema.GroupVersion(gatewayv1beta1.GroupVersion), []string{"ReferenceGrant"}, []string{"referencegrants.gateway.networking.k8s.io"}, []client.Object{&gatewayv1beta1.ReferenceGrant{}}},
 }
+
+var gatewayVersion = schema.GroupVersion(gatewayv1.GroupVersion)
 
 // APIs follows which optional types the API server has, and switches what needs them on and off. A type that vanishes
 // says nothing about the objects that there were: nothing is removed for it.
@@ -51,17 +64,22 @@ type APIs struct {
 	Appeared func(gather.API) error
 	// Vanished is told after an API has gone.
 	Vanished func(gather.API)
+	// Versioned is told after the release of the Gateway API's CRDs has changed.
+	Versioned func()
+	// Grace is how long a type is Young.
+	Grace time.Duration
 
 	wake    chan struct{}
 	watched map[gather.API]bool // switched on
 	absent  map[gather.API]int  // how often in a row one that is switched on was not found
 	mu      sync.RWMutex
 	since   map[gather.API]time.Time // of those that are served
+	came    map[gather.API]time.Time // when their types were last created, as far as is known
 }
 
 // NewAPIs knows of none yet.
 func NewAPIs() *APIs {
-	return &APIs{wake: make(chan struct{}, 1), watched: make(map[gather.API]bool), absent: make(map[gather.API]int), since: make(map[gather.API]time.Time)}
+	return &APIs{wake: make(chan struct{}, 1), watched: make(map[gather.API]bool), absent: make(map[gather.API]int), since: make(map[gather.API]time.Time), came: make(map[gather.API]time.Time)}
 }
 
 // Prime asks once, before anything runs, so that nobody takes a type for missing that nobody has looked for.
@@ -72,10 +90,51 @@ func (a *APIs) Prime() error {
 			return err
 		}
 		if served {
-			a.since[api.name] = time.Now()
+			a.since[api.name], a.came[api.name] = time.Now(), a.created(api)
 		}
 	}
 	return nil
+}
+
+// created is when the last of an API's CRDs was, zero if that can't be told.
+func (a *APIs) created(api api) (last time.Time) {
+	for _, crd := range api.crds {
+		m := crdMetadata()
+		if a.Live.Get(context.Background(), types.NamespacedName{Name: crd}, m) == nil && m.CreationTimestamp.After(last) {
+			last = m.CreationTimestamp.Time
+		}
+	}
+	return last
+}
+
+// Young tells whether an API has only just come, perhaps back: its objects may still be on their way.
+func (a *APIs) Young(name gather.API) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return time.Since(a.came[name]) < a.Grace
+}
+
+// bundleVersion is the annotation in which the CRDs of gateway.networking.k8s.io carry their release.
+const bundleVersion = "gateway.networking.k8s.io/bundle-version"
+
+// Bundle is the release of the CRDs of gateway.networking.k8s.io that are in use, in order; "" stands for one that doesn't say.
+func (a *APIs) Bundle(ctx context.Context) (out []string) {
+	for _, api := range optional {
+		if api.version.Group != gatewayVersion.Group || !a.Serves(api.name) {
+			continue
+		}
+		for _, crd := range api.crds {
+			m := crdMetadata()
+			if err := a.Cache.Get(ctx, types.NamespacedName{Name: crd}, m); err != nil {
+				continue
+			}
+			if v := m.Annotations[bundleVersion]; !slices.Contains(out, v) {
+				out = append(out, v)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Serves tells whether the API server has an API's types.
@@ -117,6 +176,7 @@ func (a *APIs) Start(ctx context.Context) error {
 		return fmt.Errorf("watching CustomResourceDefinitions: %w", err)
 	}
 	defer func() { _ = informer.RemoveEventHandler(handle) }()
+	var bundle []string
 	for {
 		wait := apiPoll
 		for _, api := range optional {
@@ -124,6 +184,10 @@ func (a *APIs) Start(ctx context.Context) error {
 				a.Log.Info("looking for an API again soon", "api", api.name, "reason", err.Error())
 				wait = apiRetry
 			}
+		}
+		if now := a.Bundle(ctx); !slices.Equal(now, bundle) {
+			bundle = now
+			a.Versioned()
 		}
 		select {
 		case <-ctx.Done():
@@ -166,7 +230,7 @@ func (a *APIs) look(ctx context.Context, api api) error {
 		a.Log.Info("found", "api", api.name)
 		a.mu.Lock()
 		if !was {
-			a.since[api.name] = time.Now()
+			a.since[api.name], a.came[api.name] = time.Now(), time.Now()
 		}
 		a.mu.Unlock()
 		if err := a.Appeared(api.name); err != nil {

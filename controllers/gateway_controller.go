@@ -79,7 +79,7 @@ func (r *GatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 			return ctrl.Result{}, err
 		}
 		if leaving {
-			return r.spare(ctx, gw)
+			return r.spare(ctx, gw, "networking.x-k8s.io", akoFinalizer)
 		}
 	}
 	if cfg == nil {
@@ -88,48 +88,28 @@ func (r *GatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if cfg.Layer7Only && gw.DeletionTimestamp == nil {
 		return ctrl.Result{}, nil
 	}
-	claimed := controllerutil.ContainsFinalizer(gw, gather.Finalizer)
 	ours, unknown, why := build.GatewayOurs(cfg, class, ns)
-	if cfg.DeleteConfig && claimed {
-		ours, unknown, why = false, false, "deleteConfig is true: everything on the Controller is being removed"
-	}
-	if gw.DeletionTimestamp != nil {
-		ours, unknown, why = false, false, "the Gateway is being deleted"
-	}
-	other, handover := handedOver(gw, cfg)
-	switch {
-	case handover && (ours || gw.DeletionTimestamp != nil):
-		r.tellOnce(gw, model.ReasonServedByAnother, servedByAnother(r.Kind, other))
-		return ctrl.Result{}, nil
-	case handover:
-		return ctrl.Result{}, nil // another instance's
-	case unknown && !claimed:
-		if !cfg.Accepts(ns.Name, ns.Labels) {
-			return ctrl.Result{}, nil
-		}
-		_, problem := gather.ClassProblem(gw, nil)
-		r.tellOnce(gw, model.ReasonNoGatewayClass, problem)
-		return resultOf(ctx, client.IgnoreNotFound(r.Status.NoGatewayClass(ctx, gw, problem)))
-	case unknown:
-		// A class that vanished is no reason to take down what it let us serve.
-	case !ours:
-		if gw.DeletionTimestamp == nil && claimed && !cfg.DeleteConfig {
-			if err := r.deselect(gw, cfg); err != nil {
-				return r.keep(ctx, gw, why, err)
+	return r.decide(ctx, cfg, candidate{
+		object: gw, ns: ns, ours: ours, unknown: unknown, why: why, finalizers: []string{akoFinalizer},
+		noClass: func() error {
+			if !cfg.Accepts(ns.Name, ns.Labels) {
+				return nil
 			}
-		} else {
-			r.Guard.settle(r.ownerOf(gw))
-		}
-		if !claimed && !r.inherited(gw, class, ns, cfg) {
-			return ctrl.Result{}, nil // somebody else's, finalizers and all
-		}
-		return r.release(ctx, cfg, gw, ns, why, func() error { return r.Status.ClearGateway(ctx, gw) }, func() { r.using.set(req.NamespacedName, nil) }, akoFinalizer)
-	}
-	r.Guard.settle(r.ownerOf(gw))
-	if err := r.claim(ctx, gw, cfg.Instance(), akoFinalizer); err != nil {
-		return resultOf(ctx, client.IgnoreNotFound(err))
-	}
-	in, err := r.Gather.GatewayInput(ctx, cfg, gw, ns, class, func(services []types.NamespacedName) { r.using.set(req.NamespacedName, services) })
+			_, problem := gather.ClassProblem(gw, nil)
+			r.tellOnce(gw, model.ReasonNoGatewayClass, problem)
+			return r.Status.NoGatewayClass(ctx, gw, problem)
+		},
+		inherited: func() bool { return r.inherited(gw, class, ns, cfg) },
+		takeBack:  func() error { return r.Status.ClearGateway(ctx, gw) },
+		left:      func() { r.using.set(req.NamespacedName, nil) },
+		serve:     func() (ctrl.Result, error) { return r.serveGateway(ctx, cfg, gw, ns, class) },
+	})
+}
+
+// serveGateway runs the pipeline for a Gateway that is ours and tells what came of it.
+func (r *GatewayReconciler) serveGateway(ctx context.Context, cfg *settings.Settings, gw *servicesapi.Gateway, ns *corev1.Namespace, class *servicesapi.GatewayClass) (ctrl.Result, error) {
+	key := client.ObjectKeyFromObject(gw)
+	in, err := r.Gather.GatewayInput(ctx, cfg, gw, ns, class, func(services []types.NamespacedName) { r.using.set(key, services) })
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -166,14 +146,6 @@ func (r *GatewayReconciler) inherited(gw *servicesapi.Gateway, class *servicesap
 
 func programmedAlready(gw *servicesapi.Gateway) bool {
 	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, servicesapi.GatewayConditionReady) || len(gw.Status.Addresses) > 0
-}
-
-// spare lets go of a Gateway that is deleted because its type is being removed from the cluster. Its objects on the
-// Controller go on serving; the type's return, and the Gateway's, finds them.
-func (r *GatewayReconciler) spare(ctx context.Context, gw *servicesapi.Gateway) (ctrl.Result, error) {
-	ctrl.LoggerFrom(ctx).Info("the Gateway's type is being removed from the cluster; its objects on the Controller stay as they are")
-	r.tellOnce(gw, model.ReasonDeletionHeld, "the CustomResourceDefinitions of networking.x-k8s.io are being removed; what the Controller serves for this Gateway stays as it is")
-	return resultOf(ctx, client.IgnoreNotFound(r.unclaim(ctx, gw, akoFinalizer)))
 }
 
 // unconfigured tells a Gateway of our class why nothing happens, as long as it isn't served.

@@ -155,7 +155,7 @@ func handedOver(o client.Object, cfg *settings.Settings) (other string, yes bool
 }
 
 func servedByAnother(kind model.OwnerKind, instance string) string {
-	return fmt.Sprintf("the instance %s serves this %s and has to let go first; if it is gone for good, delete the %s's objects on the Controller and remove annotation %s", instance, kind, kind, gather.AnnotationServedBy)
+	return fmt.Sprintf("the instance %s serves this %s and has to let go first; if it is gone for good, delete the %s's objects on the Controller and remove annotation %s", instance, kind.Noun(), kind.Noun(), gather.AnnotationServedBy)
 }
 
 // claim puts the finalizer and the instance's name on an owner before anything is made for it, and takes over from
@@ -204,9 +204,73 @@ func annotate(o client.Object, key, value string) {
 // being lost.
 func (r *owners) patch(ctx context.Context, o, before client.Object) error {
 	if err := r.Client.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("changing the finalizers of %s %s/%s: %w", r.Kind, o.GetNamespace(), o.GetName(), err)
+		return fmt.Errorf("changing the finalizers of %s %s/%s: %w", r.Kind.Noun(), o.GetNamespace(), o.GetName(), err)
 	}
 	return nil
+}
+
+// candidate is a Gateway, of either API, about which is to be decided whether it is served.
+type candidate struct {
+	object client.Object
+	ns     *corev1.Namespace
+	// ours, or unknown because its class doesn't exist; why says why not.
+	ours, unknown bool
+	why           string
+	// finalizers are others' that are taken over with it.
+	finalizers []string
+	noClass    func() error // tells one that was never claimed that its class doesn't exist
+	inherited  func() bool  // tells whether one that was never claimed is ours to clean up
+	takeBack   func() error // removes what was written on one that goes on to exist
+	left       func()       // is called when it has been let go
+	serve      func() (ctrl.Result, error)
+}
+
+// decide serves a candidate, lets it go, or leaves it alone.
+func (r *owners) decide(ctx context.Context, cfg *settings.Settings, c candidate) (ctrl.Result, error) {
+	claimed, deleted := controllerutil.ContainsFinalizer(c.object, gather.Finalizer), c.object.GetDeletionTimestamp() != nil
+	if cfg.DeleteConfig && claimed {
+		c.ours, c.unknown, c.why = false, false, "deleteConfig is true: everything on the Controller is being removed"
+	}
+	if deleted {
+		c.ours, c.unknown, c.why = false, false, "the Gateway is being deleted"
+	}
+	other, handover := handedOver(c.object, cfg)
+	switch {
+	case handover && (c.ours || deleted):
+		r.tellOnce(c.object, model.ReasonServedByAnother, servedByAnother(r.Kind, other))
+		return ctrl.Result{}, nil
+	case handover:
+		return ctrl.Result{}, nil // another instance's
+	case c.unknown && !claimed:
+		return resultOf(ctx, client.IgnoreNotFound(c.noClass()))
+	case c.unknown:
+		// A class that vanished is no reason to take down what it let us serve.
+	case !c.ours:
+		if !deleted && claimed && !cfg.DeleteConfig {
+			if err := r.deselect(c.object, cfg); err != nil {
+				return r.keep(ctx, c.object, c.why, err)
+			}
+		} else {
+			r.Guard.settle(r.ownerOf(c.object))
+		}
+		if !claimed && !c.inherited() {
+			return ctrl.Result{}, nil // somebody else's, finalizers and all
+		}
+		return r.release(ctx, cfg, c.object, c.ns, c.why, c.takeBack, c.left, c.finalizers...)
+	}
+	r.Guard.settle(r.ownerOf(c.object))
+	if err := r.claim(ctx, c.object, cfg.Instance(), c.finalizers...); err != nil {
+		return resultOf(ctx, client.IgnoreNotFound(err))
+	}
+	return c.serve()
+}
+
+// spare lets go of an owner that is deleted because its type is being removed from the cluster. Its objects on the
+// Controller go on serving; the type's return, and the owner's, finds them.
+func (r *owners) spare(ctx context.Context, o client.Object, group string, too ...string) (ctrl.Result, error) {
+	ctrl.LoggerFrom(ctx).Info("the type is being removed from the cluster; the owner's objects on the Controller stay as they are")
+	r.tellOnce(o, model.ReasonDeletionHeld, fmt.Sprintf("the CustomResourceDefinitions of %s are being removed; what the Controller serves for this %s stays as it is", group, r.Kind.Noun()))
+	return resultOf(ctx, client.IgnoreNotFound(r.unclaim(ctx, o, too...)))
 }
 
 // release removes the objects of an owner that is deleted or no longer ours, then the finalizer and those in too.
@@ -313,7 +377,7 @@ func (r *owners) orphan(ctx context.Context, cfg *settings.Settings, key types.N
 		return ctrl.Result{}, err // it exists, or nobody knows: the next sweep looks again
 	}
 	owner := r.owner(key)
-	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, build.VirtualServiceName(cfg, owner), fmt.Sprintf("its %s doesn't exist", r.Kind))
+	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, build.VirtualServiceName(cfg, owner), fmt.Sprintf("its %s doesn't exist", r.Kind.Noun()))
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "removing what a vanished owner left; the next sweep tries again", "owner", owner.String())
 		return ctrl.Result{}, nil

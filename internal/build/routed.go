@@ -81,8 +81,12 @@ func (b *builder) routedListeners() []listener {
 	seen := make(map[model.Port]bool)
 	for _, spec := range view.Listeners {
 		proto, ok := protocolOf(spec.Port.Protocol)
-		if !ok || seen[spec.Port] {
-			continue // the view's verdict says why
+		if !ok {
+			b.report(model.Blocked, spec.Port, model.ReasonUnsupportedProtocol, fmt.Sprintf("listener %s: %s", spec.Name, spec.Accepted.Message))
+			continue
+		}
+		if seen[spec.Port] {
+			continue // what serves on it is kept for the first of those that are in each other's way
 		}
 		l := listener{port: spec.Port, proto: proto}
 		if spec.Set != nil {

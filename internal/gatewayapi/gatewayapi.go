@@ -134,6 +134,18 @@ func RouteOf(o any) *Route {
 	return nil
 }
 
+// SetParents puts the entries of the parents into a route's status.
+func SetParents(o any, parents []gatewayv1.RouteParentStatus) {
+	switch o := o.(type) {
+	case *gatewayv1.TCPRoute:
+		o.Status.Parents = parents
+	case *gatewayv1.UDPRoute:
+		o.Status.Parents = parents
+	case *v1alpha1.SCTPRoute:
+		o.Status.Parents = parents
+	}
+}
+
 // World is what was read around one Gateway.
 type World struct {
 	Gateway *gatewayv1.Gateway

@@ -164,10 +164,17 @@ func problem(list []metav1.Condition) string {
 	return ""
 }
 
-// tell emits Events for what changed between two lists of conditions. They are compared by status, reason and message, so
-// an unchanged failure is told once. Normal Events for a program done are called ensured and updated.
+// toldTypes names the conditions whose changes are told as Events.
+type toldTypes struct{ accepted, programmed string }
+
 func (w *Writer) tell(about client.Object, before, after []metav1.Condition, o engine.Outcome) {
-	if changed(before, after, Accepted) {
+	w.tellOf(about, before, after, o, toldTypes{Accepted, Programmed})
+}
+
+// tellOf emits Events for what changed between two lists of conditions. They are compared by status, reason and message, so
+// an unchanged failure is told once. Normal Events for a program done are called ensured and updated.
+func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o engine.Outcome, of toldTypes) {
+	if changed(before, after, of.accepted) {
 		for _, f := range o.Findings {
 			if f.Severity != model.Note {
 				// Events of one action and reason are counted as one, of which only the first is told.
@@ -179,17 +186,17 @@ func (w *Writer) tell(about client.Object, before, after []metav1.Condition, o e
 			}
 		}
 	}
-	now := apimeta.FindStatusCondition(after, Programmed)
+	now := apimeta.FindStatusCondition(after, of.programmed)
 	switch {
-	case now == nil || !changed(before, after, Programmed):
+	case now == nil || !changed(before, after, of.programmed):
 	case now.Status == metav1.ConditionTrue:
 		reason := "EnsuredLoadBalancer"
-		if apimeta.IsStatusConditionTrue(before, Programmed) {
+		if apimeta.IsStatusConditionTrue(before, of.programmed) {
 			reason = "UpdatedLoadBalancer"
 		}
 		w.event(about, corev1.EventTypeNormal, reason, "Program", now.Message)
-	case !o.Blocked && now.Reason != "AddressPending":
-		w.event(about, corev1.EventTypeWarning, now.Reason, "Program", now.Message)
+	case !o.Blocked && o.Err != nil:
+		w.event(about, corev1.EventTypeWarning, engine.Reason(o.Err), "Program", now.Message)
 	}
 	if h := apimeta.FindStatusCondition(after, Healthy); h != nil && changed(before, after, Healthy) {
 		was := apimeta.FindStatusCondition(before, Healthy)

@@ -1,0 +1,435 @@
+package status
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// routedEvents: the Events of a Gateway of gateway.networking.k8s.io follow the API's own conditions.
+var routedEvents = toldTypes{accepted: string(gatewayv1.GatewayConditionAccepted), programmed: string(gatewayv1.GatewayConditionProgrammed)}
+
+// Routed writes what an outcome means for a Gateway of gateway.networking.k8s.io and its ListenerSets. Every condition of ours
+// carries the generation that it is about; those of others are left alone.
+func (w *Writer) Routed(ctx context.Context, view *gatewayapi.View, o engine.Outcome) error {
+	gw := view.Gateway
+	next := gw.DeepCopy()
+	now := metav1.NewTime(w.Now())
+	r := routed{view: view, o: o, have: gw.Status.Conditions}
+	want := []metav1.Condition{r.accepted(), r.programmed(), r.healthy()}
+	next.Status.Conditions = merge(gw.Status.Conditions, generation(want, gw.Generation), now)
+	if !o.Unread {
+		next.Status.Addresses = routedAddresses(o)
+	}
+	next.Status.Listeners = nil
+	for _, l := range view.Listeners {
+		if l.Set != nil {
+			continue
+		}
+		entry := gatewayv1.ListenerStatus{Name: l.Name, SupportedKinds: l.Kinds, AttachedRoutes: int32(len(l.Routes))}
+		for _, s := range gw.Status.Listeners {
+			if s.Name == l.Name {
+				entry.Conditions = s.Conditions
+				if view.Unread[gatewayapi.RouteKind(l.Port.Protocol)] {
+					entry.AttachedRoutes = s.AttachedRoutes
+				}
+			}
+		}
+		entry.Conditions = merge(ofListener(entry.Conditions), generation(r.listener(l), gw.Generation), now)
+		next.Status.Listeners = append(next.Status.Listeners, entry)
+	}
+	next.Status.AttachedListenerSets = r.attachedSets()
+	if err := w.patchStatus(ctx, gw, next, apiequality.Semantic.DeepEqual(gw.Status, next.Status)); err != nil {
+		return err
+	}
+	w.tellOf(next, gw.Status.Conditions, next.Status.Conditions, o, routedEvents)
+	var failed []error
+	for _, s := range view.SetVerdicts {
+		if err := w.listenerSet(ctx, &r, s, now); client.IgnoreNotFound(err) != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// ClearRouted takes back what Routed wrote, for a Gateway that goes on to exist and is no longer ours. What the API wants there
+// while nobody serves it takes its place.
+func (w *Writer) ClearRouted(ctx context.Context, gw *gatewayv1.Gateway) error {
+	next := gw.DeepCopy()
+	next.Status = gatewayv1.GatewayStatus{}
+	for _, c := range gw.Status.Conditions {
+		if c.Type != routedEvents.accepted && c.Type != routedEvents.programmed && c.Type != Healthy {
+			next.Status.Conditions = append(next.Status.Conditions, c)
+		}
+	}
+	for _, kind := range []string{routedEvents.accepted, routedEvents.programmed} {
+		apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayReasonPending),
+			Message: "no longer served by this operator", ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
+	}
+	if err := w.patchStatus(ctx, gw, next, false); err != nil {
+		return err
+	}
+	next.DeepCopyInto(gw)
+	return nil
+}
+
+func generation(list []metav1.Condition, g int64) []metav1.Condition {
+	for i := range list {
+		list[i].ObservedGeneration = g
+	}
+	return list
+}
+
+// listenerConditions are the types that a listener's entry has; Conflicted only while it is.
+var listenerConditions = []string{string(gatewayv1.ListenerConditionAccepted), string(gatewayv1.ListenerConditionProgrammed), string(gatewayv1.ListenerConditionResolvedRefs)}
+
+func ofListener(have []metav1.Condition) (out []metav1.Condition) {
+	for _, c := range have {
+		if slices.Contains(listenerConditions, c.Type) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func routedAddresses(o engine.Outcome) []gatewayv1.GatewayStatusAddress {
+	if o.VSUUID == "" {
+		return nil
+	}
+	var out []gatewayv1.GatewayStatusAddress
+	for _, a := range o.Addresses {
+		out = append(out, gatewayv1.GatewayStatusAddress{Type: new(gatewayv1.IPAddressType), Value: a.String()})
+	}
+	return out
+}
+
+// routed is a Gateway's outcome in the API's words.
+type routed struct {
+	view *gatewayapi.View
+	o    engine.Outcome
+	have []metav1.Condition
+}
+
+// verdictsOfGateway has the API's reason for each finding about the whole Gateway that makes it not accepted.
+var verdictsOfGateway = map[string]gatewayv1.GatewayConditionReason{
+	model.ReasonInvalidParameters:    gatewayv1.GatewayReasonInvalidParameters,
+	model.ReasonInfraSettingMissing:  gatewayv1.GatewayReasonInvalidParameters,
+	model.ReasonInfraSettingRejected: gatewayv1.GatewayReasonInvalidParameters,
+	model.ReasonUnsupportedAddress:   gatewayv1.GatewayReasonUnsupportedAddress,
+	model.ReasonNameTaken:            gatewayv1.GatewayReasonInvalid,
+	model.ReasonNameTooLong:          gatewayv1.GatewayReasonInvalid,
+	model.ReasonNoGatewayClass:       gatewayv1.GatewayReasonInvalid,
+	model.ReasonConfigurationInvalid: gatewayv1.GatewayReasonPending,
+}
+
+func (r *routed) accepted() metav1.Condition {
+	c := metav1.Condition{Type: routedEvents.accepted, Status: metav1.ConditionTrue, Reason: string(gatewayv1.GatewayReasonAccepted)}
+	general := accepted(r.o)
+	c.Message = general.Message
+	if general.Status == metav1.ConditionTrue && general.Reason == "Accepted" {
+		c.Message = strings.Replace(c.Message, "all ports are accepted", "all listeners are accepted", 1)
+	}
+	for _, f := range r.o.Findings {
+		if reason, ok := verdictsOfGateway[f.Reason]; ok && f.Port == (model.Port{}) && f.Severity != model.Note {
+			c.Status, c.Reason = metav1.ConditionFalse, string(reason)
+			return c
+		}
+	}
+	valid := 0
+	for _, l := range r.view.Listeners {
+		if r.listenerVerdict(l).OK() {
+			valid++
+		}
+	}
+	if valid < len(r.view.Listeners) {
+		c.Reason = string(gatewayv1.GatewayReasonListenersNotValid)
+	}
+	if valid == 0 {
+		c.Status = metav1.ConditionFalse
+	}
+	return c
+}
+
+// unavailable begins the message of a condition while the Controller can't be had: an outage shows many faces, and telling
+// each would be a storm of writes.
+const unavailable = model.ReasonControllerDown + ": "
+
+func (r *routed) programmed() metav1.Condition {
+	p := programmed(r.o)
+	c := metav1.Condition{Type: routedEvents.programmed, Status: p.Status, Reason: string(gatewayv1.GatewayReasonProgrammed), Message: strings.ReplaceAll(p.Message, Accepted, routedEvents.accepted)}
+	given := slices.ContainsFunc(r.view.Gateway.Spec.Addresses, func(a gatewayv1.GatewaySpecAddress) bool { return a.Value != "" })
+	switch {
+	case r.o.Blocked && p.Reason == model.ReasonInvalidAddress:
+		c.Reason = string(gatewayv1.GatewayReasonAddressNotUsable)
+	case r.o.Blocked:
+		c.Reason = string(gatewayv1.GatewayReasonInvalid)
+	case r.o.Err != nil && given && r.o.Failed == model.VsVip && engine.Classify(r.o.Err) != engine.Transient, p.Reason == model.ReasonNoFreeAddress && given:
+		c.Reason = string(gatewayv1.GatewayReasonAddressNotUsable)
+	case p.Reason == model.ReasonNoFreeAddress, p.Reason == "AddressPending":
+		c.Reason = string(gatewayv1.GatewayReasonAddressNotAssigned)
+	case r.o.Err != nil:
+		c.Reason, c.Message = string(gatewayv1.GatewayReasonPending), p.Reason+": "+c.Message
+		if was := apimeta.FindStatusCondition(r.have, c.Type); was != nil && was.Reason == c.Reason && strings.HasPrefix(was.Message, unavailable) && strings.HasPrefix(c.Message, unavailable) {
+			c.Message = was.Message
+		}
+	case p.Status == metav1.ConditionTrue && r.otherAddresses():
+		c.Status, c.Reason = metav1.ConditionFalse, string(gatewayv1.GatewayReasonAddressNotUsable)
+		c.Message = "the addresses in use are not those that spec.addresses asks for; see condition " + routedEvents.accepted + "; " + c.Message
+	}
+	return c
+}
+
+// otherAddresses tells that what serves has other addresses than the ones asked for.
+func (r *routed) otherAddresses() bool {
+	return slices.ContainsFunc(r.view.Gateway.Spec.Addresses, func(a gatewayv1.GatewaySpecAddress) bool {
+		return a.Value != "" && !slices.ContainsFunc(routedAddresses(r.o), func(s gatewayv1.GatewayStatusAddress) bool { return s.Value == a.Value })
+	})
+}
+
+func (r *routed) healthy() metav1.Condition {
+	c := healthy(r.o)
+	if was := apimeta.FindStatusCondition(r.have, Healthy); was != nil && r.o.VSUUID != "" && !r.o.HealthKnown {
+		// After a restart the inventory comes a moment later; what was known stands until then.
+		c.Status, c.Reason, c.Message = was.Status, was.Reason, was.Message
+	}
+	return c
+}
+
+// hindrances are the findings about a port that make its listener one that can't be served here.
+var hindrances = map[string]gatewayv1.ListenerConditionReason{
+	model.ReasonLicenseTier:         gatewayv1.ListenerReasonUnsupportedProtocol,
+	model.ReasonControllerTooOld:    gatewayv1.ListenerReasonUnsupportedProtocol,
+	model.ReasonSystemObjectMissing: gatewayv1.ListenerReasonUnsupportedProtocol,
+}
+
+// listenerVerdict is why a listener isn't accepted.
+func (r *routed) listenerVerdict(l *gatewayapi.Listener) gatewayapi.Verdict {
+	switch {
+	case !l.Conflicted.OK():
+		return l.Conflicted
+	case !l.Accepted.OK():
+		return l.Accepted
+	}
+	for _, f := range r.o.Findings {
+		if reason, ok := hindrances[f.Reason]; ok && f.Port == l.Port && f.Severity == model.Blocked {
+			return gatewayapi.Verdict{Reason: string(reason), Message: f.Message}
+		}
+	}
+	return gatewayapi.Verdict{}
+}
+
+// listener are the conditions of a listener's entry.
+func (r *routed) listener(l *gatewayapi.Listener) []metav1.Condition {
+	ok := metav1.Condition{Type: listenerConditions[0], Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonAccepted), Message: "the listener can be served"}
+	up := metav1.Condition{Type: listenerConditions[1], Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonProgrammed)}
+	refs := metav1.Condition{Type: listenerConditions[2], Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonResolvedRefs), Message: "all references are resolved"}
+	out := []metav1.Condition{}
+	verdict := r.listenerVerdict(l)
+	if len(l.Notes) > 0 {
+		ok.Message = join(l.Notes)
+	}
+	if !verdict.OK() {
+		ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, verdict.Reason, clip(verdict.Message)
+	}
+	if !l.ResolvedRefs.OK() {
+		refs.Status, refs.Reason, refs.Message = metav1.ConditionFalse, l.ResolvedRefs.Reason, clip(l.ResolvedRefs.Message)
+	}
+	blocked, said := r.saidOf(l)
+	gateway := r.programmed()
+	switch {
+	case !l.Conflicted.OK():
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, l.Conflicted.Reason, "not programmed: "+l.Conflicted.Message
+	case !verdict.OK():
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonInvalid), "not programmed: "+verdict.Message
+	case r.o.VSUUID == "" || gateway.Status != metav1.ConditionTrue && gateway.Reason != string(gatewayv1.GatewayReasonAddressNotUsable) && (r.o.Err != nil || r.o.Blocked):
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonPending), "see the Gateway's condition "+routedEvents.programmed
+	case blocked:
+		up.Status, up.Reason = metav1.ConditionFalse, string(gatewayv1.ListenerReasonPending)
+	case len(l.Routes) > 0:
+		up.Message = "serves " + l.Routes[0].String()
+	}
+	up.Message = join(append(slices.DeleteFunc([]string{up.Message}, func(s string) bool { return s == "" }), said...))
+	out = append(out, ok, up, refs)
+	if !l.Conflicted.OK() {
+		out = append(out, metav1.Condition{Type: string(gatewayv1.ListenerConditionConflicted), Status: metav1.ConditionTrue, Reason: l.Conflicted.Reason, Message: clip(l.Conflicted.Message)})
+	}
+	return out
+}
+
+// saidOf is what there is to say about a listener that may be served, and whether it keeps it from being.
+func (r *routed) saidOf(l *gatewayapi.Listener) (blocked bool, said []string) {
+	if !l.Valid() {
+		return false, nil
+	}
+	for _, f := range r.o.Findings {
+		if f.Port == l.Port && !slices.Contains(said, f.Message) {
+			said = append(said, f.Message)
+			blocked = blocked || f.Severity == model.Blocked
+		}
+	}
+	return blocked, said
+}
+
+// attachedSets counts the ListenerSets of which a listener is valid, nil if the type isn't served.
+func (r *routed) attachedSets() *int32 {
+	if r.view.Unread[gatewayapi.KindListenerSet] {
+		return r.view.Gateway.Status.AttachedListenerSets
+	}
+	var n int32
+	for _, s := range r.view.SetVerdicts {
+		if valid, _ := r.ofSet(s); valid > 0 {
+			n++
+		}
+	}
+	return &n
+}
+
+// ofSet counts a ListenerSet's listeners: those that are valid, and all.
+func (r *routed) ofSet(s gatewayapi.SetVerdict) (valid, all int) {
+	for _, l := range r.view.Listeners {
+		if l.Set != s.Set {
+			continue
+		}
+		all++
+		if r.listenerVerdict(l).OK() {
+			valid++
+		}
+	}
+	return valid, all
+}
+
+// listenerSet writes a ListenerSet's status.
+func (w *Writer) listenerSet(ctx context.Context, r *routed, s gatewayapi.SetVerdict, now metav1.Time) error {
+	set := s.Set
+	next := set.DeepCopy()
+	ok := metav1.Condition{Type: string(gatewayv1.ListenerSetConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerSetReasonAccepted), Message: "the Gateway takes the listeners"}
+	up := metav1.Condition{Type: string(gatewayv1.ListenerSetConditionProgrammed), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerSetReasonProgrammed), Message: "the listeners are programmed"}
+	refuse := func(reason gatewayv1.ListenerSetConditionReason, message string) {
+		ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, string(reason), clip(message)
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(reason), ok.Message
+	}
+	gateway, accepted := r.programmed(), r.accepted()
+	valid, all := r.ofSet(s)
+	switch {
+	case !s.OK():
+		refuse(gatewayv1.ListenerSetConditionReason(s.Reason), s.Message)
+	case valid == 0:
+		refuse(gatewayv1.ListenerSetReasonListenersNotValid, "none of the listeners is valid; see their conditions")
+	case accepted.Status != metav1.ConditionTrue:
+		refuse(gatewayv1.ListenerSetReasonParentNotAccepted, "the Gateway isn't accepted itself: "+accepted.Message)
+	case valid < all:
+		ok.Reason, ok.Message = string(gatewayv1.ListenerSetReasonListenersNotValid), fmt.Sprintf("%d of %d listeners are valid; see their conditions", valid, all)
+	}
+	if up.Status == metav1.ConditionTrue && gateway.Status != metav1.ConditionTrue {
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerSetReasonPending), "the Gateway isn't programmed: "+gateway.Message
+	}
+	next.Status.Conditions = merge(set.Status.Conditions, generation([]metav1.Condition{ok, up}, set.Generation), now)
+	next.Status.Listeners = nil
+	for _, l := range r.view.Listeners {
+		if l.Set != set {
+			continue
+		}
+		entry := gatewayv1.ListenerEntryStatus{Name: l.Name, SupportedKinds: l.Kinds, AttachedRoutes: int32(len(l.Routes))}
+		for _, have := range set.Status.Listeners {
+			if have.Name == l.Name {
+				entry.Conditions = have.Conditions
+			}
+		}
+		entry.Conditions = merge(ofListener(entry.Conditions), generation(r.listener(l), set.Generation), now)
+		next.Status.Listeners = append(next.Status.Listeners, entry)
+	}
+	if err := w.patchStatus(ctx, set, next, apiequality.Semantic.DeepEqual(set.Status, next.Status)); err != nil {
+		return err
+	}
+	if was := apimeta.FindStatusCondition(set.Status.Conditions, ok.Type); ok.Status == metav1.ConditionFalse && (was == nil || was.Message != ok.Message) {
+		w.Warn(set, ok.Reason, ok.Message)
+	}
+	return nil
+}
+
+// RouteParent is what became of one parentRef of a route whose Gateway is ours.
+type RouteParent struct {
+	Ref        gatewayv1.ParentReference
+	Controller gatewayv1.GatewayController
+	Accepted   gatewayapi.Verdict
+	References gatewayapi.Verdict
+}
+
+// Route writes a route's entries for the parents that are ours and removes those that were and aren't any more. The list is
+// shared with other controllers, whose entries stay as they are; the API server takes 32.
+func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []RouteParent, names []string) error {
+	const most = 32
+	before, ok := route.Object.(client.Object)
+	if !ok {
+		return fmt.Errorf("writing the status of %s: it is no object", route)
+	}
+	now := metav1.NewTime(w.Now())
+	var next []gatewayv1.RouteParentStatus
+	for _, s := range route.Status.Parents {
+		if !slices.Contains(names, string(s.ControllerName)) {
+			next = append(next, s)
+		}
+	}
+	for _, p := range ours {
+		ok := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonAccepted), Message: "attached"}
+		refs := metav1.Condition{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonResolvedRefs), Message: "all references are resolved"}
+		if !p.Accepted.OK() {
+			ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, p.Accepted.Reason, clip(p.Accepted.Message)
+		}
+		if !p.References.OK() {
+			refs.Status, refs.Reason, refs.Message = metav1.ConditionFalse, p.References.Reason, clip(p.References.Message+"; their share of the connections is rejected")
+		}
+		entry := gatewayv1.RouteParentStatus{ParentRef: p.Ref, ControllerName: p.Controller}
+		for _, s := range route.Status.Parents {
+			if s.ControllerName == p.Controller && apiequality.Semantic.DeepEqual(s.ParentRef, p.Ref) {
+				entry.Conditions = s.Conditions
+			}
+		}
+		entry.Conditions = merge(entry.Conditions, generation([]metav1.Condition{ok, refs}, route.Object.GetGeneration()), now)
+		if len(next) < most {
+			next = append(next, entry)
+		}
+	}
+	if len(route.Status.Parents)+len(next) == 0 || apiequality.Semantic.DeepEqual(route.Status.Parents, next) {
+		return nil
+	}
+	after, ok := before.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("writing the status of %s: it can't be copied", route)
+	}
+	if next == nil {
+		next = []gatewayv1.RouteParentStatus{} // the field is required
+	}
+	gatewayapi.SetParents(after, next)
+	if err := w.patchStatus(ctx, before, after, false); err != nil {
+		return err
+	}
+	for _, p := range ours {
+		for _, v := range []gatewayapi.Verdict{p.Accepted, p.References} {
+			if !v.OK() && !toldBefore(route.Status.Parents, p, v) {
+				w.Warn(before, v.Reason, v.Message)
+			}
+		}
+	}
+	return nil
+}
+
+func toldBefore(have []gatewayv1.RouteParentStatus, p RouteParent, v gatewayapi.Verdict) bool {
+	return slices.ContainsFunc(have, func(s gatewayv1.RouteParentStatus) bool {
+		return s.ControllerName == p.Controller && apiequality.Semantic.DeepEqual(s.ParentRef, p.Ref) && slices.ContainsFunc(s.Conditions, func(c metav1.Condition) bool {
+			return c.Reason == v.Reason && strings.HasPrefix(c.Message, clip(v.Message))
+		})
+	})
+}
