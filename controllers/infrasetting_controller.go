@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
@@ -48,6 +49,9 @@ type InfraSettingReconciler struct {
 	Services *ServiceReconciler
 	Gateways *GatewayReconciler
 	Classes  *GatewayClassReconciler
+	// Routed and RoutedClasses are those of gateway.networking.k8s.io.
+	Routed        *RoutedGatewayReconciler
+	RoutedClasses *RoutedClassReconciler
 
 	owners     *owners // for its queue
 	controller controller.Controller
@@ -147,6 +151,7 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	}
 	if turned {
 		r.Classes.ofSetting(s.Name)
+		r.RoutedClasses.ofSetting(s.Name)
 		switch {
 		case verdict.Status == metav1.ConditionFalse:
 			r.Status.Warn(s, "Rejected", verdict.Message+keeps(using))
@@ -271,6 +276,19 @@ func (r *InfraSettingReconciler) users(ctx context.Context, name string) ([]mode
 			out = append(out, r.Gateways.ownerOf(gw))
 		}
 	}
+	routed, err := r.Gather.RoutedGateways(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range routed {
+		gw, ns, class, err := r.Gather.Routed(ctx, client.ObjectKeyFromObject(&routed[i]))
+		if err != nil {
+			return nil, err
+		}
+		if gw != nil && r.Routed.usesSetting(gw, class, ns, cfg, name) {
+			out = append(out, r.Routed.ownerOf(gw))
+		}
+	}
 	slices.SortFunc(out, func(a, b model.Owner) int { return strings.Compare(a.String(), b.String()) })
 	return out, nil
 }
@@ -282,11 +300,14 @@ func (r *InfraSettingReconciler) revisit(ctx context.Context, name string) {
 		r.Log.Error(err, "looking for the users of an AviInfraSetting; all are looked at", "setting", name)
 		r.Services.All()
 		r.Gateways.All()
+		r.Routed.All()
 		return
 	}
 	r.Services.Changed(using)
 	r.Gateways.Changed(using)
+	r.Routed.Changed(using)
 	r.Classes.ofSetting(name)
+	r.RoutedClasses.ofSetting(name)
 }
 
 // All queues every setting.
@@ -419,6 +440,37 @@ func (r *InfraSettingReconciler) WatchGateways(c cache.Cache) error {
 	for _, s := range []source.Source{
 		source.Kind(c, client.Object(&servicesapi.Gateway{}), ofGateway, specChanged()),
 		source.Kind(c, client.Object(&servicesapi.GatewayClass{}), ofClass, specChanged()),
+	} {
+		if err := r.controller.Watch(s); err != nil {
+			return fmt.Errorf("watching the Gateways that use AviInfraSettings: %w", err)
+		}
+	}
+	return nil
+}
+
+// WatchRouted begins to follow who uses settings through Gateways of gateway.networking.k8s.io.
+func (r *InfraSettingReconciler) WatchRouted(c cache.Cache) error {
+	ofGateway := r.usage(func(ctx context.Context, o client.Object) string {
+		gw, ok := o.(*gatewayv1.Gateway)
+		if !ok {
+			return ""
+		}
+		ns, class := new(corev1.Namespace), new(gatewayv1.GatewayClass)
+		if r.Client.Get(ctx, types.NamespacedName{Name: string(gw.Spec.GatewayClassName)}, class) != nil {
+			class = nil
+		}
+		_ = r.Client.Get(ctx, types.NamespacedName{Name: gw.Namespace}, ns) // one that is gone has no annotation
+		return gather.SettingOfRouted(gw, class, ns)
+	})
+	ofClass := r.usage(func(_ context.Context, o client.Object) string {
+		if class, ok := o.(*gatewayv1.GatewayClass); ok && class.Spec.ParametersRef != nil {
+			return class.Spec.ParametersRef.Name
+		}
+		return ""
+	})
+	for _, s := range []source.Source{
+		source.Kind(c, client.Object(&gatewayv1.Gateway{}), ofGateway, specChanged()),
+		source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), ofClass, specChanged()),
 	} {
 		if err := r.controller.Watch(s); err != nil {
 			return fmt.Errorf("watching the Gateways that use AviInfraSettings: %w", err)

@@ -21,6 +21,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -42,9 +43,11 @@ type Options struct {
 	DryRun          bool
 	// IgnoreRouteNamespaces lets Gateways of the Services API take Services of every namespace, as AKO does.
 	IgnoreRouteNamespaces bool
-	SetLogLevel           func(string) // nil: the level isn't the ConfigMap's to choose
-	Log                   logr.Logger
-	Registerer            prometheus.Registerer // nil: no metrics
+	// ControllerNames are further controllerNames of GatewayClasses of gateway.networking.k8s.io to serve.
+	ControllerNames []string
+	SetLogLevel     func(string) // nil: the level isn't the ConfigMap's to choose
+	Log             logr.Logger
+	Registerer      prometheus.Registerer // nil: no metrics
 }
 
 // Operator is the running whole, for probes and tests.
@@ -55,9 +58,13 @@ type Operator struct {
 	Services *ServiceReconciler
 	Gateways *GatewayReconciler
 	Classes  *GatewayClassReconciler
-	Infra    *InfraSettingReconciler
-	Nodes    *NodeReconciler
-	APIs     *APIs
+	// Routed and RoutedClasses serve gateway.networking.k8s.io, Routes its routes, one of each kind.
+	Routed        *RoutedGatewayReconciler
+	RoutedClasses *RoutedClassReconciler
+	Routes        []*RouteReconciler
+	Infra         *InfraSettingReconciler
+	Nodes         *NodeReconciler
+	APIs          *APIs
 
 	client    *avi.Client
 	synced    atomic.Bool
@@ -81,15 +88,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	}
 	op.APIs.Cache, op.APIs.Live, op.APIs.Discovery, op.APIs.Log = mgr.GetCache(), mgr.GetAPIReader(), discoverer, o.Log.WithName("apis")
 	op.APIs.Appeared, op.APIs.Vanished = func(name gather.API) error { return op.appeared(mgr.GetCache(), name) }, op.vanished
+	op.APIs.Versioned, op.APIs.Grace = func() { op.RoutedClasses.All() }, 2*o.Refresh
 	if err := op.APIs.Prime(); err != nil {
 		return nil, err
 	}
 	deps := Deps{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings,
-		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces},
+		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
 		Guard:   &guard{share: o.DeletionShare, least: deletionLeast},
 		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: func() {},
-		Freed: func(name string) { op.Services.Named(name); op.Gateways.Named(name) },
+		Freed: func(name string) { op.Services.Named(name); op.Gateways.Named(name); op.Routed.Named(name) },
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
 			return s != nil && !s.Events
@@ -101,10 +109,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op.Services = NewServiceReconciler(deps, o.Log.WithName("service"))
 	op.Gateways = NewGatewayReconciler(deps, op.APIs, o.Log.WithName("gateway"))
 	op.Classes = &GatewayClassReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("gatewayclass")}
-	op.Infra = &InfraSettingReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("aviinfrasetting"), Services: op.Services, Gateways: op.Gateways, Classes: op.Classes}
+	op.Routed = NewRoutedGatewayReconciler(deps, op.APIs, o.Log.WithName("routedgateway"))
+	op.RoutedClasses = &RoutedClassReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("routedgatewayclass")}
+	op.Infra = &InfraSettingReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("aviinfrasetting"), Services: op.Services, Gateways: op.Gateways, Classes: op.Classes, Routed: op.Routed, RoutedClasses: op.RoutedClasses}
 	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
 	op.Mirror.Changed = op.changed
-	op.Mirror.Loaded = func() { op.Services.Waiting(); op.Gateways.Waiting() }
+	op.Mirror.Loaded = func() { op.Services.Waiting(); op.Gateways.Waiting(); op.Routed.Waiting() }
 	client.Subscribe(func() {
 		if now := client.Available(); now && !op.available.Swap(now) {
 			op.Mirror.Reload()
@@ -112,10 +122,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 			op.available.Store(now)
 		}
 	})
-	for name, setup := range map[string]func(ctrl.Manager) error{
+	setups := map[string]func(ctrl.Manager) error{
 		"Service": op.Services.SetupWithManager, "Gateway": op.Gateways.SetupWithManager, "GatewayClass": op.Classes.SetupWithManager,
 		"AviInfraSetting": op.Infra.SetupWithManager, "Node": op.Nodes.SetupWithManager,
-	} {
+		"routed Gateway": op.Routed.SetupWithManager, "routed GatewayClass": op.RoutedClasses.SetupWithManager,
+	}
+	for _, kind := range gatewayapi.RouteKinds() {
+		r := &RouteReconciler{Deps: deps, APIs: op.APIs, Kind: kind, Log: o.Log.WithName(kind)}
+		op.Routes, setups[kind] = append(op.Routes, r), r.SetupWithManager
+	}
+	for name, setup := range setups {
 		if err := setup(mgr); err != nil {
 			return nil, fmt.Errorf("setting up the %s controller: %w", name, err)
 		}
@@ -147,13 +163,22 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 func (op *Operator) owners() {
 	op.Services.All()
 	op.Gateways.All()
+	op.Routed.All()
 }
 
 // everything is what a change of the settings or of the Controller's own objects may concern.
 func (op *Operator) everything() {
 	op.owners()
 	op.Classes.All()
+	op.RoutedClasses.All()
 	op.Infra.All()
+	op.allRoutes()
+}
+
+func (op *Operator) allRoutes() {
+	for _, r := range op.Routes {
+		r.All()
+	}
 }
 
 // changed queues the owners whose objects are no longer what they were, everything for nil.
@@ -164,6 +189,7 @@ func (op *Operator) changed(owners []model.Owner) {
 	}
 	op.Services.Changed(owners)
 	op.Gateways.Changed(owners)
+	op.Routed.Changed(owners)
 }
 
 // inNamespace queues the owners whose servers may be pods of a namespace.
@@ -173,6 +199,7 @@ func (op *Operator) inNamespace(ctx context.Context, name string) {
 		op.Services.enqueue(req.NamespacedName)
 	}
 	op.Gateways.enqueue(op.Gateways.using.inNamespace(name)...)
+	op.Routed.enqueue(op.Routed.using.inNamespace(name)...)
 }
 
 // appeared begins to watch the types of an API.
@@ -183,7 +210,11 @@ func (op *Operator) appeared(c cache.Cache, name gather.API) error {
 		}
 		op.owners() // they may name settings
 		op.Classes.All()
+		op.RoutedClasses.All()
 		return nil
+	}
+	if name != gather.ServicesAPI {
+		return op.routedAppeared(c, name)
 	}
 	for _, watch := range []func(cache.Cache) error{op.Gateways.Watch, op.Classes.Watch, op.Infra.WatchGateways} {
 		if err := watch(c); err != nil {
@@ -193,11 +224,39 @@ func (op *Operator) appeared(c cache.Cache, name gather.API) error {
 	return nil
 }
 
+// routedAppeared begins to watch a type of gateway.networking.k8s.io, or one of ours beside it. Who waited for it is looked at.
+func (op *Operator) routedAppeared(c cache.Cache, name gather.API) error {
+	if name == gather.GatewayAPI {
+		for _, watch := range []func(cache.Cache) error{op.RoutedClasses.Watch, op.Infra.WatchRouted} {
+			if err := watch(c); err != nil {
+				return err
+			}
+		}
+	}
+	if err := op.Routed.Watch(c, name); err != nil {
+		return err
+	}
+	for _, r := range op.Routes {
+		if err := r.Watch(c, name); err != nil {
+			return err
+		}
+	}
+	op.Routed.All()
+	op.allRoutes()
+	return nil
+}
+
 // vanished has those looked at that named what is gone: they keep what they have and say so.
 func (op *Operator) vanished(name gather.API) {
-	if name == gather.InfraSettings {
+	switch name {
+	case gather.InfraSettings:
 		op.owners()
 		op.Classes.All()
+		op.RoutedClasses.All()
+	case gather.ServicesAPI, gather.GatewayAPI:
+	default:
+		op.Routed.All()
+		op.allRoutes()
 	}
 }
 
@@ -212,7 +271,11 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Settings: op.Settings,
 		Gather: op.Services.Gather, APIs: op.APIs, Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare,
-		Revisit: op.changed, Orphans: func(gone []model.Owner) { op.Services.Orphans(gone); op.Gateways.Orphans(gone) }, Lead: op.Services.Lead,
+		Revisit: op.changed, Orphans: func(gone []model.Owner) {
+			op.Services.Orphans(gone)
+			op.Gateways.Orphans(gone)
+			op.Routed.Orphans(gone)
+		}, Lead: op.Services.Lead,
 		Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may

@@ -15,6 +15,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
@@ -131,12 +132,19 @@ func (s *OrphanSweeper) gateways(ctx context.Context, live map[model.Owner]bool)
 	for i := range list {
 		live[model.Owner{Kind: model.GatewayOwner, Namespace: list[i].Namespace, Name: list[i].Name}] = true
 	}
+	routed, err := s.Gather.RoutedGateways(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range routed {
+		live[model.Owner{Kind: model.RoutedGatewayOwner, Namespace: routed[i].Namespace, Name: routed[i].Name}] = true
+	}
 	return nil
 }
 
 // settled tells whether absent Gateways mean anything: their type may have come back just now, and they after it.
-func (s *OrphanSweeper) settled() bool {
-	since := s.APIs.Since(gather.ServicesAPI)
+func (s *OrphanSweeper) settled(api gather.API) bool {
+	since := s.APIs.Since(api)
 	return !since.IsZero() && time.Since(since) > 2*s.Interval
 }
 
@@ -152,12 +160,16 @@ func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
 			}
 		}
 	}
-	if owner.Kind != model.GatewayOwner {
+	switch owner.Kind {
+	case model.RoutedGatewayOwner:
+		return owner, s.settled(gather.GatewayAPI)
+	case model.GatewayOwner:
+	default:
 		return owner, owner.Kind == model.ServiceOwner
 	}
 	// A VIP that several Services share in AKO has the markers of a Gateway; its traffic is none of ours to end.
 	vs := s.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: build.VirtualServiceName(s.Settings.Current(), owner)})
-	if vs == nil || !s.settled() {
+	if vs == nil || !s.settled(gather.ServicesAPI) {
 		return owner, false
 	}
 	body, _ := vs.Body.(*models.VirtualService)
@@ -168,8 +180,11 @@ func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
 func (s *OrphanSweeper) confirm(ctx context.Context, gone map[model.Owner][]*model.Observed) error {
 	for owner := range gone {
 		var as client.Object = new(corev1.Service)
-		if owner.Kind == model.GatewayOwner {
+		switch owner.Kind {
+		case model.GatewayOwner:
 			as = new(servicesapi.Gateway)
+		case model.RoutedGatewayOwner:
+			as = new(gatewayv1.Gateway)
 		}
 		err := s.Live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, as)
 		switch {

@@ -22,7 +22,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
@@ -34,7 +37,7 @@ import (
 
 // AddToScheme registers the types that the operator reads and writes.
 func AddToScheme(s *runtime.Scheme) error {
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1beta1.AddToScheme, servicesapi.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1beta1.AddToScheme, servicesapi.AddToScheme, gatewayv1.Install, gatewayv1beta1.Install} {
 		if err := add(s); err != nil {
 			return fmt.Errorf("registering types: %w", err)
 		}

@@ -147,8 +147,9 @@ func (r *Reader) Grants(ctx context.Context) ([]*gatewayv1beta1.ReferenceGrant, 
 }
 
 // World reads what belongs to a Gateway: its ListenerSets, the routes attached to it or to them, and what those refer to.
-// doubt is asked about each kind, with how many of its objects there are for the Gateway.
-func (r *Reader) World(ctx context.Context, gw *gatewayv1.Gateway, doubt func(kind string, count int) (Doubt, error)) (w gatewayapi.World, err error) {
+// doubt is asked about each kind, with how many of its objects there are for the Gateway. using is told the Services that the
+// routes refer to before those are read, so that a change is not missed.
+func (r *Reader) World(ctx context.Context, gw *gatewayv1.Gateway, doubt func(kind string, count int) (Doubt, error), using func([]types.NamespacedName)) (w gatewayapi.World, err error) {
 	w = gatewayapi.World{Gateway: gw, Unread: make(map[string]bool), Young: make(map[string]bool)}
 	self := client.ObjectKeyFromObject(gw)
 	count := make(map[string]int)
@@ -182,7 +183,12 @@ func (r *Reader) World(ctx context.Context, gw *gatewayv1.Gateway, doubt func(ki
 	if w.Grants, err = r.Grants(ctx); err != nil {
 		return w, err
 	}
-	count[gatewayapi.KindReferenceGrant] = len(w.Grants)
+	keys := serviceKeys(w.Routes)
+	for _, g := range w.Grants {
+		if slices.ContainsFunc(keys, func(k types.NamespacedName) bool { return k.Namespace == g.Namespace }) {
+			count[gatewayapi.KindReferenceGrant]++
+		}
+	}
 	for kind, api := range KindAPIs {
 		if !r.Serves(api) {
 			w.Unread[kind] = true
@@ -197,7 +203,71 @@ func (r *Reader) World(ctx context.Context, gw *gatewayv1.Gateway, doubt func(ki
 	if err := r.namespaces(ctx, &w); err != nil {
 		return w, err
 	}
+	using(keys)
 	return w, r.routeServices(ctx, &w)
+}
+
+// serviceKeys are the Services that routes refer to, in order.
+func serviceKeys(routes []*gatewayapi.Route) []types.NamespacedName {
+	var out []types.NamespacedName
+	for _, route := range routes {
+		out = append(out, route.ServiceKeys()...)
+	}
+	slices.SortFunc(out, func(a, b types.NamespacedName) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return slices.Compact(out)
+}
+
+// Listeners reads what decides about a Gateway's listeners, and whether they admit a route.
+func (r *Reader) Listeners(ctx context.Context, gw *gatewayv1.Gateway, route *gatewayapi.Route) (gatewayapi.World, error) {
+	w := gatewayapi.World{Gateway: gw, Routes: []*gatewayapi.Route{route}, Unread: make(map[string]bool)}
+	sets, err := r.ListenerSets(ctx)
+	if err != nil {
+		return w, err
+	}
+	for _, s := range sets {
+		if of, ok := gatewayapi.GatewayOf(s); ok && of == client.ObjectKeyFromObject(gw) && s.DeletionTimestamp == nil {
+			w.Sets = append(w.Sets, s)
+		}
+	}
+	return w, r.namespaces(ctx, &w)
+}
+
+// References reads what a route's references resolve to.
+func (r *Reader) References(ctx context.Context, route *gatewayapi.Route) (w gatewayapi.World, err error) {
+	w = gatewayapi.World{Routes: []*gatewayapi.Route{route}, Unread: map[string]bool{gatewayapi.KindReferenceGrant: !r.Serves(ReferenceGrants)}}
+	if w.Grants, err = r.Grants(ctx); err != nil {
+		return w, err
+	}
+	return w, r.routeServices(ctx, &w)
+}
+
+// GatewayOfParent is the Gateway that a parentRef means, directly or through a ListenerSet; ok is false for other parents, and
+// for a ListenerSet that doesn't exist.
+func (r *Reader) GatewayOfParent(ctx context.Context, route *gatewayapi.Route, ref gatewayv1.ParentReference) (key types.NamespacedName, ok bool) {
+	kind, key, ok := gatewayapi.Parent(route, ref)
+	if !ok || kind == gatewayapi.KindGateway {
+		return key, ok
+	}
+	if !r.Serves(ListenerSets) {
+		return key, false
+	}
+	s := new(gatewayv1.ListenerSet)
+	if err := r.Client.Get(ctx, key, s); err != nil {
+		return key, false
+	}
+	return gatewayapi.GatewayOf(s)
+}
+
+// GatewaysOf are the Gateways that a route is, or wants to be, attached to.
+func (r *Reader) GatewaysOf(ctx context.Context, route *gatewayapi.Route) (out []types.NamespacedName) {
+	for _, ref := range route.Parents {
+		if gw, ok := r.GatewayOfParent(ctx, route, ref); ok && !slices.Contains(out, gw) {
+			out = append(out, gw)
+		}
+	}
+	return out
 }
 
 // namespaces reads the labels of those that matter.
@@ -252,20 +322,10 @@ func (r *Reader) routeServices(ctx context.Context, w *gatewayapi.World) error {
 	return nil
 }
 
-// RoutedInput reads the rest of what decides about a Gateway of gateway.networking.k8s.io that is ours. using is told the
-// Services that its routes refer to before their endpoints are read, so that a change of those is not missed.
-func (r *Reader) RoutedInput(ctx context.Context, s *settings.Settings, view *gatewayapi.View, ns *corev1.Namespace, class *gatewayv1.GatewayClass, using func([]types.NamespacedName)) (build.Input, error) {
+// RoutedInput reads the rest of what decides about a Gateway of gateway.networking.k8s.io that is ours.
+func (r *Reader) RoutedInput(ctx context.Context, s *settings.Settings, view *gatewayapi.View, ns *corev1.Namespace, class *gatewayv1.GatewayClass) (build.Input, error) {
 	in := build.Input{Routed: view, Namespace: ns, Settings: s}
-	var keys []types.NamespacedName
-	for _, route := range view.Routes {
-		keys = append(keys, route.ServiceKeys()...)
-	}
-	slices.SortFunc(keys, func(a, b types.NamespacedName) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
-	keys = slices.Compact(keys)
-	using(keys)
-	for _, key := range keys {
+	for _, key := range serviceKeys(view.Routes) {
 		svc := view.Services[key]
 		if svc == nil {
 			continue

@@ -365,6 +365,8 @@ type RouteParent struct {
 	Controller gatewayv1.GatewayController
 	Accepted   gatewayapi.Verdict
 	References gatewayapi.Verdict
+	// Keep leaves what is written for the parent as it is: another instance of the operator may have written it.
+	Keep bool
 }
 
 // Route writes a route's entries for the parents that are ours and removes those that were and aren't any more. The list is
@@ -378,10 +380,12 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 	now := metav1.NewTime(w.Now())
 	var next []gatewayv1.RouteParentStatus
 	for _, s := range route.Status.Parents {
-		if !slices.Contains(names, string(s.ControllerName)) {
+		kept := slices.ContainsFunc(ours, func(p RouteParent) bool { return p.Keep && apiequality.Semantic.DeepEqual(p.Ref, s.ParentRef) })
+		if kept || !slices.Contains(names, string(s.ControllerName)) {
 			next = append(next, s)
 		}
 	}
+	ours = slices.DeleteFunc(ours, func(p RouteParent) bool { return p.Keep })
 	for _, p := range ours {
 		ok := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonAccepted), Message: "attached"}
 		refs := metav1.Condition{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonResolvedRefs), Message: "all references are resolved"}

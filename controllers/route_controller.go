@@ -1,0 +1,243 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+)
+
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=tcproutes;udproutes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=tcproutes/status;udproutes/status,verbs=patch
+// +kubebuilder:rbac:groups=ako.vmware.com,resources=sctproutes,verbs=get;list;watch
+// +kubebuilder:rbac:groups=ako.vmware.com,resources=sctproutes/status,verbs=patch
+
+// RouteReconciler tells on each route of a kind what became of it at the Gateways that are ours. What is served is the
+// Gateways' reconciler's business.
+type RouteReconciler struct {
+	Deps
+	APIs *APIs
+	Kind string
+	Log  logr.Logger
+
+	owners     *owners // for its queue
+	controller controller.Controller
+}
+
+// routeType is an empty object of an API that has a kind of route.
+func routeType(api gather.API) client.Object {
+	switch api {
+	case gather.TCPRoutes:
+		return &gatewayv1.TCPRoute{}
+	case gather.UDPRoutes:
+		return &gatewayv1.UDPRoute{}
+	case gather.SCTPRoutes:
+		return &v1alpha1.SCTPRoute{}
+	}
+	return nil
+}
+
+// Reconcile writes one route's status.
+func (r *RouteReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.Lead()
+	api := gather.KindAPIs[r.Kind]
+	cfg := r.Settings.Current()
+	if cfg == nil || cfg.Layer7Only || !r.APIs.Serves(api) || !r.APIs.Serves(gather.GatewayAPI) {
+		return ctrl.Result{}, nil
+	}
+	o := routeType(api)
+	if err := r.Client.Get(ctx, req.NamespacedName, o); err != nil {
+		if apierrors.IsNotFound(err) {
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, fmt.Errorf("reading %s %s: %w", r.Kind, req.NamespacedName, err)
+	}
+	if o.GetDeletionTimestamp() != nil {
+		return ctrl.Result{}, nil
+	}
+	route := gatewayapi.RouteOf(o)
+	var parents []status.RouteParent
+	for _, ref := range route.Parents {
+		p, known, err := r.parent(ctx, cfg, route, ref)
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		if known {
+			parents = append(parents, p)
+		}
+	}
+	if len(parents) > 0 {
+		world, err := r.Gather.References(ctx, route)
+		if err != nil {
+			return ctrl.Result{}, err
+		}
+		references := gatewayapi.References(world.Resolve(route))
+		for i := range parents {
+			parents[i].References = references
+		}
+	}
+	return resultOf(ctx, client.IgnoreNotFound(r.Status.Route(ctx, route, parents, r.Gather.ControllerNames)))
+}
+
+// parent judges one parentRef. known is false for a parent that isn't ours.
+func (r *RouteReconciler) parent(ctx context.Context, cfg *settings.Settings, route *gatewayapi.Route, ref gatewayv1.ParentReference) (p status.RouteParent, known bool, err error) {
+	key, ok := r.Gather.GatewayOfParent(ctx, route, ref)
+	if !ok {
+		return p, false, nil
+	}
+	gw, ns, class, err := r.Gather.Routed(ctx, key)
+	if err != nil || gw == nil {
+		return p, false, err
+	}
+	p.Ref = ref
+	ours, unknown, _ := build.RoutedOurs(cfg, r.Gather.ControllerNames, class, ns)
+	if !ours || unknown {
+		// Another instance's with the same controllerName, or one whose class has gone: what is written stays.
+		p.Keep = unknown || slices.Contains(r.Gather.ControllerNames, string(class.Spec.ControllerName))
+		return p, p.Keep, nil
+	}
+	if _, handover := handedOver(gw, cfg); handover {
+		p.Keep = true
+		return p, true, nil
+	}
+	p.Controller = class.Spec.ControllerName
+	world, err := r.Gather.Listeners(ctx, gw, route)
+	if err != nil {
+		return p, false, err
+	}
+	p.Accepted = gatewayapi.Look(world).Attach(route, ref).Verdict
+	return p, true, nil
+}
+
+// All queues every route of the kind.
+func (r *RouteReconciler) All() {
+	r.owners.enqueue(keysOf(r.routes(context.Background(), func(*gatewayapi.Route) bool { return true }))...)
+}
+
+func keysOf(reqs []reconcile.Request) []types.NamespacedName {
+	out := make([]types.NamespacedName, len(reqs))
+	for i := range reqs {
+		out[i] = reqs[i].NamespacedName
+	}
+	return out
+}
+
+func (r *RouteReconciler) routes(ctx context.Context, which func(*gatewayapi.Route) bool) (out []reconcile.Request) {
+	routes, err := r.Gather.Routes(ctx, r.Kind)
+	if err != nil {
+		r.Log.Error(err, "listing routes from the cache", "kind", r.Kind)
+		return nil
+	}
+	for _, route := range routes {
+		if which(route) {
+			out = append(out, reconcile.Request{NamespacedName: route.Key()})
+		}
+	}
+	return out
+}
+
+// SetupWithManager registers the watches on types that every cluster has.
+func (r *RouteReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.owners = newOwners(r.Deps, "", r.Log)
+	refers := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+		return r.routes(ctx, func(route *gatewayapi.Route) bool { return route.Refers(client.ObjectKeyFromObject(o)) })
+	})
+	c, err := ctrl.NewControllerManagedBy(mgr).
+		Named(string(r.Kind)).
+		Watches(&corev1.Service{}, refers, builder.WithPredicates(attachable())).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.routesIn), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		WatchesRawSource(r.owners.capture()).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
+		Build(r)
+	r.controller = c
+	return err
+}
+
+// routesIn are those in a namespace, whose labels a listener may select, and those of Gateways in it.
+func (r *RouteReconciler) routesIn(ctx context.Context, ns client.Object) []reconcile.Request {
+	return r.routes(ctx, func(route *gatewayapi.Route) bool {
+		return route.Object.GetNamespace() == ns.GetName() || slices.ContainsFunc(r.Gather.GatewaysOf(ctx, route), func(gw types.NamespacedName) bool { return gw.Namespace == ns.GetName() })
+	})
+}
+
+// Watch begins to watch an API's types, which the API server has.
+func (r *RouteReconciler) Watch(c cache.Cache, api gather.API) error {
+	of := func(concerns func(context.Context, client.Object, *gatewayapi.Route) bool) handler.EventHandler {
+		return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+			return r.routes(ctx, func(route *gatewayapi.Route) bool { return concerns(ctx, o, route) })
+		})
+	}
+	var sources []source.Source
+	switch api {
+	case gather.KindAPIs[r.Kind]:
+		sources = []source.Source{source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{}, predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames)))}
+	case gather.GatewayAPI:
+		sources = []source.Source{
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), of(func(ctx context.Context, o client.Object, route *gatewayapi.Route) bool {
+				return slices.Contains(r.Gather.GatewaysOf(ctx, route), client.ObjectKeyFromObject(o))
+			}), predicate.Or(specChanged(), routedPredicate())),
+			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), of(func(context.Context, client.Object, *gatewayapi.Route) bool { return true }), specChanged()),
+		}
+	case gather.ListenerSets:
+		sources = []source.Source{source.Kind(c, client.Object(&gatewayv1.ListenerSet{}), of(func(_ context.Context, o client.Object, route *gatewayapi.Route) bool {
+			return slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
+				kind, key, ok := gatewayapi.Parent(route, ref)
+				return ok && kind == gatewayapi.KindListenerSet && key == client.ObjectKeyFromObject(o)
+			})
+		}), specChanged())}
+	case gather.ReferenceGrants:
+		sources = []source.Source{source.Kind(c, client.Object(&gatewayv1beta1.ReferenceGrant{}), of(func(_ context.Context, o client.Object, route *gatewayapi.Route) bool {
+			return slices.ContainsFunc(route.ServiceKeys(), func(k types.NamespacedName) bool { return k.Namespace == o.GetNamespace() })
+		}), specChanged())}
+	default:
+		return nil
+	}
+	for _, s := range sources {
+		if err := r.controller.Watch(s); err != nil {
+			return fmt.Errorf("watching %s: %w", api, err)
+		}
+	}
+	return nil
+}
+
+// entriesChanged lets through a status in which somebody has changed what is ours.
+func entriesChanged(names []string) predicate.Predicate {
+	mine := func(o client.Object) (out []gatewayv1.RouteParentStatus) {
+		if route := gatewayapi.RouteOf(o); route != nil {
+			for _, p := range route.Status.Parents {
+				if slices.Contains(names, string(p.ControllerName)) {
+					out = append(out, p)
+				}
+			}
+		}
+		return out
+	}
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, after := mine(e.ObjectOld), mine(e.ObjectNew)
+		return len(after) < len(before) && !apiequality.Semantic.DeepEqual(before, after)
+	}}
+}
