@@ -290,6 +290,32 @@ func (a *APIs) establishing(ctx context.Context, api api) error {
 	return errEstablishing
 }
 
+// Lasting tells whether an API's types have been there for some time and aren't being removed, by the API server's own word:
+// only then does it mean something that one of their objects isn't there.
+func (a *APIs) Lasting(ctx context.Context, name gather.API, age time.Duration) (bool, error) {
+	if !a.Serves(name) {
+		return false, nil
+	}
+	for _, api := range optional {
+		if api.name != name {
+			continue
+		}
+		for _, crd := range api.crds {
+			m := crdMetadata()
+			err := a.Live.Get(ctx, types.NamespacedName{Name: crd}, m)
+			switch {
+			case apierrors.IsNotFound(err):
+				return false, nil
+			case err != nil:
+				return false, fmt.Errorf("reading CustomResourceDefinition %s: %w", crd, err)
+			case m.DeletionTimestamp != nil || time.Since(m.CreationTimestamp.Time) < age:
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
 // Leaving tells whether an API is being removed from the cluster, or has been: its objects are deleted then because of
 // that, and not because anybody wants them gone. The API server itself is asked.
 func (a *APIs) Leaving(ctx context.Context, name gather.API) (bool, error) {

@@ -113,12 +113,8 @@ func (r *GatewayReconciler) serveGateway(ctx context.Context, cfg *settings.Sett
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	for _, b := range in.Backends {
-		if err := r.askForPorts(ctx, cfg, b.Service); err != nil {
-			return resultOf(ctx, client.IgnoreNotFound(err))
-		}
-	}
 	out, pending := r.serve(ctx, in)
+	asked := r.askForAll(ctx, cfg, gw, in, out)
 	if out.Unread && (errors.Is(out.Err, mirror.ErrNotLoaded) || programmedAlready(gw)) {
 		return resultOf(ctx, out.Err)
 	}
@@ -127,6 +123,9 @@ func (r *GatewayReconciler) serveGateway(ctx context.Context, cfg *settings.Sett
 	}
 	if pending {
 		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
+	}
+	if out.Retry == nil && asked != nil {
+		return ctrl.Result{}, asked
 	}
 	return resultOf(ctx, out.Retry)
 }

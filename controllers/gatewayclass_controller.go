@@ -24,6 +24,7 @@ import (
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
 
 // GatewayClassReconciler admits the GatewayClasses of the Services API that are ours, and keeps one that is in use from
@@ -113,7 +114,7 @@ func (r *GatewayClassReconciler) others(ctx context.Context, class *servicesapi.
 func (r *GatewayClassReconciler) admitted(ctx context.Context, class *servicesapi.GatewayClass) (*metav1.Condition, error) {
 	refused := func(message string) *metav1.Condition {
 		return &metav1.Condition{Type: servicesapi.GatewayClassConditionAdmitted, Status: metav1.ConditionFalse, Reason: servicesapi.GatewayClassReasonInvalidParameters,
-			Message: message + "; Gateways that are served keep what they have, new ones wait"}
+			Message: status.Clip(message) + "; Gateways that are served keep what they have, new ones wait"}
 	}
 	yes := &metav1.Condition{Type: servicesapi.GatewayClassConditionAdmitted, Status: metav1.ConditionTrue, Reason: servicesapi.GatewayClassReasonAdmitted, Message: "served by avi-l4-operator"}
 	if problem := gather.ParametersProblem(class); problem != "" {

@@ -34,6 +34,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
 
 // +kubebuilder:rbac:groups=ako.vmware.com,resources=aviinfrasettings,verbs=get;list;watch
@@ -105,8 +106,8 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		}
 		return ctrl.Result{}, nil
 	}
-	if s.DeletionTimestamp != nil {
-		return ctrl.Result{}, nil
+	if s.DeletionTimestamp != nil || r.Settings.Current() == nil {
+		return ctrl.Result{}, nil // without settings nobody can tell who uses it
 	}
 	using, err := r.users(ctx, s.Name)
 	if err != nil {
@@ -179,8 +180,7 @@ func (r *InfraSettingReconciler) verdict(s *v1beta1.AviInfraSetting) (c metav1.C
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1beta1.StatusAccepted, strings.Join(append([]string{"everything that this refers to exists on the Controller"}, j.Notes...), "; ")
 	}
-	const most = 30000 // a condition's message takes 32,768 bytes
-	c.Message = c.Message[:min(len(c.Message), most)]
+	c.Message = status.Clip(c.Message)
 	return c, true
 }
 
@@ -425,10 +425,15 @@ func verdictLost() predicate.Predicate {
 // WatchGateways begins to follow who uses settings through Gateways.
 func (r *InfraSettingReconciler) WatchGateways(c cache.Cache) error {
 	ofGateway := r.usage(func(ctx context.Context, o client.Object) string {
-		_, ns, class, err := r.Gather.Gateway(ctx, client.ObjectKeyFromObject(o))
-		if err != nil || ns == nil {
-			return r.settingOfGoneGateway(ctx, o)
+		gw, ok := o.(*servicesapi.Gateway)
+		if !ok {
+			return ""
 		}
+		ns, class := new(corev1.Namespace), new(servicesapi.GatewayClass) // as the event's own object names them
+		if r.Client.Get(ctx, types.NamespacedName{Name: gw.Spec.GatewayClassName}, class) != nil {
+			class = nil
+		}
+		_ = r.Client.Get(ctx, types.NamespacedName{Name: gw.Namespace}, ns) // one that is gone has no annotation
 		return gather.SettingOfGateway(class, ns)
 	})
 	ofClass := r.usage(func(_ context.Context, o client.Object) string {
@@ -477,13 +482,4 @@ func (r *InfraSettingReconciler) WatchRouted(c cache.Cache) error {
 		}
 	}
 	return nil
-}
-
-func (r *InfraSettingReconciler) settingOfGoneGateway(ctx context.Context, o client.Object) string {
-	gw, ok := o.(*servicesapi.Gateway)
-	class := new(servicesapi.GatewayClass)
-	if !ok || r.Client.Get(ctx, types.NamespacedName{Name: gw.Spec.GatewayClassName}, class) != nil {
-		return ""
-	}
-	return gather.SettingOfGateway(class, new(corev1.Namespace))
 }

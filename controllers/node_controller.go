@@ -94,9 +94,7 @@ func (r *NodeReconciler) crowd(mode settings.ServiceType, name string) handler.E
 	}
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			if !e.IsInInitialList {
-				add(e.Object, q)
-			}
+			add(e.Object, q) // those of the first list too: the owners may have read before it
 		},
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.ObjectNew, q)

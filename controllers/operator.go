@@ -96,7 +96,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings,
 		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
 		Guard:   &guard{share: o.DeletionShare, least: deletionLeast},
-		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: func() {},
+		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: func() {}, Leaving: op.APIs.Leaving,
 		Freed: func(name string) { op.Services.Named(name); op.Gateways.Named(name); op.Routed.Named(name) },
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
@@ -140,10 +140,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 		Client: mgr.GetClient(), Recorder: recorder, Store: op.Settings, Namespace: o.Namespace,
 		CAFile: o.CAFile, CAPoll: 5 * time.Second, Unusable: op.owners,
 		Apply: func(s *settings.Settings, c settings.Credentials) error {
-			if err := op.configure(o, s, c); err != nil {
+			if err := op.Nodes.Watch(mgr.GetCache(), s.ServiceType); err != nil { // before anybody reads them
 				return err
 			}
-			return op.Nodes.Watch(mgr.GetCache(), s.ServiceType)
+			return op.configure(o, s, c)
 		},
 	}
 	if err := reader.SetupWithManager(mgr); err != nil {

@@ -48,6 +48,9 @@ type OrphanSweeper struct {
 	Lead func()
 	// Revisit queues owners that exist but are not served, whose objects the reconciler removes.
 	Revisit func([]model.Owner)
+
+	// lasting are the APIs whose types have been there for a while and are not being removed, at the present sweep.
+	lasting map[gather.API]bool
 }
 
 // Start sweeps until the context ends. It runs on the leader only.
@@ -80,6 +83,12 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	}
 	if err := s.gateways(ctx, live); err != nil {
 		return err
+	}
+	s.lasting = make(map[gather.API]bool)
+	for _, api := range []gather.API{gather.ServicesAPI, gather.GatewayAPI} {
+		if s.lasting[api], err = s.APIs.Lasting(ctx, api, 2*s.Interval); err != nil {
+			return err
+		}
 	}
 	gone := make(map[model.Owner][]*model.Observed)
 	var revisit []model.Owner
@@ -142,8 +151,12 @@ func (s *OrphanSweeper) gateways(ctx context.Context, live map[model.Owner]bool)
 	return nil
 }
 
-// settled tells whether absent Gateways mean anything: their type may have come back just now, and they after it.
+// settled tells whether absent Gateways mean anything: their type may be on its way out, or have come back just now and they
+// after it.
 func (s *OrphanSweeper) settled(api gather.API) bool {
+	if !s.lasting[api] {
+		return false
+	}
 	since := s.APIs.Since(api)
 	return !since.IsZero() && time.Since(since) > 2*s.Interval
 }

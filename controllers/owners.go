@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,8 @@ type Deps struct {
 	Guard    *guard
 	// Lead makes sure that what is known of the Controller is from after this replica became the leader.
 	Lead func()
+	// Leaving tells whether an optional API is being removed from the cluster, or has been.
+	Leaving func(context.Context, gather.API) (bool, error)
 	// Freed queues the owners whose VirtualService has, behind the prefix, that name: one that had it is gone.
 	Freed func(name string)
 	// Workers is the number of owners worked on at once. Timeout bounds one of them.
@@ -310,6 +313,25 @@ func (r *owners) release(ctx context.Context, cfg *settings.Settings, o client.O
 	return ctrl.Result{}, nil
 }
 
+// askForAll asks Antrea for the node ports of the Services behind a Gateway that the build has put there. One that can't be
+// asked for is told, and doesn't keep the others from it.
+func (r *owners) askForAll(ctx context.Context, cfg *settings.Settings, about client.Object, in build.Input, out engine.Outcome) (failed error) {
+	for _, b := range in.Backends {
+		behind := false
+		for port, names := range out.Backends {
+			behind = behind || port.Protocol != "SCTP" && slices.Contains(names, b.Service.Name)
+		}
+		if !behind {
+			continue
+		}
+		if err := r.askForPorts(ctx, cfg, b.Service); client.IgnoreNotFound(err) != nil {
+			r.tellOnce(about, model.ReasonNodePortLocal, err.Error())
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
 // askForPorts asks Antrea for the node ports of a Service's pods, as AKO does, where the settings reach servers so.
 func (r *owners) askForPorts(ctx context.Context, cfg *settings.Settings, svc *corev1.Service) error {
 	_, skip := svc.Annotations[build.AnnotationSkipNodePort]
@@ -372,6 +394,11 @@ func (r *owners) orphan(ctx context.Context, cfg *settings.Settings, key types.N
 	if !found || cfg == nil {
 		return ctrl.Result{}, nil
 	}
+	if api := ownerAPIs[r.Kind]; api != "" {
+		if leaving, err := r.Leaving(ctx, api); leaving || err != nil {
+			return ctrl.Result{}, err // the next sweep looks again
+		}
+	}
 	err := r.Live.Get(ctx, key, as)
 	if !apierrors.IsNotFound(err) {
 		return ctrl.Result{}, err // it exists, or nobody knows: the next sweep looks again
@@ -385,6 +412,9 @@ func (r *owners) orphan(ctx context.Context, cfg *settings.Settings, key types.N
 	ctrl.LoggerFrom(ctx).Info("removed what a vanished owner left", "owner", owner.String(), "deleted", deleted)
 	return ctrl.Result{}, nil
 }
+
+// ownerAPIs are the optional APIs that kinds of owner belong to.
+var ownerAPIs = map[model.OwnerKind]gather.API{model.GatewayOwner: gather.ServicesAPI, model.RoutedGatewayOwner: gather.GatewayAPI}
 
 // serve runs the pipeline and waits a moment for an address that the Controller's IPAM has yet to give.
 func (r *owners) serve(ctx context.Context, in build.Input) (out engine.Outcome, pending bool) {

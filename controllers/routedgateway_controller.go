@@ -125,12 +125,8 @@ func (r *RoutedGatewayReconciler) serveGateway(ctx context.Context, cfg *setting
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	for _, b := range in.Backends {
-		if err := r.askForPorts(ctx, cfg, b.Service); err != nil {
-			return resultOf(ctx, client.IgnoreNotFound(err))
-		}
-	}
 	out, pending := r.serve(ctx, in)
+	asked := r.askForAll(ctx, cfg, gw, in, out)
 	if out.Unread && (errors.Is(out.Err, mirror.ErrNotLoaded) || routedProgrammed(gw)) {
 		return resultOf(ctx, out.Err)
 	}
@@ -139,6 +135,9 @@ func (r *RoutedGatewayReconciler) serveGateway(ctx context.Context, cfg *setting
 	}
 	if pending {
 		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
+	}
+	if out.Retry == nil && asked != nil {
+		return ctrl.Result{}, asked
 	}
 	if out.Retry == nil && slices.ContainsFunc(out.Findings, func(f model.Finding) bool {
 		return f.Reason == model.ReasonRoutesUnreadable && f.Severity == model.Degraded

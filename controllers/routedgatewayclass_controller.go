@@ -24,6 +24,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
 
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses,verbs=get;list;watch;patch
@@ -113,7 +114,7 @@ func (r *RoutedClassReconciler) accepted(ctx context.Context, class *gatewayv1.G
 	kind := string(gatewayv1.GatewayClassConditionStatusAccepted)
 	refused := func(message string) *metav1.Condition {
 		return &metav1.Condition{Type: kind, Status: metav1.ConditionFalse, Reason: string(gatewayv1.GatewayClassReasonInvalidParameters),
-			Message: message + "; Gateways that are served keep what they have, new ones wait"}
+			Message: status.Clip(message) + "; Gateways that are served keep what they have, new ones wait"}
 	}
 	yes := &metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: string(gatewayv1.GatewayClassReasonAccepted), Message: "served by avi-l4-operator"}
 	if problem := gather.RoutedParametersProblem(class); problem != "" {

@@ -91,10 +91,8 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := r.askForPorts(ctx, cfg, svc); err != nil {
-		return resultOf(ctx, client.IgnoreNotFound(err))
-	}
 	out, pending := r.serve(ctx, in)
+	asked := r.askForPorts(ctx, cfg, svc)
 	if out.Unread && !worthTelling(svc, out.Err) {
 		return resultOf(ctx, out.Err)
 	}
@@ -103,6 +101,9 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	}
 	if pending {
 		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
+	}
+	if out.Retry == nil && asked != nil {
+		return resultOf(ctx, client.IgnoreNotFound(asked))
 	}
 	return resultOf(ctx, out.Retry)
 }

@@ -68,7 +68,7 @@ func (b *builder) automaticName(namespace, name, domain string) string {
 		return flatLabel(service, namespace) + "." + domain
 	}
 	if len(service) > labelMax || len(namespace) > labelMax {
-		b.report(model.Degraded, model.Port{}, model.ReasonInvalidHostname, fmt.Sprintf("no DNS name: a label of %s.%s would have more than 63 characters; set annotation %s", service, namespace, AnnotationHostname))
+		b.report(model.Degraded, model.Port{}, model.ReasonInvalidHostname, fmt.Sprintf("no DNS name: a label of %s.%s would have more than 63 characters; set annotation %s, or the hostname of a Gateway's listener", service, namespace, AnnotationHostname))
 		return ""
 	}
 	return service + "." + namespace + "." + domain

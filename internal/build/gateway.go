@@ -79,14 +79,14 @@ func (b *builder) gatewayListeners() []listener {
 		}
 		proto, ok := protocolOf(port.Protocol)
 		if !ok {
-			meant := model.Port{Number: port.Number, Protocol: strings.ToUpper(strings.TrimSpace(port.Protocol))}
-			_, serves := b.in.Live.Ports[meant]
-			if proto, ok = protocolOf(meant.Protocol); !ok || !serves || times[meant] > 0 {
+			meant := b.meant(port, times)
+			if proto, ok = protocolOf(meant.Protocol); !ok {
 				b.report(model.Blocked, port, model.ReasonUnsupportedProtocol, unsupportedProtocol(i, port))
 				continue
 			}
 			b.report(model.Degraded, port, model.ReasonUnsupportedProtocol, unsupportedProtocol(i, port)+"; the port keeps being served as it is")
 			port = meant
+			times[meant] = 1
 		}
 		l := listener{port: port, proto: proto}
 		conflict := times[port] > 1
@@ -98,6 +98,25 @@ func (b *builder) gatewayListeners() []listener {
 		}
 	}
 	return b.settle(out)
+}
+
+// meant is the live port that a listener with an unusable protocol stands for: the one with the protocol in other letters, or
+// the only one of its number that no other listener asks for. A slip of the pen takes no traffic away.
+func (b *builder) meant(port model.Port, asked map[model.Port]int) model.Port {
+	var free []model.Port
+	for live := range b.in.Live.Ports {
+		if live.Number != port.Number || asked[live] > 0 {
+			continue
+		}
+		if strings.EqualFold(live.Protocol, strings.TrimSpace(port.Protocol)) {
+			return live
+		}
+		free = append(free, live)
+	}
+	if len(free) == 1 {
+		return free[0]
+	}
+	return model.Port{} // which one nobody can tell
 }
 
 func listenerPort(l servicesapi.Listener) model.Port {
@@ -146,18 +165,30 @@ func (b *builder) bind(i int, spec servicesapi.Listener, l listener, conflict bo
 		return l, true
 	}
 	winner := admitted[0]
-	if len(admitted) > 1 && err == nil && !conflict {
-		losers := make([]string, 0, len(admitted)-1)
-		for _, c := range admitted[1:] {
-			losers = append(losers, c.backend.Service.Namespace+"/"+c.backend.Service.Name)
+	for i, c := range admitted {
+		said := len(b.findings)
+		t, ok := b.target(l, c.backend, c.port)
+		if ok {
+			winner, l.targets = c, []target{t}
+			break
 		}
-		b.report(model.Degraded, l.port, model.ReasonServiceConflict, fmt.Sprintf("port %s: Service %s/%s is served, the oldest of those that match; not served: %s", l.port, winner.backend.Service.Namespace, winner.backend.Service.Name, strings.Join(losers, ", ")))
+		if i < len(admitted)-1 { // an older Service that can't be served doesn't take the port from one that can
+			for j := range b.findings[said:] {
+				b.findings[said+j].Severity = min(b.findings[said+j].Severity, model.Degraded)
+			}
+		}
+	}
+	if len(admitted) > 1 && err == nil && !conflict && len(l.targets) > 0 {
+		losers := make([]string, 0, len(admitted)-1)
+		for _, c := range admitted {
+			if c.backend != winner.backend {
+				losers = append(losers, c.backend.Service.Namespace+"/"+c.backend.Service.Name)
+			}
+		}
+		b.report(model.Degraded, l.port, model.ReasonServiceConflict, fmt.Sprintf("port %s: Service %s/%s is served, the oldest of those that match and can be; not served: %s", l.port, winner.backend.Service.Namespace, winner.backend.Service.Name, strings.Join(losers, ", ")))
 	}
 	if winner.backend.Service.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		b.report(model.Degraded, l.port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s is not supported by this release: connections of one client may reach several endpoints", l.port, winner.backend.Service.Name))
-	}
-	if t, ok := b.target(l, winner.backend, winner.port); ok {
-		l.targets = []target{t}
 	}
 	return l, true // open in any case; if nothing is behind it, why has been reported
 }

@@ -2,6 +2,7 @@ package build
 
 import (
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ type Live struct {
 type livePool struct {
 	service string // "<namespace>/<name>" behind it, where the pool tells
 	servers bool   // it has some
+	members map[netip.AddrPort]bool
 }
 
 // LiveOf reads from an owner's observed objects what serves. Pools have their port from the names that the input would
@@ -67,7 +69,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0}
+			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, members: membersOf(body)}
 			live.objects[o.Key] = o
 			if ok {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
@@ -105,6 +107,19 @@ func vipsOf(body *models.VsVip) []vipSource {
 			s.subnet = &models.IPNetworkSubnet{NetworkRef: again(n.NetworkRef), Subnet: n.Subnet, Subnet6: n.Subnet6, SubnetUUID: n.SubnetUUID, Subnet6UUID: n.Subnet6UUID}
 		}
 		out = append(out, s)
+	}
+	return out
+}
+
+func membersOf(body *models.Pool) map[netip.AddrPort]bool {
+	out := make(map[netip.AddrPort]bool, len(body.Servers))
+	for _, s := range body.Servers {
+		if s == nil || s.IP == nil || s.Port == nil {
+			continue
+		}
+		if a, err := netip.ParseAddr(deref(s.IP.Addr, "")); err == nil {
+			out[netip.AddrPortFrom(a, uint16(*s.Port))] = true
+		}
 	}
 	return out
 }

@@ -189,16 +189,23 @@ func (b *builder) podPorts(t target) (out []server, known bool) {
 			byIP[ip.IP] = append(byIP[ip.IP], ports...)
 		}
 	}
-	missing := 0
+	missing, late := 0, false
 	for _, p := range pods {
 		at, ok := lead(byIP[p.addr.Addr().String()], p.addr.Port(), t.port.Protocol)
 		if !ok {
 			missing++
+			late = late || p.state == ready
 			continue
 		}
 		out = append(out, server{addr: at, node: p.node, state: p.state})
 	}
+	// A pool that serves by other addresses keeps them until every ready pod has its port: the mode has changed, and Antrea is
+	// giving the ports one by one.
+	members := b.in.Live.Pools[t.pool].members
 	known = len(out) > 0 || len(pods) == 0 || !b.serves(t)
+	if known && late && b.serves(t) && !slices.ContainsFunc(out, func(s server) bool { return members[s.addr] }) {
+		known = false
+	}
 	if missing > 0 {
 		effect := "they get no traffic"
 		if !known {

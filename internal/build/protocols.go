@@ -103,7 +103,7 @@ func (b *builder) supported(listeners []listener) []listener {
 	first := base(out)
 	kept := out[:0]
 	for _, l := range out {
-		message := fmt.Sprintf("%s beside %s on one address needs the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s; move the port to a Service of its own or change the tier", l.proto.name, first.name, f.LicenseTier)
+		message := fmt.Sprintf("%s beside %s on one address needs the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s; move the port to a Service or Gateway of its own or change the tier", l.proto.name, first.name, f.LicenseTier)
 		if l.proto.name == first.name || b.refuse(l.port, b.open(l.port), model.ReasonLicenseTier, message) {
 			kept = append(kept, l)
 		}

@@ -59,9 +59,9 @@ type Outcome struct {
 	VSUUID    string // empty: there is no VirtualService
 	Addresses []netip.Addr
 	FQDNs     []string
-	// Ports are those that have a pool, in order; Backends tells the Service behind each.
+	// Ports are those that have a pool, in order; Backends tells the names of the Services behind each.
 	Ports    []model.Port
-	Backends map[model.Port]string
+	Backends map[model.Port][]string
 	// Created, Updated and Deleted count the calls that succeeded.
 	Created, Updated, Deleted int
 
@@ -301,7 +301,7 @@ func (e *Engine) describe(out *Outcome, in build.Input) {
 	}
 	out.Health, out.HealthKnown = e.Mirror.VSHealth(vs.UUID)
 	var servers []string
-	out.Backends = make(map[model.Port]string)
+	out.Backends = make(map[model.Port][]string)
 	for name, port := range build.PoolPorts(&in) {
 		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: name})
 		if pool == nil || pool.Owner != in.Owner() {
@@ -311,7 +311,7 @@ func (e *Engine) describe(out *Outcome, in build.Input) {
 			out.Ports = append(out.Ports, port)
 		}
 		if body, ok := pool.Body.(*models.Pool); ok {
-			out.Backends[port] = model.Mark(body.Markers, model.MarkServiceName)
+			out.Backends[port] = append(out.Backends[port], model.Mark(body.Markers, model.MarkServiceName))
 		}
 		if h, ok := e.Mirror.PoolHealth(pool.UUID); ok && (h.Up < h.Servers || h.Servers == 0) {
 			servers = append(servers, fmt.Sprintf("%s: %d of %d enabled servers up", port, h.Up, h.Servers))

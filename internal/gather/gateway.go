@@ -119,7 +119,7 @@ func (r *Reader) services(ctx context.Context, gw *servicesapi.Gateway) ([]*core
 		return nil, err
 	}
 	for _, l := range gw.Spec.Listeners {
-		match, where, all := reach(gw, l)
+		match, where, all := reach(gw, l, r.IgnoreRouteNamespaces)
 		if all {
 			continue // they name the Gateway, and are among those already
 		}
@@ -132,7 +132,7 @@ func (r *Reader) services(ctx context.Context, gw *servicesapi.Gateway) ([]*core
 
 // reach is where a listener's Services are and what their labels have to match. all is true if its selector takes only
 // Services that name the Gateway, which is how AKO's users write it.
-func reach(gw *servicesapi.Gateway, l servicesapi.Listener) (match labels.Selector, where []client.ListOption, all bool) {
+func reach(gw *servicesapi.Gateway, l servicesapi.Listener, everywhere bool) (match labels.Selector, where []client.ListOption, all bool) {
 	selector := l.Routes.Selector
 	if selector == nil {
 		selector = new(metav1.LabelSelector)
@@ -142,9 +142,9 @@ func reach(gw *servicesapi.Gateway, l servicesapi.Listener) (match labels.Select
 	}
 	match, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
-		match = labels.Everything() // the build says so, and finds what serves among them
+		return labels.Everything(), nil, false // the build says so, and finds what serves among them
 	}
-	if n := l.Routes.Namespaces; n == nil || n.From == nil || *n.From == servicesapi.RouteSelectSame {
+	if n := l.Routes.Namespaces; !everywhere && (n == nil || n.From == nil || *n.From == servicesapi.RouteSelectSame) {
 		where = []client.ListOption{client.InNamespace(gw.Namespace)}
 	}
 	return match, where, false
@@ -156,7 +156,7 @@ func Selects(gw *servicesapi.Gateway, svc *corev1.Service) bool {
 		return namespace == gw.Namespace && name == gw.Name
 	}
 	for _, l := range gw.Spec.Listeners {
-		if match, _, all := reach(gw, l); !all && match.Matches(labels.Set(svc.Labels)) {
+		if match, _, all := reach(gw, l, true); !all && match.Matches(labels.Set(svc.Labels)) {
 			return true
 		}
 	}

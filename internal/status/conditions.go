@@ -204,6 +204,9 @@ func camel(s string) string {
 
 func join(parts []string) string { return clip(strings.Join(parts, "; ")) }
 
+// Clip shortens a message to what a condition takes.
+func Clip(s string) string { return clip(s) }
+
 func clip(s string) string { return shorten(s, messageMax) }
 
 func shorten(s string, most int) string {

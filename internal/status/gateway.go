@@ -254,6 +254,13 @@ func judge(want []metav1.Condition, port model.Port, o engine.Outcome) string {
 	if !slices.Contains(o.Ports, port) { // a protocol that was misspelt while it served
 		serving.Protocol = strings.ToUpper(strings.TrimSpace(port.Protocol))
 	}
+	if _, known := o.Backends[serving]; !known && len(problems) > 0 && !blocked {
+		for _, p := range o.Ports {
+			if p.Number == port.Number {
+				serving = p
+			}
+		}
+	}
 	served := slices.Contains(o.Ports, serving)
 	if blocked || !served || o.Err != nil || o.Blocked {
 		notReady(servicesapi.ListenerReasonPending)
@@ -261,7 +268,7 @@ func judge(want []metav1.Condition, port model.Port, o engine.Outcome) string {
 	text := name + ": "
 	switch {
 	case served:
-		text += "Service " + o.Backends[serving]
+		text += "Service " + strings.Join(o.Backends[serving], ", ")
 	case len(problems) == 0:
 		text += "not programmed yet"
 		if o.Blocked || o.Err != nil {
