@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -140,8 +141,7 @@ func TestInfraSettingAcceptedRejectedDeletedRestored(t *testing.T) {
 		}
 	}
 	says("InfraSettingRejected")
-	// What serves goes on following its endpoints, and a new owner waits.
-	suite.Update(e, u.slices["amf"], func(o client.Object) { o.SetLabels(o.GetLabels()) })
+	// A new owner waits.
 	late := e.Service("late", suite.Port("SCTP", 2905))
 	late.Annotations = map[string]string{build.AnnotationInfraSetting: s.Name}
 	e.Create(late)
@@ -157,6 +157,17 @@ func TestInfraSettingAcceptedRejectedDeletedRestored(t *testing.T) {
 	if w := e.Sim.Writes(); len(w) > 0 {
 		t.Fatalf("%d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
+
+	// What serves goes on following its endpoints.
+	slice, _ := u.slices["amf"].(*discoveryv1.EndpointSlice)
+	suite.Update(e, slice, func(s *discoveryv1.EndpointSlice) { s.Endpoints[0].Addresses = []string{"10.244.1.6"} })
+	e.Eventually("the pool follows its endpoints", func() error {
+		if got := fmt.Sprint(e.Servers(e.PoolName(u.service, suite.Port("SCTP", 38412)))); got != "[10.244.1.6:9090]" {
+			return fmt.Errorf("servers are %s", got)
+		}
+		return nil
+	})
+	e.Sim.ResetRequests()
 
 	again := e.Setting("telco", telco())
 	e.Create(again)
@@ -243,9 +254,17 @@ func TestInfraSettingIsJudgedAgain(t *testing.T) {
 	e.SettingCondition(s, "Accepted", metav1.ConditionTrue, "Accepted")
 	u.ready(e)
 	e.Sim.SetDown(true)
+	e.StopOperator()
+	e.StartOperator() // one that has never been able to ask
 	suite.Update(e, s, func(s *v1beta1.AviInfraSetting) { metav1.SetMetaDataLabel(&s.ObjectMeta, "touched", "yes") })
 	e.Never("the verdict turns because the Controller is down", 2*time.Second, func() bool {
 		return e.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s) == nil && s.Status.Status != "Accepted"
 	})
+	suite.Update(e, s, func(s *v1beta1.AviInfraSetting) { s.Spec.Network.BGPPeerLabels = []string{"leaf"} })
+	e.SettingCondition(s, "Accepted", metav1.ConditionUnknown, "ControllerUnavailable")
+	if s.Status.Status != "Accepted" {
+		t.Errorf("status.status turned to %q without the Controller having been asked", s.Status.Status)
+	}
 	e.Sim.SetDown(false)
+	e.SettingCondition(s, "Accepted", metav1.ConditionTrue, "Accepted")
 }

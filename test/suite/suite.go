@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -31,6 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
@@ -49,6 +52,19 @@ var (
 
 // CRDs are the folders of all CustomResourceDefinitions, from a package two folders deep.
 var CRDs = []string{"../../config/crd/bases", "../../config/components/services-api"}
+
+// GatewayAPI are the files of the CRDs of gateway.networking.k8s.io that matter here, of the release in go.mod and its standard
+// channel.
+func GatewayAPI() (files []string, err error) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
+	if err != nil {
+		return nil, fmt.Errorf("asking for the module's folder: %w", err)
+	}
+	for _, kind := range []string{"gatewayclasses", "gateways", "listenersets", "referencegrants", "tcproutes", "udproutes"} {
+		files = append(files, filepath.Join(strings.TrimSpace(string(dir)), "config/crd/standard", gatewayv1.GroupName+"_"+kind+".yaml"))
+	}
+	return files, nil
+}
 
 // Main starts the API server, runs a package's tests and stops it.
 func Main(m *testing.M) {
@@ -70,7 +86,12 @@ func run(m *testing.M) int {
 	}()
 	shared, restCfg = c, c.RESTConfig()
 	restCfg.QPS, restCfg.Burst = -1, 0
-	if _, err := envtest.InstallCRDs(restCfg, envtest.CRDInstallOptions{Paths: CRDs, ErrorIfPathMissing: true}); err != nil {
+	upstream, err := GatewayAPI()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "looking for the CRDs of the Gateway API:", err)
+		return 1
+	}
+	if _, err := envtest.InstallCRDs(restCfg, envtest.CRDInstallOptions{Paths: append(upstream, CRDs...), ErrorIfPathMissing: true}); err != nil {
 		fmt.Fprintln(os.Stderr, "installing the CRDs:", err)
 		return 1
 	}
@@ -383,7 +404,7 @@ func (e *Env) Servers(pool string) []string {
 // Owned counts the objects of the four kinds that carry the cluster's prefix.
 func (e *Env) Owned() map[string]int {
 	out := map[string]int{}
-	for _, kind := range []string{"vsvip", "pool", "l4policyset", "virtualservice"} {
+	for _, kind := range []string{"vsvip", "pool", "poolgroup", "l4policyset", "virtualservice"} {
 		for _, o := range e.Sim.Objects(kind) {
 			if name, _ := o["name"].(string); strings.HasPrefix(name, e.Cluster+"--") {
 				out[kind]++

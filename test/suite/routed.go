@@ -1,0 +1,144 @@
+package suite
+
+import (
+	"fmt"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
+)
+
+// RoutedClass is a GatewayClass of gateway.networking.k8s.io that is ours, whose name is the test's own.
+func (e *Env) RoutedClass() *gatewayv1.GatewayClass {
+	return &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: e.Cluster}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gatewayapi.Controller}}
+}
+
+// RoutedListener is named after its protocol and port: sctp-38412.
+func RoutedListener(name string, protocol gatewayv1.ProtocolType, port int32) gatewayv1.Listener {
+	return gatewayv1.Listener{Name: gatewayv1.SectionName(name), Protocol: protocol, Port: gatewayv1.PortNumber(port)}
+}
+
+// Routed is a Gateway of gateway.networking.k8s.io of the test's class, not yet created.
+func (e *Env) Routed(name string, listeners ...gatewayv1.Listener) *gatewayv1.Gateway {
+	return &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
+		Spec: gatewayv1.GatewaySpec{GatewayClassName: gatewayv1.ObjectName(e.Cluster), Listeners: listeners}}
+}
+
+// To refers to a port of a Service of the test's namespace.
+func To(service string, port, weight int32) gatewayv1.BackendRef {
+	return gatewayv1.BackendRef{Weight: &weight, BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(service), Port: new(gatewayv1.PortNumber(port))}}
+}
+
+func (e *Env) common(gateway, section string) gatewayv1.CommonRouteSpec {
+	ref := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(gateway)}
+	if section != "" {
+		ref.SectionName = new(gatewayv1.SectionName(section))
+	}
+	return gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{ref}}
+}
+
+// SCTPRoute is attached to a listener of a Gateway, or for "" to all that take it; not yet created.
+func (e *Env) SCTPRoute(name, gateway, section string, to ...gatewayv1.BackendRef) *v1alpha1.SCTPRoute {
+	return &v1alpha1.SCTPRoute{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
+		Spec: v1alpha1.SCTPRouteSpec{CommonRouteSpec: e.common(gateway, section), Rules: []v1alpha1.SCTPRouteRule{{BackendRefs: to}}}}
+}
+
+// TCPRoute is like SCTPRoute.
+func (e *Env) TCPRoute(name, gateway, section string, to ...gatewayv1.BackendRef) *gatewayv1.TCPRoute {
+	return &gatewayv1.TCPRoute{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
+		Spec: gatewayv1.TCPRouteSpec{CommonRouteSpec: e.common(gateway, section), Rules: []gatewayv1.TCPRouteRule{{BackendRefs: to}}}}
+}
+
+// UDPRoute is like SCTPRoute.
+func (e *Env) UDPRoute(name, gateway, section string, to ...gatewayv1.BackendRef) *gatewayv1.UDPRoute {
+	return &gatewayv1.UDPRoute{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
+		Spec: gatewayv1.UDPRouteSpec{CommonRouteSpec: e.common(gateway, section), Rules: []gatewayv1.UDPRouteRule{{BackendRefs: to}}}}
+}
+
+// RoutedCondition waits until a Gateway's condition has the status and, unless it is empty, the reason. It returns the message.
+func (e *Env) RoutedCondition(gw *gatewayv1.Gateway, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	return e.condition(gw, func() []metav1.Condition { return gw.Status.Conditions }, kind, status, reason)
+}
+
+// RoutedListenerCondition is RoutedCondition for a listener.
+func (e *Env) RoutedListenerCondition(gw *gatewayv1.Gateway, name, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	return e.condition(gw, func() []metav1.Condition {
+		for _, l := range gw.Status.Listeners {
+			if string(l.Name) == name {
+				return l.Conditions
+			}
+		}
+		return nil
+	}, kind, status, reason)
+}
+
+// RoutedReady waits until a Gateway is programmed and returns its first address.
+func (e *Env) RoutedReady(gw *gatewayv1.Gateway) string {
+	e.T.Helper()
+	e.RoutedCondition(gw, "Programmed", metav1.ConditionTrue, "")
+	if len(gw.Status.Addresses) == 0 {
+		e.T.Fatalf("Gateway %s is programmed without an address", gw.Name)
+	}
+	return gw.Status.Addresses[0].Value
+}
+
+// RouteCondition waits until a route's condition at its only parent of ours has the status and reason.
+func (e *Env) RouteCondition(route client.Object, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	return e.condition(route, func() []metav1.Condition {
+		for _, p := range gatewayapi.RouteOf(route).Status.Parents {
+			if p.ControllerName == gatewayapi.Controller {
+				return p.Conditions
+			}
+		}
+		return nil
+	}, kind, status, reason)
+}
+
+// NoParents waits until a route has no entry of ours.
+func (e *Env) NoParents(route client.Object) {
+	e.T.Helper()
+	e.Eventually("no entry of ours on "+route.GetName(), func() error {
+		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(route), route); err != nil {
+			return err
+		}
+		for _, p := range gatewayapi.RouteOf(route).Status.Parents {
+			if p.ControllerName == gatewayapi.Controller {
+				return fmt.Errorf("have %+v", p)
+			}
+		}
+		return nil
+	})
+}
+
+// Attached waits until a listener has the number of routes attached.
+func (e *Env) Attached(gw *gatewayv1.Gateway, listener string, want int32) {
+	e.T.Helper()
+	e.Eventually(fmt.Sprintf("%d routes on %s", want, listener), func() error {
+		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
+			return err
+		}
+		for _, l := range gw.Status.Listeners {
+			if string(l.Name) == listener && l.AttachedRoutes == want && apimeta.FindStatusCondition(l.Conditions, "Accepted") != nil {
+				return nil
+			}
+		}
+		return fmt.Errorf("have %+v", gw.Status.Listeners)
+	})
+}
+
+// RoutedPool is the name of the pool of a Service's port behind a listener.
+func (e *Env) RoutedPool(gw *gatewayv1.Gateway, protocol string, port int32, service string, servicePort int32) string {
+	return fmt.Sprintf("%s--%s-%s-%s-%d-%s.%s-%d", e.Cluster, gw.Namespace, gw.Name, protocol, port, gw.Namespace, service, servicePort)
+}
+
+// RoutedName of a Gateway's VirtualService, VsVip and L4PolicySet.
+func (e *Env) RoutedName(gw *gatewayv1.Gateway) string {
+	return e.Cluster + "--" + gw.Namespace + "-" + gw.Name
+}
