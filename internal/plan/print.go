@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -82,7 +83,7 @@ func created(body any) []string {
 		}
 		return out
 	case *models.Pool:
-		out := []string{"health monitor: " + refNames(o.HealthMonitorRefs)}
+		out := []string{"health monitor: " + cmp.Or(refNames(o.HealthMonitorRefs), "none")}
 		for _, n := range o.PlacementNetworks {
 			out = append(out, "servers' network: "+refText(deref(n.NetworkRef)))
 		}

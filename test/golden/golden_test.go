@@ -61,6 +61,7 @@ type scene struct {
 	} `json:"controller"`
 	SlicesUnread          bool     `json:"slicesUnread"`
 	NodesUnread           bool     `json:"nodesUnread"`
+	Young                 []string `json:"young"`  // kinds whose type has only just come back
 	Unread                []string `json:"unread"` // kinds of gateway.networking.k8s.io that the API server doesn't have
 	IgnoreRouteNamespaces bool     `json:"ignoreRouteNamespaces"`
 	Rival                 string   `json:"rival"`       // "namespace/name"
@@ -273,6 +274,10 @@ func (w *world) view() *gatewayapi.View {
 	}
 	for _, kind := range w.Unread {
 		v.Unread[kind] = true
+	}
+	v.Young = map[string]bool{}
+	for _, kind := range w.Young {
+		v.Young[kind] = true
 	}
 	return gatewayapi.Look(v)
 }
@@ -539,6 +544,12 @@ func shuffle(in build.Input, r *rand.Rand) {
 		r.Shuffle(len(b.Pods), func(i, j int) { b.Pods[i], b.Pods[j] = b.Pods[j], b.Pods[i] })
 		p := b.Service.Spec.Ports
 		r.Shuffle(len(p), func(i, j int) { p[i], p[j] = p[j], p[i] })
+	}
+	if in.Routed != nil {
+		v := in.Routed
+		r.Shuffle(len(v.Sets), func(i, j int) { v.Sets[i], v.Sets[j] = v.Sets[j], v.Sets[i] })
+		r.Shuffle(len(v.World.Routes), func(i, j int) { v.World.Routes[i], v.World.Routes[j] = v.World.Routes[j], v.World.Routes[i] })
+		*v = *gatewayapi.Look(v.World)
 	}
 	n := in.Nodes
 	r.Shuffle(len(n), func(i, j int) { n[i], n[j] = n[j], n[i] })

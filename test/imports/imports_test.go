@@ -24,7 +24,7 @@ const module = "github.com/avi-l4-operator/avi-l4-operator"
 // inside a package's folder belong to its layer.
 var layers = [][]string{
 	{"api", "internal/model"},
-	{"internal/placement"},
+	{"internal/placement", "internal/gatewayapi"},
 	{"internal/settings"},
 	{"internal/avi", "internal/build", "internal/plan"},
 	{"internal/gather", "internal/mirror"},
@@ -44,7 +44,7 @@ var development = []string{"hack", "test"}
 
 // pure are the packages that are functions of their input, and what that forbids.
 var (
-	pure          = []string{"internal/model", "internal/placement", "internal/build", "internal/plan"}
+	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/build", "internal/plan"}
 	pureForbidden = []string{
 		"net/http", "log", "os",
 		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",

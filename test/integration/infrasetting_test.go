@@ -242,7 +242,7 @@ func TestInfraSettingChangeReachesEveryUser(t *testing.T) {
 
 // TestInfraSettingIsJudgedAgain when the Controller's objects change, and not while the Controller can't be asked.
 func TestInfraSettingIsJudgedAgain(t *testing.T) {
-	t.Parallel()
+	// Alone: the operators of other tests would judge what this one can't.
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh, o.Timeout = time.Second, time.Second }))
 	s := e.Setting("telco", telco())
 	e.Create(s)

@@ -83,8 +83,8 @@ func TestInstalledCRDs(t *testing.T) {
 		folder string
 		want   []string
 	}{
-		{"crd", []string{"aviinfrasettings.ako.vmware.com"}},
-		{"default", []string{"aviinfrasettings.ako.vmware.com"}},
+		{"crd", []string{"aviinfrasettings.ako.vmware.com", "sctproutes.ako.vmware.com"}},
+		{"default", []string{"aviinfrasettings.ako.vmware.com", "sctproutes.ako.vmware.com"}},
 		{"components/services-api", []string{"gatewayclasses.networking.x-k8s.io", "gateways.networking.x-k8s.io"}},
 	}
 	for _, test := range tests {

@@ -22,6 +22,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -64,6 +66,32 @@ func GatewayAPI() (files []string, err error) {
 		files = append(files, filepath.Join(strings.TrimSpace(string(dir)), "config/crd/standard", gatewayv1.GroupName+"_"+kind+".yaml"))
 	}
 	return files, nil
+}
+
+// RemoveCRDs deletes CustomResourceDefinitions by name and waits until they are gone. It is for tests that run alone.
+func (e *Env) RemoveCRDs(names ...string) {
+	e.T.Helper()
+	for _, name := range names {
+		e.Delete(&apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	}
+	for _, name := range names {
+		e.Eventually("CRD "+name+" goes", func() error {
+			err := e.Client.Get(e.T.Context(), client.ObjectKey{Name: name}, new(apiextensionsv1.CustomResourceDefinition))
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return fmt.Errorf("it is there still: %w", err)
+		})
+	}
+}
+
+// RestoreCRDs installs all CRDs again.
+func (e *Env) RestoreCRDs() {
+	e.T.Helper()
+	upstream, err := GatewayAPI()
+	e.must(err)
+	_, err = envtest.InstallCRDs(restCfg, envtest.CRDInstallOptions{Paths: append(upstream, CRDs...), ErrorIfPathMissing: true})
+	e.must(err)
 }
 
 // Main starts the API server, runs a package's tests and stops it.
@@ -166,6 +194,7 @@ func New(t testing.TB, opts ...Option) *Env {
 	t.Cleanup(e.Sim.Close)
 	scheme := runtime.NewScheme()
 	e.must(controllers.AddToScheme(scheme))
+	e.must(apiextensionsv1.AddToScheme(scheme))
 	c, err := client.New(restCfg, client.Options{Scheme: scheme})
 	e.must(err)
 	e.Client = c
