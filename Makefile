@@ -91,6 +91,10 @@ test: vet ## Run every test with the race detector; builds the cluster's program
 test-unit: ## Run the tests that start no cluster.
 	go test $(RACE) $$(go list ./... | grep -v -e '/hack/' -e '/test/') ./test/golden/... ./test/imports/...
 
+.PHONY: conformance
+conformance: ## Run those of the Gateway API's own tests that layer 4 alone can pass, and list the rest (its module is test/conformance).
+	$(WITH_BINARIES); cd test/conformance && go test -count=1 -timeout 30m -v -run TestConformance . | grep -v '^cluster'
+
 .PHONY: bench
 bench: ## Measure the operator against the simulator, and print a table.
 	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
@@ -107,7 +111,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 verify: generate ## Fail if a generated file, a go.mod or the formatting is not current.
 	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*'
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
-	@for module in . hack/cluster/binaries hack/tools/*/; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
+	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 
 ##@ Generate

@@ -73,7 +73,7 @@ func (r *GatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		r.using.set(req.NamespacedName, nil)
 		return r.orphan(ctx, cfg, req.NamespacedName, new(servicesapi.Gateway))
 	}
-	if gw.DeletionTimestamp != nil && slices.ContainsFunc([]string{gather.Finalizer, akoFinalizer}, func(f string) bool { return controllerutil.ContainsFinalizer(gw, f) }) {
+	if gw.DeletionTimestamp != nil { // also without our finalizers: somebody else's may hold it after we let it go
 		leaving, err := r.APIs.Leaving(ctx, gather.ServicesAPI)
 		if err != nil {
 			return ctrl.Result{}, err

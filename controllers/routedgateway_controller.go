@@ -80,7 +80,7 @@ func (r *RoutedGatewayReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		r.forget(req.NamespacedName)
 		return r.orphan(ctx, cfg, req.NamespacedName, new(gatewayv1.Gateway))
 	}
-	if gw.DeletionTimestamp != nil && controllerutil.ContainsFinalizer(gw, gather.Finalizer) {
+	if gw.DeletionTimestamp != nil {
 		leaving, err := r.APIs.Leaving(ctx, gather.GatewayAPI)
 		if err != nil {
 			return ctrl.Result{}, err

@@ -31,13 +31,16 @@ func fresh[T client.Object](o T) T {
 // sweeps by a foreign finalizer, and brings them back. Nothing that serves is removed or moved, and all resume. It runs alone:
 // the types are the whole API server's.
 func TestCRDsRemovedAndRestored(t *testing.T) {
-	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = time.Second }))
-	defer e.RestoreCRDs()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 3 * time.Second }))
 	setting := e.Setting("plain", v1beta1.AviInfraSettingSpec{})
 	class, gw := e.Class(setting), e.Gateway("old", e.Listener("old", "SCTP", 6060))
 	svc := e.Backend("diameter", "old", suite.Port("SCTP", 6060))
 	slice := e.Slice(svc, "10.244.1.5")
 	gw.Finalizers = []string{"example.com/theirs"}
+	defer func() { // whatever happened, the other tests need them
+		suite.Forget(e, gw)
+		e.RestoreCRDs()
+	}()
 	e.Create(setting, class, gw, svc, slice)
 	routedClass := e.RoutedClass()
 	routed, route := e.Routed("new", suite.RoutedListener("n2", "SCTP", 38412)), e.SCTPRoute("amf", "new", "", suite.To("amf", 38412, 1))
@@ -61,17 +64,26 @@ func TestCRDsRemovedAndRestored(t *testing.T) {
 	// The old API's CRD stays on its way out as long as somebody's finalizer does.
 	crds := []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"}
 	e.Delete(&apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: crds[0]}})
-	e.Never("a write while the type is on its way out", 5*time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
+	none := func(when string, during time.Duration) {
+		t.Helper()
+		e.Never("a write "+when, during, func() bool {
+			for _, w := range e.Sim.Writes() {
+				t.Logf("%s %s", w.Method, w.Path)
+			}
+			return len(e.Sim.Writes()) > 0
+		})
+	}
+	none("while the type is on its way out", 8*time.Second)
 	suite.Update(e, gw, func(o *servicesapi.Gateway) { o.Finalizers = nil })
 	e.RemoveCRDs(crds...)
 	e.RemoveCRDs("sctproutes.ako.vmware.com")
-	e.Never("a write without the routes' type", 3*time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
+	none("without the routes' type", 3*time.Second)
 	e.RoutedListenerCondition(routed, "n2", "Programmed", metav1.ConditionTrue, "Programmed")
 	e.RemoveCRDs("gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io", "aviinfrasettings.ako.vmware.com")
-	e.Never("a write without the types", 4*time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
+	none("without the types", 7*time.Second)
 
 	e.RestoreCRDs()
-	e.Never("a write when the types are back and their objects are not", 2*time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
+	none("when the types are back and their objects are not", time.Second)
 	keep.Finalizers = nil
 	for _, o := range []client.Object{keepSetting, keepClass, keepRoutedClass, keep, keepRouted, keepRoute} {
 		e.Eventually("creating "+o.GetName()+" again", func() error { return client.IgnoreAlreadyExists(e.Client.Create(t.Context(), o)) })

@@ -94,6 +94,9 @@ func (e *Env) RestoreCRDs() {
 	e.must(err)
 }
 
+// WholeCluster has Main start nodes and Kubernetes' own controllers too, so that Deployments have pods.
+var WholeCluster bool
+
 // Main starts the API server, runs a package's tests and stops it.
 func Main(m *testing.M) {
 	os.Exit(run(m))
@@ -102,7 +105,11 @@ func Main(m *testing.M) {
 func run(m *testing.M) int {
 	ctrl.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
-	c, err := cluster.Start(context.Background(), cluster.Options{ControlPlaneOnly: true, Log: os.Stderr})
+	options := cluster.Options{ControlPlaneOnly: true, Log: os.Stderr}
+	if WholeCluster {
+		options.ControlPlaneOnly, options.Nodes = false, 2
+	}
+	c, err := cluster.Start(context.Background(), options)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "starting the API server:", err)
 		return 1
