@@ -104,4 +104,3 @@ func reason(test confsuite.ConformanceTest) string {
 	}
 	return "needs listeners of HTTP or HTTPS"
 }
-
