@@ -204,6 +204,26 @@ var (
 	errMissing      = errors.New("the API server doesn't list it, although its CRDs exist")
 )
 
+// Synced tells whether the cache has the objects of an API. One that it never gets, because the operator's role is older than
+// the operator or an object can't be decoded, must not hold up what doesn't need it.
+func (a *APIs) Synced(name gather.API) bool {
+	if !a.Serves(name) {
+		return false
+	}
+	for _, api := range optional {
+		if api.name != name {
+			continue
+		}
+		for _, o := range api.objects {
+			informer, err := a.Cache.GetInformer(context.Background(), o, cache.BlockUntilSynced(false))
+			if err != nil || !informer.HasSynced() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // absentMost is how often an API may be missing from the API server's list while its CRDs exist: a server that has just
 // started doesn't list them for a moment.
 const absentMost = 20

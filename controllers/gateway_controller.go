@@ -180,6 +180,9 @@ func (r *GatewayReconciler) some(which func(*servicesapi.Gateway) bool) {
 }
 
 func (r *GatewayReconciler) requests(ctx context.Context, which func(*servicesapi.Gateway) bool) []reconcile.Request {
+	if !r.APIs.Synced(gather.ServicesAPI) {
+		return nil // their first list queues them all
+	}
 	gateways, err := r.Gather.Gateways(ctx)
 	if err != nil {
 		r.Log.Error(err, "listing Gateways from the cache")

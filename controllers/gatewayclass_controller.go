@@ -198,7 +198,7 @@ func (r *GatewayClassReconciler) ofSetting(name string) {
 }
 
 func (r *GatewayClassReconciler) some(which func(*servicesapi.GatewayClass) bool) {
-	if !r.APIs.Serves(gather.ServicesAPI) {
+	if !r.APIs.Synced(gather.ServicesAPI) {
 		return
 	}
 	var all servicesapi.GatewayClassList

@@ -312,7 +312,7 @@ func (r *InfraSettingReconciler) revisit(ctx context.Context, name string) {
 
 // All queues every setting.
 func (r *InfraSettingReconciler) All() {
-	if !r.APIs.Serves(gather.InfraSettings) {
+	if !r.APIs.Synced(gather.InfraSettings) {
 		return
 	}
 	var all v1beta1.AviInfraSettingList

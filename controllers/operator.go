@@ -94,7 +94,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	}
 	deps := Deps{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings,
-		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
+		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, Synced: op.APIs.Synced, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
 		Guard:   &guard{share: o.DeletionShare, least: deletionLeast},
 		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: func() {}, Leaving: op.APIs.Leaving,
 		Freed: func(name string) { op.Services.Named(name); op.Gateways.Named(name); op.Routed.Named(name) },

@@ -147,6 +147,9 @@ func keysOf(reqs []reconcile.Request) []types.NamespacedName {
 }
 
 func (r *RouteReconciler) routes(ctx context.Context, which func(*gatewayapi.Route) bool) (out []reconcile.Request) {
+	if !r.APIs.Synced(gather.KindAPIs[r.Kind]) {
+		return nil // their first list queues them all
+	}
 	routes, err := r.Gather.Routes(ctx, r.Kind)
 	if err != nil {
 		r.Log.Error(err, "listing routes from the cache", "kind", r.Kind)

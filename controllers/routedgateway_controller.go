@@ -213,6 +213,9 @@ func (r *RoutedGatewayReconciler) some(which func(*gatewayv1.Gateway) bool) {
 }
 
 func (r *RoutedGatewayReconciler) requests(ctx context.Context, which func(*gatewayv1.Gateway) bool) []reconcile.Request {
+	if !r.APIs.Synced(gather.GatewayAPI) {
+		return nil // their first list queues them all
+	}
 	gateways, err := r.Gather.RoutedGateways(ctx)
 	if err != nil {
 		r.Log.Error(err, "listing Gateways from the cache")

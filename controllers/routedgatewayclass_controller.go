@@ -192,7 +192,7 @@ func (r *RoutedClassReconciler) ofSetting(name string) {
 }
 
 func (r *RoutedClassReconciler) some(which func(*gatewayv1.GatewayClass) bool) {
-	if !r.APIs.Serves(gather.GatewayAPI) {
+	if !r.APIs.Synced(gather.GatewayAPI) {
 		return
 	}
 	var all gatewayv1.GatewayClassList

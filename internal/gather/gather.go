@@ -13,8 +13,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
@@ -84,6 +86,8 @@ type Reader struct {
 	Client client.Reader
 	// Serves tells whether the API server has the types; those of an API that it doesn't serve are not asked for.
 	Serves func(API) bool
+	// Synced tells whether the cache has an API's objects already.
+	Synced func(API) bool
 	// IgnoreRouteNamespaces lets Gateways take Services of every namespace, as AKO does.
 	IgnoreRouteNamespaces bool
 	// ControllerNames are those of the GatewayClasses of gateway.networking.k8s.io that are ours.
@@ -191,9 +195,13 @@ func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Ob
 			return &model.Owner{Kind: model.ServiceOwner, Namespace: other.Namespace, Name: other.Name}, nil
 		}
 	}
-	gateways, err := r.Gateways(ctx)
-	if err != nil {
-		return nil, err
+	// Gateways that can't be read yet, or at all, don't hold up Services; whoever has the name on the Controller keeps it anyway.
+	var gateways []servicesapi.Gateway
+	if r.Synced(ServicesAPI) {
+		var err error
+		if gateways, err = r.Gateways(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for i := range gateways {
 		other := &gateways[i]
@@ -212,9 +220,12 @@ func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Ob
 			return &model.Owner{Kind: model.GatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
 		}
 	}
-	routed, err := r.RoutedGateways(ctx)
-	if err != nil {
-		return nil, err
+	var routed []gatewayv1.Gateway
+	if r.Synced(GatewayAPI) {
+		var err error
+		if routed, err = r.RoutedGateways(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for i := range routed {
 		other := &routed[i]
