@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -319,4 +320,35 @@ func TestListenerSets(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestSCTPRouteRules: the API server refuses what it refuses of the API's own routes.
+func TestSCTPRouteRules(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	to := suite.To("amf", 38412, 1)
+	for name, change := range map[string]func(*v1alpha1.SCTPRoute){
+		"the same parent twice": func(r *v1alpha1.SCTPRoute) {
+			r.Spec.ParentRefs = append(r.Spec.ParentRefs, r.Spec.ParentRefs[0])
+		},
+		"the same parent with and without a section": func(r *v1alpha1.SCTPRoute) {
+			second := r.Spec.ParentRefs[0]
+			second.SectionName = new(gatewayv1.SectionName("n2"))
+			r.Spec.ParentRefs = append(r.Spec.ParentRefs, second)
+		},
+		"no rule":                func(r *v1alpha1.SCTPRoute) { r.Spec.Rules = nil },
+		"two rules":              func(r *v1alpha1.SCTPRoute) { r.Spec.Rules = append(r.Spec.Rules, r.Spec.Rules[0]) },
+		"no backend":             func(r *v1alpha1.SCTPRoute) { r.Spec.Rules[0].BackendRefs = nil },
+		"a Service without port": func(r *v1alpha1.SCTPRoute) { r.Spec.Rules[0].BackendRefs[0].Port = nil },
+		"a negative weight":      func(r *v1alpha1.SCTPRoute) { r.Spec.Rules[0].BackendRefs[0].Weight = new(int32(-1)) },
+	} {
+		r := e.SCTPRoute("bad", "edge", "", to)
+		change(r)
+		if err := e.Client.Create(t.Context(), r); !apierrors.IsInvalid(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	good := e.SCTPRoute("good", "edge", "n2", to)
+	good.Spec.ParentRefs = append(good.Spec.ParentRefs, gatewayv1.ParentReference{Name: "edge", SectionName: new(gatewayv1.SectionName("s1"))})
+	e.Create(good)
 }
