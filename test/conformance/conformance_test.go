@@ -54,7 +54,7 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := confsuite.NewConformanceTestSuite(confsuite.ConformanceOptions{
-		Client: c, Clientset: set, RestConfig: cfg, ManifestFS: []fs.FS{own, &upstream.Manifests}, BaseManifests: "base/l4.yaml",
+		Client: c, ClientOptions: client.Options{Scheme: e.Client.Scheme()}, Clientset: set, RestConfig: cfg, ManifestFS: []fs.FS{own, &upstream.Manifests}, BaseManifests: "base/l4.yaml",
 		ConfigurableOptions: confsuite.ConfigurableOptions{
 			GatewayClassName: class.Name, CleanupTestResources: true, TimeoutConfig: config.DefaultTimeoutConfig(),
 			NamespaceLabels:   map[string]string{"served-by": e.Cluster},
