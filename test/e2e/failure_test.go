@@ -25,7 +25,7 @@ func TestKilledDuringRollout(t *testing.T) {
 	const pods = 20
 	f.deploy("amf", pods)
 	f.served("amf", pods)
-	f.edit("amf", func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 1 }) // the rollout has to last
+	f.edit("amf", func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 3 }) // the rollout has to last, on a busy machine too
 	f.rolledOut("amf")
 	f.deploy("gone", 1)
 	f.served("gone", 1)
