@@ -13,7 +13,7 @@ var (
 	ownedDesc   = prometheus.NewDesc("avi_l4_objects", "Objects of this operator on the Controller, as last read.", []string{"kind"}, nil)
 	ageDesc     = prometheus.NewDesc("avi_l4_mirror_age_seconds", "Time since everything was last read from the Controller; -1 before the first time.", nil, nil)
 	waitingDesc = prometheus.NewDesc("avi_l4_services_failing", "Services whose last run failed.", nil, nil)
-	gatewayDesc = prometheus.NewDesc("avi_l4_gateways_failing", "Gateways whose last run failed.", nil, nil)
+	gatewayDesc = prometheus.NewDesc("avi_l4_gateways_failing", "Gateways of both APIs whose last run failed.", nil, nil)
 	invalidDesc = prometheus.NewDesc("avi_l4_settings_invalid", "1 if ConfigMap or Secret can't be used as they stand, else 0.", nil, nil)
 )
 
@@ -66,7 +66,7 @@ func (op *Operator) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(ageDesc, age)
 	gauge(waitingDesc, float64(op.Services.failing()))
-	gauge(gatewayDesc, float64(op.Gateways.failing()))
+	gauge(gatewayDesc, float64(op.Gateways.failing()+op.Routed.failing()))
 	invalid := 0.0
 	if op.Settings.Err() != nil {
 		invalid = 1

@@ -153,8 +153,10 @@ func (w *World) resolve(r *Route, ref gatewayv1.BackendRef) (b Backend) {
 			b.Unsure = !read
 			if !read {
 				// The reference is looked up all the same: what serves because of it goes on.
-				if svc := w.Services[key]; svc != nil {
-					b.Service, b.Port, _ = servicePort(svc, r, ref)
+				if svc := w.Services[key]; svc != nil && ref.Port != nil {
+					if port, _, found := servicePort(svc, r, ref); found {
+						b.Service, b.Port = svc, port
+					}
 				}
 				return refuse(gatewayv1.RouteReasonRefNotPermitted, "backendRef %s is in another namespace, and it isn't known whether a ReferenceGrant there permits it: the API server has no such type, or has only just got it", key)
 			}
@@ -170,7 +172,7 @@ func (w *World) resolve(r *Route, ref gatewayv1.BackendRef) (b Backend) {
 	case ref.Port == nil:
 		return refuse(gatewayv1.RouteReasonBackendNotFound, "backendRef %s names no port", key)
 	}
-	port, others, found := servicePortAmong(svc, r, ref)
+	port, others, found := servicePort(svc, r, ref)
 	switch {
 	case found:
 		b.Service, b.Port = svc, port
@@ -181,19 +183,8 @@ func (w *World) resolve(r *Route, ref gatewayv1.BackendRef) (b Backend) {
 	return refuse(gatewayv1.RouteReasonBackendNotFound, "Service %s has no port %d", key, *ref.Port)
 }
 
-func servicePort(svc *corev1.Service, r *Route, ref gatewayv1.BackendRef) (*corev1.Service, corev1.ServicePort, bool) {
-	if ref.Port == nil {
-		return nil, corev1.ServicePort{}, false
-	}
-	port, _, found := servicePortAmong(svc, r, ref)
-	if !found {
-		return nil, corev1.ServicePort{}, false
-	}
-	return svc, port, true
-}
-
-// servicePortAmong finds the Service's port of the route's own protocol: one number may stand for all three.
-func servicePortAmong(svc *corev1.Service, r *Route, ref gatewayv1.BackendRef) (port corev1.ServicePort, others []string, found bool) {
+// servicePort finds the Service's port of the route's own protocol: one number may stand for all three.
+func servicePort(svc *corev1.Service, r *Route, ref gatewayv1.BackendRef) (port corev1.ServicePort, others []string, found bool) {
 	for _, p := range svc.Spec.Ports {
 		protocol := string(p.Protocol)
 		if protocol == "" {
