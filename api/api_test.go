@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	akov1alpha1 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	akov1beta1 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
@@ -39,7 +40,7 @@ func scheme(t *testing.T) *runtime.Scheme {
 func TestKinds(t *testing.T) {
 	s := scheme(t)
 	for gv, kinds := range map[schema.GroupVersion][]string{
-		{Group: "ako.vmware.com", Version: "v1alpha1"}:      {"AviInfraSetting"},
+		{Group: "ako.vmware.com", Version: "v1alpha1"}:      {"AviInfraSetting", "SCTPRoute"},
 		{Group: "ako.vmware.com", Version: "v1beta1"}:       {"AviInfraSetting"},
 		{Group: "networking.x-k8s.io", Version: "v1alpha1"}: {"Gateway", "GatewayClass"},
 	} {
@@ -56,9 +57,12 @@ func TestKinds(t *testing.T) {
 // TestSamples decodes the samples strictly: a field without a place in the Go types, or with another name there, fails.
 func TestSamples(t *testing.T) {
 	s := scheme(t)
+	if err := gatewayv1.Install(s); err != nil {
+		t.Fatal(err)
+	}
 	decoder := serializer.NewCodecFactory(s, serializer.EnableStrict).UniversalDeserializer()
 	decoded := 0
-	for _, file := range []string{"aviinfrasetting.yaml", "gateway-sctp.yaml"} {
+	for _, file := range []string{"aviinfrasetting.yaml", "gateway-sctp.yaml", "gateway-api-sctp.yaml"} {
 		content, err := os.ReadFile(filepath.Join("..", "config", "samples", file))
 		if err != nil {
 			t.Fatal(err)
@@ -72,8 +76,8 @@ func TestSamples(t *testing.T) {
 			}
 		}
 	}
-	if decoded != 4 {
-		t.Errorf("%d objects of the samples are ours, want 4", decoded)
+	if decoded != 7 {
+		t.Errorf("%d objects of the samples are of the APIs that the operator serves, want 7", decoded)
 	}
 }
 

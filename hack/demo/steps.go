@@ -49,6 +49,9 @@ var steps = []step{
 	{"A Gateway with SCTP", "One address whose ports take Services by label. Its GatewayClass names an AviInfraSetting: where things go on the Controller.", time.Minute, applyGateway},
 	{"A network that doesn't exist", "The AviInfraSetting is what the network team edits. A slip there must not move live traffic.", 0, misplaceGateway},
 	{"Deleting the Gateway", "All of the file at once, its namespace first, as people do.", 0, deleteGateway},
+	{"The Gateway API, with an SCTPRoute", "The API's own types and one for SCTP, which it lacks. A route shares a port out to two Services by weight.", time.Minute, applyRouted},
+	{"Shifting the weights", "A canary is rolled out by editing one route.", 0, shiftWeights},
+	{"Deleting it all", "", 0, deleteRouted},
 	{"A look at the operator's log", "", 0, readLog},
 }
 
@@ -83,7 +86,7 @@ func startOperator(ctx context.Context, s *story) (err error) {
 		return err
 	}
 	s.saw("built")
-	s.happens("into the cluster: config/default but for the Deployment, the Gateways' CRDs, ConfigMap avi-k8s-config, Secret avi-secret")
+	s.happens("into the cluster: config/default but for the Deployment, the CRDs of both Gateway APIs, ConfigMap avi-k8s-config, Secret avi-secret")
 	if err := s.Install(ctx); err != nil {
 		return err
 	}

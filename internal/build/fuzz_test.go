@@ -91,11 +91,29 @@ func valid(t *testing.T, out build.Result) {
 			}
 		case *models.L4PolicySet:
 			for _, r := range b.L4ConnectionPolicy.Rules {
+				if group := r.Action.SelectPool.PoolGroupRef; group != nil {
+					refer(model.PoolGroup, group)
+					continue
+				}
 				refer(model.Pool, r.Action.SelectPool.PoolRef)
+			}
+		case *models.PoolGroup:
+			total := uint32(0)
+			for _, m := range b.Members {
+				refer(model.Pool, m.PoolRef)
+				if *m.Ratio > 1000 {
+					t.Errorf("ratio %d", *m.Ratio)
+				}
+				total += *m.Ratio
+			}
+			if total == 0 {
+				t.Errorf("%s gives nobody a share", o.Key)
 			}
 		case *models.VirtualService:
 			refer(model.VsVip, b.VsvipRef)
-			refer(model.L4PolicySet, b.L4Policies[0].L4PolicySetRef)
+			for _, p := range b.L4Policies { // none while nothing is behind any port
+				refer(model.L4PolicySet, p.L4PolicySetRef)
+			}
 			if len(b.Services) == 0 {
 				t.Error("a VirtualService without a port")
 			}

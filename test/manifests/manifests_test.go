@@ -51,6 +51,21 @@ func TestApply(t *testing.T) {
 	kustomize := tool(ctx, t, "kustomize")
 	a := startAPIServer(ctx, t)
 
+	t.Run("Gateway API", func(t *testing.T) {
+		files, err := cluster.GatewayAPI(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, object := range decode(t, content) {
+				a.apply(ctx, t, object)
+			}
+		}
+	})
 	// The samples need the optional CRDs. The trial comes last: it is the installation with the simulator added.
 	for _, folder := range []string{"crd", "default", "components/services-api", "samples", "trial"} {
 		t.Run(folder, func(t *testing.T) {

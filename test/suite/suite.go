@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +33,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
@@ -54,19 +51,6 @@ var (
 
 // CRDs are the folders of all CustomResourceDefinitions, from a package two folders deep.
 var CRDs = []string{"../../config/crd/bases", "../../config/components/services-api"}
-
-// GatewayAPI are the files of the CRDs of gateway.networking.k8s.io that matter here, of the release in go.mod and its standard
-// channel.
-func GatewayAPI() (files []string, err error) {
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
-	if err != nil {
-		return nil, fmt.Errorf("asking for the module's folder: %w", err)
-	}
-	for _, kind := range []string{"gatewayclasses", "gateways", "listenersets", "referencegrants", "tcproutes", "udproutes"} {
-		files = append(files, filepath.Join(strings.TrimSpace(string(dir)), "config/crd/standard", gatewayv1.GroupName+"_"+kind+".yaml"))
-	}
-	return files, nil
-}
 
 // RemoveCRDs deletes CustomResourceDefinitions by name and waits until they are gone. It is for tests that run alone.
 func (e *Env) RemoveCRDs(names ...string) {
@@ -88,7 +72,7 @@ func (e *Env) RemoveCRDs(names ...string) {
 // RestoreCRDs installs all CRDs again.
 func (e *Env) RestoreCRDs() {
 	e.T.Helper()
-	upstream, err := GatewayAPI()
+	upstream, err := cluster.GatewayAPI(e.T.Context())
 	e.must(err)
 	_, err = envtest.InstallCRDs(restCfg, envtest.CRDInstallOptions{Paths: append(upstream, CRDs...), ErrorIfPathMissing: true})
 	e.must(err)
@@ -121,7 +105,7 @@ func run(m *testing.M) int {
 	}()
 	shared, restCfg = c, c.RESTConfig()
 	restCfg.QPS, restCfg.Burst = -1, 0
-	upstream, err := GatewayAPI()
+	upstream, err := cluster.GatewayAPI(context.Background())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "looking for the CRDs of the Gateway API:", err)
 		return 1

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
@@ -26,8 +27,8 @@ const Namespace = "avi-l4-system"
 // workload are the kinds of config/default that run the operator in a pod, or are about such pods. Here it is a process.
 var workload = []string{"Deployment", "PodDisruptionBudget", "Service"}
 
-// Install puts into the cluster what config/default does, but for the workload, the CRDs of the Services API, and the
-// operator's settings and credentials. The service account is the one that the Deployment names.
+// Install puts into the cluster what config/default does, but for the workload, the CRDs of the Services API and of the
+// Gateway API, and the operator's settings and credentials. The service account is the one that the Deployment names.
 func (s *Stage) Install(ctx context.Context) error {
 	account := ""
 	for _, folder := range []string{"config/default", "config/components/services-api"} {
@@ -40,6 +41,15 @@ func (s *Stage) Install(ctx context.Context) error {
 			return fmt.Errorf("installing %s: %w", folder, err)
 		}
 		account = cmp.Or(account, named)
+	}
+	upstream, err := cluster.GatewayAPI(ctx)
+	if err != nil {
+		return err
+	}
+	for _, file := range upstream {
+		if _, err := s.Kubectl(ctx, "create", "-f", file); err != nil {
+			return fmt.Errorf("installing the CRDs of the Gateway API: %w", err)
+		}
 	}
 	if account == "" {
 		return errors.New("there is no Deployment that names a service account")
@@ -62,7 +72,6 @@ func (s *Stage) Install(ctx context.Context) error {
 			return fmt.Errorf("creating the operator's settings: %w", err)
 		}
 	}
-	var err error
 	s.kubeconfig, err = s.Cluster.KubeconfigFor(ctx, Namespace, account)
 	return err
 }

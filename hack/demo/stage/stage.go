@@ -19,7 +19,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
@@ -97,7 +99,9 @@ func (s *Stage) StartCluster(ctx context.Context) (err error) {
 		return err
 	}
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1beta1.AddToScheme, servicesapi.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{
+		clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1beta1.AddToScheme, servicesapi.AddToScheme, gatewayv1.Install,
+	} {
 		if err := add(scheme); err != nil {
 			return err
 		}

@@ -30,16 +30,17 @@ func (t *Tree) String() string {
 	policy := root.add("L4PolicySet %s", Text(t.L4PolicySet.Name))
 	for _, r := range t.Rules {
 		rule := policy.add("rule for %s", r.Port())
-		pool := rule.add("Pool %s  %s", Text(r.Pool.Name), strings.Join(r.Pool.Monitors(), ", "))
-		for _, s := range r.Pool.Servers {
-			use := "enabled"
-			if !s.Enabled {
-				use = "disabled"
-			}
-			pool.add("%-18s %-8s %-8s  %s", s.Address, s.Node, use, s.State)
+		if r.Pool != nil {
+			rule.pool(r.Pool)
+			continue
 		}
-		if len(r.Pool.Servers) == 0 {
-			pool.add("no servers")
+		total := uint32(0)
+		for _, m := range r.Group.Members {
+			total += m.Ratio
+		}
+		group := rule.add("PoolGroup %s", Text(r.Group.Name))
+		for _, m := range r.Group.Members {
+			group.add("%d of %d to", m.Ratio, total).pool(m.Pool)
 		}
 	}
 	var b strings.Builder
@@ -57,6 +58,20 @@ func (n *node) add(format string, args ...any) *node {
 	child := &node{text: strings.TrimRight(fmt.Sprintf(format, args...), " ")}
 	n.below = append(n.below, child)
 	return child
+}
+
+func (n *node) pool(p *Pool) {
+	pool := n.add("Pool %s  %s", Text(p.Name), strings.Join(p.Monitors(), ", "))
+	for _, s := range p.Servers {
+		use := "enabled"
+		if !s.Enabled {
+			use = "disabled"
+		}
+		pool.add("%-18s %-8s %-8s  %s", s.Address, s.Node, use, s.State)
+	}
+	if len(p.Servers) == 0 {
+		pool.add("no servers")
+	}
 }
 
 func (n *node) draw(b *strings.Builder, indent string) {

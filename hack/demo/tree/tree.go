@@ -27,10 +27,24 @@ type Tree struct {
 	Rules []Rule
 }
 
-// Rule sends the traffic of a port and a protocol to a pool.
+// Rule sends the traffic of a port and a protocol to a pool, or to those of a pool group.
 type Rule struct {
 	*models.L4Rule
-	Pool Pool
+	// Pool is nil if there is a Group.
+	Pool  *Pool
+	Group *Group
+}
+
+// Group is a pool group with its members, in its order.
+type Group struct {
+	*models.PoolGroup
+	Members []Member
+}
+
+// Member is a pool of a group, and its part in it.
+type Member struct {
+	Ratio uint32
+	Pool  *Pool
 }
 
 // Pool is a pool with its servers.
@@ -84,13 +98,43 @@ func (r Reader) Read(ctx context.Context, name string) (*Tree, error) {
 		return t, nil
 	}
 	for _, rule := range t.L4PolicySet.L4ConnectionPolicy.Rules {
-		pool, err := r.pool(ctx, rule)
+		behind, err := r.rule(ctx, rule)
 		if err != nil {
 			return nil, err
 		}
-		t.Rules = append(t.Rules, Rule{L4Rule: rule, Pool: pool})
+		t.Rules = append(t.Rules, behind)
 	}
 	return t, nil
+}
+
+// rule reads what is behind a rule: one pool, or a group of them.
+func (r Reader) rule(ctx context.Context, l4 *models.L4Rule) (Rule, error) {
+	out := Rule{L4Rule: l4}
+	if l4.Action == nil || l4.Action.SelectPool == nil {
+		return out, fmt.Errorf("rule %s selects no pool", Text(l4.Name))
+	}
+	if l4.Action.SelectPool.PoolGroupRef == nil {
+		pool, err := r.pool(ctx, l4.Action.SelectPool.PoolRef)
+		out.Pool = pool
+		return out, err
+	}
+	group := &Group{PoolGroup: new(models.PoolGroup)}
+	if err := r.follow(ctx, Text(l4.Action.SelectPool.PoolGroupRef), group.PoolGroup); err != nil {
+		return out, err
+	}
+	for _, m := range group.PoolGroup.Members {
+		pool, err := r.pool(ctx, m.PoolRef)
+		if err != nil {
+			return out, err
+		}
+		member := Member{Pool: pool, Ratio: 1} // the Controller's default
+		if m.Ratio != nil {
+			member.Ratio = *m.Ratio
+		}
+		group.Members = append(group.Members, member)
+	}
+	out.Group = group
+	return out, nil
 }
 
 // operational is the part of a runtime answer that tells the state.
@@ -104,17 +148,14 @@ type operational struct {
 	Port int `json:"port"`
 }
 
-func (r Reader) pool(ctx context.Context, rule *models.L4Rule) (Pool, error) {
-	p := Pool{Pool: new(models.Pool)}
-	if rule.Action == nil || rule.Action.SelectPool == nil {
-		return p, fmt.Errorf("rule %s selects no pool", Text(rule.Name))
-	}
-	if err := r.follow(ctx, Text(rule.Action.SelectPool.PoolRef), p.Pool); err != nil {
-		return p, err
+func (r Reader) pool(ctx context.Context, ref *string) (*Pool, error) {
+	p := &Pool{Pool: new(models.Pool)}
+	if err := r.follow(ctx, Text(ref), p.Pool); err != nil {
+		return nil, err
 	}
 	var states []operational
 	if err := r.get(ctx, "/api/pool/"+Text(p.UUID)+"/runtime/server", &states); err != nil {
-		return p, err
+		return nil, err
 	}
 	state := map[string]string{}
 	for _, s := range states {
@@ -175,14 +216,31 @@ func (r Reader) Names(ctx context.Context, prefix string) ([]string, error) {
 	return out, nil
 }
 
-// Pool returns the pool that takes a port and protocol, as in "SCTP 80"; nil if no rule does.
-func (t *Tree) Pool(port string) *Pool {
+// Rule returns the rule that takes a port and protocol, as in "SCTP 80"; nil if there is none.
+func (t *Tree) Rule(port string) *Rule {
 	for i := range t.Rules {
 		if t.Rules[i].Port() == port {
-			return &t.Rules[i].Pool
+			return &t.Rules[i]
 		}
 	}
 	return nil
+}
+
+// Pool returns the pool that takes a port and protocol; nil if no rule has it, or has a group.
+func (t *Tree) Pool(port string) *Pool {
+	if r := t.Rule(port); r != nil {
+		return r.Pool
+	}
+	return nil
+}
+
+// Ratios are those of a group by the name of the pool, as in "a--b-SCTP-80 9, a--c-SCTP-80 1".
+func (g *Group) Ratios() string {
+	var out []string
+	for _, m := range g.Members {
+		out = append(out, fmt.Sprintf("%s %d", Text(m.Pool.Name), m.Ratio))
+	}
+	return strings.Join(out, ", ")
 }
 
 // Port is what a rule matches, as in "SCTP 80".
