@@ -108,9 +108,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	}
 	op.Services = NewServiceReconciler(deps, o.Log.WithName("service"))
 	op.Gateways = NewGatewayReconciler(deps, op.APIs, o.Log.WithName("gateway"))
-	op.Classes = &GatewayClassReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("gatewayclass")}
+	op.Classes = NewGatewayClassReconciler(deps, op.APIs, o.Log.WithName("gatewayclass"))
 	op.Routed = NewRoutedGatewayReconciler(deps, op.APIs, o.Log.WithName("routedgateway"))
-	op.RoutedClasses = &RoutedClassReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("routedgatewayclass")}
+	op.RoutedClasses = NewRoutedClassReconciler(deps, op.APIs, o.Log.WithName("routedgatewayclass"))
 	op.Infra = &InfraSettingReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("aviinfrasetting"), Services: op.Services, Gateways: op.Gateways, Classes: op.Classes, Routed: op.Routed, RoutedClasses: op.RoutedClasses}
 	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
 	op.Mirror.Changed = op.changed

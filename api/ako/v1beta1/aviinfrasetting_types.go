@@ -54,7 +54,7 @@ type AviInfraSettingSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.listeners) || size(self.listeners) == 0 || self.listeners.exists(l, has(l.enableSSL) && l.enableSSL)",message="none of the listeners has TLS: set enableSSL to true on at least one of them or remove listeners"
 type AviInfraSettingNetwork struct {
 	// The networks that addresses of virtual services are taken from; replaces vipNetworkList of the operator's settings.
-	// Only the first is used, except on AWS, where each gives an address.
+	// Only the first is used, except on AWS, Azure and OpenStack, where each gives an address.
 	// +optional
 	// +listType=atomic
 	VipNetworks []VipNetwork `json:"vipNetworks,omitempty"`
@@ -67,7 +67,7 @@ type AviInfraSettingNetwork struct {
 	// operator's settings.
 	// +optional
 	EnableRHI *bool `json:"enableRhi,omitempty"`
-	// Whether each address gets a public one too. Public clouds only (AWS, Azure, GCP); elsewhere it has no effect.
+	// Whether each address gets a public one too. AWS, Azure, GCP and OpenStack only; elsewhere it has no effect.
 	// +optional
 	EnablePublicIP *bool `json:"enablePublicIP,omitempty"`
 	// The labels of those BGP peers of the VRF that the addresses are announced to. Needs enableRhi: true. Left out: as
