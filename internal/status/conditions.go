@@ -176,6 +176,9 @@ func merge(list []metav1.Condition, want []metav1.Condition, now metav1.Time) []
 }
 
 func portList(ports []model.Port) string {
+	if len(ports) == 0 {
+		return "no port yet" // a Gateway without anything behind it
+	}
 	out := make([]string, len(ports))
 	for i, p := range ports {
 		out[i] = p.String()

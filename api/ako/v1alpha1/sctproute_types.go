@@ -14,10 +14,10 @@ import (
 // +kubebuilder:resource:path=sctproutes,scope=Namespaced,categories=gateway-api
 // +kubebuilder:subresource:status
 // +kubebuilder:storageversion
-// +kubebuilder:printcolumn:name="Parents",type=string,JSONPath=`.spec.parentRefs[*].name`,description="What it is attached to"
-// +kubebuilder:printcolumn:name="Backends",type=string,JSONPath=`.spec.rules[*].backendRefs[*].name`,description="The Services behind it"
-// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.parents[*].conditions[?(@.type=="Accepted")].status`,description="Whether each parent takes it"
-// +kubebuilder:printcolumn:name="ResolvedRefs",type=string,priority=1,JSONPath=`.status.parents[*].conditions[?(@.type=="ResolvedRefs")].status`,description="Whether its references resolve"
+// +kubebuilder:printcolumn:name="Parent",type=string,JSONPath=`.spec.parentRefs[0].name`,description="The first that it is attached to"
+// +kubebuilder:printcolumn:name="Backend",type=string,JSONPath=`.spec.rules[0].backendRefs[0].name`,description="The first Service behind it"
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.parents[0].conditions[?(@.type=="Accepted")].status`,description="Whether the first parent takes it"
+// +kubebuilder:printcolumn:name="ResolvedRefs",type=string,priority=1,JSONPath=`.status.parents[0].conditions[?(@.type=="ResolvedRefs")].status`,description="Whether its references resolve, as the first parent has it"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SCTPRoute struct {
 	metav1.TypeMeta `json:",inline"`
