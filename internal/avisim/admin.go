@@ -11,6 +11,7 @@ import (
 // Objects returns copies of all objects of a type, in all tenants, in the order in which they were created. References
 // are rendered as "/api/<type>/<uuid>#<name>".
 func (s *Server) Objects(typ string) []map[string]any {
+	s.catchUp()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	sh := s.store.shelves[typ]
@@ -27,6 +28,7 @@ func (s *Server) Objects(typ string) []map[string]any {
 
 // Object returns a copy of one object; tenant is a name. A singleton's name is "".
 func (s *Server) Object(typ, tenant, name string) (map[string]any, bool) {
+	s.catchUp()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	o, err := s.byName(typ, tenant, name)

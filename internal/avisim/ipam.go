@@ -1,56 +1,67 @@
 package avisim
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // family is one address family of a VIP entry, with the names of its fields.
 type family struct {
-	kind         string // V4 or V6, also the prefix of auto_allocate_ip_type's values
-	field        string
-	subnet       string
-	is4          bool
-	allocateType []string // values of auto_allocate_ip_type that ask for the family
+	kind           string // V4 or V6, also the prefix of auto_allocate_ip_type's values
+	field          string
+	subnet         string
+	subnetUUID     string
+	floating       string
+	floatingSubnet string
+	is4            bool
+	allocateType   []string // values of auto_allocate_ip_type that ask for the family
 }
 
 var families = []family{
-	{"V4", "ip_address", "subnet", true, []string{"V4_ONLY", "V4_V6"}},
-	{"V6", "ip6_address", "subnet6", false, []string{"V6_ONLY", "V4_V6"}},
+	{"V4", "ip_address", "subnet", "subnet_uuid", "floating_ip", "floating_subnet_uuid", true, []string{"V4_ONLY", "V4_V6"}},
+	{"V6", "ip6_address", "subnet6", "subnet6_uuid", "floating_ip6", "floating_subnet6_uuid", false, []string{"V6_ONLY", "V4_V6"}},
 }
 
-// ipam keeps who holds which address. Addresses are unique within a VRF (inferred) and within the network that they
-// were allocated from; they return when the VsVip goes, not the virtual service (inferred).
-type ipam struct {
-	exhausted bool
-	inVRF     map[ref]map[netip.Addr]string // holder's uuid
-	inNetwork map[ref]map[netip.Addr]string
-	held      map[string][]holding
-	cursor    map[rangeKey]netip.Addr // nothing below it is free
+// publicClouds allocate addresses from subnets that go by an id of their own. Evidence: documented by the schema
+// (subnet_uuid is for OpenStack and AWS) and by a client that sends it to AWS and Azure.
+var publicClouds = []string{"CLOUD_AWS", "CLOUD_AZURE", "CLOUD_GCP", "CLOUD_OPENSTACK"}
+
+// IPAM tells how addresses are handed out. The zero value is the Controller's own IPAM: the lowest free address, in the
+// answer to the write.
+type IPAM struct {
+	// Async, if not 0, makes answers come without an address, with avi_allocated_vip true, and fills it in so much later,
+	// as cloud IPAMs do (documented by an issue).
+	Async time.Duration
+
+	// Quarantine keeps a returned address from being allocated again for so long, unless a client prefers it (unverified).
+	Quarantine time.Duration
+
+	// Slow is how much longer a write of a VsVip takes.
+	Slow time.Duration
+
+	// OtherThanPreferred gives every VIP that prefers an address another one.
+	OtherThanPreferred bool
+
+	// ChangeAfter, if not 0, gives a VIP another address so long after it got its first one.
+	ChangeAfter time.Duration
 }
 
-type holding struct {
-	vrf, network ref // network is zero for an address that was not allocated
-	addr         netip.Addr
-}
-
-type rangeKey struct {
-	network ref
-	first   netip.Addr
-}
-
-// span is a range of addresses of a network from which VIPs may be taken.
-type span struct {
-	network     ref
-	subnet      netip.Prefix
-	first, last netip.Addr
-}
-
-func newIPAM() *ipam {
-	return &ipam{inVRF: map[ref]map[netip.Addr]string{}, inNetwork: map[ref]map[netip.Addr]string{},
-		held: map[string][]holding{}, cursor: map[rangeKey]netip.Addr{}}
+// SetIPAM changes how addresses are handed out from now on.
+func (s *Server) SetIPAM(o IPAM) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.Quarantine != s.ipam.options.Quarantine {
+		for _, k := range s.ipam.restQueue {
+			s.ipam.unrest(k)
+		}
+		s.ipam.restQueue = nil
+	}
+	s.ipam.options = o
+	s.ipamSlow.Store(int64(o.Slow))
 }
 
 func assignVIPIDs(body map[string]any) {
@@ -67,19 +78,29 @@ func sameAddr(a, b string) bool {
 	return err1 == nil && err2 == nil && x == y
 }
 
+// assignment gives the VIP entries of one VsVip their addresses.
+type assignment struct {
+	*ipam
+	w     *write
+	self  string // uuid, "" on creation
+	vrf   ref
+	cloud *object
+	taken map[netip.Addr]bool // by this write
+}
+
 // assign gives every VIP entry of a VsVip its addresses. What an entry held before it keeps: an update that leaves the
 // address out gets it back (documented: a client relies on it). discovered_networks are given on allocation only; an
 // update that drops them loses them, and the VS goes down (documented by an issue; see runtime.go).
 func (p *ipam) assign(w *write) *apiError {
+	p.wake(w.server.now().UnixMicro())
 	assignVIPIDs(w.body)
+	a := &assignment{ipam: p, w: w, vrf: refAt(w.body, "vrf_context_ref"), cloud: w.store.get(w.cloud), taken: map[netip.Addr]bool{}}
 	var before map[string]map[string]any
-	self := ""
 	if w.old != nil {
-		before, self = vipsByID(w.old.body), w.old.uuid
+		before, a.self = vipsByID(w.old.body), w.old.uuid
 	}
-	taken := map[netip.Addr]bool{}
 	for _, v := range messages(w.body["vip"]) {
-		if err := p.entry(w, v, before[str(v, "vip_id")], self, taken); err != nil {
+		if err := a.entry(v, before[str(v, "vip_id")]); err != nil {
 			if err.object == "" {
 				err.object = w.name
 			}
@@ -89,125 +110,133 @@ func (p *ipam) assign(w *write) *apiError {
 	return nil
 }
 
-func (p *ipam) entry(w *write, v, old map[string]any, self string, taken map[netip.Addr]bool) *apiError {
+func (a *assignment) entry(v, old map[string]any) *apiError {
 	auto := boolean(v, "auto_allocate_ip", false)
 	kind := str(v, "auto_allocate_ip_type")
-	if old != nil {
-		for _, k := range []string{"ipam_network_subnet", "avi_allocated_vip"} {
-			if kept, ok := old[k]; ok && auto && (v[k] == nil || v[k] == false) {
+	if old != nil && auto {
+		for _, k := range []string{"ipam_network_subnet", "avi_allocated_vip", "subnet_uuid", "subnet6_uuid"} {
+			if kept, ok := old[k]; ok && (v[k] == nil || v[k] == false) {
 				v[k] = clone(kept)
 			}
 		}
 	}
-	vrf := refAt(w.body, "vrf_context_ref")
+	if a.w.moving && auto {
+		delete(v, "discovered_networks")
+	}
 	some := false
 	for _, f := range families {
 		if kept := at(old, f.field); kept != nil && v[f.field] == nil && auto {
 			v[f.field] = clone(kept)
 		}
-		text := str(v, f.field, "addr")
-		var want netip.Addr
-		if text != "" {
-			var err error
-			if want, err = netip.ParseAddr(text); err != nil || want.Is4() != f.is4 {
-				return fieldCheck(f.field, "Invalid IP address %s", text)
-			}
-			if holder, busy := p.inVRF[vrf][want]; busy && holder != self || taken[want] {
-				return refuse(http.StatusBadRequest, "IP address %s is already in use in this VRF", want)
-			}
+		want, err := a.given(v, f)
+		if err != nil {
+			return err
 		}
-		if auto && wants(f, kind) && str(old, f.field, "addr") == "" {
-			got, from, err := p.allocate(w, v, f, vrf, want, taken)
+		held := str(old, f.field, "addr") != ""
+		if held && a.w.moving && auto { // out of band: another address for the one that it has
+			want, held = netip.Addr{}, false
+		}
+		if auto && wants(f, kind) && !held {
+			got, from, err := a.allocate(v, f, want, a.vrf)
 			if err != nil {
 				return err
 			}
+			if a.options.Async > 0 && !a.w.filling && !want.IsValid() {
+				v["avi_allocated_vip"], some = true, true
+				continue
+			}
 			want = got
-			grant(v, f, got, from)
+			a.grant(v, f, got, from)
 		}
 		if want.IsValid() {
-			taken[want], some = true, true
+			a.taken[want], some = true, true
 		}
 	}
-	if !some && !w.trusted {
+	if !some && !a.w.trusted {
 		return refuse(http.StatusBadRequest, "VIP %s has no IP address and no auto_allocate_ip", str(v, "vip_id"))
 	}
-	return nil
+	return a.float(v, old)
+}
+
+// given reads the address that an entry brings, and refuses one that somebody else has.
+func (a *assignment) given(v map[string]any, f family) (netip.Addr, *apiError) {
+	text := str(v, f.field, "addr")
+	if text == "" {
+		return netip.Addr{}, nil
+	}
+	want, err := netip.ParseAddr(text)
+	if err != nil || want.Is4() != f.is4 || want.Zone() != "" {
+		return want, fieldCheck(f.field, "Invalid IP address %s", text)
+	}
+	if holder, busy := a.inVRF[a.vrf][want]; busy && holder != a.self || a.taken[want] {
+		return want, refuse(http.StatusBadRequest, "IP address %s is already in use in this VRF", want)
+	}
+	return want, nil
 }
 
 func wants(f family, kind string) bool {
-	for _, k := range f.allocateType {
-		if k == kind || kind == "" && f.is4 {
-			return true
-		}
-	}
-	return false
+	return kind == "" && f.is4 || slices.Contains(f.allocateType, kind)
 }
 
 // allocate finds the lowest free address, or checks the preferred one. Evidence: "No available free IPs" is documented, the
 // other texts are unverified.
-func (p *ipam) allocate(w *write, v map[string]any, f family, vrf ref, want netip.Addr, taken map[netip.Addr]bool) (netip.Addr, span, *apiError) {
-	spans, err := w.spans(v, f, vrf)
+func (a *assignment) allocate(v map[string]any, f family, want netip.Addr, vrf ref) (netip.Addr, span, *apiError) {
+	ranges, err := a.ranges(v, f)
 	if err != nil {
 		return want, span{}, err
 	}
 	none := refuse(http.StatusBadRequest, "No available free IPs")
-	if p.exhausted {
+	if a.exhausted {
 		return want, span{}, none
 	}
-	booked := func(sp span, a netip.Addr) bool {
-		_, used := p.inNetwork[sp.network][a]
-		_, busy := p.inVRF[vrf][a]
-		return used || busy
+	skip := func(x netip.Addr) bool {
+		_, busy := a.inVRF[vrf][x]
+		return busy || a.taken[x]
 	}
-	if want.IsValid() {
-		for _, sp := range spans {
-			if want.Less(sp.first) || sp.last.Less(want) {
+	if want.IsValid() && !a.options.OtherThanPreferred {
+		for _, r := range ranges {
+			if !r.contains(want) {
 				continue
 			}
-			if booked(sp, want) || taken[want] {
-				return want, sp, refuse(http.StatusBadRequest, "Preferred IP %s is not available", want)
+			n := a.network(a.w.store, r.network)
+			holder := n.used[want]
+			if holder == "" {
+				holder = a.inVRF[n.vrf][want]
 			}
-			return want, sp, nil
+			if holder != "" && holder != a.self || a.taken[want] {
+				return want, r.span, refuse(http.StatusBadRequest, "Preferred IP %s is not available", want)
+			}
+			return want, r.span, nil
 		}
 		return want, span{}, refuse(http.StatusBadRequest, "Preferred IP %s is not in the configured ranges", want)
 	}
-	for _, sp := range spans {
-		key := rangeKey{sp.network, sp.first}
-		a := p.cursor[key]
-		if !a.IsValid() || a.Less(sp.first) {
-			a = sp.first
-		}
-		var lowest netip.Addr // that is not booked: what this write has taken so far may come back if it is refused
-		for ; a.IsValid() && !sp.last.Less(a); a = a.Next() {
-			if booked(sp, a) {
-				continue
-			}
-			if !lowest.IsValid() {
-				lowest = a
-				p.cursor[key] = a
-			}
-			if !taken[a] {
-				return a, sp, nil
-			}
-		}
-		if !lowest.IsValid() && a.IsValid() {
-			p.cursor[key] = a
+	for _, r := range ranges {
+		other := func(x netip.Addr) bool { return x == want || skip(x) }
+		if got, ok := a.lowest(a.network(a.w.store, r.network), r, other); ok {
+			return got, r.span, nil
 		}
 	}
 	return want, span{}, none
 }
 
-// grant writes an allocation into the VIP entry as the Controller does. Evidence: documented by a client that reads it.
-func grant(v map[string]any, f family, a netip.Addr, from span) {
-	v[f.field] = address(a)
+// grant writes an allocation into the VIP entry as the Controller does. Evidence: documented by a client that reads it; that
+// public clouds name the subnet by its id alone follows from the schema.
+func (a *assignment) grant(v map[string]any, f family, got netip.Addr, from span) {
+	v[f.field] = address(got)
 	v["avi_allocated_vip"] = true
-	nets, _ := v["ipam_network_subnet"].(map[string]any)
-	if nets == nil {
-		nets = map[string]any{}
-		v["ipam_network_subnet"] = nets
+	if a.public() {
+		if str(v, f.subnetUUID) == "" && str(v, "ipam_network_subnet", f.subnetUUID) == "" {
+			v[f.subnetUUID] = from.network.uuid
+		}
+	} else {
+		nets, _ := v["ipam_network_subnet"].(map[string]any)
+		if nets == nil {
+			nets = map[string]any{}
+			v["ipam_network_subnet"] = nets
+		}
+		nets["network_ref"] = from.network
+		nets[f.subnet] = prefix(from.subnet)
 	}
-	nets["network_ref"] = from.network
-	nets[f.subnet] = prefix(from.subnet)
 	found, _ := v["discovered_networks"].([]any)
 	for _, d := range messages(found) {
 		if refAt(d, "network_ref") == from.network {
@@ -216,6 +245,56 @@ func grant(v map[string]any, f family, a netip.Addr, from span) {
 		}
 	}
 	v["discovered_networks"] = append(found, map[string]any{"network_ref": from.network, f.subnet: []any{prefix(from.subnet)}})
+}
+
+// floatingNetwork is the attribute that marks a network whose addresses are floating ones. It is the simulator's own.
+const floatingNetwork = "floating"
+
+// float gives an entry a floating address if it asks for one and its cloud has networks of them. Evidence: the fields are
+// documented; that nothing happens in a cloud without floating addresses is inferred.
+func (a *assignment) float(v, old map[string]any) *apiError {
+	if !boolean(v, "auto_allocate_floating_ip", false) {
+		return nil
+	}
+	for _, f := range families {
+		for _, k := range []string{f.floating, f.floatingSubnet, "avi_allocated_fip"} {
+			if kept, ok := old[k]; ok && (v[k] == nil || v[k] == false) {
+				v[k] = clone(kept)
+			}
+		}
+		if v[f.floating] != nil || v[f.field] == nil {
+			continue
+		}
+		some := false
+		for _, n := range a.w.store.shelves["network"].ordered {
+			if n.cloud != a.w.cloud || !hasAttribute(n, floatingNetwork) {
+				continue
+			}
+			own := a.network(a.w.store, n.ref)
+			for _, r := range own.ranges {
+				if r.first.Is4() != f.is4 || !r.vip() {
+					continue
+				}
+				some = true
+				if got, ok := a.lowest(own, r, func(x netip.Addr) bool { return a.taken[x] }); ok && v[f.floating] == nil {
+					a.taken[got] = true
+					v[f.floating], v[f.floatingSubnet], v["avi_allocated_fip"] = address(got), n.uuid, true
+				}
+			}
+		}
+		if some && v[f.floating] == nil {
+			return refuse(http.StatusBadRequest, "No available free IPs")
+		}
+	}
+	return nil
+}
+
+func hasAttribute(o *object, key string) bool {
+	return slices.ContainsFunc(messages(o.body["attrs"]), func(m map[string]any) bool { return str(m, "key") == key })
+}
+
+func (a *assignment) public() bool {
+	return a.cloud != nil && slices.Contains(publicClouds, str(a.cloud.body, "vtype"))
 }
 
 func address(a netip.Addr) map[string]any {
@@ -239,58 +318,112 @@ func parsePrefix(m map[string]any) (netip.Prefix, bool) {
 	return p, err == nil
 }
 
-// spans lists where an entry's address may come from, in order of preference: the network that the entry names, else its
-// placement networks, else the usable networks of the cloud's IPAM profile (documented).
-func (w *write) spans(v map[string]any, f family, vrf ref) ([]span, *apiError) {
-	cloud := w.store.get(w.cloud)
+// choice is a network, or one subnet of it, that an address may come from.
+type choice struct {
+	network ref
+	subnet  netip.Prefix // zero: any
+}
+
+// choices lists where an entry's address may come from, in order of preference: the network or subnet that the entry names,
+// else its placement networks, else the usable networks of the cloud's IPAM profile (documented). Public clouds need no
+// profile: the cloud itself allocates (inferred).
+func (a *assignment) choices(v map[string]any, f family) ([]choice, *apiError) {
 	var profile *object
-	if cloud != nil {
-		profile = w.store.get(refAt(cloud.body, "ipam_provider_ref"))
+	if a.cloud != nil {
+		profile = a.w.store.get(refAt(a.cloud.body, "ipam_provider_ref"))
 	}
-	if profile == nil {
+	if profile == nil && !a.public() {
 		return nil, refuse(http.StatusBadRequest, "Cloud has no IPAM profile to allocate an IP address from")
 	}
-	type choice struct {
-		network ref
-		subnet  netip.Prefix // zero: any
+	sub := func(s any) netip.Prefix {
+		m, _ := s.(map[string]any)
+		p, _ := parsePrefix(m)
+		return p
 	}
-	var choices []choice
-	add := func(n ref, s any) {
-		sub, _ := s.(map[string]any)
-		p, _ := parsePrefix(sub)
-		choices = append(choices, choice{n, p})
-	}
+	named := sub(at(v, "ipam_network_subnet", f.subnet))
 	if n := refAt(v, "ipam_network_subnet", "network_ref"); n != (ref{}) {
-		add(n, at(v, "ipam_network_subnet", f.subnet))
+		return []choice{{n, named}}, nil
 	}
-	if len(choices) == 0 {
-		for _, pl := range messages(v["placement_networks"]) {
-			add(refAt(pl, "network_ref"), pl[f.subnet])
+	id := str(v, f.subnetUUID)
+	if id == "" {
+		id = str(v, "ipam_network_subnet", f.subnetUUID)
+	}
+	if id != "" {
+		return a.subnets(id), nil
+	}
+	var out []choice
+	for _, pl := range messages(v["placement_networks"]) {
+		out = append(out, choice{refAt(pl, "network_ref"), sub(pl[f.subnet])})
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	if profile != nil {
+		for _, u := range messages(at(profile.body, "internal_profile", "usable_networks")) {
+			out = append(out, choice{refAt(u, "nw_ref"), named})
+		}
+		refs, _ := at(profile.body, "internal_profile", "usable_network_refs").([]any) // before 20.1.3
+		for _, r := range refs {
+			r, _ := r.(ref)
+			out = append(out, choice{r, named})
+		}
+		if boolean(profile.body, "allocate_ip_in_vrf", false) {
+			out = slices.DeleteFunc(out, func(c choice) bool {
+				n := a.w.store.get(c.network)
+				return n == nil || refAt(n.body, "vrf_context_ref") != a.vrf
+			})
 		}
 	}
-	if len(choices) == 0 {
-		for _, u := range messages(at(profile.body, "internal_profile", "usable_networks")) {
-			n := w.store.get(refAt(u, "nw_ref"))
-			if n != nil && (!boolean(profile.body, "allocate_ip_in_vrf", false) || refAt(n.body, "vrf_context_ref") == vrf) {
-				add(n.ref, at(v, "ipam_network_subnet", f.subnet))
+	if len(out) == 0 && a.public() {
+		for _, n := range a.w.store.shelves["network"].ordered {
+			if n.cloud == a.w.cloud && !hasAttribute(n, floatingNetwork) {
+				out = append(out, choice{n.ref, named})
 			}
 		}
 	}
-	var out []span
+	return out, nil
+}
+
+// subnets finds what a subnet_uuid names: a subnet by its id, name or prefix (documented by the schema).
+func (a *assignment) subnets(id string) []choice {
+	var out []choice
+	for _, n := range a.w.store.shelves["network"].ordered {
+		if n.cloud != a.w.cloud {
+			continue
+		}
+		if n.uuid == id || n.name == id {
+			return []choice{{network: n.ref}}
+		}
+		for _, sp := range spansOf(n) {
+			if sp.subnet.String() == id {
+				out = append(out, choice{n.ref, sp.subnet})
+			}
+		}
+	}
+	return out
+}
+
+// ranges lists the ranges of the choices that serve VIPs of the family.
+func (a *assignment) ranges(v map[string]any, f family) ([]*addressRange, *apiError) {
+	choices, err := a.choices(v, f)
+	if err != nil {
+		return nil, err
+	}
+	var out []*addressRange
 	subnets := false
 	for _, c := range choices {
-		n := w.store.get(c.network)
+		n := a.network(a.w.store, c.network)
 		if n == nil {
 			continue
 		}
-		for _, cs := range messages(n.body["configured_subnets"]) {
-			pm, _ := cs["prefix"].(map[string]any)
-			p, ok := parsePrefix(pm)
-			if !ok || p.Addr().Is4() != f.is4 || c.subnet.IsValid() && c.subnet.Masked() != p.Masked() {
+		for _, r := range n.ranges {
+			if r.subnet.Addr().Is4() != f.is4 || c.subnet.IsValid() && c.subnet.Masked() != r.subnet {
 				continue
 			}
 			subnets = true
-			out = append(out, ranges(c.network, p.Masked(), cs)...)
+			if r.vip() {
+				out = append(out, r)
+			}
 		}
 	}
 	if !subnets {
@@ -299,79 +432,118 @@ func (w *write) spans(v map[string]any, f family, vrf ref) ([]span, *apiError) {
 	return out, nil
 }
 
-// ranges lists the address ranges of one configured subnet: those given for VIPs, or the whole subnet without its
-// network, gateway and broadcast addresses if none is given.
-func ranges(network ref, p netip.Prefix, cs map[string]any) []span {
-	var out []span
-	given := messages(cs["static_ip_ranges"])
-	for _, r := range given {
-		first, err1 := netip.ParseAddr(str(r, "range", "begin", "addr"))
-		last, err2 := netip.ParseAddr(str(r, "range", "end", "addr"))
-		if err1 == nil && err2 == nil && str(r, "type") != "STATIC_IPS_FOR_SE" {
-			out = append(out, span{network, p, first, last})
-		}
+// settleVIPs takes note of a committed VsVip: of its addresses, and of what is to happen to them later.
+func (s *Server) settleVIPs(o, old *object) {
+	s.ipam.hold(o, s.now())
+	var before map[string]map[string]any
+	if old != nil {
+		before = vipsByID(old.body)
 	}
-	if len(given) > 0 {
-		return out
-	}
-	last := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(last)*8; i++ {
-		last[i/8] |= 0x80 >> (i % 8)
-	}
-	end, _ := netip.AddrFromSlice(last)
-	return []span{{network, p, p.Addr().Next().Next(), end.Prev()}}
-}
-
-// hold takes note of the addresses of a committed VsVip, in place of those that it held before.
-func (p *ipam) hold(o *object) {
-	now := holdings(o)
-	if slices.Equal(now, p.held[o.uuid]) {
-		return
-	}
-	p.release(o.uuid)
-	p.held[o.uuid] = now
-	for _, h := range now {
-		mark(p.inVRF, h.vrf, h.addr, o.uuid)
-		if h.network != (ref{}) {
-			mark(p.inNetwork, h.network, h.addr, o.uuid)
-		}
-	}
-}
-
-func holdings(o *object) []holding {
-	var out []holding
-	vrf := refAt(o.body, "vrf_context_ref")
 	for _, v := range messages(o.body["vip"]) {
-		var network ref
-		if boolean(v, "avi_allocated_vip", false) {
-			network = refAt(v, "ipam_network_subnet", "network_ref")
-		}
+		was := before[str(v, "vip_id")]
 		for _, f := range families {
-			if a, err := netip.ParseAddr(str(v, f.field, "addr")); err == nil {
-				out = append(out, holding{vrf, network, a})
+			has, had := str(v, f.field, "addr") != "", str(was, f.field, "addr") != ""
+			auto := boolean(v, "auto_allocate_ip", false)
+			switch {
+			case auto && !has && wants(f, str(v, "auto_allocate_ip_type")):
+				s.later(s.ipam.options.Async, func() { s.reassign(o.uuid, false) })
+				return
+			case auto && has && !had && s.ipam.options.ChangeAfter > 0:
+				s.later(s.ipam.options.ChangeAfter, func() { s.reassign(o.uuid, true) })
+				return
 			}
 		}
+	}
+}
+
+// reassign fills in the addresses that a VsVip waits for, or moves it to others. A VsVip that finds none waits on.
+func (s *Server) reassign(uuid string, move bool) {
+	o := s.store.get(ref{"vsvip", uuid})
+	if o == nil {
+		return
+	}
+	w := &write{server: s, store: s.store, kind: o.kind, old: o, at: s.version, tenant: o.tenant, incoming: o.body, trusted: true,
+		filling: true, moving: move}
+	if err := w.do(); err != nil && !move {
+		s.later(max(s.ipam.options.Async, time.Second), func() { s.reassign(uuid, false) })
+	}
+}
+
+// networkRuntime is the accounting of a network. Evidence: the shape is documented by the schema; that static addresses in
+// its ranges count as allocated is inferred.
+func (s *Server) networkRuntime(r *renderer, o *object) map[string]any {
+	n := &network{object: o, vrf: refAt(o.body, "vrf_context_ref")}
+	if known := s.ipam.networks[o.ref]; known != nil {
+		n.used = known.used
+	}
+	now := s.now().UnixMicro()
+	var subnets []any
+	var last netip.Prefix
+	holders := map[string]bool{}
+	for _, sp := range spansOf(o) {
+		if len(subnets) == 0 || sp.subnet != last {
+			last = sp.subnet
+			subnets = append(subnets, map[string]any{"prefix": prefix(sp.subnet), "ip_range_runtimes": []any{}})
+		}
+		var used []netip.Addr
+		for _, m := range []map[netip.Addr]string{n.used, s.ipam.inVRF[n.vrf]} {
+			for a := range m {
+				if sp.contains(a) {
+					used = append(used, a)
+				}
+			}
+		}
+		slices.SortFunc(used, netip.Addr.Compare)
+		used = slices.Compact(used)
+		resting := 0
+		for k, until := range s.ipam.resting {
+			if k.network == o.ref && sp.contains(k.addr) && until > now && !s.ipam.booked(n, k.addr) {
+				resting++
+			}
+		}
+		list := make([]any, 0, len(used))
+		for _, a := range used {
+			holder := n.used[a]
+			if holder == "" {
+				holder = s.ipam.inVRF[n.vrf][a]
+			}
+			holders[holder] = true
+			e := map[string]any{"ip": address(a), "obj_uuid": holder}
+			if v := s.store.get(ref{"vsvip", holder}); v != nil {
+				e["obj_info"] = fmt.Sprintf("%s %s", v.kind.title, v.name)
+			}
+			list = append(list, e)
+		}
+		sub := subnets[len(subnets)-1].(map[string]any)
+		sub["ip_range_runtimes"] = append(sub["ip_range_runtimes"].([]any), map[string]any{
+			"type": sp.use, "total_ip_count": sp.size(), "free_ip_count": sp.size() - len(used) - resting, "allocated_ips": list})
+	}
+	uuids := []any{}
+	for _, h := range sortedKeys(holders) {
+		uuids = append(uuids, h)
+	}
+	out := map[string]any{"uuid": o.uuid, "name": o.name, "url": r.base + "/api/networkruntime/" + o.uuid, "tenant_ref": r.url(ref{"tenant", o.tenant}),
+		"_last_modified": microseconds(o.modified), "obj_uuids": uuids}
+	if len(subnets) > 0 {
+		out["subnet_runtime"] = subnets
 	}
 	return out
 }
 
-func mark(m map[ref]map[netip.Addr]string, key ref, a netip.Addr, holder string) {
-	if m[key] == nil {
-		m[key] = map[netip.Addr]string{}
+// networkRuntimes serves /api/networkruntime[/<uuid of the network>].
+func (s *Server) networkRuntimes(c *call) *answer {
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		return notAllowed(c)
 	}
-	m[key][a] = holder
-}
-
-// release gives back all addresses of a VsVip.
-func (p *ipam) release(uuid string) {
-	for _, h := range p.held[uuid] {
-		delete(p.inVRF[h.vrf], h.addr)
-		delete(p.inNetwork[h.network], h.addr)
-		for key, at := range p.cursor {
-			if (h.network == key.network || h.network == ref{}) && h.addr.Less(at) && !h.addr.Less(key.first) {
-				p.cursor[key] = h.addr
-			}
-		}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	kind := s.store.shelves["network"].kind
+	if c.route.uuid == "" {
+		return s.list(c, kind, s.networkRuntime)
 	}
-	delete(p.held, uuid)
+	o := s.store.get(ref{"network", c.route.uuid})
+	if o == nil || !o.visible(c.tenant) {
+		return missing(kind)
+	}
+	return reply(http.StatusOK, s.networkRuntime(c.renderer(includes(c.query, "include_name")), o))
 }

@@ -108,6 +108,7 @@ func endpoints() map[string]*endpoint {
 		"user-token":                       {false, (*Server).userToken},
 		"useraccount":                      {false, (*Server).userAccount},
 		"ipamdnsproviderprofiledomainlist": {false, (*Server).domains},
+		"networkruntime":                   {false, (*Server).networkRuntimes},
 	}
 }
 

@@ -168,7 +168,11 @@ func (s *Server) runtime(r *renderer, o *object) map[string]any {
 			"oper_status": st.render(), "num_servers": total, "num_servers_enabled": enabled, "num_servers_up": up,
 			"percent_servers_up_enabled": percent(up, enabled), "percent_servers_up_total": percent(up, total),
 		}
-	case "poolgroup", "vsvip", "serviceenginegroup", "serviceengine", "cloud", "network":
+	case "network":
+		out := s.networkRuntime(r, o)
+		out["oper_status"] = state{"UP", "", o.modified}.render()
+		return out
+	case "poolgroup", "vsvip", "serviceenginegroup", "serviceengine", "cloud":
 		return map[string]any{"oper_status": state{"UP", "", o.modified}.render()}
 	}
 	return nil

@@ -43,6 +43,7 @@ type Server struct {
 	mu       sync.RWMutex // guards what follows; never held while sleeping or writing to a client
 	store    *store
 	ipam     *ipam
+	agenda   agenda
 	lastTick int64
 	rulesOff map[string]bool
 	health   map[endpointKey]health
@@ -62,6 +63,7 @@ type Server struct {
 	counters map[Counter]int
 
 	readLatency, writeLatency atomic.Int64
+	ipamSlow                  atomic.Int64
 	upgrading, down           atomic.Bool
 
 	certificate atomic.Pointer[certificate]
@@ -225,6 +227,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	latency := time.Duration(s.writeLatency.Load())
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		latency = time.Duration(s.readLatency.Load())
+	} else if c.route.typ == "vsvip" {
+		latency += time.Duration(s.ipamSlow.Load())
 	}
 	f := s.strike(c)
 	if f != nil {
@@ -275,6 +279,7 @@ func (s *Server) respond(c *call, f *Fault) *answer {
 
 // process handles the request, with the framework's own check of the Referer.
 func (s *Server) process(c *call) *answer {
+	s.catchUp()
 	if s.options.RequireReferer && c.r.Method != http.MethodGet && c.r.Method != http.MethodHead && c.r.Referer() == "" {
 		return detail(http.StatusForbidden, "CSRF Failed: Referer checking failed - no Referer.")
 	}

@@ -24,6 +24,8 @@ type write struct {
 	slug     string         // uuid asked for by the client
 	trusted  bool           // out of band: no gates, no rules, no tenant checks
 	system   bool
+	filling  bool // addresses that were left open come now
+	moving   bool // and those that are there are replaced
 }
 
 // run takes the write through all steps and commits it. The Server's lock is held. Nothing is changed on an error.
@@ -289,7 +291,7 @@ func (w *write) commit() *object {
 	w.store.put(o)
 	switch {
 	case o.typ == "vsvip":
-		w.server.ipam.hold(o)
+		w.server.settleVIPs(o, w.old)
 	case o.typ == "cloud" && w.old == nil:
 		w.server.furnish(o)
 	}
@@ -327,7 +329,7 @@ func (s *Server) remove(o *object) *apiError {
 func (s *Server) discard(o *object) {
 	s.store.drop(o)
 	if o.typ == "vsvip" {
-		s.ipam.release(o.uuid)
+		s.ipam.release(o.uuid, s.now())
 	}
 }
 
