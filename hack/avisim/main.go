@@ -6,6 +6,11 @@
 //	                      "delay":"2s","resetBefore","resetAfter","expireSessions","hang"}
 //	POST /faults/clear
 //	POST /server-health  {"ip","port","up","reason"}
+//	POST /service-engine {"name","up","reason"}
+//	POST /switchover     {"tenant","name"}
+//	POST /oper-status    {"type","tenant","name","state","reason"}
+//	POST /ipam           {"async","quarantine","slow","changeAfter","otherThanPreferred","exhausted"}
+//	POST /dynamics       {"placementDelay","initialization","checks","capacity"}
 //	POST /upgrade        {"on"}
 //	POST /down           {"on"}
 //	GET  /requests       the request log; DELETE empties it
@@ -55,13 +60,22 @@ func run() error {
 	control := flag.String("control-addr", "", "address to serve the control API on; none if empty")
 	var networks networkFlags
 	flag.Var(&networks, "network", "further VIP network as name=prefix[,first-last]; may be given often")
+	var w worldFlags
+	w.register()
 	flag.Parse()
+	probe, err := w.probing()
+	if err != nil {
+		return err
+	}
 
 	s, err := avisim.New(o)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
+	w.dynamics.Checks = !w.quick
+	s.SetDynamics(w.dynamics)
+	s.SetIPAM(w.ipam)
 	for _, n := range networks {
 		if err := s.AddVIPNetwork(n.name, n.prefix, n.first, n.last); err != nil {
 			return err
@@ -79,6 +93,9 @@ func run() error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if probe != nil {
+		s.StartProbing(ctx, *probe)
+	}
 	if *control == "" {
 		<-ctx.Done()
 		return nil
@@ -149,6 +166,7 @@ func controlHandler(s *avisim.Server) http.Handler {
 		s.SetServerHealth(h.IP, h.Port, h.Up, h.Reason)
 		return nil
 	}))
+	world(mux, s)
 	mux.HandleFunc("POST /upgrade", with(func(v struct{ On bool }) error { s.SetUpgradeMode(v.On); return nil }))
 	mux.HandleFunc("POST /down", with(func(v struct{ On bool }) error { s.SetDown(v.On); return nil }))
 	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, _ *http.Request) { send(w, s.Requests()) })

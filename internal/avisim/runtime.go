@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
+	"time"
 )
 
 // endpointKey is one server of a pool, whatever pool it is in.
@@ -12,12 +15,51 @@ type endpointKey struct {
 	port int
 }
 
-// health is what was last said about a server. Servers that nothing was said about are up.
-type health struct {
+// endpointOf is the server of one entry of a pool's servers.
+func endpointOf(pool *object, server map[string]any) endpointKey {
+	a, _ := netip.ParseAddr(str(server, "ip", "addr"))
+	port := integer(server, "port")
+	if port == 0 {
+		port = integer(pool.body, "default_server_port")
+	}
+	return endpointKey{a, port}
+}
+
+// Dynamics tells how states come about. With the zero value all happens at once and service engines have no limit, which
+// suits tests; a Controller takes its time.
+type Dynamics struct {
+	PlacementDelay time.Duration // a new virtual service is CREATING for so long
+	Initialization time.Duration // and then INITIALIZING, once it is placed
+
+	// Checks makes a server go up after successful_checks × send_interval of its pool's monitors and down after failed_checks ×
+	// send_interval.
+	Checks bool
+
+	// Capacity makes max_vs_per_se count: a virtual service without room stays in OPER_RESOURCES. Clouds with write access
+	// make service engines up to max_se.
+	Capacity bool
+}
+
+// SetDynamics changes how states come about.
+func (s *Server) SetDynamics(d Dynamics) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dynamics = d
+	for at := range s.placement.groups {
+		s.placement.rebalance(at)
+	}
+}
+
+// healthEvent is what was said about a server at a time. Servers that nothing was said about are up.
+type healthEvent struct {
+	at     int64 // µs
 	up     bool
 	reason string
-	since  int64 // µs
+	proven bool // by checks already made, so that no delay applies
 }
+
+// healthHistory is how many events of a server are kept: enough to see through flapping that is faster than the checks.
+const healthHistory = 8
 
 // SetServerHealth marks a server, in all pools that have it, as up or down, with the reason that clients read.
 func (s *Server) SetServerHealth(ip string, port int, up bool, reason string) {
@@ -27,7 +69,40 @@ func (s *Server) SetServerHealth(ip string, port int, up bool, reason string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.health[endpointKey{a, port}] = health{up, reason, s.tick()}
+	s.observe(endpointKey{a, port}, healthEvent{up: up, reason: reason})
+}
+
+func (s *Server) observe(k endpointKey, e healthEvent) {
+	e.at = s.tick()
+	l := s.health[k]
+	if len(l) >= healthHistory {
+		l = l[len(l)-healthHistory+1:]
+	}
+	s.health[k] = append(slices.Clip(l), e)
+	s.dirty()
+}
+
+// SetOperStatus sets the operational status of an object by hand, whatever its parts are: "OPER_RESOURCES" with a reason, for
+// a virtual service that is stuck. An empty state ends that.
+func (s *Server) SetOperStatus(typ, tenant, name, operState, reason string) error {
+	known := []string{"UP", "DOWN", "CREATING", "RESOURCES", "INACTIVE", "DISABLED", "UNUSED", "UNKNOWN", "PROCESSING", "INITIALIZING",
+		"ERROR_DISABLED", "AWAIT_MANUAL_PLACEMENT", "UPGRADING", "SE_PROCESSING", "PARTITIONED", "DISABLING", "FAILED", "UNAVAIL", "AGGREGATE_DOWN"}
+	short := strings.TrimPrefix(operState, "OPER_")
+	if short != "" && !slices.Contains(known, short) {
+		return fmt.Errorf("state %q is not one of OPER_%s", operState, strings.Join(known, ", OPER_"))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o, err := s.byName(typ, tenant, name)
+	if err != nil {
+		return err
+	}
+	delete(s.overrides, o.ref)
+	if short != "" {
+		s.overrides[o.ref] = state{short, reason, s.tick()}
+	}
+	s.dirty()
+	return nil
 }
 
 // state is an operational status.
@@ -55,75 +130,146 @@ func (st state) render() map[string]any {
 type serverState struct {
 	state
 	body    map[string]any
-	addr    netip.Addr
-	port    int
+	at      endpointKey
 	enabled bool
 }
 
+// checks are how long the monitors of a pool need to find a server up, and down. Evidence: that a server has to pass all of
+// them, and is down when one fails, is documented; that the first check is made at once is inferred.
+func (s *Server) checks(pool *object) (up, down int64) {
+	refs, _ := pool.body["health_monitor_refs"].([]any)
+	if !s.dynamics.Checks {
+		return 0, 0
+	}
+	for _, r := range refs {
+		r, _ := r.(ref)
+		m := s.store.get(r)
+		if m == nil {
+			continue
+		}
+		interval := int64(integer(m.body, "send_interval")) * 1e6
+		up = max(up, int64(integer(m.body, "successful_checks"))*interval)
+		if d := int64(integer(m.body, "failed_checks")) * interval; down == 0 || d < down {
+			down = d
+		}
+	}
+	return up, down
+}
+
+// healthAt finds the state of a server that is in its pool since a time, from what was said about it.
+func healthAt(events []healthEvent, since, now, upAfter, downAfter int64) state {
+	st := state{name: "UP", since: since + upAfter}
+	if st.since > now {
+		st = state{"INITIALIZING", "", since}
+	}
+	for i, e := range events {
+		after := downAfter
+		if e.up {
+			after = upAfter
+		}
+		if e.proven {
+			after = 0
+		}
+		effect := max(e.at, since) + after
+		flipped := i+1 < len(events) && events[i+1].up != e.up && max(events[i+1].at, since) <= effect
+		if effect > now || flipped && after > 0 {
+			continue
+		}
+		name := "DOWN"
+		if e.up {
+			name = "UP"
+		}
+		if name == st.name {
+			st.reason = e.reason
+			continue
+		}
+		st = state{name, e.reason, effect}
+	}
+	return st
+}
+
 func (s *Server) servers(pool *object) []serverState {
-	var out []serverState
-	for _, b := range messages(pool.body["servers"]) {
-		x := serverState{body: b, port: integer(b, "port"), enabled: boolean(b, "enabled", true), state: state{"UP", "", pool.modified}}
-		if x.port == 0 {
-			x.port = integer(pool.body, "default_server_port")
+	now := s.now().UnixMicro()
+	now = max(now, s.lastTick) // what was ticked is past
+	up, down := s.checks(pool)
+	list := messages(pool.body["servers"])
+	out := make([]serverState, len(list))
+	for i, b := range list {
+		x := serverState{body: b, at: endpointOf(pool, b), enabled: boolean(b, "enabled", true)}
+		if x.enabled {
+			x.state = healthAt(s.health[x.at], pool.seen[i], now, up, down)
+		} else {
+			x.state = state{"DISABLED", "", pool.seen[i]}
 		}
-		x.addr, _ = netip.ParseAddr(str(b, "ip", "addr"))
-		h, told := s.health[endpointKey{x.addr, x.port}]
-		switch {
-		case !x.enabled:
-			x.name = "DISABLED"
-		case told:
-			x.since = max(x.since, h.since)
-			if x.reason = h.reason; !h.up {
-				x.name = "DOWN"
-			}
-		}
-		out = append(out, x)
+		out[i] = x
 	}
 	return out
 }
 
-// poolState follows from the servers. Evidence: inferred from the enumeration and documents; texts are unverified.
+// poolState follows from the servers. Evidence: inferred from the enumeration and documents; min_servers_up is documented;
+// texts are unverified.
 func (s *Server) poolState(pool *object) (st state, enabled, up, total int) {
-	st = state{since: pool.modified}
+	st = state{since: pool.since}
 	list := s.servers(pool)
 	total = len(list)
+	starting := 0
 	for _, x := range list {
 		st.since = max(st.since, x.since)
 		if x.enabled {
 			enabled++
 		}
-		if x.name == "UP" {
+		switch x.name {
+		case "UP":
 			up++
+		case "INITIALIZING":
+			starting++
 		}
 	}
-	used := false
-	for _, r := range s.store.referrers(pool.ref) {
-		used = used || r.typ != "tenant"
+	if set, ok := s.overrides[pool.ref]; ok {
+		return set, enabled, up, total
 	}
+	needed := max(1, integer(pool.body, "min_servers_up"))
 	switch {
 	case !boolean(pool.body, "enabled", true):
-		st.name = "DISABLED"
-	case !used:
+		st.name, st.since = "DISABLED", pool.since
+	case !s.store.used(pool.ref):
 		st.name = "UNUSED"
 	case total == 0:
-		st.name, st.reason = "DOWN", "No servers in pool"
+		st.name, st.reason, st.since = "DOWN", "No servers in pool", pool.modified
 	case enabled == 0:
 		st.name, st.reason = "DOWN", "All servers are disabled"
+	case up >= needed:
+		st.name = "UP"
+	case up+starting >= needed:
+		st.name = "INITIALIZING"
 	case up == 0:
 		st.name, st.reason = "DOWN", fmt.Sprintf("Pool %s is down: no server is up", pool.name)
 	default:
-		st.name = "UP"
+		st.name, st.reason = "DOWN", fmt.Sprintf("Pool %s is down: %d servers are up, %d are needed", pool.name, up, needed)
 	}
 	return st, enabled, up, total
 }
 
-// virtualServiceState follows from switches, the VsVip and the pools. Evidence: that an update which drops
-// discovered_networks takes the VS down is documented by an issue, with its reason; the rest is inferred.
+// used tells if anything refers to an object.
+func (s *store) used(to ref) bool {
+	for from := range s.in[to] {
+		if from != to {
+			return true
+		}
+	}
+	return false
+}
+
+// virtualServiceState follows from switches, the VsVip, the service engines and the pools. Evidence: that an update which
+// drops discovered_networks takes the VS down is documented by an issue, with its reason; min_pools_up is documented; that
+// a VS without room is in OPER_RESOURCES, and the order of the states, is inferred; the other texts are unverified.
 func (s *Server) virtualServiceState(vs *object) state {
-	st := state{since: vs.modified}
+	if set, ok := s.overrides[vs.ref]; ok {
+		return set
+	}
+	st := state{since: vs.since}
 	if !boolean(vs.body, "enabled", true) || !boolean(vs.body, "traffic_enabled", true) {
-		st.name = "DISABLED"
+		st.name, st.since = "DISABLED", vs.modified
 		return st
 	}
 	vip := s.store.get(refAt(vs.body, "vsvip_ref"))
@@ -131,30 +277,96 @@ func (s *Server) virtualServiceState(vs *object) state {
 		st.name, st.reason = "DOWN", "Virtual Service has no VIP"
 		return st
 	}
-	if vip != nil {
-		st.since = max(st.since, vip.modified)
-		for _, v := range messages(vip.body["vip"]) {
-			if boolean(v, "avi_allocated_vip", false) && v["discovered_networks"] == nil {
-				st.name, st.reason = "DOWN", "No network/subnet matched Virtual Service IP"
-				return st
+	now := max(s.now().UnixMicro(), s.lastTick)
+	created := vs.since + s.dynamics.PlacementDelay.Microseconds()
+	if now < created {
+		st.name = "CREATING"
+		return st
+	}
+	start := created
+	if x := s.placement.of(vs); x != nil {
+		group := s.store.get(refAt(vs.body, "se_group_ref"))
+		if len(x.engines) == 0 {
+			name := ""
+			if group != nil {
+				name = group.name
 			}
+			return state{"RESOURCES", fmt.Sprintf("No available Service Engine in Service Engine Group %s", name), max(created, x.since)}
+		}
+		start = max(created, x.since)
+		st.since = start + s.dynamics.Initialization.Microseconds()
+		if now < st.since {
+			return state{"INITIALIZING", "", start}
+		}
+		if up, failure := s.enginesUp(x); up == 0 {
+			return state{"DOWN", failure.reason, max(st.since, failure.since)}
+		}
+	}
+	if vip != nil {
+		for _, v := range messages(vip.body["vip"]) {
+			if !boolean(v, "avi_allocated_vip", false) || v["discovered_networks"] != nil {
+				continue
+			}
+			if str(v, "ip_address", "addr") == "" && str(v, "ip6_address", "addr") == "" {
+				return state{"CREATING", "Waiting for an IP address of the VIP", st.since}
+			}
+			return state{"DOWN", "No network/subnet matched Virtual Service IP", vip.modified}
 		}
 	}
 	reached := pools(s.store, vs.body)
 	if len(reached) == 0 {
-		st.name, st.reason = "DOWN", "Virtual Service has no pool"
+		st.name, st.reason, st.since = "DOWN", "Virtual Service has no pool", vs.modified
 		return st
 	}
+	up, starting, reason := 0, 0, ""
 	for _, p := range reached {
 		ps, _, _, _ := s.poolState(p)
 		st.since = max(st.since, ps.since)
-		if ps.name == "UP" {
-			st.name, st.reason = "UP", ""
-		} else if st.name != "UP" {
-			st.name, st.reason = "DOWN", fmt.Sprintf("Pool %s is down", p.name)
+		switch ps.name {
+		case "UP":
+			up++
+		case "INITIALIZING":
+			starting++
+		default:
+			reason = fmt.Sprintf("Pool %s is down", p.name)
 		}
 	}
+	needed := max(1, integer(vs.body, "min_pools_up"))
+	switch {
+	case up >= needed:
+		st.name = "UP"
+	case up+starting >= needed:
+		st.name, st.since = "INITIALIZING", start
+	case up == 0:
+		st.name, st.reason = "DOWN", reason
+	default:
+		st.name, st.reason = "DOWN", fmt.Sprintf("%d pools are up, %d are needed", up, needed)
+	}
 	return st
+}
+
+// enginesUp counts the active engines of a virtual service that work, and names a failure.
+func (s *Server) enginesUp(x *placed) (up int, why engineFailure) {
+	for _, e := range x.active() {
+		f, failed := s.placement.failed[e.uuid]
+		if !failed {
+			up++
+			continue
+		}
+		why = f
+		if why.reason == "" {
+			why.reason = "Service Engine is down"
+		}
+	}
+	return up, why
+}
+
+// active are the engines of a virtual service without the standby one.
+func (x *placed) active() []ref {
+	if x.standby && len(x.engines) > 1 {
+		return x.engines[:1]
+	}
+	return x.engines
 }
 
 // runtime is the runtime part of an object, nil for types that have none.
@@ -172,10 +384,47 @@ func (s *Server) runtime(r *renderer, o *object) map[string]any {
 		out := s.networkRuntime(r, o)
 		out["oper_status"] = state{"UP", "", o.modified}.render()
 		return out
-	case "poolgroup", "vsvip", "serviceenginegroup", "serviceengine", "cloud":
-		return map[string]any{"oper_status": state{"UP", "", o.modified}.render()}
+	case "poolgroup":
+		return map[string]any{"oper_status": s.poolGroupState(o).render()}
+	case "serviceengine":
+		st := state{"UP", "", o.since}
+		if f, failed := s.placement.failed[o.uuid]; failed {
+			st = state{"DOWN", f.reason, f.since}
+		} else if !s.placement.usable(o) {
+			st = state{"DISABLED", "", o.modified}
+		}
+		if set, ok := s.overrides[o.ref]; ok {
+			st = set
+		}
+		return map[string]any{"oper_status": st.render(), "se_connected": st.name != "DOWN", "hb_status": map[string]any{"num_hb_misses": 0}}
+	case "vsvip", "serviceenginegroup", "cloud":
+		if set, ok := s.overrides[o.ref]; ok {
+			return map[string]any{"oper_status": set.render()}
+		}
+		return map[string]any{"oper_status": state{"UP", "", o.since}.render()}
 	}
 	return nil
+}
+
+// poolGroupState is up if one of the group's pools is. Evidence: inferred.
+func (s *Server) poolGroupState(o *object) state {
+	if set, ok := s.overrides[o.ref]; ok {
+		return set
+	}
+	st := state{"DOWN", "No pool of the group is up", o.since}
+	if !s.store.used(o.ref) {
+		return state{"UNUSED", "", o.since}
+	}
+	for _, m := range messages(o.body["members"]) {
+		if p := s.store.get(refAt(m, "pool_ref")); p != nil {
+			ps, _, _, _ := s.poolState(p)
+			st.since = max(st.since, ps.since)
+			if ps.name == "UP" {
+				st.name, st.reason = "UP", ""
+			}
+		}
+	}
+	return st
 }
 
 func percent(n, of int) int {
@@ -185,38 +434,38 @@ func percent(n, of int) int {
 	return n * 100 / of
 }
 
+// virtualServiceRuntime is the runtime of a virtual service, with the service engines that it is on. Evidence: the shape is
+// documented.
 func (s *Server) virtualServiceRuntime(r *renderer, vs *object) map[string]any {
 	st := s.virtualServiceState(vs)
-	up := 0
-	if st.name == "UP" {
-		up = 100
+	x := s.placement.of(vs)
+	if x == nil || st.name == "CREATING" {
+		x = &placed{wanted: 1}
 	}
+	up, _ := s.enginesUp(x)
+	share := percent(min(up, x.wanted), x.wanted)
 	vips := vs.body["vip"]
 	if v := s.store.get(refAt(vs.body, "vsvip_ref")); v != nil {
 		vips = v.body["vip"]
 	}
+	scale := "SCALE_NONE"
+	if len(x.active()) < x.wanted {
+		scale = "SCALE_OUT" // unverified
+	}
 	engines := []any{}
-	for i, se := range s.engines(vs) {
-		engines = append(engines, map[string]any{"uuid": se.uuid, "url": r.url(se.ref), "primary": i == 0, "standby": false,
-			"mgmt_ip": se.body["mgmt_ip_address"]})
+	for i, at := range x.engines {
+		e := map[string]any{"uuid": at.uuid, "url": r.url(at), "primary": i == 0, "standby": x.standby && i > 0}
+		if se := s.store.get(at); se != nil {
+			e["mgmt_ip"] = se.body["mgmt_ip_address"]
+		}
+		engines = append(engines, e)
 	}
 	summary := []any{}
 	for _, v := range messages(vips) {
-		summary = append(summary, map[string]any{"vip_id": str(v, "vip_id"), "oper_status": st.render(), "percent_ses_up": up,
-			"num_se_assigned": len(engines), "num_se_requested": 1, "scale_status": map[string]any{"state": "SCALE_NONE"}, "service_engine": engines})
+		summary = append(summary, map[string]any{"vip_id": str(v, "vip_id"), "oper_status": st.render(), "percent_ses_up": share,
+			"num_se_assigned": len(x.active()), "num_se_requested": x.wanted, "scale_status": map[string]any{"state": scale}, "service_engine": engines})
 	}
-	return map[string]any{"oper_status": st.render(), "percent_ses_up": up, "vip_summary": summary}
-}
-
-// engines are the service engines of the virtual service's group; each VS gets one.
-func (s *Server) engines(vs *object) []*object {
-	group := refAt(vs.body, "se_group_ref")
-	for _, se := range s.store.shelves["serviceengine"].ordered { // there are few; a group has a referrer per VS
-		if refAt(se.body, "se_group_ref") == group {
-			return []*object{se}
-		}
-	}
-	return nil
+	return map[string]any{"oper_status": st.render(), "percent_ses_up": share, "vip_summary": summary}
 }
 
 // inventoryFields lists what an inventory's config shows of an object. Evidence: documented.
@@ -309,8 +558,22 @@ func (s *Server) users(to ref) []*object {
 	return out
 }
 
-// subresource serves /api/<type>/<uuid>/runtime and what is below it.
+// subresource serves /api/<type>/<uuid>/runtime and what is below it, and POST /api/virtualservice/<uuid>/switchover, whose
+// path is documented and whose effect is inferred.
 func (s *Server) subresource(c *call, kind *objectType) *answer {
+	sub := c.route.sub
+	if kind.path == "virtualservice" && sub[0] == "switchover" && c.r.Method == http.MethodPost {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		o := s.store.get(ref{kind.path, c.route.uuid})
+		if o == nil || !o.visible(c.tenant) {
+			return missing(kind)
+		}
+		if err := s.switchover(o); err != nil {
+			return refuse(http.StatusBadRequest, "%s", err.Error()).answer()
+		}
+		return reply(http.StatusOK, map[string]any{})
+	}
 	if c.r.Method != http.MethodGet {
 		return notAllowed(c)
 	}
@@ -320,7 +583,6 @@ func (s *Server) subresource(c *call, kind *objectType) *answer {
 	if o == nil || !o.visible(c.tenant) {
 		return missing(kind)
 	}
-	sub := c.route.sub
 	if sub[0] != "runtime" {
 		return notFound()
 	}
@@ -339,26 +601,36 @@ func (s *Server) subresource(c *call, kind *objectType) *answer {
 }
 
 // serverRuntime is the list of a pool's servers; in detail, there is one entry for each service engine that serves the
-// pool, of which the simulator has one. Evidence: the shape is documented.
+// pool. Evidence: the shape is documented.
 func (s *Server) serverRuntime(pool *object, detail bool) []any {
 	out := []any{}
-	var engines []*object
+	engines := []string{""}
 	for _, vs := range s.users(pool.ref) {
-		engines = s.engines(vs)
-		break
+		if x := s.placement.of(vs); x != nil && len(x.engines) > 0 {
+			engines = engines[:0]
+			for _, e := range x.active() {
+				engines = append(engines, e.uuid)
+			}
+			break
+		}
+	}
+	if !detail {
+		engines = engines[:1]
 	}
 	for _, x := range s.servers(pool) {
-		e := map[string]any{
-			"ip_addr": x.body["ip"], "port": x.port, "hostname": x.body["hostname"], "is_local": true, "is_standby": false,
-			"oper_status": x.render(), "last_state_change": x.render()["last_changed_time"], "server_enabled": x.enabled,
+		for i, engine := range engines {
+			e := map[string]any{
+				"ip_addr": x.body["ip"], "port": x.at.port, "hostname": x.body["hostname"], "is_local": i == 0, "is_standby": false,
+				"oper_status": x.render(), "last_state_change": x.render()["last_changed_time"], "server_enabled": x.enabled,
+			}
+			if engine != "" {
+				e["se_uuid"] = engine
+			}
+			if detail {
+				e["shm_runtime"] = []any{}
+			}
+			out = append(out, e)
 		}
-		if len(engines) > 0 {
-			e["se_uuid"] = engines[0].uuid
-		}
-		if detail {
-			e["shm_runtime"] = []any{}
-		}
-		out = append(out, e)
 	}
 	return out
 }

@@ -40,13 +40,18 @@ type Server struct {
 	endpoints map[string]*endpoint
 	now       func() time.Time
 
-	mu       sync.RWMutex // guards what follows; never held while sleeping or writing to a client
-	store    *store
-	ipam     *ipam
-	agenda   agenda
+	mu     sync.RWMutex // guards what follows; never held while sleeping or writing to a client
+	store  *store
+	ipam   *ipam
+	agenda agenda
+
+	placement *placement
+	dynamics  Dynamics
+	overrides map[ref]state // states set by hand
+
 	lastTick int64
 	rulesOff map[string]bool
-	health   map[endpointKey]health
+	health   map[endpointKey][]healthEvent
 	upSince  string
 
 	sessionMu sync.Mutex
@@ -88,13 +93,15 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, version: v, endpoints: endpoints(), now: o.Now,
-		store: newStore(o.Seed), ipam: newIPAM(), rulesOff: map[string]bool{}, health: map[endpointKey]health{},
+		store: newStore(o.Seed), ipam: newIPAM(), rulesOff: map[string]bool{}, health: map[endpointKey][]healthEvent{}, overrides: map[ref]state{},
 		sessions: map[string]*session{}, passwords: map[string]string{o.Username: o.Password},
 		counters: map[Counter]int{}, served: make(chan struct{}),
 	}
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.placement = newPlacement(s)
+	s.store.changed = s.follow
 	s.upSince = s.now().UTC().Format("2006-01-02 15:04:05")
 	s.SetLatency(o.ReadLatency, o.WriteLatency)
 	if err := s.bootstrap(); err != nil {

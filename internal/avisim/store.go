@@ -18,11 +18,13 @@ type object struct {
 	ref
 	kind     *objectType
 	name     string
-	tenant   string // uuid of the tenant
-	cloud    ref    // zero for types without a cloud
-	seq      uint64 // order of creation
-	modified int64  // µs since the epoch, unique in the store
-	system   bool   // made by the server: can't be deleted
+	tenant   string  // uuid of the tenant
+	cloud    ref     // zero for types without a cloud
+	seq      uint64  // order of creation
+	modified int64   // µs since the epoch, unique in the store
+	since    int64   // µs: creation, or the last change of enabled or of the SE group
+	seen     []int64 // for a pool, µs since which each server is there and enabled, in the order of servers
+	system   bool    // made by the server: can't be deleted
 	body     map[string]any
 }
 
@@ -44,10 +46,13 @@ type store struct {
 	in      map[ref]map[ref]struct{} // who refers to the key
 	seq     uint64
 	random  *rand.ChaCha8 // nil: real randomness
+
+	// changed is told of every change: old is nil for a new object, now for one that is gone.
+	changed func(old, now *object)
 }
 
 func newStore(seed int64) *store {
-	s := &store{shelves: map[string]*shelf{}, names: map[nameKey][]*object{}, in: map[ref]map[ref]struct{}{}}
+	s := &store{shelves: map[string]*shelf{}, names: map[nameKey][]*object{}, in: map[ref]map[ref]struct{}{}, changed: func(_, _ *object) {}}
 	for i := range typeTable {
 		t := &typeTable[i]
 		s.shelves[t.path] = &shelf{kind: t, byUUID: map[string]*object{}}
@@ -93,6 +98,9 @@ func (s *store) tenantByName(name string) (string, bool) {
 func (s *store) put(o *object) {
 	sh := s.shelves[o.typ]
 	old := sh.byUUID[o.uuid]
+	if o.since == 0 {
+		o.age(old)
+	}
 	if old == nil {
 		s.seq++
 		o.seq = s.seq
@@ -111,6 +119,34 @@ func (s *store) put(o *object) {
 		}
 		s.in[to][o.ref] = struct{}{}
 	}
+	s.changed(old, o)
+}
+
+// age carries over from the older state of the object since when it is what it is.
+func (o *object) age(old *object) {
+	o.since = o.modified
+	if old != nil && boolean(old.body, "enabled", true) == boolean(o.body, "enabled", true) && old.body["se_group_ref"] == o.body["se_group_ref"] {
+		o.since = old.since
+	}
+	if o.typ != "pool" {
+		return
+	}
+	before := map[endpointKey]int64{}
+	if old != nil {
+		for i, b := range messages(old.body["servers"]) {
+			if boolean(b, "enabled", true) {
+				before[endpointOf(old, b)] = old.seen[i]
+			}
+		}
+	}
+	servers := messages(o.body["servers"])
+	o.seen = make([]int64, len(servers))
+	for i, b := range servers {
+		o.seen[i] = o.modified
+		if t, ok := before[endpointOf(o, b)]; ok && boolean(b, "enabled", true) {
+			o.seen[i] = t
+		}
+	}
 }
 
 // drop removes an object without asking who refers to it.
@@ -120,6 +156,7 @@ func (s *store) drop(o *object) {
 	sh.ordered = slices.Delete(sh.ordered, i, i+1)
 	delete(sh.byUUID, o.uuid)
 	s.unindex(o)
+	s.changed(o, nil)
 }
 
 func (s *store) unindex(o *object) {

@@ -1,8 +1,10 @@
 package avisim
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -289,10 +291,7 @@ func (w *write) commit() *object {
 	w.body["configpb_attributes"] = map[string]any{"version": count}
 	o.modified = w.server.tick()
 	w.store.put(o)
-	switch {
-	case o.typ == "vsvip":
-		w.server.settleVIPs(o, w.old)
-	case o.typ == "cloud" && w.old == nil:
+	if o.typ == "cloud" && w.old == nil {
 		w.server.furnish(o)
 	}
 	return o
@@ -304,16 +303,18 @@ func (s *Server) remove(o *object) *apiError {
 	if o.system {
 		return refuse(http.StatusForbidden, "Cannot delete system default object")
 	}
-	var by []string
-	var parts []*object // what the server made for the object and takes away with it
-	for _, r := range s.store.referrers(o.ref) {
-		if r.system && o.typ == "cloud" {
-			parts = append(parts, r)
-			for _, rr := range s.store.referrers(r.ref) {
-				by = append(by, rr.kind.title+" "+rr.name)
+	parts := s.parts(o) // what the server made for the object and takes away with it
+	var users []*object
+	for _, x := range append(parts, o) {
+		for _, r := range s.store.referrers(x.ref) {
+			if r != o && !slices.Contains(parts, r) && !slices.Contains(users, r) {
+				users = append(users, r)
 			}
-			continue
 		}
+	}
+	slices.SortFunc(users, func(a, b *object) int { return cmp.Compare(a.seq, b.seq) })
+	var by []string
+	for _, r := range users {
 		by = append(by, r.kind.title+" "+r.name)
 	}
 	if len(by) > 0 {
@@ -325,13 +326,23 @@ func (s *Server) remove(o *object) *apiError {
 	return nil
 }
 
-// discard drops an object and what it held.
-func (s *Server) discard(o *object) {
-	s.store.drop(o)
-	if o.typ == "vsvip" {
-		s.ipam.release(o.uuid, s.now())
+// parts are the objects that the server made for a cloud or a service engine group, with their own.
+func (s *Server) parts(of *object) []*object {
+	made := map[string][]string{"cloud": {"vrfcontext", "serviceenginegroup", "serviceengine"}, "serviceenginegroup": {"serviceengine"}}[of.typ]
+	if made == nil {
+		return nil
 	}
+	var out []*object
+	for _, r := range s.store.referrers(of.ref) {
+		if r.system && slices.Contains(made, r.typ) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
+
+// discard drops an object and what it held.
+func (s *Server) discard(o *object) { s.store.drop(o) }
 
 // tick returns the next _last_modified: now in µs, but always more than the last one. Evidence: recorded.
 func (s *Server) tick() int64 {

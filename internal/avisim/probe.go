@@ -1,0 +1,159 @@
+package avisim
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Probe makes the health of servers real: every server of a pool with a TCP, HTTP or HTTPS monitor is connected to. Servers
+// of pools with other monitors stay as they are set. SCTP and UDP are left out: Go's standard library has no SCTP sockets, and
+// silence on UDP proves nothing.
+type Probe struct {
+	Interval time.Duration  // default 5 s; counts in place of the monitors' send_interval
+	Timeout  time.Duration  // default 2 s; counts in place of the monitors' receive_timeout
+	Networks []netip.Prefix // where servers may be probed; default: loopback only
+}
+
+// probes at once. A pool may have thousands of servers.
+const probeWorkers = 32
+
+// tcpMonitors are the types of monitor that a TCP connection stands for.
+var tcpMonitors = []string{"HEALTH_MONITOR_TCP", "HEALTH_MONITOR_HTTP", "HEALTH_MONITOR_HTTPS", "HEALTH_MONITOR_SSL"}
+
+// probed is one server with what its pools' monitors ask for.
+type probed struct {
+	at       endpointKey
+	up, down int // successful and failed checks that are needed
+}
+
+// probeCount is the run of equal results of one server.
+type probeCount struct {
+	ok   bool
+	runs int
+	told bool // that it is as ok says
+}
+
+// StartProbing probes until the context ends.
+func (s *Server) StartProbing(ctx context.Context, p Probe) {
+	if p.Interval <= 0 {
+		p.Interval = 5 * time.Second
+	}
+	if p.Timeout <= 0 {
+		p.Timeout = 2 * time.Second
+	}
+	if len(p.Networks) == 0 {
+		p.Networks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	go func() {
+		counts := map[endpointKey]*probeCount{}
+		t := time.NewTicker(p.Interval)
+		defer t.Stop()
+		for {
+			s.probe(ctx, p, counts)
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+		}
+	}()
+}
+
+// targets lists the servers to probe, each once.
+func (s *Server) targets(p Probe) []probed {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	seen := map[endpointKey]int{}
+	var out []probed
+	for _, pool := range s.store.shelves["pool"].ordered {
+		want := probed{}
+		refs, _ := pool.body["health_monitor_refs"].([]any)
+		for _, r := range refs {
+			r, _ := r.(ref)
+			if m := s.store.get(r); m != nil && slices.Contains(tcpMonitors, str(m.body, "type")) {
+				want.up, want.down = max(want.up, integer(m.body, "successful_checks"), 1), max(want.down, integer(m.body, "failed_checks"), 1)
+			}
+		}
+		if want.up == 0 || !boolean(pool.body, "enabled", true) {
+			continue
+		}
+		for _, b := range messages(pool.body["servers"]) {
+			want.at = endpointOf(pool, b)
+			if !boolean(b, "enabled", true) || !slices.ContainsFunc(p.Networks, func(n netip.Prefix) bool { return n.Contains(want.at.addr) }) {
+				continue
+			}
+			if i, twice := seen[want.at]; twice {
+				out[i].up, out[i].down = max(out[i].up, want.up), max(out[i].down, want.down)
+				continue
+			}
+			seen[want.at] = len(out)
+			out = append(out, want)
+		}
+	}
+	return out
+}
+
+// probe makes one round. The first result of a server counts at once; later ones as often as the monitors ask.
+func (s *Server) probe(ctx context.Context, p Probe, counts map[endpointKey]*probeCount) {
+	targets := s.targets(p)
+	results := make([]error, len(targets))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(probeWorkers, len(targets)) {
+		workers.Go(func() {
+			for i := range next {
+				d := net.Dialer{Timeout: p.Timeout}
+				c, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(targets[i].at.addr, uint16(targets[i].at.port)).String())
+				if err == nil {
+					_ = c.Close()
+				}
+				results[i] = err
+			}
+		})
+	}
+	for i := range targets {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	if ctx.Err() != nil {
+		return
+	}
+	known := map[endpointKey]bool{}
+	for i, t := range targets {
+		known[t.at] = true
+		ok := results[i] == nil
+		c := counts[t.at]
+		first := c == nil
+		if first || c.ok != ok {
+			c = &probeCount{ok: ok}
+			counts[t.at] = c
+		}
+		c.runs++
+		needed := t.down
+		if ok {
+			needed = t.up
+		}
+		if c.told || !first && c.runs < needed {
+			continue
+		}
+		c.told = true
+		e := healthEvent{up: ok, proven: true}
+		if !ok {
+			e.reason = fmt.Sprintf("TCP connection failed: %v", results[i])
+		}
+		s.mu.Lock()
+		s.observe(t.at, e)
+		s.mu.Unlock()
+	}
+	for k := range counts {
+		if !known[k] {
+			delete(counts, k)
+		}
+	}
+}
