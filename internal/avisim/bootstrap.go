@@ -113,6 +113,26 @@ func shipped() []struct {
 // configured are the types whose shipped objects stand for somebody's configuration: they can be deleted.
 var configured = map[string]bool{"network": true, "ipamdnsproviderprofile": true, "errorpageprofile": true}
 
+// populate fills a new server from its state file, or with the shipped objects.
+func (s *Server) populate() error {
+	if s.options.StateFile != "" {
+		in, err := fileKeeper{s.options.StateFile}.load()
+		if err != nil {
+			return err
+		}
+		if in != nil {
+			if err := s.restore(in); err != nil {
+				return fmt.Errorf("state file %s does not fit: %w; nothing was changed", s.options.StateFile, err)
+			}
+			return nil
+		}
+	}
+	if err := s.bootstrap(); err != nil {
+		return fmt.Errorf("creating the shipped objects: %w", err)
+	}
+	return nil
+}
+
 // bootstrap makes the shipped objects.
 func (s *Server) bootstrap() error {
 	s.mu.Lock()

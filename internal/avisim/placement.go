@@ -17,11 +17,12 @@ type placement struct {
 	group  map[string]ref // of a placed or waiting virtual service, by uuid
 	failed map[string]engineFailure
 	hiring bool // the engine that appears is for the virtual service that is being placed
+	closed bool // no engine is to be made
 }
 
 type engineFailure struct {
-	since  int64 // µs
-	reason string
+	Since  int64  `json:"since"` // µs
+	Reason string `json:"reason,omitempty"`
 }
 
 // engineGroup is one service engine group.
@@ -237,7 +238,7 @@ func (p *placement) hire(group *object, g *engineGroup) *object {
 			most = 0
 		}
 	}
-	if len(g.engines) >= most {
+	if len(g.engines) >= most || p.closed {
 		return nil
 	}
 	p.hiring = true

@@ -299,7 +299,7 @@ func (s *Server) virtualServiceState(vs *object) state {
 			return state{"INITIALIZING", "", start}
 		}
 		if up, failure := s.enginesUp(x); up == 0 {
-			return state{"DOWN", failure.reason, max(st.since, failure.since)}
+			return state{"DOWN", failure.Reason, max(st.since, failure.Since)}
 		}
 	}
 	if vip != nil {
@@ -354,8 +354,8 @@ func (s *Server) enginesUp(x *placed) (up int, why engineFailure) {
 			continue
 		}
 		why = f
-		if why.reason == "" {
-			why.reason = "Service Engine is down"
+		if why.Reason == "" {
+			why.Reason = "Service Engine is down"
 		}
 	}
 	return up, why
@@ -389,7 +389,7 @@ func (s *Server) runtime(r *renderer, o *object) map[string]any {
 	case "serviceengine":
 		st := state{"UP", "", o.since}
 		if f, failed := s.placement.failed[o.uuid]; failed {
-			st = state{"DOWN", f.reason, f.since}
+			st = state{"DOWN", f.Reason, f.Since}
 		} else if !s.placement.usable(o) {
 			st = state{"DISABLED", "", o.modified}
 		}

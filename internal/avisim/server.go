@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -31,6 +30,9 @@ type Options struct {
 	RequireReferer bool             // refuse unsafe requests without a Referer, as the framework would (documented, status inferred)
 	OmitBodies     bool             // keep bodies out of the request log, for benchmarks
 	Now            func() time.Time // default time.Now
+
+	StateFile string               // keeps the state; what is in it comes back, see Save
+	Logf      func(string, ...any) // told of failures that no client hears of; default: nobody
 }
 
 // Server is a simulated Avi Controller. Make one with New; all methods are safe for concurrent use.
@@ -72,6 +74,7 @@ type Server struct {
 	upgrading, down           atomic.Bool
 
 	certificate atomic.Pointer[certificate]
+	saver       atomic.Pointer[saver] // nil without a state file
 	listener    net.Listener
 	http        *http.Server
 	served      chan struct{}
@@ -104,15 +107,21 @@ func New(o Options) (*Server, error) {
 	s.store.changed = s.follow
 	s.upSince = s.now().UTC().Format("2006-01-02 15:04:05")
 	s.SetLatency(o.ReadLatency, o.WriteLatency)
-	if err := s.bootstrap(); err != nil {
-		return nil, fmt.Errorf("creating the shipped objects: %w", err)
-	}
-	if err := s.loadCertificate(); err != nil {
+	if err := s.populate(); err != nil {
 		return nil, err
+	}
+	if s.certificate.Load() == nil {
+		if err := s.loadCertificate(); err != nil {
+			return nil, err
+		}
 	}
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Addr)
 	if err != nil {
 		return nil, err
+	}
+	if o.StateFile != "" {
+		s.startSaving(fileKeeper{o.StateFile})
+		s.dirty()
 	}
 	s.listener = &gate{Listener: l, down: &s.down, open: map[net.Conn]struct{}{}}
 	s.http = &http.Server{
@@ -141,6 +150,7 @@ func (s *Server) Start() error {
 func (s *Server) Close() {
 	_ = s.http.Close()
 	_ = s.listener.Close()
+	s.stopSaving()
 }
 
 // Host is the address that the server listens on, host:port.
@@ -287,6 +297,9 @@ func (s *Server) respond(c *call, f *Fault) *answer {
 // process handles the request, with the framework's own check of the Referer.
 func (s *Server) process(c *call) *answer {
 	s.catchUp()
+	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+		defer s.dirty() // sessions, tokens and passwords are not in the store
+	}
 	if s.options.RequireReferer && c.r.Method != http.MethodGet && c.r.Method != http.MethodHead && c.r.Referer() == "" {
 		return detail(http.StatusForbidden, "CSRF Failed: Referer checking failed - no Referer.")
 	}

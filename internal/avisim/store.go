@@ -72,8 +72,12 @@ func (s *store) newID(typ string) string {
 	if s.random == nil {
 		return typ + "-" + uuid.NewString()
 	}
-	id, _ := uuid.NewRandomFromReader(s.random) // ChaCha8.Read never fails
-	return typ + "-" + id.String()
+	for {
+		id, _ := uuid.NewRandomFromReader(s.random)                    // ChaCha8.Read never fails
+		if at := typ + "-" + id.String(); s.get(ref{typ, at}) == nil { // after a restart the sequence begins anew
+			return at
+		}
+	}
 }
 
 func (s *store) get(r ref) *object {
@@ -102,9 +106,11 @@ func (s *store) put(o *object) {
 		o.age(old)
 	}
 	if old == nil {
-		s.seq++
-		o.seq = s.seq
-		sh.ordered = append(sh.ordered, o)
+		if o.seq == 0 {
+			o.seq = s.seq + 1
+		}
+		s.seq = max(s.seq, o.seq)
+		sh.ordered = slices.Insert(sh.ordered, sh.position(o), o)
 	} else {
 		o.seq = old.seq
 		sh.ordered[sh.position(old)] = o

@@ -50,6 +50,7 @@ func (s *Server) RotateCertificate() error {
 		return fmt.Errorf("making a certificate: %w", err)
 	}
 	s.certificate.Store(c)
+	s.dirty()
 	if s.http != nil {
 		s.http.SetKeepAlivesEnabled(false) // closes idle connections
 		s.http.SetKeepAlivesEnabled(true)
