@@ -55,6 +55,8 @@ func run() error {
 	flag.DurationVar(&o.WriteLatency, "write-latency", 150*time.Millisecond, "least duration of a write")
 	flag.StringVar(&o.CertFile, "cert-file", "", "certificate to present, PEM; made in memory if empty")
 	flag.StringVar(&o.KeyFile, "key-file", "", "key of --cert-file")
+	flag.StringVar(&o.StateFile, "state-file", "", "keep the state in this file, and start with what is in it")
+	flag.StringVar(&o.FixtureFile, "fixture", "", "YAML file with the clouds, networks, tenants and more that a new Controller finds")
 	flag.Int64Var(&o.Seed, "seed", 0, "make uuids reproducible if not 0")
 	caFile := flag.String("ca-file", "", "write the CA certificate to this file")
 	control := flag.String("control-addr", "", "address to serve the control API on; none if empty")
@@ -68,14 +70,13 @@ func run() error {
 		return err
 	}
 
+	o.Logf = log.Printf
 	s, err := avisim.New(o)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	w.dynamics.Checks = !w.quick
-	s.SetDynamics(w.dynamics)
-	s.SetIPAM(w.ipam)
+	w.apply(s)
 	for _, n := range networks {
 		if err := s.AddVIPNetwork(n.name, n.prefix, n.first, n.last); err != nil {
 			return err

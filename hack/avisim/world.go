@@ -90,6 +90,19 @@ func (w *worldFlags) register() {
 	flag.DurationVar(&w.interval, "probe-interval", 5*time.Second, "time between two probes of a server")
 }
 
+// apply sets what was given; the rest is the fixture's to say.
+func (w *worldFlags) apply(s *avisim.Server) {
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if given["ipam-async"] || given["ipam-quarantine"] {
+		s.SetIPAM(w.ipam)
+	}
+	w.dynamics.Checks = !w.quick
+	if given["placement-delay"] || given["initialization"] || given["quick-start"] || given["se-capacity"] {
+		s.SetDynamics(w.dynamics)
+	}
+}
+
 // probing reads the probe flags; nil if there is to be none.
 func (w *worldFlags) probing() (*avisim.Probe, error) {
 	switch w.probe {

@@ -116,7 +116,13 @@ func (s *Server) AddVIPNetwork(name string, subnet netip.Prefix, first, last net
 		configured["static_ip_ranges"] = []any{map[string]any{
 			"range": map[string]any{"begin": address(first), "end": address(last)}, "type": "STATIC_IPS_FOR_VIP_AND_SE"}}
 	}
-	if _, have := s.Object("network", adminTenant, name); have {
+	if have, ok := s.Object("network", adminTenant, name); ok {
+		for _, cs := range messages(have["configured_subnets"]) {
+			pm, _ := cs["prefix"].(map[string]any)
+			if p, ok := parsePrefix(pm); ok && p == subnet.Masked() {
+				return nil // from before a restart
+			}
+		}
 		return s.Edit("network", adminTenant, name, func(m map[string]any) {
 			l, _ := m["configured_subnets"].([]any)
 			m["configured_subnets"] = append(l, configured)

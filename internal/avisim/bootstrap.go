@@ -113,24 +113,38 @@ func shipped() []struct {
 // configured are the types whose shipped objects stand for somebody's configuration: they can be deleted.
 var configured = map[string]bool{"network": true, "ipamdnsproviderprofile": true, "errorpageprofile": true}
 
-// populate fills a new server from its state file, or with the shipped objects.
+// populate fills a new server from its state file, or with the shipped objects and those of the fixture.
 func (s *Server) populate() error {
-	if s.options.StateFile != "" {
-		in, err := fileKeeper{s.options.StateFile}.load()
-		if err != nil {
+	f := &fixture{}
+	if s.options.FixtureFile != "" {
+		var err error
+		if f, err = loadFixture(s.options.FixtureFile); err != nil {
 			return err
 		}
-		if in != nil {
-			if err := s.restore(in); err != nil {
-				return fmt.Errorf("state file %s does not fit: %w; nothing was changed", s.options.StateFile, err)
-			}
-			return nil
+	}
+	var in *snapshot
+	if s.options.StateFile != "" {
+		var err error
+		if in, err = (fileKeeper{s.options.StateFile}).load(); err != nil {
+			return err
 		}
+	}
+	if in != nil {
+		if err := s.restore(in); err != nil {
+			return fmt.Errorf("state file %s does not fit: %w; nothing was changed", s.options.StateFile, err)
+		}
+		return f.apply(s, false)
 	}
 	if err := s.bootstrap(); err != nil {
 		return fmt.Errorf("creating the shipped objects: %w", err)
 	}
-	return nil
+	s.mu.Lock()
+	err := f.build(s)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return f.apply(s, true)
 }
 
 // bootstrap makes the shipped objects.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -268,5 +269,21 @@ func TestKill(t *testing.T) {
 		}
 		consistent(t, s)
 		s.Close()
+	}
+}
+
+// TestAddVIPNetworkAgain shows that a program may add its networks at every start.
+func TestAddVIPNetworkAgain(t *testing.T) {
+	s := start(t, Options{})
+	for range 2 {
+		for _, p := range []string{"10.77.0.0/24", "10.78.0.0/24"} {
+			if err := s.AddVIPNetwork("more", netip.MustParsePrefix(p), netip.Addr{}, netip.Addr{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	n, _ := s.Object("network", "admin", "more")
+	if l := messages(n["configured_subnets"]); len(l) != 2 {
+		t.Errorf("%d subnets", len(l))
 	}
 }

@@ -31,8 +31,13 @@ type Options struct {
 	OmitBodies     bool             // keep bodies out of the request log, for benchmarks
 	Now            func() time.Time // default time.Now
 
-	StateFile string               // keeps the state; what is in it comes back, see Save
-	Logf      func(string, ...any) // told of failures that no client hears of; default: nobody
+	// FixtureFile describes clouds, networks, tenants and more that a new Controller finds; see docs/simulator.md.
+	FixtureFile string
+
+	// StateFile keeps the state: what is in it comes back, and the fixture's objects are not made again.
+	StateFile string
+
+	Logf func(string, ...any) // told of failures that no client hears of; default: nobody
 }
 
 // Server is a simulated Avi Controller. Make one with New; all methods are safe for concurrent use.

@@ -177,6 +177,7 @@ func (w *write) resolve() *apiError {
 
 // complete fills defaults and derived fields.
 func (w *write) complete() *apiError {
+	w.tier1VRF()
 	for _, f := range sortedKeys(w.kind.refDefaults) {
 		w.defaultRef(f, w.kind.refDefaults[f])
 	}
