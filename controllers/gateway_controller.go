@@ -100,7 +100,7 @@ func (r *GatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 			return r.Status.NoGatewayClass(ctx, gw, problem)
 		},
 		inherited: func() bool { return r.inherited(gw, class, ns, cfg) },
-		takeBack:  func() error { return r.Status.ClearGateway(ctx, gw) },
+		takeBack:  unlessDeleted(gw, func() error { return r.Status.ClearGateway(ctx, gw) }),
 		left:      func() { r.using.set(req.NamespacedName, nil) },
 		serve:     func() (ctrl.Result, error) { return r.serveGateway(ctx, cfg, gw, ns, class) },
 	})

@@ -223,7 +223,7 @@ type candidate struct {
 	finalizers []string
 	noClass    func() error // tells one that was never claimed that its class doesn't exist
 	inherited  func() bool  // tells whether one that was never claimed is ours to clean up
-	takeBack   func() error // removes what was written on one that goes on to exist
+	takeBack   func() error // removes what was written on one that is let go, and on what belongs to it
 	left       func()       // is called when it has been let go
 	serve      func() (ctrl.Result, error)
 }
@@ -277,7 +277,7 @@ func (r *owners) spare(ctx context.Context, o client.Object, group string, too .
 }
 
 // release removes the objects of an owner that is deleted or no longer ours, then the finalizer and those in too.
-// takeBack removes what was written on an owner that goes on to exist, and left is called when it has been let go.
+// takeBack removes what was written on the owner, and left is called when it has been let go.
 func (r *owners) release(ctx context.Context, cfg *settings.Settings, o client.Object, ns *corev1.Namespace, why string, takeBack func() error, left func(), too ...string) (ctrl.Result, error) {
 	owner := r.ownerOf(o)
 	tenant, name := build.Tenant(cfg, ns), build.VirtualServiceName(cfg, owner)
@@ -297,10 +297,8 @@ func (r *owners) release(ctx context.Context, cfg *settings.Settings, o client.O
 		return resultOf(ctx, err)
 	}
 	ctrl.LoggerFrom(ctx).Info("nothing is left on the Controller", "reason", why, "deleted", deleted)
-	if o.GetDeletionTimestamp() == nil {
-		if err := takeBack(); err != nil {
-			return resultOf(ctx, client.IgnoreNotFound(err))
-		}
+	if err := takeBack(); client.IgnoreNotFound(err) != nil {
+		return resultOf(ctx, err)
 	}
 	if deleted > 0 {
 		r.Status.Deleted(o, deleted)
@@ -311,6 +309,16 @@ func (r *owners) release(ctx context.Context, cfg *settings.Settings, o client.O
 	left()
 	r.Freed(o.GetNamespace() + "-" + o.GetName())
 	return ctrl.Result{}, nil
+}
+
+// unlessDeleted is for what isn't worth writing on an owner that goes.
+func unlessDeleted(o client.Object, write func() error) func() error {
+	return func() error {
+		if o.GetDeletionTimestamp() != nil {
+			return nil
+		}
+		return write()
+	}
 }
 
 // askForAll asks Antrea for the node ports of the Services behind a Gateway that the build has put there. One that can't be

@@ -100,10 +100,26 @@ func (r *RoutedGatewayReconciler) Reconcile(ctx context.Context, req ctrl.Reques
 		object: gw, ns: ns, ours: ours, unknown: unknown, why: why,
 		noClass:   func() error { return nil }, // the API lets nobody but the class's controller write a status
 		inherited: func() bool { return false },
-		takeBack:  func() error { return r.Status.ClearRouted(ctx, gw) },
+		takeBack:  func() error { return r.takeBack(ctx, gw) },
 		left:      func() { r.forget(req.NamespacedName) },
 		serve:     func() (ctrl.Result, error) { return r.serveGateway(ctx, cfg, gw, ns, class) },
 	})
+}
+
+// takeBack removes what was written on a Gateway that is let go, and on its ListenerSets.
+func (r *RoutedGatewayReconciler) takeBack(ctx context.Context, gw *gatewayv1.Gateway) error {
+	sets, err := r.Gather.ListenerSets(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sets {
+		if of, ok := gatewayapi.GatewayOf(s); ok && of == client.ObjectKeyFromObject(gw) && s.DeletionTimestamp == nil {
+			if err := r.Status.ClearListenerSet(ctx, s); client.IgnoreNotFound(err) != nil {
+				return err
+			}
+		}
+	}
+	return unlessDeleted(gw, func() error { return r.Status.ClearRouted(ctx, gw) })()
 }
 
 func (r *RoutedGatewayReconciler) forget(key types.NamespacedName) {

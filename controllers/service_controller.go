@@ -81,7 +81,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		} else {
 			r.Guard.settle(r.ownerOf(svc))
 		}
-		return r.release(ctx, cfg, svc, ns, why, func() error { return r.Status.Clear(ctx, svc) }, func() {})
+		return r.release(ctx, cfg, svc, ns, why, unlessDeleted(svc, func() error { return r.Status.Clear(ctx, svc) }), func() {})
 	}
 	r.Guard.settle(r.ownerOf(svc))
 	if err := r.claim(ctx, svc, cfg.Instance()); err != nil {

@@ -68,21 +68,33 @@ func (w *Writer) Routed(ctx context.Context, view *gatewayapi.View, o engine.Out
 // while nobody serves it takes its place.
 func (w *Writer) ClearRouted(ctx context.Context, gw *gatewayv1.Gateway) error {
 	next := gw.DeepCopy()
-	next.Status = gatewayv1.GatewayStatus{}
-	for _, c := range gw.Status.Conditions {
-		if c.Type != routedEvents.accepted && c.Type != routedEvents.programmed && c.Type != Healthy {
-			next.Status.Conditions = append(next.Status.Conditions, c)
-		}
-	}
-	for _, kind := range []string{routedEvents.accepted, routedEvents.programmed} {
-		apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayReasonPending),
-			Message: "no longer served by this operator", ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
-	}
+	next.Status = gatewayv1.GatewayStatus{Conditions: w.unserved(gw.Status.Conditions, gw.Generation)}
 	if err := w.patchStatus(ctx, gw, next, false); err != nil {
 		return err
 	}
 	next.DeepCopyInto(gw)
 	return nil
+}
+
+// ClearListenerSet is ClearRouted for a ListenerSet whose Gateway is no longer ours, or goes.
+func (w *Writer) ClearListenerSet(ctx context.Context, set *gatewayv1.ListenerSet) error {
+	next := set.DeepCopy()
+	next.Status = gatewayv1.ListenerSetStatus{Conditions: w.unserved(set.Status.Conditions, set.Generation)}
+	return w.patchStatus(ctx, set, next, apiequality.Semantic.DeepEqual(set.Status, next.Status))
+}
+
+// unserved are the conditions of something that nobody serves any more, with those of others.
+func (w *Writer) unserved(have []metav1.Condition, generation int64) (out []metav1.Condition) {
+	for _, c := range have {
+		if c.Type != Healthy {
+			out = append(out, c)
+		}
+	}
+	for _, kind := range []string{routedEvents.accepted, routedEvents.programmed} {
+		apimeta.SetStatusCondition(&out, metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayReasonPending),
+			Message: "no longer served by this operator", ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(w.Now())})
+	}
+	return out
 }
 
 func generation(list []metav1.Condition, g int64) []metav1.Condition {
@@ -147,17 +159,12 @@ func (r *routed) accepted() metav1.Condition {
 			return c
 		}
 	}
-	valid := 0
-	for _, l := range r.view.Listeners {
-		if r.listenerVerdict(l).OK() {
-			valid++
-		}
-	}
-	if valid < len(r.view.Listeners) {
+	// What is wrong with a ListenerSet's is told there (GEP-1713, "Gateway Conditions").
+	switch valid, all := r.ofSet(nil); {
+	case valid == 0:
+		c.Status, c.Reason = metav1.ConditionFalse, string(gatewayv1.GatewayReasonListenersNotValid)
+	case valid < all:
 		c.Reason = string(gatewayv1.GatewayReasonListenersNotValid)
-	}
-	if valid == 0 {
-		c.Status = metav1.ConditionFalse
 	}
 	return c
 }
@@ -282,24 +289,24 @@ func (r *routed) saidOf(l *gatewayapi.Listener) (blocked bool, said []string) {
 	return blocked, said
 }
 
-// attachedSets counts the ListenerSets of which a listener is valid, nil if the type isn't served.
+// attachedSets counts the ListenerSets that are accepted; what was known, if the type isn't served.
 func (r *routed) attachedSets() *int32 {
 	if r.view.Unread[gatewayapi.KindListenerSet] {
 		return r.view.Gateway.Status.AttachedListenerSets
 	}
 	var n int32
 	for _, s := range r.view.SetVerdicts {
-		if valid, _ := r.ofSet(s); valid > 0 {
+		if accepted, _ := r.set(s); accepted.Status == metav1.ConditionTrue {
 			n++
 		}
 	}
 	return &n
 }
 
-// ofSet counts a ListenerSet's listeners: those that are valid, and all.
-func (r *routed) ofSet(s gatewayapi.SetVerdict) (valid, all int) {
+// ofSet counts the listeners of a ListenerSet, or for nil the Gateway's own: those that are valid, and all.
+func (r *routed) ofSet(set *gatewayv1.ListenerSet) (valid, all int) {
 	for _, l := range r.view.Listeners {
-		if l.Set != s.Set {
+		if l.Set != set {
 			continue
 		}
 		all++
@@ -310,18 +317,16 @@ func (r *routed) ofSet(s gatewayapi.SetVerdict) (valid, all int) {
 	return valid, all
 }
 
-// listenerSet writes a ListenerSet's status.
-func (w *Writer) listenerSet(ctx context.Context, r *routed, s gatewayapi.SetVerdict, now metav1.Time) error {
-	set := s.Set
-	next := set.DeepCopy()
-	ok := metav1.Condition{Type: string(gatewayv1.ListenerSetConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerSetReasonAccepted), Message: "the Gateway takes the listeners"}
-	up := metav1.Condition{Type: string(gatewayv1.ListenerSetConditionProgrammed), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerSetReasonProgrammed), Message: "the listeners are programmed"}
+// set are the conditions of a ListenerSet.
+func (r *routed) set(s gatewayapi.SetVerdict) (ok, up metav1.Condition) {
+	ok = metav1.Condition{Type: string(gatewayv1.ListenerSetConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerSetReasonAccepted), Message: "the Gateway takes the listeners"}
+	up = metav1.Condition{Type: string(gatewayv1.ListenerSetConditionProgrammed), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerSetReasonProgrammed), Message: "the listeners are programmed"}
 	refuse := func(reason gatewayv1.ListenerSetConditionReason, message string) {
 		ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, string(reason), clip(message)
 		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(reason), ok.Message
 	}
 	gateway, accepted := r.programmed(), r.accepted()
-	valid, all := r.ofSet(s)
+	valid, all := r.ofSet(s.Set)
 	switch {
 	case !s.OK():
 		refuse(gatewayv1.ListenerSetConditionReason(s.Reason), s.Message)
@@ -335,6 +340,14 @@ func (w *Writer) listenerSet(ctx context.Context, r *routed, s gatewayapi.SetVer
 	if up.Status == metav1.ConditionTrue && gateway.Status != metav1.ConditionTrue {
 		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerSetReasonPending), "the Gateway isn't programmed: "+gateway.Message
 	}
+	return ok, up
+}
+
+// listenerSet writes a ListenerSet's status.
+func (w *Writer) listenerSet(ctx context.Context, r *routed, s gatewayapi.SetVerdict, now metav1.Time) error {
+	set := s.Set
+	next := set.DeepCopy()
+	ok, up := r.set(s)
 	next.Status.Conditions = merge(set.Status.Conditions, generation([]metav1.Condition{ok, up}, set.Generation), now)
 	next.Status.Listeners = nil
 	for _, l := range r.view.Listeners {

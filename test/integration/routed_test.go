@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -351,4 +352,21 @@ func TestSCTPRouteRules(t *testing.T) {
 	good := e.SCTPRoute("good", "edge", "n2", to)
 	good.Spec.ParentRefs = append(good.Spec.ParentRefs, gatewayv1.ParentReference{Name: "edge", SectionName: new(gatewayv1.SectionName("s1"))})
 	e.Create(good)
+}
+
+// namespace is another one that the test's operator serves.
+func namespace(e *suite.Env, suffix string) *corev1.Namespace {
+	e.T.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace + "-" + suffix, Labels: map[string]string{"served-by": e.Cluster}}}
+	e.Create(ns)
+	return ns
+}
+
+// relabel gives a Namespace labels besides the one by which it is served.
+func relabel(e *suite.Env, ns *corev1.Namespace, labels map[string]string) {
+	e.T.Helper()
+	suite.Update(e, ns, func(ns *corev1.Namespace) {
+		ns.Labels = map[string]string{"served-by": e.Cluster}
+		maps.Copy(ns.Labels, labels)
+	})
 }

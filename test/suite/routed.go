@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -59,6 +60,50 @@ func (e *Env) UDPRoute(name, gateway, section string, to ...gatewayv1.BackendRef
 		Spec: gatewayv1.UDPRouteSpec{CommonRouteSpec: e.common(gateway, section), Rules: []gatewayv1.UDPRouteRule{{BackendRefs: to}}}}
 }
 
+// Transport is a protocol that listeners carry, with what is its own in the API.
+type Transport struct {
+	Protocol string // as Kubernetes spells it
+	Listener gatewayv1.ProtocolType
+	Group    gatewayv1.Group // of its routes
+	Kind     gatewayv1.Kind
+}
+
+// Transports are all of them: the rules that have nothing to do with one protocol are tested with each.
+var Transports = []Transport{
+	{"TCP", gatewayv1.TCPProtocolType, gatewayv1.GroupName, gatewayapi.KindTCPRoute},
+	{"UDP", gatewayv1.UDPProtocolType, gatewayv1.GroupName, gatewayapi.KindUDPRoute},
+	{"SCTP", "ako.vmware.com/SCTP", gatewayv1.Group(v1alpha1.GroupVersion.Group), gatewayapi.KindSCTPRoute},
+}
+
+// Route is a route of a protocol, attached like SCTPRoute; not yet created.
+func (e *Env) Route(protocol, name, gateway, section string, to ...gatewayv1.BackendRef) client.Object {
+	switch protocol {
+	case "TCP":
+		return e.TCPRoute(name, gateway, section, to...)
+	case "UDP":
+		return e.UDPRoute(name, gateway, section, to...)
+	}
+	return e.SCTPRoute(name, gateway, section, to...)
+}
+
+// Edit changes the parents and backends of a route of any kind that isn't created yet, or is about to be updated.
+func Edit(route client.Object, change func(parents *[]gatewayv1.ParentReference, to *[]gatewayv1.BackendRef)) {
+	switch r := route.(type) {
+	case *gatewayv1.TCPRoute:
+		change(&r.Spec.ParentRefs, &r.Spec.Rules[0].BackendRefs)
+	case *gatewayv1.UDPRoute:
+		change(&r.Spec.ParentRefs, &r.Spec.Rules[0].BackendRefs)
+	case *v1alpha1.SCTPRoute:
+		change(&r.Spec.ParentRefs, &r.Spec.Rules[0].BackendRefs)
+	}
+}
+
+// EditRoute is Edit and Update.
+func (e *Env) EditRoute(route client.Object, change func(parents *[]gatewayv1.ParentReference, to *[]gatewayv1.BackendRef)) {
+	e.T.Helper()
+	Update(e, route, func(o client.Object) { Edit(o, change) })
+}
+
 // RoutedCondition waits until a Gateway's condition has the status and, unless it is empty, the reason. It returns the message.
 func (e *Env) RoutedCondition(gw *gatewayv1.Gateway, kind string, status metav1.ConditionStatus, reason string) string {
 	e.T.Helper()
@@ -99,6 +144,51 @@ func (e *Env) RouteCondition(route client.Object, kind string, status metav1.Con
 		}
 		return nil
 	}, kind, status, reason)
+}
+
+// ParentCondition is RouteCondition at one of several parents, which must be written in the status as it is in the spec.
+func (e *Env) ParentCondition(route client.Object, ref gatewayv1.ParentReference, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	return e.condition(route, func() []metav1.Condition {
+		for _, p := range gatewayapi.RouteOf(route).Status.Parents {
+			if p.ControllerName == gatewayapi.Controller && apiequality.Semantic.DeepEqual(p.ParentRef, ref) {
+				return p.Conditions
+			}
+		}
+		return nil
+	}, kind, status, reason)
+}
+
+// ListenerSet adds listeners to a Gateway of the test's namespace; not yet created.
+func (e *Env) ListenerSet(name, gateway string, listeners ...gatewayv1.ListenerEntry) *gatewayv1.ListenerSet {
+	return &gatewayv1.ListenerSet{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace}, Spec: gatewayv1.ListenerSetSpec{
+		ParentRef: gatewayv1.ParentGatewayReference{Name: gatewayv1.ObjectName(gateway)}, Listeners: listeners,
+	}}
+}
+
+// SetCondition is RoutedCondition for a ListenerSet.
+func (e *Env) SetCondition(set *gatewayv1.ListenerSet, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	return e.condition(set, func() []metav1.Condition { return set.Status.Conditions }, kind, status, reason)
+}
+
+// SetListenerCondition is RoutedListenerCondition for a listener of a ListenerSet.
+func (e *Env) SetListenerCondition(set *gatewayv1.ListenerSet, name, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	return e.condition(set, func() []metav1.Condition {
+		for _, l := range set.Status.Listeners {
+			if string(l.Name) == name {
+				return l.Conditions
+			}
+		}
+		return nil
+	}, kind, status, reason)
+}
+
+// RoutedClassCondition is RoutedCondition for a class.
+func (e *Env) RoutedClassCondition(class *gatewayv1.GatewayClass, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	return e.condition(class, func() []metav1.Condition { return class.Status.Conditions }, kind, status, reason)
 }
 
 // NoParents waits until a route has no entry of ours.

@@ -199,6 +199,13 @@ func New(t testing.TB, opts ...Option) *Env {
 	return e
 }
 
+// In is the Env for a subtest, in which it fails the subtest. It shares everything else.
+func (e *Env) In(t testing.TB) *Env {
+	sub := *e
+	sub.T = t
+	return &sub
+}
+
 // StartOperator starts an operator process's worth of code in this one.
 func (e *Env) StartOperator() {
 	e.T.Helper()

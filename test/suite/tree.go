@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
@@ -49,8 +50,9 @@ type Tree struct {
 	// Ports has a line for each port of the VirtualService, in its order: "SCTP/6060 amf [10.244.1.5:9090]" with the
 	// Service behind it and its servers, or "SCTP/6060 open" if there is no pool.
 	Ports []string
-	// Address is the VIP's.
-	Address string
+	// Address is the VIP's, the last one's if there are several, which Addresses has all.
+	Address   string
+	Addresses []string
 	// UUIDs are those of all its objects; VS and VsVip are two of them.
 	UUIDs     []string
 	VS, VsVip string
@@ -62,7 +64,16 @@ var profiles = map[string]string{"System-TCP-Proxy": "TCP", "System-UDP-Fast-Pat
 // GatewayTree reads what the Controller holds for a Gateway. Rules without a pool, pools without a rule and rules for
 // ports that don't listen are errors.
 func (e *Env) GatewayTree(gw *servicesapi.Gateway) (Tree, error) {
-	name := e.GatewayName(gw)
+	return e.tree(e.GatewayName(gw), map[string]string{"Namespace": gw.Namespace, "GatewayName": gw.Name})
+}
+
+// RoutedTree is GatewayTree for a Gateway of gateway.networking.k8s.io. A port whose connections a pool group spreads has a
+// line like "SCTP/6060 9*amf [10.244.1.5:9090] + 1*reject", by the members' names.
+func (e *Env) RoutedTree(gw *gatewayv1.Gateway) (Tree, error) {
+	return e.tree(e.RoutedName(gw), map[string]string{"GatewayNamespace": gw.Namespace, "GatewayName": gw.Name})
+}
+
+func (e *Env) tree(name string, owner map[string]string) (Tree, error) {
 	vs, vip := e.Object("virtualservice", name), e.Object("vsvip", name)
 	if vs == nil || vip == nil {
 		return Tree{}, fmt.Errorf("the Controller holds %v: there is no VirtualService or VsVip %s", e.Owned(), name)
@@ -71,28 +82,19 @@ func (e *Env) GatewayTree(gw *servicesapi.Gateway) (Tree, error) {
 	out.UUIDs = []string{out.VS, out.VsVip}
 	for _, v := range list(vip["vip"]) {
 		out.Address = text(at(v, "ip_address", "addr")) + text(at(v, "ip6_address", "addr"))
+		out.Addresses = append(out.Addresses, out.Address)
 	}
 	behind := map[string]string{}
 	pools := map[string]bool{}
 	if policy := e.Object("l4policyset", name); policy != nil {
 		out.UUIDs = append(out.UUIDs, text(policy["uuid"]))
 		for _, r := range list(at(policy, "l4_connection_policy", "rules")) {
-			_, pool, _ := strings.Cut(text(at(r, "action", "select_pool", "pool_ref")), "#")
-			o := e.Object("pool", pool)
-			if o == nil {
-				return out, fmt.Errorf("rule %v selects no pool", at(r, "name"))
-			}
-			pools[pool] = true
-			out.UUIDs = append(out.UUIDs, text(o["uuid"]))
-			service := ""
-			for _, m := range list(o["markers"]) {
-				if at(m, "key") == "ServiceName" {
-					service = text(list(at(m, "values"))[0])
-				}
+			chosen, err := e.chosen(at(r, "action", "select_pool"), pools, &out)
+			if err != nil {
+				return out, fmt.Errorf("rule %v: %w", at(r, "name"), err)
 			}
 			for _, port := range list(at(r, "match", "port", "ports")) {
-				key := strings.TrimPrefix(text(at(r, "match", "protocol", "protocol")), "PROTOCOL_") + "/" + text(port)
-				behind[key] = service + " " + fmt.Sprint(e.Servers(pool))
+				behind[strings.TrimPrefix(text(at(r, "match", "protocol", "protocol")), "PROTOCOL_")+"/"+text(port)] = chosen
 			}
 		}
 	}
@@ -108,25 +110,87 @@ func (e *Env) GatewayTree(gw *servicesapi.Gateway) (Tree, error) {
 	if len(behind) > 0 {
 		return out, fmt.Errorf("there are rules for ports that don't listen: %v", behind)
 	}
-	for _, o := range e.Sim.Objects("pool") {
-		marks := map[string]string{}
-		for _, m := range list(o["markers"]) {
-			marks[text(at(m, "key"))] = text(list(at(m, "values"))[0])
-		}
-		if marks["clustername"] == e.Cluster && marks["Namespace"] == gw.Namespace && marks["GatewayName"] == gw.Name && !pools[text(o["name"])] {
-			return out, fmt.Errorf("no rule selects pool %s", o["name"])
+	for _, kind := range []string{"pool", "poolgroup"} {
+		for _, o := range e.Sim.Objects(kind) {
+			marks := Marks(o)
+			mine := marks["clustername"] == e.Cluster
+			for key, value := range owner {
+				mine = mine && marks[key] == value
+			}
+			if mine && !pools[text(o["name"])] {
+				return out, fmt.Errorf("no rule selects %s %s", kind, o["name"])
+			}
 		}
 	}
 	return out, nil
+}
+
+// chosen describes the pool, or the pools of the group, that a rule selects, and adds them to the tree.
+func (e *Env) chosen(action any, pools map[string]bool, tree *Tree) (string, error) {
+	object := func(kind string, ref any) (map[string]any, error) {
+		_, name, _ := strings.Cut(text(ref), "#")
+		o := e.Object(kind, name)
+		if o == nil {
+			return nil, fmt.Errorf("there is no %s %q", kind, name)
+		}
+		pools[name] = true
+		tree.UUIDs = append(tree.UUIDs, text(o["uuid"]))
+		return o, nil
+	}
+	pool := func(ref any) (string, error) {
+		o, err := object("pool", ref)
+		if err != nil {
+			return "", err
+		}
+		if service := Marks(o)["ServiceName"]; service != "" {
+			return service + " " + fmt.Sprint(e.Servers(text(o["name"]))), nil
+		}
+		return "reject", nil
+	}
+	if ref := at(action, "pool_group_ref"); ref != nil {
+		group, err := object("poolgroup", ref)
+		if err != nil {
+			return "", err
+		}
+		var members []string
+		for _, m := range list(group["members"]) {
+			described, err := pool(at(m, "pool_ref"))
+			if err != nil {
+				return "", err
+			}
+			members = append(members, fmt.Sprintf("%v*%s", at(m, "ratio"), described))
+		}
+		return strings.Join(members, " + "), nil
+	}
+	return pool(at(action, "pool_ref"))
+}
+
+// Marks are an object's markers, of each the first value.
+func Marks(o map[string]any) map[string]string {
+	out := map[string]string{}
+	for _, m := range list(o["markers"]) {
+		out[text(at(m, "key"))] = text(list(at(m, "values"))[0])
+	}
+	return out
 }
 
 // GatewayServes waits until the Controller holds exactly these ports for a Gateway, written as in Tree, and returns the
 // tree.
 func (e *Env) GatewayServes(gw *servicesapi.Gateway, ports ...string) Tree {
 	e.T.Helper()
-	var tree Tree
-	e.Eventually("what is held for Gateway "+gw.Name, func() (err error) {
-		if tree, err = e.GatewayTree(gw); err != nil {
+	return e.holds(gw.Name, func() (Tree, error) { return e.GatewayTree(gw) }, ports)
+}
+
+// RoutedServes is GatewayServes for a Gateway of gateway.networking.k8s.io.
+func (e *Env) RoutedServes(gw *gatewayv1.Gateway, ports ...string) Tree {
+	e.T.Helper()
+	return e.holds(gw.Name, func() (Tree, error) { return e.RoutedTree(gw) }, ports)
+}
+
+func (e *Env) holds(name string, read func() (Tree, error), ports []string) (tree Tree) {
+	e.T.Helper()
+	e.Eventually("what is held for Gateway "+name, func() (err error) {
+		if tree, err = read(); err != nil {
 			return err
 		}
 		if !slices.Equal(tree.Ports, ports) {
