@@ -15,7 +15,8 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/cache \
     go build -trimpath -ldflags='-s -w' -o /out/avisim ./hack/avisim
 # Users and groups of the images: root has to exist by name for tools that look at the image from outside.
 RUN printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' > /out/passwd && \
-    printf 'root:x:0:\nnonroot:x:65532:\n' > /out/group
+    printf 'root:x:0:\nnonroot:x:65532:\n' > /out/group && \
+    mkdir /out/state
 
 # Distroless: no shell, no package manager, no libraries. All that a static program needs of a distribution is the list
 # of certificate authorities, so there is no base image to keep up to date but the compiler's.
@@ -25,10 +26,16 @@ COPY --from=build /out/passwd /out/group /etc/
 # By number: a kubelet checks runAsNonRoot without reading the image's /etc/passwd.
 USER 65532:65532
 
-# docker build --target avisim: the simulated Controller, for config/trial.
+# docker build --target avisim: the simulated Controller, for config/trial and config/components/simulator. It writes to /state
+# alone, and there only if it is told to (--state-file), so the root file system may be read-only.
 FROM runtime AS avisim
 COPY --from=build /out/avisim /avisim
+COPY --from=build --chown=65532:65532 /out/state /state
+VOLUME /state
+EXPOSE 9443
+HEALTHCHECK --interval=10s --timeout=6s CMD ["/avisim", "--healthcheck"]
 ENTRYPOINT ["/avisim"]
+CMD ["--addr=:9443"]
 
 FROM runtime AS operator
 COPY --from=build /out/avi-l4-operator /avi-l4-operator

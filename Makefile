@@ -55,6 +55,13 @@ simulator: ## Run a simulated Avi Controller on 127.0.0.1:9443; its CA is in .lo
 	mkdir -p .local
 	go run ./hack/avisim --ca-file .local/avisim-ca.crt
 
+.PHONY: simulator-certificate
+simulator-certificate: ## Make the certificate of config/components/simulator in .local/simulator, and tell what to do with it.
+	go run ./hack/avisim --make-certificate .local/simulator \
+		--host-names avi-l4-simulator,avi-l4-simulator.avi-l4-system,avi-l4-simulator.avi-l4-system.svc,avi-l4-simulator.avi-l4-system.svc.cluster.local
+	@echo "$(KUBECTL) -n avi-l4-system create secret tls avi-simulator-tls --cert .local/simulator/tls.crt --key .local/simulator/tls.key"
+	@echo "$(KUBECTL) -n avi-l4-system create secret generic avi-secret --from-literal username=admin --from-literal password=... --from-file certificateAuthorityData=.local/simulator/ca.crt"
+
 .PHONY: run
 run: ## Run the operator on the cluster of the current kubeconfig, with settings from namespace avi-l4-system (ARGS=...).
 	go run . --namespace avi-l4-system --zap-encoder console --metrics-secure=false --metrics-bind-address 127.0.0.1:8080 $(ARGS)

@@ -20,6 +20,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -30,6 +31,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,6 +60,9 @@ func run() error {
 	flag.StringVar(&o.StateFile, "state-file", "", "keep the state in this file, and start with what is in it")
 	flag.StringVar(&o.FixtureFile, "fixture", "", "YAML file with the clouds, networks, tenants and more that a new Controller finds")
 	flag.Int64Var(&o.Seed, "seed", 0, "make uuids reproducible if not 0")
+	hosts := flag.String("host-names", "", "comma-separated further names and addresses of the certificate that is made")
+	makeCertificate := flag.String("make-certificate", "", "write ca.crt, tls.crt and tls.key for --host-names into this folder, and end")
+	check := flag.Bool("healthcheck", false, "ask the simulator at --addr, in the same container, if it is well, and end")
 	caFile := flag.String("ca-file", "", "write the CA certificate to this file")
 	control := flag.String("control-addr", "", "address to serve the control API on; none if empty")
 	var networks networkFlags
@@ -65,6 +70,15 @@ func run() error {
 	var w worldFlags
 	w.register()
 	flag.Parse()
+	if *hosts != "" {
+		o.HostNames = strings.Split(*hosts, ",")
+	}
+	switch {
+	case *makeCertificate != "":
+		return avisim.WriteCertificate(*makeCertificate, o.HostNames)
+	case *check:
+		return healthcheck(o.Addr)
+	}
 	probe, err := w.probing()
 	if err != nil {
 		return err
@@ -102,6 +116,34 @@ func run() error {
 		return nil
 	}
 	return serveControl(ctx, *control, s)
+}
+
+// healthcheck asks for the cluster's status, as a container runtime does that has no other program in the image.
+func healthcheck(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(host, port)+"/api/cluster/status", nil)
+	if err != nil {
+		return err
+	}
+	// It sends no secret and believes nothing but the status, and the CA may be in another process only.
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	resp, err := c.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the simulator answers %s", resp.Status)
+	}
+	return nil
 }
 
 // serveControl serves the control API until the context ends.

@@ -18,7 +18,7 @@ import (
 )
 
 // fixture is a file that describes the world which a new Controller finds. docs/simulator.md explains it, and
-// config/components/simulator/fixtures holds one for each kind of cloud.
+// config/components/simulator/fixture holds one for each kind of cloud.
 type fixture struct {
 	LicenseTier string          `yaml:"licenseTier"`
 	Tenants     []fixtureTenant `yaml:"tenants"`

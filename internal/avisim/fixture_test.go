@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-var fixtureFolder = filepath.Join("..", "..", "config", "components", "simulator", "fixtures")
+var fixtureFolder = filepath.Join("..", "..", "config", "components", "simulator", "fixture")
 
 // TestFixtures allocates an address in the cloud of each example, as its clients do.
 func TestFixtures(t *testing.T) {
@@ -112,8 +112,8 @@ func TestFixtures(t *testing.T) {
 		})
 	}
 	files, err := os.ReadDir(fixtureFolder)
-	if err != nil || len(files) != 5 {
-		t.Errorf("%d example files, and 5 are tested (%v)", len(files), err)
+	if err != nil || len(files) != 6 { // and its kustomization
+		t.Errorf("%d files, and 5 examples are tested (%v)", len(files), err)
 	}
 }
 

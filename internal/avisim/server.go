@@ -24,8 +24,9 @@ type Options struct {
 	// ReadLatency and WriteLatency are slept before each read and write. 20 ms and 150 ms are what recordings show.
 	ReadLatency, WriteLatency time.Duration
 
-	Seed              int64  // deterministic uuids of created objects when != 0; shipped objects always have the same
-	CertFile, KeyFile string // default: a certificate of an own CA, both made in memory
+	Seed              int64    // deterministic uuids of created objects when != 0; shipped objects always have the same
+	CertFile, KeyFile string   // default: a certificate of an own CA, both made in memory
+	HostNames         []string // further names and addresses for the certificate that is made
 
 	RequireReferer bool             // refuse unsafe requests without a Referer, as the framework would (documented, status inferred)
 	OmitBodies     bool             // keep bodies out of the request log, for benchmarks

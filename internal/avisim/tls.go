@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -45,7 +46,7 @@ func (s *Server) RotateCertificate() error {
 	if err != nil {
 		return err
 	}
-	c, err := issue(host, time.Now()) // certificates are for real clients, so for the real clock
+	c, err := issue(append([]string{host}, s.options.HostNames...), time.Now()) // certificates are for real clients, so for the real clock
 	if err != nil {
 		return fmt.Errorf("making a certificate: %w", err)
 	}
@@ -65,8 +66,33 @@ func (s *Server) serverCertificate(*tls.ClientHelloInfo) (*tls.Certificate, erro
 	return &s.certificate.Load().leaf, nil
 }
 
-// issue makes a CA and a certificate for loopback and for the host that the server is to listen on.
-func issue(host string, now time.Time) (*certificate, error) {
+// WriteCertificate makes a CA and a certificate for the hosts, and writes ca.crt, tls.crt and tls.key into a folder. The CA's
+// key is thrown away.
+func WriteCertificate(dir string, hosts []string) error {
+	c, err := issue(hosts, time.Now())
+	if err != nil {
+		return fmt.Errorf("making a certificate: %w", err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(c.leaf.PrivateKey)
+	if err != nil {
+		return fmt.Errorf("making a certificate: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	chain := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.leaf.Certificate[0]}), c.ca...)
+	for name, content := range map[string][]byte{"ca.crt": c.ca, "tls.crt": chain,
+		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issue makes a CA and a certificate for loopback and for the hosts, names or addresses. An unspecified address, which a
+// server may listen on, stands for all of the machine's.
+func issue(hosts []string, now time.Time) (*certificate, error) {
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -94,16 +120,19 @@ func issue(host string, now time.Time) (*certificate, error) {
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames: []string{"localhost", "avi-controller", "avisim"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
-	if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {
-		leaf.IPAddresses = append(leaf.IPAddresses, ip)
-	} else if ip == nil && host != "" {
-		leaf.DNSNames = append(leaf.DNSNames, host)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		addrs, _ := net.InterfaceAddrs() // without them the certificate is still good for loopback
-		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok {
-				leaf.IPAddresses = append(leaf.IPAddresses, n.IP)
+	for _, host := range hosts {
+		ip := net.ParseIP(host)
+		switch {
+		case ip == nil && host != "":
+			leaf.DNSNames = append(leaf.DNSNames, host)
+		case ip != nil && !ip.IsUnspecified():
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		default:
+			addrs, _ := net.InterfaceAddrs() // without them the certificate is still good for loopback
+			for _, a := range addrs {
+				if n, ok := a.(*net.IPNet); ok {
+					leaf.IPAddresses = append(leaf.IPAddresses, n.IP)
+				}
 			}
 		}
 	}

@@ -67,7 +67,7 @@ func TestApply(t *testing.T) {
 		}
 	})
 	// The samples need the optional CRDs. The trial comes last: it is the installation with the simulator added.
-	for _, folder := range []string{"crd", "default", "components/services-api", "samples", "trial"} {
+	for _, folder := range []string{"crd", "default", "components/services-api", "samples", "components/simulator", simulatorWithAll, "trial"} {
 		t.Run(folder, func(t *testing.T) {
 			objects := decode(t, run(ctx, t, kustomize, "build", filepath.Join(root, "config", filepath.FromSlash(folder))))
 			if len(objects) == 0 {
@@ -89,6 +89,44 @@ func TestApply(t *testing.T) {
 		})
 	}
 	t.Run("role", func(t *testing.T) { testRole(ctx, t, a.client) })
+}
+
+// simulatorWithAll is the simulator with the components that can be added to it.
+const simulatorWithAll = "../test/manifests/testdata/simulator"
+
+// TestSimulatorIsClosed makes sure that nothing of the simulator is reachable from outside of the cluster, and that its
+// control API is closed to pods without the label.
+func TestSimulatorIsClosed(t *testing.T) {
+	kustomize := tool(t.Context(), t, "kustomize")
+	kinds := map[string]int{}
+	for _, object := range decode(t, run(t.Context(), t, kustomize, "build", filepath.Join(root, "config", filepath.FromSlash(simulatorWithAll)))) {
+		kinds[object.GetKind()]++
+		if object.GetNamespace() != namespace {
+			t.Errorf("%s %s is in namespace %q", object.GetKind(), object.GetName(), object.GetNamespace())
+		}
+		switch object.GetKind() {
+		case "Service":
+			if kind, _, _ := unstructured.NestedString(object.Object, "spec", "type"); kind != "ClusterIP" {
+				t.Errorf("Service %s is of type %s", object.GetName(), kind)
+			}
+		case "NetworkPolicy":
+			rules, _, _ := unstructured.NestedSlice(object.Object, "spec", "ingress")
+			for _, rule := range rules {
+				from, _, _ := unstructured.NestedSlice(rule.(map[string]any), "from")
+				ports, _, _ := unstructured.NestedSlice(rule.(map[string]any), "ports")
+				if len(from) == 0 || len(ports) != 1 {
+					t.Errorf("a rule without peer or port: %v", rule)
+				}
+				label, _, _ := unstructured.NestedString(from[0].(map[string]any), "podSelector", "matchLabels", "avi-l4-simulator/control")
+				if port := ports[0].(map[string]any)["port"]; port == "control" && label != "allowed" {
+					t.Errorf("the control API is open: %v", rule)
+				}
+			}
+		}
+	}
+	if kinds["Service"] != 2 || kinds["NetworkPolicy"] != 1 || kinds["Deployment"] != 1 || kinds["PersistentVolumeClaim"] != 1 || kinds["ConfigMap"] != 1 {
+		t.Errorf("objects by kind: %v", kinds)
+	}
 }
 
 // TestInstalledCRDs makes sure that an installation has the CRDs under their own names, and none that belong to others.
