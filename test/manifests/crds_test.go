@@ -582,6 +582,9 @@ func (a *applier) waitServed(ctx context.Context, t *testing.T, definition *unst
 	for _, one := range versions {
 		fields, _ := one.(map[string]any)
 		name, _ := fields["name"].(string)
+		if fields["served"] == false {
+			continue
+		}
 		eventually(ctx, t, definition.GetName()+" "+name, func() error {
 			resources, err := a.client.Discovery().ServerResourcesForGroupVersion(group + "/" + name)
 			if err != nil {
