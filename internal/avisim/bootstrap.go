@@ -88,7 +88,9 @@ func shipped() []struct {
 		{"analyticsprofile", named("System-Analytics-Profile")},
 		{"sslprofile", named("System-Standard")},
 		{"sslkeyandcertificate", named("System-Default-Portal-Cert")},
-		{"useraccountprofile", named("Default-User-Account-Profile")},
+		{"useraccountprofile", list{{"name": "Default-User-Account-Profile", "max_login_failure_count": 20, "account_lock_timeout": 30,
+			"max_concurrent_sessions": 0, "max_password_history_count": 4, "credentials_timeout_threshold": 180}}},
+		{"role", named("System-Admin", "Tenant-Admin", "Application-Admin", "Application-Operator", "Security-Admin", "WebApp-Firewall-Admin")},
 		{"errorpageprofile", named("Custom-Error-Page-Profile")},
 		{"cloud", list{{"name": defaultCloud, "vtype": "CLOUD_NONE", "mtu": 1500, "dhcp_enabled": true, "license_tier": "ENTERPRISE"}}},
 		// What follows is the configuration that makes Default-Cloud usable.
@@ -165,6 +167,9 @@ func (s *Server) bootstrap() error {
 			}
 		}
 	}
+	if err := s.shipAdmin(); err != nil {
+		return err
+	}
 	for _, e := range []struct {
 		typ, name string
 		set       map[string]any
@@ -197,6 +202,14 @@ func (s *Server) ship(typ, cloud, name string, body map[string]any, system bool)
 	if kind.singleton {
 		w.slug = "default"
 	}
+	return w.do()
+}
+
+// shipAdmin makes the first user. Evidence: its uuid and name are recorded.
+func (s *Server) shipAdmin() error {
+	w := &write{server: s, store: s.store, kind: s.store.shelves["user"].kind, at: s.version, tenant: adminTenant, trusted: true, system: true, slug: "user-1",
+		incoming: map[string]any{"name": s.options.Username, "password": s.options.Password, "full_name": "System Administrator", "is_superuser": true,
+			"access": []any{map[string]any{"role_ref": "/api/role?name=System-Admin", "all_tenants": true}}}}
 	return w.do()
 }
 

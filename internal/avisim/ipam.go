@@ -529,21 +529,3 @@ func (s *Server) networkRuntime(r *renderer, o *object) map[string]any {
 	}
 	return out
 }
-
-// networkRuntimes serves /api/networkruntime[/<uuid of the network>].
-func (s *Server) networkRuntimes(c *call) *answer {
-	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
-		return notAllowed(c)
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	kind := s.store.shelves["network"].kind
-	if c.route.uuid == "" {
-		return s.list(c, kind, s.networkRuntime)
-	}
-	o := s.store.get(ref{"network", c.route.uuid})
-	if o == nil || !o.visible(c.tenant) {
-		return missing(kind)
-	}
-	return reply(http.StatusOK, s.networkRuntime(c.renderer(includes(c.query, "include_name")), o))
-}

@@ -48,7 +48,6 @@ type snapshot struct {
 	Version     string                   `json:"version"`
 	Tick        int64                    `json:"tick"`       // the last _last_modified
 	Configured  string                   `json:"configured"` // password that the options named for their user
-	Passwords   map[string]string        `json:"passwords"`
 	Sessions    map[string]savedSession  `json:"sessions"`
 	Tokens      []savedToken             `json:"tokens"`
 	Certificate *savedCertificate        `json:"certificate,omitempty"`
@@ -76,6 +75,7 @@ type savedObject struct {
 type savedSession struct {
 	User    string    `json:"user"`
 	CSRF    string    `json:"csrf"`
+	Made    time.Time `json:"made"`
 	Used    time.Time `json:"used"`
 	Swapped bool      `json:"swapped,omitempty"`
 }
@@ -327,9 +327,8 @@ func (s *Server) snapshot() *snapshot {
 	}
 	s.sessionMu.Lock()
 	defer s.sessionMu.Unlock()
-	out.Passwords = maps.Clone(s.passwords)
 	for id, x := range s.sessions {
-		out.Sessions[id] = savedSession{x.user, x.csrf, x.used, x.swapped}
+		out.Sessions[id] = savedSession{x.user, x.csrf, x.made, x.used, x.swapped}
 	}
 	for _, t := range s.tokens {
 		out.Tokens = append(out.Tokens, savedToken{t.id, t.secret, t.user, t.hours, t.expires, t.single})
@@ -420,13 +419,14 @@ func (s *Server) restoreRest(in *snapshot) error {
 	s.sessionMu.Lock()
 	defer s.sessionMu.Unlock()
 	// A password that the options give anew wins over one that a client set; else the options would have no effect.
-	for user, password := range in.Passwords {
-		if user != s.options.Username || in.Configured == s.options.Password {
-			s.passwords[user] = password
-		}
+	if o := s.user(s.options.Username); o != nil && in.Configured != s.options.Password {
+		given := *o
+		given.body = cloneMap(o.body)
+		given.body["password"] = s.options.Password
+		s.store.put(&given)
 	}
 	for id, x := range in.Sessions {
-		s.sessions[id] = &session{user: x.User, csrf: x.CSRF, used: x.Used, swapped: x.Swapped}
+		s.sessions[id] = &session{user: x.User, csrf: x.CSRF, made: x.Made, used: x.Used, swapped: x.Swapped}
 	}
 	for _, t := range in.Tokens {
 		s.tokens = append(s.tokens, token{id: t.ID, secret: t.Secret, user: t.User, hours: t.Hours, expires: t.Expires, single: t.Single})

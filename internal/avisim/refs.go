@@ -14,6 +14,7 @@ const (
 // refTypes corrects the types that field names of schemaless objects suggest.
 var refTypes = map[string]string{
 	"vrf": "vrfcontext", "nw": "network", "segroup": "serviceenginegroup",
+	"defaulttenant": "tenant", "userprofile": "useraccountprofile",
 	"ipamprovider": "ipamdnsproviderprofile", "dnsprovider": "ipamdnsproviderprofile",
 }
 
@@ -237,9 +238,24 @@ func (r *renderer) value(v any) any {
 	return v
 }
 
+// secretFields are never shown. Evidence: recorded for keys, inferred for passwords.
+var secretFields = map[string][]string{"user": {"password"}, "sslkeyandcertificate": {"key", "key_passphrase"}}
+
+// keepSecrets carries the secrets over that a client which echoes what it read can't know. Evidence: inferred.
+func keepSecrets(w *write) {
+	for _, f := range secretFields[w.kind.path] {
+		if old := w.old; old != nil && w.body[f] == nil && old.body[f] != nil {
+			w.body[f] = old.body[f]
+		}
+	}
+}
+
 // object renders a whole object into a map of its own.
 func (r *renderer) object(o *object) map[string]any {
 	out := r.value(o.body).(map[string]any)
+	for _, f := range secretFields[o.typ] {
+		delete(out, f)
+	}
 	out["url"] = r.url(o.ref)
 	out["uuid"] = o.uuid
 	out["name"] = o.name

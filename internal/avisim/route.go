@@ -90,37 +90,143 @@ func (c *call) renderer(names bool) *renderer {
 	return &renderer{store: c.store, base: c.base(), names: names}
 }
 
-// endpoint is a path that is not an object type. Those that are open need no session.
+// endpoint is one row of the table of paths.
 type endpoint struct {
-	open  bool
+	path  string // below /api unless it starts with a slash; {…} stands for any one segment
+	allow string // the methods as the Allow header lists them
+	open  bool   // needs no session
+	known Evidence
 	serve func(*Server, *call) *answer
 }
 
-// endpoints returns the table of special paths; New keeps it.
-func endpoints() map[string]*endpoint {
-	return map[string]*endpoint{
-		"initial-data":                     {true, (*Server).initialData},
-		"cluster":                          {false, (*Server).cluster},
-		"licensing":                        {false, (*Server).licensing},
-		"license":                          {false, (*Server).licensing},
-		"licenseusage":                     {false, (*Server).licensing},
-		"systemlimits":                     {false, (*Server).systemLimits},
-		"user-token":                       {false, (*Server).userToken},
-		"useraccount":                      {false, (*Server).userAccount},
-		"ipamdnsproviderprofiledomainlist": {false, (*Server).domains},
-		"networkruntime":                   {false, (*Server).networkRuntimes},
-	}
+// The Allow headers. Evidence: recorded for login, lists, items and singletons; the others follow their pattern.
+const (
+	allowPost      = "POST, OPTIONS"
+	allowRead      = "HEAD, GET, OPTIONS"
+	allowList      = "HEAD, POST, GET, OPTIONS"
+	allowItem      = "HEAD, GET, PUT, PATCH, OPTIONS, DELETE"
+	allowSingleton = "HEAD, GET, PUT, PATCH, OPTIONS"
+	allowMacro     = "POST, PUT, OPTIONS, DELETE"
+	allowToken     = "HEAD, GET, OPTIONS, DELETE"
+)
+
+// endpointTable lists all paths. The first row that fits serves a request, so special paths stand before {type}.
+var endpointTable = []endpoint{
+	{"/login", allowPost, true, Recorded, (*Server).login},
+	{"/logout", allowPost, false, Documented, (*Server).logout},
+
+	{"initial-data", allowRead, true, Documented, (*Server).initialData},
+	{"cluster", "HEAD, GET, PUT, OPTIONS", false, Documented, (*Server).cluster},
+	{"cluster/runtime", allowRead, false, Documented, (*Server).clusterRuntime},
+	{"cluster/version", allowRead, false, Documented, (*Server).clusterVersion},
+	{"cluster/status", allowRead, true, Unverified, (*Server).clusterStatus},
+	{"licensing", allowRead, false, Documented, (*Server).license},
+	{"licensing/status", allowRead, false, Documented, (*Server).licenseStatus},
+	{"license", allowRead, false, Documented, (*Server).license},
+	{"licenseusage", allowRead, false, Documented, (*Server).licenseUsage},
+	{"systemlimits", allowRead, false, Documented, (*Server).systemLimits},
+	{"ipamdnsproviderprofiledomainlist", allowRead, false, Documented, (*Server).domains},
+
+	{"useraccount", allowSingleton, false, Recorded, (*Server).userAccount},
+	{"user-token", allowList, false, Documented, (*Server).userTokens},
+	{"user-token/{uuid}", allowToken, false, Documented, (*Server).userToken},
+	{"macro", allowMacro, false, Documented, (*Server).macro},
+
+	{"networkruntime", allowRead, false, Documented, (*Server).networkRuntimes},
+	{"networkruntime/{uuid}", allowRead, false, Documented, (*Server).networkRuntimes},
+	{"vimgrnwruntime", allowRead, false, Documented, (*Server).networkDiscoveries},
+	{"vimgrnwruntime/{uuid}", allowRead, false, Documented, (*Server).networkDiscoveries},
+
+	{"{type}-inventory", allowRead, false, Documented, (*Server).inventory},
+	{"{type}-inventory/{uuid}", allowRead, false, Documented, (*Server).inventory},
+
+	{"pool/{uuid}/runtime/server", allowRead, false, Documented, (*Server).poolServers},
+	{"pool/{uuid}/runtime/server/detail", allowRead, false, Documented, (*Server).poolServersDetail},
+	{"pool/{uuid}/runtime/server/hmonstat", allowRead, false, Documented, (*Server).poolServersMonitors},
+	{"pool/{uuid}/vs", allowRead, false, Documented, (*Server).poolUsers},
+	{"virtualservice/{uuid}/switchover", allowPost, false, Documented, (*Server).switchoverOf},
+	{"cloud/{uuid}/status", allowRead, false, Documented, (*Server).cloudStatus},
+	{"serviceenginegroup/{uuid}/placement/summary", allowRead, false, Documented, (*Server).groupPlacement},
+	{"{type}/{uuid}/runtime", allowRead, false, Documented, (*Server).subRuntime},
+	{"{type}/{uuid}/runtime/detail", allowRead, false, Documented, (*Server).subRuntimeDetail},
+
+	{"systemconfiguration", allowSingleton, false, Recorded, (*Server).singleton},
+	{"systemconfiguration/{uuid}", allowSingleton, false, Inferred, (*Server).singleton},
+	{"controllerproperties", allowSingleton, false, Documented, (*Server).singleton},
+	{"controllerproperties/{uuid}", allowSingleton, false, Inferred, (*Server).singleton},
+	{"{type}", allowList, false, Recorded, (*Server).collection},
+	{"{type}/{uuid}", allowItem, false, Recorded, (*Server).item},
 }
 
-// allow is the Allow header of an answer. Evidence: recorded.
-func (r route) allow() string {
-	switch {
-	case !r.api:
-		return "POST, OPTIONS"
-	case r.uuid != "":
-		return "HEAD, GET, PUT, PATCH, OPTIONS, DELETE"
+// endpointParts are the rows' paths taken apart, without the slash of those at the root.
+var endpointParts = func() [][]string {
+	out := make([][]string, len(endpointTable))
+	for i, e := range endpointTable {
+		out[i] = strings.Split(strings.TrimPrefix(e.path, "/"), "/")
 	}
-	return "HEAD, POST, GET, OPTIONS"
+	return out
+}()
+
+// EndpointInfo describes one path of the simulated Controller.
+type EndpointInfo struct {
+	Path, Allow string
+	Known       Evidence
+}
+
+// Endpoints lists the paths that are served, in the order in which they are tried.
+func Endpoints() []EndpointInfo {
+	out := make([]EndpointInfo, len(endpointTable))
+	for i, e := range endpointTable {
+		out[i] = EndpointInfo{"/api/" + e.path, e.allow, e.known}
+		if e.path[0] == '/' {
+			out[i].Path = e.path
+		}
+	}
+	return out
+}
+
+// endpoint finds the row of a path, nil if there is none. {type} stands for an object type that the server knows.
+func (r route) endpoint(s *store) *endpoint {
+	have := append([]string{r.name()}, r.sub...)
+	if r.uuid != "" {
+		have = append([]string{r.name(), r.uuid}, r.sub...)
+	}
+	typed := r.api && s.shelves[r.typ] != nil
+next:
+	for i := range endpointTable {
+		e, want := &endpointTable[i], endpointParts[i]
+		if len(have) != len(want) || r.api == (e.path[0] == '/') {
+			continue
+		}
+		for j, w := range want {
+			switch {
+			case w == "{type}":
+				if !typed || r.inv {
+					continue next
+				}
+			case w == "{type}-inventory":
+				if !typed || !r.inv {
+					continue next
+				}
+			case w != "{uuid}" && w != have[j]:
+				continue next
+			}
+		}
+		return e
+	}
+	return nil
+}
+
+// allow is the Allow header of an answer.
+func (c *call) allow() string {
+	if e := c.route.endpoint(c.store); e != nil {
+		return e.allow
+	}
+	return allowList // of a path that is not there: unverified
+}
+
+func (e *endpoint) allows(method string) bool {
+	return slices.Contains(strings.Split(e.allow, ", "), method)
 }
 
 func notAllowed(c *call) *answer {
@@ -136,32 +242,27 @@ func notFound() *answer {
 
 // handle produces the answer to a request: authentication and gates first, then the endpoint.
 func (s *Server) handle(c *call) *answer {
-	ep := s.endpoints[c.route.typ]
-	switch {
-	case !c.route.api && c.route.typ == "login" && len(c.route.sub) == 0:
-		c.version = oldest // recorded: login answers with the oldest version
-		return s.login(c)
-	case ep != nil && c.route.api && (ep.open || c.route.typ == "cluster" && c.route.uuid == "status"):
-		return ep.serve(s, c)
+	if c.r.Method != strings.ToUpper(c.r.Method) { // documented: names of methods are case-sensitive, "patch" is a bad request
+		return plain(http.StatusBadRequest, "Bad Request")
+	}
+	ep := c.route.endpoint(c.store)
+	if ep != nil && ep.open {
+		return s.serve(c, ep)
 	}
 	if bad := s.authenticate(c); bad != nil {
 		return bad
 	}
 	a := s.authenticated(c, ep)
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
-	if s.sessions[c.session] != nil {
-		s.cookies(a, c.session, "")
-	}
+	s.renew(c, a)
 	return a
 }
 
 func (s *Server) authenticated(c *call, ep *endpoint) *answer {
-	if !c.route.api {
-		if c.route.typ == "logout" {
-			return s.logout(c)
-		}
+	if ep == nil {
 		return notFound()
+	}
+	if !c.route.api {
+		return s.serve(c, ep)
 	}
 	if h := c.r.Header.Get("X-Avi-Version"); h != "" {
 		v, err := parseVersion(h)
@@ -173,38 +274,38 @@ func (s *Server) authenticated(c *call, ep *endpoint) *answer {
 	if bad := s.findTenant(c); bad != nil {
 		return bad
 	}
-	if s.upgrading.Load() && c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+	if s.upgrading.Load() && !c.reads() {
 		return refuse(http.StatusForbidden, "Configuration is disallowed during upgrade").answer()
 	}
-	if ep != nil {
-		return ep.serve(s, c)
-	}
-	sh := s.store.shelves[c.route.typ] // the set of types is fixed
-	switch {
-	case sh == nil:
-		return notFound()
-	case c.route.inv:
-		return s.inventory(c, sh.kind)
-	case sh.kind.singleton:
-		if len(c.route.sub) > 0 {
-			return notFound()
-		}
-		c.route.uuid = "default"
-		return s.item(c, sh.kind)
-	case c.route.uuid == "":
-		return s.collection(c, sh.kind)
-	case len(c.route.sub) > 0:
-		return s.subresource(c, sh.kind)
-	}
-	return s.item(c, sh.kind)
+	return s.serve(c, ep)
 }
+
+// reads tells if the request changes nothing.
+func (c *call) reads() bool {
+	return c.r.Method == http.MethodGet || c.r.Method == http.MethodHead || c.r.Method == http.MethodOptions
+}
+
+// serve checks the method and calls the endpoint. Evidence for OPTIONS: the method is listed in recordings, its body is
+// unverified.
+func (s *Server) serve(c *call, ep *endpoint) *answer {
+	switch {
+	case !ep.allows(c.r.Method):
+		return notAllowed(c)
+	case c.r.Method == http.MethodOptions:
+		return reply(http.StatusOK, map[string]any{"name": c.route.name(), "renders": []string{"application/json"},
+			"parses": []string{"application/json", "application/x-www-form-urlencoded"}})
+	}
+	return ep.serve(s, c)
+}
+
+// kind is the object type that the path names; only for rows with {type}.
+func (c *call) kind() *objectType { return c.store.shelves[c.route.typ].kind }
 
 // findTenant reads the tenant headers. Evidence: names and uuids are documented, the text of the refusal too; its status
 // is the one that a client expects.
 func (s *Server) findTenant(c *call) *answer {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	c.tenant = adminTenant
 	if id := c.r.Header.Get("X-Avi-Tenant-UUID"); id != "" {
 		if s.store.get(ref{"tenant", id}) == nil {
 			return refuse(http.StatusForbidden, "Tenant '%s' does not exist!", id).answer()
@@ -214,6 +315,7 @@ func (s *Server) findTenant(c *call) *answer {
 	}
 	switch name := c.r.Header.Get("X-Avi-Tenant"); name {
 	case "":
+		c.tenant = s.defaultTenant(c.user)
 	case allTenants:
 		c.tenant = allTenants
 	default:
@@ -227,59 +329,87 @@ func (s *Server) findTenant(c *call) *answer {
 }
 
 // collection serves /api/<type>.
-func (s *Server) collection(c *call, kind *objectType) *answer {
-	switch c.r.Method {
-	case http.MethodGet, http.MethodHead:
+func (s *Server) collection(c *call) *answer {
+	kind := c.kind()
+	if c.r.Method != http.MethodPost {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 		return s.list(c, kind, s.show(c))
-	case http.MethodPost:
-		body, bad := parse(c.body)
-		if bad != nil {
-			return bad
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		w := &write{server: s, store: s.store, kind: kind, at: c.version, tenant: c.tenant, incoming: body, slug: c.r.Header.Get("Slug")}
-		o, err := w.run()
-		if err != nil {
-			return err.answer()
-		}
-		r := c.renderer(true)
-		a := reply(http.StatusCreated, s.present(c, r, o, includes(c.query, "skip_default")))
-		a.set("Location", r.url(o.ref))
-		return a
 	}
-	return notAllowed(c)
+	body, bad := parse(c.body)
+	if bad != nil {
+		return bad
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := c.owns(kind); err != nil {
+		return err.answer()
+	}
+	w := &write{server: s, store: s.store, kind: kind, at: c.version, tenant: c.tenant, incoming: body, slug: c.r.Header.Get("Slug")}
+	o, err := w.run()
+	if err != nil {
+		return err.answer()
+	}
+	return s.written(c, http.StatusCreated, o)
 }
 
-// item serves /api/<type>/<uuid>.
-func (s *Server) item(c *call, kind *objectType) *answer {
-	read := c.r.Method == http.MethodGet || c.r.Method == http.MethodHead
-	if !read && !slices.Contains([]string{http.MethodPut, http.MethodPatch, http.MethodDelete}, c.r.Method) ||
-		kind.singleton && c.r.Method == http.MethodDelete {
-		return notAllowed(c)
+// written is the answer to a write: the whole object, with names in its references. Evidence: recorded.
+func (s *Server) written(c *call, status int, o *object) *answer {
+	r := c.renderer(true)
+	a := reply(status, s.present(c, r, o, includes(c.query, "skip_default")))
+	if status == http.StatusCreated {
+		a.set("Location", r.url(o.ref))
 	}
+	return a
+}
+
+// owns refuses a write of a type that only the admin tenant has from another tenant. Evidence: that tenants are written by
+// admin only is documented; status and text follow those of VrfContext.
+func (c *call) owns(kind *objectType) *apiError {
+	if adminOnly[kind.path] && c.tenant != adminTenant && c.tenant != allTenants {
+		return refuse(http.StatusBadRequest, "Cannot modify %s", kind.title)
+	}
+	return nil
+}
+
+// adminOnly are the types whose objects are all in the admin tenant.
+var adminOnly = map[string]bool{"tenant": true, "user": true, "useraccountprofile": true, "cloud": true,
+	"systemconfiguration": true, "controllerproperties": true}
+
+// item serves /api/<type>/<uuid>.
+func (s *Server) item(c *call) *answer {
+	return s.one(c, c.kind(), c.route.uuid)
+}
+
+// singleton serves a type of which there is one object, with or without its uuid in the path.
+func (s *Server) singleton(c *call) *answer {
+	if id := c.route.uuid; id != "" && id != "default" {
+		return missing(c.kind())
+	}
+	return s.one(c, c.kind(), "default")
+}
+
+func (s *Server) one(c *call, kind *objectType, uuid string) *answer {
 	var body map[string]any
-	if c.r.Method == http.MethodPut || c.r.Method == http.MethodPatch {
+	if empty := len(c.body) == 0 && kind.singleton; c.r.Method == http.MethodPut && !empty || c.r.Method == http.MethodPatch {
 		var bad *answer
 		if body, bad = parse(c.body); bad != nil {
 			return bad
 		}
 	}
-	if read {
+	if c.reads() {
 		s.mu.RLock()
 		defer s.mu.RUnlock()
 	} else {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 	}
-	o := s.store.get(ref{kind.path, c.route.uuid})
+	o := s.store.get(ref{kind.path, uuid})
 	if o == nil || !o.visible(c.tenant) {
 		return missing(kind)
 	}
-	if read {
-		return reply(http.StatusOK, s.show(c)(c.renderer(includes(c.query, "include_name")), o))
+	if c.reads() {
+		return reply(http.StatusOK, s.show(c)(c.renderer(c.named()), o))
 	}
 	if c.tenant != allTenants && o.tenant != c.tenant { // documented for VrfContext, inferred for the others
 		return refuse(http.StatusBadRequest, "Cannot modify %s", kind.title).answer()
@@ -289,6 +419,12 @@ func (s *Server) item(c *call, kind *objectType) *answer {
 			return err.answer()
 		}
 		return &answer{status: http.StatusNoContent}
+	}
+	if body == nil { // recorded for a singleton: nothing changes but _last_modified
+		touched := *o
+		touched.modified = s.tick()
+		s.store.put(&touched)
+		return s.written(c, http.StatusOK, &touched)
 	}
 	w := &write{server: s, store: s.store, kind: kind, old: o, at: c.version, tenant: o.tenant}
 	if c.r.Method == http.MethodPut {
@@ -300,7 +436,10 @@ func (s *Server) item(c *call, kind *objectType) *answer {
 	if err != nil {
 		return err.answer()
 	}
-	return reply(http.StatusOK, s.present(c, c.renderer(true), o, includes(c.query, "skip_default")))
+	if kind.path == "systemconfiguration" {
+		s.presentPortal(o)
+	}
+	return s.written(c, http.StatusOK, o)
 }
 
 func missing(kind *objectType) *answer {
@@ -313,4 +452,10 @@ func parse(b []byte) (map[string]any, *answer) {
 		return nil, detail(http.StatusBadRequest, "JSON parse error - "+err.Error())
 	}
 	return body, nil
+}
+
+// named tells if a read shows names behind references. Evidence: include_name is recorded; that include_refs does the same is
+// inferred from a client that sends both.
+func (c *call) named() bool {
+	return includes(c.query, "include_name") || includes(c.query, "include_refs")
 }

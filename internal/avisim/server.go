@@ -43,10 +43,9 @@ type Options struct {
 
 // Server is a simulated Avi Controller. Make one with New; all methods are safe for concurrent use.
 type Server struct {
-	options   Options
-	version   version
-	endpoints map[string]*endpoint
-	now       func() time.Time
+	options Options
+	version version
+	now     func() time.Time
 
 	mu     sync.RWMutex // guards what follows; never held while sleeping or writing to a client
 	store  *store
@@ -61,10 +60,15 @@ type Server struct {
 	rulesOff map[string]bool
 	health   map[endpointKey][]healthEvent
 	upSince  string
+	bumps    bool // see SetNoOpBump
+
+	clusterBody     map[string]any // of /api/cluster
+	clusterModified int64
+	portal          *certificate // what was presented before the system configuration named one
 
 	sessionMu sync.Mutex
 	sessions  map[string]*session
-	passwords map[string]string
+	failures  map[string]failures
 	tokens    []token
 
 	faultMu   sync.Mutex
@@ -78,6 +82,7 @@ type Server struct {
 	readLatency, writeLatency atomic.Int64
 	ipamSlow                  atomic.Int64
 	upgrading, down           atomic.Bool
+	strictLogin               atomic.Bool
 
 	certificate atomic.Pointer[certificate]
 	saver       atomic.Pointer[saver] // nil without a state file
@@ -101,9 +106,9 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		options: o, version: v, endpoints: endpoints(), now: o.Now,
+		options: o, version: v, now: o.Now,
 		store: newStore(o.Seed), ipam: newIPAM(), rulesOff: map[string]bool{}, health: map[endpointKey][]healthEvent{}, overrides: map[ref]state{},
-		sessions: map[string]*session{}, passwords: map[string]string{o.Username: o.Password},
+		sessions: map[string]*session{}, failures: map[string]failures{},
 		counters: map[Counter]int{}, served: make(chan struct{}),
 	}
 	if s.now == nil {
@@ -111,6 +116,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.placement = newPlacement(s)
 	s.store.changed = s.follow
+	s.clusterBody, s.clusterModified = shippedCluster(), s.tick()
 	s.upSince = s.now().UTC().Format("2006-01-02 15:04:05")
 	s.SetLatency(o.ReadLatency, o.WriteLatency)
 	if err := s.populate(); err != nil {
@@ -373,7 +379,7 @@ func (s *Server) send(w http.ResponseWriter, c *call, a *answer) {
 	if c.version == oldest {
 		h["AVI_API_VERSION"] = []string{"16_4_2"}
 	}
-	h.Set("Allow", c.route.allow())
+	h.Set("Allow", c.allow())
 	for k, v := range a.header {
 		h[k] = v
 	}

@@ -50,13 +50,18 @@ func (s *Server) RotateCertificate() error {
 	if err != nil {
 		return fmt.Errorf("making a certificate: %w", err)
 	}
+	s.swapCertificate(c)
+	return nil
+}
+
+// swapCertificate presents another certificate from the next connection on.
+func (s *Server) swapCertificate(c *certificate) {
 	s.certificate.Store(c)
 	s.dirty()
 	if s.http != nil {
 		s.http.SetKeepAlivesEnabled(false) // closes idle connections
 		s.http.SetKeepAlivesEnabled(true)
 	}
-	return nil
 }
 
 // CAPEM is the PEM of the CA that a client has to trust.

@@ -48,7 +48,7 @@ var typeTable = []objectType{
 
 	// Known by name only: kept as they are sent.
 	{path: "sslprofile", title: "SSLProfile", shared: true},
-	{path: "sslkeyandcertificate", title: "SSLKeyAndCertificate", shared: true},
+	{path: "sslkeyandcertificate", title: "SSLKeyAndCertificate", shared: true, derive: deriveKeyAndCertificate},
 	{path: "pkiprofile", title: "PKIProfile", shared: true},
 	{path: "httppolicyset", title: "HTTPPolicySet"},
 	{path: "vsdatascriptset", title: "VSDataScriptSet"},
@@ -60,7 +60,7 @@ var typeTable = []objectType{
 	{path: "securitypolicy", title: "SecurityPolicy"},
 	{path: "useraccountprofile", title: "UserAccountProfile", shared: true},
 	{path: "role", title: "Role", shared: true},
-	{path: "user", title: "User", shared: true},
+	{path: "user", title: "User", shared: true, derive: deriveUser},
 	{path: "wafpolicy", title: "WafPolicy", shared: true},
 	{path: "icapprofile", title: "IcapProfile", shared: true},
 	{path: "botdetectionpolicy", title: "BotDetectionPolicy", shared: true},

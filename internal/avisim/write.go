@@ -283,7 +283,7 @@ func (w *write) commit() *object {
 			w.body["configpb_attributes"] = kept
 			count = float64(integer(w.old.body, "configpb_attributes", "version") + 1)
 		}
-		if equal(w.old.body, w.body) {
+		if equal(w.old.body, w.body) && !w.server.bumps {
 			return w.old
 		}
 	} else if o.uuid = w.slug; o.uuid == "" {
@@ -319,7 +319,11 @@ func (s *Server) remove(o *object) *apiError {
 		by = append(by, r.kind.title+" "+r.name)
 	}
 	if len(by) > 0 {
-		return refuse(http.StatusForbidden, "Cannot delete, object is referred by: %s", quoteList(by))
+		status := http.StatusForbidden
+		if o.typ == "cloud" { // documented by an issue
+			status = http.StatusBadRequest
+		}
+		return refuse(status, "Cannot delete, object is referred by: %s", quoteList(by))
 	}
 	for _, p := range append(parts, o) {
 		s.discard(p)

@@ -285,7 +285,9 @@ func TestCloudBringsItsParts(t *testing.T) {
 	if got := str(p.body, "vrf_ref"); !strings.HasSuffix(got, "#global") || strings.Contains(got, str(vrf, "uuid")) {
 		t.Errorf("VRF of another cloud: %s", got)
 	}
-	c.want(403, "DELETE", "/api/cloud/"+id, nil)
+	if r := c.want(400, "DELETE", "/api/cloud/"+id, nil); r.raw != `{"error":"Cannot delete, object is referred by: ['Pool p']"}` {
+		t.Error(r.raw)
+	}
 	c.want(204, "DELETE", "/api/pool/"+p.uuid(), nil)
 	c.want(204, "DELETE", "/api/cloud/"+id, nil)
 	if n := len(s.Objects("vrfcontext")); n != 2 {

@@ -1,0 +1,400 @@
+package avisim
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// The shapes in which runtime.go's states are read: inventories and the sub-resources of objects.
+
+// inventoryFields lists what an inventory's config shows of an object. Evidence: documented.
+var inventoryFields = []string{"name", "enabled", "type", "fqdn", "vip", "services", "pool_ref", "se_group_ref", "cloud_ref", "tenant_ref",
+	"vsvip_ref", "vrf_context_ref", "vrf_ref", "dns_info", "east_west_placement", "default_server_port", "servers", "members", "min_servers",
+	"vtype", "mtu", "dhcp_enabled", "license_tier", "created_by", "markers", "service_metadata", "l4_policies", "mgmt_ip_address",
+	"enable_state", "ha_mode", "max_se", "max_vs_per_se", "configured_subnets", "vcenter_dvs", "vimgrnw_ref"}
+
+// inventoried are the types that have an inventory. Evidence: documented.
+var inventoried = map[string]bool{"virtualservice": true, "pool": true, "poolgroup": true, "vsvip": true, "serviceengine": true,
+	"serviceenginegroup": true, "cloud": true, "network": true}
+
+// inventory serves /api/<type>-inventory[/<uuid>]. Evidence: the shapes are documented, include= too.
+func (s *Server) inventory(c *call) *answer {
+	kind := c.kind()
+	if !inventoried[kind.path] {
+		return notFound()
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	show := func(r *renderer, o *object) map[string]any {
+		out := s.inventoryItem(r, o)
+		if parts := c.query.Get("include"); parts != "" {
+			keep(out, append(strings.Split(parts, ","), "uuid", "url"))
+		}
+		return out
+	}
+	if c.route.uuid == "" {
+		return s.list(c, kind, show)
+	}
+	o := s.store.get(ref{kind.path, c.route.uuid})
+	if o == nil || !o.visible(c.tenant) {
+		return missing(kind)
+	}
+	return reply(http.StatusOK, show(c.renderer(c.named()), o))
+}
+
+// keep drops all other keys.
+func keep(m map[string]any, keys []string) {
+	for k := range m {
+		if !slices.Contains(keys, k) {
+			delete(m, k)
+		}
+	}
+}
+
+func (s *Server) inventoryItem(r *renderer, o *object) map[string]any {
+	config := map[string]any{"uuid": o.uuid, "url": r.url(o.ref), "_last_modified": microseconds(o.modified)}
+	for _, f := range inventoryFields {
+		if v, ok := o.body[f]; ok {
+			config[f] = r.value(v)
+		}
+	}
+	rt := s.runtime(r, o)
+	out := map[string]any{
+		"uuid": o.uuid, "url": r.url(o.ref), "config": config, "runtime": rt,
+		"alert": map[string]any{"low": 0, "medium": 0, "high": 0}, "metrics": map[string]any{},
+		"health_score": map[string]any{"health_score": healthScore(rt)},
+	}
+	switch o.typ {
+	case "virtualservice":
+		out["pools"], out["poolgroups"] = refList(r, pools(s.store, o.body)), refList(r, poolGroups(s.store, o.body))
+		out["app_profile_type"] = s.applicationType(o)
+		if config["vip"] == nil { // the schema has them here; that they are the VsVip's is inferred
+			if v := s.store.get(refAt(o.body, "vsvip_ref")); v != nil && v.body["vip"] != nil {
+				config["vip"] = r.value(v.body["vip"])
+			}
+		}
+	case "pool", "poolgroup":
+		users := s.users(o.ref)
+		out["virtualservices"] = refList(r, users)
+		if len(users) > 0 {
+			out["app_profile_type"] = s.applicationType(users[0])
+		}
+	case "vsvip":
+		out["virtualservices"] = refList(r, s.users(o.ref))
+		config["virtualservices"] = out["virtualservices"]
+	case "serviceenginegroup":
+		out["serviceengines"], out["virtualservices"] = refList(r, s.referring(o.ref, "serviceengine")), refList(r, s.referring(o.ref, "virtualservice"))
+	case "serviceengine":
+		config["vs_refs"] = s.virtualServicesOn(r, o)
+	case "cloud":
+		out["status"] = s.statusOfCloud(o)
+	case "network":
+		out["discovery"] = s.discovery(r, o)
+	}
+	return out
+}
+
+// refList shows objects as inventories list them.
+func refList(r *renderer, objs []*object) []any {
+	out := make([]any, len(objs))
+	for i, o := range objs {
+		out[i] = map[string]any{"ref": r.url(o.ref)}
+	}
+	return out
+}
+
+func (s *Server) applicationType(vs *object) string {
+	if p := s.store.get(refAt(vs.body, "application_profile_ref")); p != nil {
+		return str(p.body, "type")
+	}
+	return ""
+}
+
+// poolGroups returns the pool groups that a virtual service's body reaches, directly and through L4 policies.
+func poolGroups(s *store, vs map[string]any) []*object {
+	var out []*object
+	for _, to := range ordered(vs) {
+		switch to.typ {
+		case "poolgroup":
+			if o := s.get(to); o != nil {
+				out = append(out, o)
+			}
+		case "l4policyset":
+			if o := s.get(to); o != nil {
+				out = append(out, poolGroups(s, o.body)...)
+			}
+		}
+	}
+	return out
+}
+
+// referring returns the objects of a type that refer to one.
+func (s *Server) referring(to ref, typ string) []*object {
+	return slices.DeleteFunc(s.store.referrers(to), func(o *object) bool { return o.typ != typ })
+}
+
+// virtualServicesOn lists the virtual services on a service engine.
+func (s *Server) virtualServicesOn(r *renderer, se *object) []any {
+	out := []any{}
+	for _, vs := range s.referring(refAt(se.body, "se_group_ref"), "virtualservice") {
+		if slices.ContainsFunc(s.engines(vs), func(e *object) bool { return e.ref == se.ref }) {
+			out = append(out, r.url(vs.ref))
+		}
+	}
+	return out
+}
+
+func healthScore(rt map[string]any) int {
+	if st, _ := rt["oper_status"].(map[string]any); st["state"] == "OPER_UP" {
+		return 100
+	}
+	return 0
+}
+
+// users lists the virtual services that refer to an object directly or through policies and pool groups.
+func (s *Server) users(to ref) []*object {
+	var out []*object
+	seen := map[ref]bool{}
+	var up func(ref)
+	up = func(to ref) {
+		for _, o := range s.store.referrers(to) {
+			if seen[o.ref] {
+				continue
+			}
+			seen[o.ref] = true
+			switch o.typ {
+			case "virtualservice":
+				out = append(out, o)
+			case "l4policyset", "poolgroup":
+				up(o.ref)
+			}
+		}
+	}
+	up(to)
+	return out
+}
+
+// sub serves a sub-resource of an object that has to be there; show makes its body, nil if the type has no such thing.
+func (s *Server) sub(c *call, show func(*renderer, *object) any) *answer {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	kind := c.kind()
+	o := s.store.get(ref{kind.path, c.route.uuid})
+	if o == nil || !o.visible(c.tenant) {
+		return missing(kind)
+	}
+	body := show(c.renderer(c.named()), o)
+	if body == nil {
+		return notFound()
+	}
+	return reply(http.StatusOK, body)
+}
+
+func (s *Server) subRuntime(c *call) *answer {
+	return s.sub(c, func(r *renderer, o *object) any {
+		rt := s.runtime(r, o)
+		if rt == nil {
+			return nil
+		}
+		rt["uuid"], rt["name"], rt["url"] = o.uuid, o.name, r.url(o.ref)
+		return rt
+	})
+}
+
+// subRuntimeDetail serves …/runtime/detail: for what the simulator knows, the same as …/runtime, with what the pool group or
+// the virtual service reaches. Evidence: the paths are documented, the additions unverified.
+func (s *Server) subRuntimeDetail(c *call) *answer {
+	return s.sub(c, func(r *renderer, o *object) any {
+		rt := s.runtime(r, o)
+		if rt == nil {
+			return nil
+		}
+		rt["uuid"], rt["name"], rt["url"] = o.uuid, o.name, r.url(o.ref)
+		switch o.typ {
+		case "virtualservice":
+			rt["pools"] = refList(r, pools(s.store, o.body))
+		case "pool":
+			rt["servers"] = s.serverRuntime(o)
+		case "poolgroup":
+			rt["members"] = r.value(o.body["members"])
+		}
+		return rt
+	})
+}
+
+func (s *Server) poolServers(c *call) *answer {
+	return s.sub(c, func(_ *renderer, o *object) any { return s.serverRuntime(o) })
+}
+
+// poolServersDetail has one entry for each server and service engine that serves the pool. Evidence: documented.
+func (s *Server) poolServersDetail(c *call) *answer {
+	return s.sub(c, func(_ *renderer, o *object) any {
+		return s.eachEngine(o, func(e map[string]any) { e["shm_runtime"] = []any{} })
+	})
+}
+
+// poolServersMonitors shows what the health monitors of each server say. Evidence: the path is documented, the shape
+// unverified.
+func (s *Server) poolServersMonitors(c *call) *answer {
+	return s.sub(c, func(_ *renderer, o *object) any {
+		monitors, _ := o.body["health_monitor_refs"].([]any)
+		return s.eachEngine(o, func(e map[string]any) {
+			status, shm := e["oper_status"], []any{}
+			for _, m := range monitors {
+				if m, ok := m.(ref); ok {
+					if hm := s.store.get(m); hm != nil {
+						shm = append(shm, map[string]any{"health_monitor_name": hm.name, "health_monitor_type": hm.body["type"], "oper_status": status})
+					}
+				}
+			}
+			e["shm_runtime"] = shm
+		})
+	})
+}
+
+// engines are the service engines that serve a virtual service.
+func (s *Server) engines(vs *object) []*object {
+	var out []*object
+	if x := s.placement.of(vs); x != nil {
+		for _, at := range x.active() {
+			if se := s.store.get(at); se != nil {
+				out = append(out, se)
+			}
+		}
+	}
+	return out
+}
+
+// serverRuntime is the list of a pool's servers. Evidence: the shape is documented.
+func (s *Server) serverRuntime(pool *object) []any {
+	out := []any{}
+	for _, x := range s.servers(pool) {
+		st := x.render()
+		e := map[string]any{
+			"ip_addr": x.body["ip"], "port": x.at.port, "hostname": x.body["hostname"], "is_local": true, "is_standby": false,
+			"oper_status": st, "last_state_change": st["last_changed_time"], "server_enabled": x.enabled,
+		}
+		if engines := s.poolEngines(pool); len(engines) > 0 {
+			e["se_uuid"] = engines[0].uuid
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// eachEngine is serverRuntime with an entry for each engine, to which more is added.
+func (s *Server) eachEngine(pool *object, add func(map[string]any)) []any {
+	out := []any{}
+	engines := s.poolEngines(pool)
+	for _, e := range messages(s.serverRuntime(pool)) {
+		add(e)
+		if len(engines) == 0 {
+			out = append(out, e)
+		}
+		for _, se := range engines {
+			one := cloneMap(e)
+			one["se_uuid"] = se.uuid
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
+// poolEngines are the service engines that serve a pool.
+func (s *Server) poolEngines(pool *object) []*object {
+	var out []*object
+	for _, vs := range s.users(pool.ref) {
+		for _, se := range s.engines(vs) {
+			if !slices.Contains(out, se) {
+				out = append(out, se)
+			}
+		}
+	}
+	return out
+}
+
+// switchoverOf serves POST /api/virtualservice/<uuid>/switchover. Evidence: the path is documented, the effect inferred.
+func (s *Server) switchoverOf(c *call) *answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kind := c.kind()
+	o := s.store.get(ref{kind.path, c.route.uuid})
+	if o == nil || !o.visible(c.tenant) {
+		return missing(kind)
+	}
+	if err := s.switchover(o); err != nil {
+		return refuse(http.StatusBadRequest, "%s", err.Error()).answer()
+	}
+	return reply(http.StatusOK, map[string]any{})
+}
+
+func (s *Server) poolUsers(c *call) *answer {
+	return s.sub(c, func(r *renderer, o *object) any { return refList(r, s.users(o.ref)) })
+}
+
+func (s *Server) cloudStatus(c *call) *answer {
+	return s.sub(c, func(_ *renderer, o *object) any { return s.statusOfCloud(o) })
+}
+
+// statusOfCloud says that the cloud is ready for placement. Evidence: keys and value are documented.
+func (s *Server) statusOfCloud(o *object) map[string]any {
+	return map[string]any{"cc_id": o.uuid, "state": "CLOUD_STATE_PLACEMENT_READY", "reason": "", "se_image_state": []any{}}
+}
+
+// groupPlacement sums up where the virtual services of a group are. Evidence: the path is documented, the shape unverified.
+func (s *Server) groupPlacement(c *call) *answer {
+	return s.sub(c, func(r *renderer, o *object) any {
+		return map[string]any{"uuid": o.uuid, "name": o.name, "num_vs": len(s.referring(o.ref, "virtualservice")),
+			"serviceengines": refList(r, s.referring(o.ref, "serviceengine"))}
+	})
+}
+
+// networkRuntimes serves /api/networkruntime[/<uuid>]: the addresses in use on each network. Evidence: keys are documented.
+func (s *Server) networkRuntimes(c *call) *answer {
+	return s.ofNetworks(c, "NetworkRuntime", s.networkRuntime)
+}
+
+// networkDiscoveries serves /api/vimgrnwruntime[/<uuid>]: the networks of clouds that discover them, such as vCenter. Evidence:
+// keys are documented; that a No Access cloud has none is inferred.
+func (s *Server) networkDiscoveries(c *call) *answer {
+	return s.ofNetworks(c, "VIMgrNWRuntime", func(r *renderer, o *object) map[string]any { return s.discovery(r, o) })
+}
+
+// discovery is what a cloud that discovers its networks knows of one, nil in other clouds.
+func (s *Server) discovery(r *renderer, o *object) map[string]any {
+	cloud := s.store.get(o.cloud)
+	if cloud == nil || str(cloud.body, "vtype") == "CLOUD_NONE" {
+		return nil
+	}
+	subnets := []any{}
+	for _, cs := range messages(o.body["configured_subnets"]) {
+		subnets = append(subnets, map[string]any{"prefix": r.value(cs["prefix"]), "name": o.name, "primary": true, "uuid": o.uuid})
+	}
+	kind := "IPGROUP_UNSPECIFIED"
+	if str(cloud.body, "vtype") == "CLOUD_VCENTER" {
+		kind = "NW_VIMGR_VCENTER_DVPORTGROUP"
+	}
+	return map[string]any{"uuid": o.uuid, "name": o.name, "url": r.base + "/api/vimgrnwruntime/" + o.uuid, "_last_modified": microseconds(o.modified),
+		"managed_object_id": o.uuid, "type": kind, "dvs": boolean(o.body, "vcenter_dvs", true), "MgmtNW": false, "auto_expand": true,
+		"interested_nw": true, "cloud_ref": r.url(o.cloud), "tenant_ref": r.value(o.body["tenant_ref"]),
+		"vrf_context_ref": r.value(o.body["vrf_context_ref"]), "ip_subnet": subnets, "num_ports": 0, "vm_refs": []any{}, "host_refs": []any{}}
+}
+
+// ofNetworks serves a list or an item made from networks; show returns nil for those that have no such thing. All filters
+// of networks work.
+func (s *Server) ofNetworks(c *call, title string, show func(*renderer, *object) map[string]any) *answer {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	kind := s.store.shelves["network"].kind
+	if id := c.route.uuid; id != "" {
+		o := s.store.get(ref{"network", id})
+		if o != nil && o.visible(c.tenant) {
+			if body := show(c.renderer(c.named()), o); body != nil {
+				return reply(http.StatusOK, body)
+			}
+		}
+		return refuse(http.StatusNotFound, "%s object not found!", title).answer()
+	}
+	return s.listOf(c, kind, show, func(o *object) bool { return show(c.renderer(false), o) != nil })
+}
