@@ -98,6 +98,10 @@ test: vet ## Run every test with the race detector; builds the cluster's program
 test-unit: ## Run the tests that start no cluster.
 	go test $(RACE) $$(go list ./... | grep -v -e '/hack/' -e '/test/') ./test/golden/... ./test/imports/...
 
+.PHONY: test-sdk
+test-sdk: ## Run the vendor's own tests of its SDK against the simulator, replay its recordings, and list what is left out.
+	go test -count=1 -v ./test/alb-sdk/ | grep -v -e '^=== '
+
 .PHONY: conformance
 conformance: ## Run those of the Gateway API's own tests that layer 4 alone can pass, and list the rest (its module is test/conformance).
 	$(WITH_BINARIES); cd test/conformance && go test -count=1 -timeout 30m -v -run TestConformance . | grep -v '^cluster'

@@ -165,6 +165,7 @@ func TestRules(t *testing.T) {
 			if tt.rule == "vs-cloud" {
 				s.SetRule("vs-vrf", false) // each cloud has VRFs of its own
 			}
+			s.SetRule(tt.rule, true) // some are off at first
 			r := c.want(400, tt.method, tt.path, tt.body)
 			t.Log(r.raw)
 			s.SetRule(tt.rule, false)

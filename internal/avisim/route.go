@@ -345,6 +345,9 @@ func (s *Server) collection(c *call) *answer {
 	if err := c.owns(kind); err != nil {
 		return err.answer()
 	}
+	if name := c.r.Header.Get("X-Avi-Cloud"); name != "" && kind.cloud && body["cloud_ref"] == nil {
+		body["cloud_ref"] = "/api/cloud?name=" + url.QueryEscape(name)
+	}
 	w := &write{server: s, store: s.store, kind: kind, at: c.version, tenant: c.tenant, incoming: body, slug: c.r.Header.Get("Slug")}
 	o, err := w.run()
 	if err != nil {
