@@ -11,6 +11,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	bare   bool // from before the application was reached: without its headers
 }
 
 func (a *answer) set(key, value string) {

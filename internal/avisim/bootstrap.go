@@ -52,13 +52,6 @@ func shipped() []struct {
 		typ     string
 		objects list
 	}{
-		{"systemconfiguration", list{{"default_license_tier": "ENTERPRISE", "docker_mode": false, "welcome_workflow_complete": true, "fips_mode": false,
-			"portal_configuration": map[string]any{"enable_https": true, "redirect_to_https": true, "enable_http": true, "use_uuid_from_input": false,
-				"allow_basic_authentication": false, "password_strength_check": false, "disable_swagger": false, "api_force_timeout": 24},
-			"dns_configuration":    map[string]any{"search_domain": ""},
-			"global_tenant_config": map[string]any{"tenant_vrf": false, "se_in_provider_context": true, "tenant_access_to_provider_se": true}}}},
-		{"controllerproperties", list{{"api_idle_timeout": 15, "max_concurrent_sessions": 0, "portal_request_rate_limit": 0,
-			"portal_request_burst_limit": 0, "enable_api_sharding": true, "permission_scoped_shared_admin_networks": false}}},
 		{"networkprofile", list{
 			network("System-TCP-Proxy", "TCP_PROXY", "tcp_proxy_profile", map[string]any{}),
 			network("System-TCP-Fast-Path", "TCP_FAST_PATH", "tcp_fast_path_profile", map[string]any{}),
@@ -86,12 +79,25 @@ func shipped() []struct {
 			{"name": "System-Persistence-Custom-Http-Header", "persistence_type": "PERSISTENCE_TYPE_CUSTOM_HTTP_HEADER"},
 		}},
 		{"analyticsprofile", named("System-Analytics-Profile")},
-		{"sslprofile", named("System-Standard")},
-		{"sslkeyandcertificate", named("System-Default-Portal-Cert")},
+		{"sslprofile", named("System-Standard", "System-Standard-Portal")},
+		{"sslkeyandcertificate", named("System-Default-Cert", "System-Default-Portal-Cert", "System-Default-Portal-Cert-EC256", "System-Default-Secure-Channel-Cert")},
 		{"useraccountprofile", list{{"name": "Default-User-Account-Profile", "max_login_failure_count": 20, "account_lock_timeout": 30,
 			"max_concurrent_sessions": 0, "max_password_history_count": 4, "credentials_timeout_threshold": 180}}},
 		{"role", named("System-Admin", "Tenant-Admin", "Application-Admin", "Application-Operator", "Security-Admin", "WebApp-Firewall-Admin")},
 		{"errorpageprofile", named("Custom-Error-Page-Profile")},
+		{"systemconfiguration", list{{"default_license_tier": "ENTERPRISE", "docker_mode": false, "welcome_workflow_complete": true, "fips_mode": false,
+			"portal_configuration": map[string]any{"enable_https": true, "redirect_to_https": true, "enable_http": true, "use_uuid_from_input": false,
+				"allow_basic_authentication": false, "password_strength_check": false, "disable_swagger": false, "api_force_timeout": 24,
+				"enable_clickjacking_protection": true, "disable_remote_cli_shell": false, "sslprofile_ref": "/api/sslprofile?name=System-Standard-Portal",
+				"sslkeyandcertificate_refs": []string{"/api/sslkeyandcertificate?name=System-Default-Portal-Cert", "/api/sslkeyandcertificate?name=System-Default-Portal-Cert-EC256"}},
+			"secure_channel_configuration": map[string]any{"sslkeyandcertificate_refs": []string{"/api/sslkeyandcertificate?name=System-Default-Secure-Channel-Cert"}},
+			"dns_configuration":            map[string]any{"search_domain": ""},
+			"email_configuration":          map[string]any{"smtp_type": "SMTP_LOCAL_HOST", "from_email": "admin@avicontroller.net", "mail_server_name": "localhost", "mail_server_port": 25, "disable_tls": false},
+			"ssh_ciphers":                  []string{"aes128-ctr", "aes256-ctr", "arcfour256", "arcfour128"},
+			"ssh_hmacs":                    []string{"hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "umac-128-etm@openssh.com", "hmac-sha2-512"},
+			"global_tenant_config":         map[string]any{"tenant_vrf": false, "se_in_provider_context": true, "tenant_access_to_provider_se": true}}}},
+		{"controllerproperties", list{{"api_idle_timeout": 15, "max_concurrent_sessions": 0, "portal_request_rate_limit": 0,
+			"portal_request_burst_limit": 0, "enable_api_sharding": true, "permission_scoped_shared_admin_networks": false}}},
 		{"cloud", list{{"name": defaultCloud, "vtype": "CLOUD_NONE", "mtu": 1500, "dhcp_enabled": true, "license_tier": "ENTERPRISE"}}},
 		// What follows is the configuration that makes Default-Cloud usable.
 		{"network", list{
@@ -154,7 +160,7 @@ func (s *Server) bootstrap() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	admin := &object{ref: ref{"tenant", adminTenant}, kind: s.store.shelves["tenant"].kind, name: adminTenant, tenant: adminTenant,
-		modified: s.tick(), system: true, body: map[string]any{"name": adminTenant, "local": true, "description": "Super user tenant"}}
+		modified: s.tick(), system: true, body: map[string]any{"name": adminTenant, "local": true}}
 	s.store.put(admin)
 	for _, group := range shipped() {
 		for _, body := range group.objects {

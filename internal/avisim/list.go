@@ -355,8 +355,21 @@ func (s *Server) show(c *call) func(*renderer, *object) map[string]any {
 	skip := includes(c.query, "skip_default")
 	return func(r *renderer, o *object) map[string]any {
 		out := s.present(c, r, o, skip)
-		if o.typ == "virtualservice" {
+		switch o.typ {
+		case "virtualservice":
 			internals(out)
+		case "vsvip": // recorded
+			if users := s.referring(o.ref, "virtualservice"); len(users) > 0 {
+				refs := make([]any, len(users))
+				for i, vs := range users {
+					refs[i] = r.url(vs.ref)
+				}
+				out["vs_refs"] = refs
+			}
+		case "sslkeyandcertificate":
+			if o.body["key"] != nil && out["key"] == nil {
+				out["key"] = sensitive
+			}
 		}
 		if only != "" {
 			keep(out, append(strings.Split(only, ","), "uuid", "url", "name"))
@@ -373,11 +386,15 @@ func (s *Server) show(c *call) func(*renderer, *object) map[string]any {
 // internals adds what a GET of a virtual service shows beyond the schema, so that clients learn to tolerate it and not to
 // echo a GET into a PUT. Evidence: recorded on 20.1.
 func internals(vs map[string]any) {
-	vs["marked_for_delete"] = false
-	vs["self_se_election"] = true
-	vs["version"] = "1"
+	vs["marked_for_delete"], vs["self_se_election"], vs["version"] = false, true, "1"
+	vs["redis_db"], vs["redis_port"] = 8, 5028
+	ticket := map[string]any{"name": "00000000-0000-4000-8000-000000000001", "aes_key": "", "hmac_key": ""}
+	vs["tls_ticket_key"] = []any{ticket, ticket, ticket}
 	vs["vip_runtime"] = []any{map[string]any{"vip_id": "0", "num_additional_se": 0, "requested_resource": map[string]any{"num_se": 1, "num_standby_se": 0}}}
 }
+
+// configpbSince is the version that brought configpb_attributes to all types. Evidence: documented.
+const configpbSince version = 21<<48 | 1<<32 | 1<<16
 
 // present renders an object as the request's version knows it. Evidence: recorded.
 func (s *Server) present(c *call, r *renderer, o *object, skipDefault bool) map[string]any {
@@ -385,6 +402,9 @@ func (s *Server) present(c *call, r *renderer, o *object, skipDefault bool) map[
 	if o.kind.singleton { // recorded
 		delete(out, "name")
 		out["url"] = r.base + "/api/" + o.typ
+	}
+	if c.version < configpbSince {
+		delete(out, "configpb_attributes")
 	}
 	if o.typ == "sslkeyandcertificate" && includes(c.query, "export_key") { // documented by the vendor's own tests
 		out["key"] = o.body["key"]

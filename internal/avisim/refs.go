@@ -241,14 +241,21 @@ func (r *renderer) value(v any) any {
 // secretFields are never shown. Evidence: recorded for keys, inferred for passwords.
 var secretFields = map[string][]string{"user": {"password"}, "sslkeyandcertificate": {"key", "key_passphrase"}}
 
+// sensitive is what a read shows in place of a secret. Evidence: recorded for keys.
+const sensitive = "<sensitive>"
+
 // keepSecrets carries the secrets over that a client which echoes what it read can't know. Evidence: inferred.
 func keepSecrets(w *write) {
 	for _, f := range secretFields[w.kind.path] {
-		if old := w.old; old != nil && w.body[f] == nil && old.body[f] != nil {
+		if old := w.old; old != nil && (w.body[f] == nil || w.body[f] == sensitive) && old.body[f] != nil {
 			w.body[f] = old.body[f]
 		}
 	}
 }
+
+// tenantless are the types that have no tenant_ref. Evidence: recorded for the tenant and the system configuration, documented
+// for the others.
+var tenantless = map[string]bool{"tenant": true, "systemconfiguration": true, "controllerproperties": true, "user": true, "useraccountprofile": true}
 
 // object renders a whole object into a map of its own.
 func (r *renderer) object(o *object) map[string]any {
@@ -256,9 +263,15 @@ func (r *renderer) object(o *object) map[string]any {
 	for _, f := range secretFields[o.typ] {
 		delete(out, f)
 	}
+	if tenantless[o.typ] {
+		delete(out, "tenant_ref")
+	}
 	out["url"] = r.url(o.ref)
 	out["uuid"] = o.uuid
 	out["name"] = o.name
 	out["_last_modified"] = microseconds(o.modified)
+	if o.ref == (ref{"tenant", adminTenant}) { // recorded
+		delete(out, "_last_modified")
+	}
 	return out
 }

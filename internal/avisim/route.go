@@ -249,6 +249,11 @@ func (s *Server) handle(c *call) *answer {
 	if ep != nil && ep.open {
 		return s.serve(c, ep)
 	}
+	sent := c.r.Header.Get("X-Avi-Version")
+	v, wrong := parseVersion(sent)
+	if sent != "" && wrong == nil && v <= s.version {
+		c.version = v // refusals echo it too: recorded
+	}
 	if bad := s.authenticate(c); bad != nil {
 		return bad
 	}
@@ -264,12 +269,10 @@ func (s *Server) authenticated(c *call, ep *endpoint) *answer {
 	if !c.route.api {
 		return s.serve(c, ep)
 	}
-	if h := c.r.Header.Get("X-Avi-Version"); h != "" {
-		v, err := parseVersion(h)
-		if err != nil || v > s.version { // documented: clients look for the text; the status is unverified
+	if h := c.r.Header.Get("X-Avi-Version"); h != "" && c.version == oldest {
+		if v, err := parseVersion(h); err != nil || v > s.version { // documented: clients look for the text; the status is unverified
 			return refuse(http.StatusBadRequest, "Invalid version %s, supported versions are up to %s", h, s.version.join(".")).answer()
 		}
-		c.version = v
 	}
 	if bad := s.findTenant(c); bad != nil {
 		return bad

@@ -374,13 +374,19 @@ var fixedHeaders = map[string][]string{
 func (s *Server) send(w http.ResponseWriter, c *call, a *answer) {
 	h := w.Header()
 	for k, v := range fixedHeaders {
-		h[k] = v
+		if !a.bare || k == "Content-Type" || k == "Cache-Control" {
+			h[k] = v
+		}
 	}
 	h["AVI_API_VERSION"] = []string{c.version.join(".")}
 	if c.version == oldest {
 		h["AVI_API_VERSION"] = []string{"16_4_2"}
 	}
-	h.Set("Allow", c.allow())
+	if a.bare {
+		h.Set("Vary", "Cookie") // recorded
+	} else {
+		h.Set("Allow", c.allow())
+	}
 	for k, v := range a.header {
 		h[k] = v
 	}

@@ -227,13 +227,12 @@ func (s *Server) identity(c *call, user *object) map[string]any {
 	r := c.renderer(false)
 	var tenants []any
 	for _, o := range s.store.shelves["tenant"].ordered {
-		tenants = append(tenants, map[string]any{"url": r.url(o.ref), "uuid": o.uuid, "name": o.name, "local": true})
+		tenants = append(tenants, r.object(o))
 	}
 	system, controller := s.store.get(ref{"systemconfiguration", "default"}), s.store.get(ref{"controllerproperties", "default"})
 	config := (&renderer{store: s.store}).object(system) // recorded: the copy in the login answer has relative references
 	config["url"] = "/api/systemconfiguration"
 	delete(config, "name")
-	delete(config, "tenant_ref")
 	return map[string]any{
 		"user_initialized": true,
 		"version":          s.build(),
@@ -247,6 +246,9 @@ func (s *Server) identity(c *call, user *object) map[string]any {
 	}
 }
 
+// sameSiteSince is the first version whose session cookies were recorded with SameSite.
+const sameSiteSince version = 20<<48 | 1<<32 | 5<<16
+
 // cookies sets the session's cookies on an answer: on every authenticated one, the CSRF token on login only. Evidence:
 // recorded, with their order and attributes.
 func (s *Server) cookies(a *answer, id, csrf string) {
@@ -254,15 +256,19 @@ func (s *Server) cookies(a *answer, id, csrf string) {
 	if a.header == nil {
 		a.header = http.Header{}
 	}
-	set := func(name, value string, life time.Duration, only string) {
-		a.header.Add("Set-Cookie", fmt.Sprintf("%s=%s; expires=%s; %sMax-Age=%d; Path=/; Secure", name, value,
-			now.Add(life).UTC().Format("Mon, 02-Jan-2006 15:04:05 GMT"), only, int(life.Seconds())))
+	set := func(name, value string, life time.Duration, only, site string) {
+		a.header.Add("Set-Cookie", fmt.Sprintf("%s=%s; expires=%s; %sMax-Age=%d; Path=/; %sSecure", name, value,
+			now.Add(life).UTC().Format("Mon, 02-Jan-2006 15:04:05 GMT"), only, int(life.Seconds()), site))
 	}
 	if csrf != "" {
-		set("csrftoken", csrf, csrfLife, "")
+		set("csrftoken", csrf, csrfLife, "", "")
 	}
-	set("avi-sessionid", id, sessionLife, "HttpOnly; ")
-	set("sessionid", id, sessionLife, "HttpOnly; ")
+	site := ""
+	if s.version >= sameSiteSince {
+		site = "SameSite=None; "
+	}
+	set("avi-sessionid", id, sessionLife, "HttpOnly; ", site)
+	set("sessionid", id, sessionLife, "HttpOnly; ", site)
 }
 
 // renew sets the session's cookies on the answer to an authenticated request; with basic authentication there is no session,
@@ -316,7 +322,12 @@ func (s *Server) authenticate(c *call) *answer {
 	}
 	sent := c.r.Header.Get("X-CSRFToken")
 	if !c.reads() && (sent == "" || mine != nil && sent != mine.csrf) {
-		return plain(http.StatusUnauthorized, "CSRF token missing or incorrect.")
+		a := plain(http.StatusUnauthorized, "CSRF token missing or incorrect.")
+		a.bare = true // recorded, and so are the cookies
+		if mine != nil {
+			s.cookies(a, c.session, "")
+		}
+		return a
 	}
 	if mine == nil {
 		return detail(http.StatusUnauthorized, "Authentication credentials were not provided.")

@@ -44,7 +44,7 @@ func TestHeaders(t *testing.T) {
 	for _, k := range r.header.Values("Set-Cookie") {
 		name, _, _ := strings.Cut(k, "=")
 		names = append(names, name)
-		if !strings.Contains(k, "Max-Age=86400; Path=/; Secure") || !strings.Contains(k, "HttpOnly") {
+		if !strings.Contains(k, "Max-Age=86400; Path=/; SameSite=None; Secure") || !strings.Contains(k, "HttpOnly") {
 			t.Error(k)
 		}
 	}

@@ -116,8 +116,14 @@ func deriveTenant(w *write) {
 	}
 }
 
-// derivePool gives a server without a host name its address as one. Evidence: recorded.
+// derivePool fills the limits whose default, none, the schema does not tell, and gives a server without a host name its
+// address as one. Evidence: recorded.
 func derivePool(w *write) {
+	for _, k := range []string{"max_concurrent_connections_per_server", "capacity_estimation_ttfb_thresh", "server_timeout"} {
+		if w.body[k] == nil {
+			w.body[k] = 0.0
+		}
+	}
 	for _, s := range messages(w.body["servers"]) {
 		if _, have := s["hostname"]; !have {
 			s["hostname"] = str(s, "ip", "addr")

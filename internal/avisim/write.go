@@ -90,6 +90,9 @@ func (w *write) settle() *apiError {
 	for _, k := range []string{"url", "uuid", "_last_modified", "configpb_attributes"} {
 		delete(w.body, k)
 	}
+	if w.kind.path == "vsvip" { // shown to readers, who may echo it
+		delete(w.body, "vs_refs")
+	}
 	w.name = str(w.body, "name")
 	if w.name == "" && !w.kind.singleton {
 		return fieldCheck("name", "Missing required field")
@@ -289,7 +292,9 @@ func (w *write) commit() *object {
 	} else if o.uuid = w.slug; o.uuid == "" {
 		o.uuid = w.store.newID(w.kind.path)
 	}
-	w.body["configpb_attributes"] = map[string]any{"version": count}
+	if w.server.version >= configpbSince {
+		w.body["configpb_attributes"] = map[string]any{"version": count}
+	}
 	o.modified = w.server.tick()
 	w.store.put(o)
 	if o.typ == "cloud" && w.old == nil {
