@@ -52,6 +52,8 @@ var ruleTable = []rule{
 	{id: "pool-service-port", typ: "pool", known: Documented, text: Unverified, status: 400, summary: "use_service_port needs monitor_port", check: poolServicePort},
 	{id: "cloud-change", known: Unverified, text: Unverified, status: 400, summary: "cloud is fixed"},
 	{id: "vip-id", typ: "vsvip", known: Documented, text: Documented, status: 400, summary: "vip_id is fixed", check: vipID},
+	{id: "vs-vh-path", typ: "virtualservice", known: Documented, text: Documented, status: 400, summary: "a match of an enhanced virtual host has a path", check: vsVHPath},
+	{id: "cloud-vcenter", typ: "cloud", known: Documented, text: Documented, status: 400, summary: "a vCenter cloud keeps its vCenter and its data center", check: cloudVCenter},
 	{id: "vip-preferred", typ: "vsvip", known: Documented, text: Documented, status: 400, summary: "an allocated address is fixed", check: vipPreferred},
 }
 
@@ -314,6 +316,29 @@ func sharedVIP(sameProtocol bool) func(*write) string {
 		}
 		return ""
 	}
+}
+
+// vsVHPath checks the matches of an enhanced virtual host. Newer versions have paths in rules.
+func vsVHPath(w *write) string {
+	for _, m := range messages(w.body["vh_matches"]) {
+		if len(messages(m["path"])) == 0 && len(messages(m["rules"])) == 0 {
+			return `{"vh_matches":"{"path":"Field check for path failed : There must be at least 1 path"}"}` // as an issue shows it
+		}
+	}
+	return ""
+}
+
+func cloudVCenter(w *write) string {
+	for _, f := range []string{"vcenter_url", "datacenter"} {
+		if w.old == nil {
+			return ""
+		}
+		had, want := str(w.old.body, "vcenter_configuration", f), str(w.body, "vcenter_configuration", f)
+		if had != "" && want != "" && had != want {
+			return "Change of Vcenter URL/Datacenter for a vCenter cloud is not supported. Please delete the cloud and create a new one"
+		}
+	}
+	return ""
 }
 
 func vsTypeChange(w *write) string {
