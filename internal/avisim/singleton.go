@@ -148,12 +148,12 @@ func (s *Server) systemLimits(c *call) *answer {
 		"serviceengine_limits": map[string]any{"all_virtualservices_per_serviceengine": 1000}})
 }
 
-// domains serves /api/ipamdnsproviderprofiledomainlist?cloud_uuid=. Evidence: documented.
+// domains serves /api/ipamdnsproviderprofiledomainlist?cloud_uuid=. Evidence: documented by a client, which reads a list of
+// strings.
 func (s *Server) domains(c *call) *answer {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	out := []any{}
-	var names []string
+	names := []string{}
 	for _, cloud := range s.store.shelves["cloud"].ordered {
 		if id := c.query.Get("cloud_uuid"); id != "" && id != cloud.uuid {
 			continue
@@ -162,12 +162,11 @@ func (s *Server) domains(c *call) *answer {
 			for _, d := range messages(at(p.body, "internal_profile", "dns_service_domain")) {
 				if n := str(d, "domain_name"); !slices.Contains(names, n) {
 					names = append(names, n)
-					out = append(out, map[string]any{"domain_name": n})
 				}
 			}
 		}
 	}
-	return reply(http.StatusOK, map[string]any{"domains": out})
+	return reply(http.StatusOK, map[string]any{"domains": names})
 }
 
 // SetLicenseTier sets default_license_tier of the system configuration.

@@ -269,7 +269,7 @@ func TestSingletons(t *testing.T) {
 		}
 	}
 	cloud, _ := s.Object("cloud", "admin", "Default-Cloud")
-	if r := c.want(200, "GET", "/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+str(cloud, "uuid"), nil); r.raw != `{"domains":[{"domain_name":"demo.avi.local"}]}` {
+	if r := c.want(200, "GET", "/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+str(cloud, "uuid"), nil); r.raw != `{"domains":["demo.avi.local"]}` {
 		t.Error(r.raw)
 	}
 	before := c.want(200, "GET", "/api/cluster/runtime", nil).raw

@@ -25,7 +25,7 @@ type objectType struct {
 // refDefaults are documented by the schema or recorded.
 var typeTable = []objectType{
 	{path: "tenant", title: "Tenant", shared: true, derive: deriveTenant},
-	{path: "cloud", title: "Cloud", shared: true},
+	{path: "cloud", title: "Cloud", shared: true, derive: deriveCloud},
 	{path: "vrfcontext", title: "VrfContext", cloud: true, shared: true},
 	{path: "network", title: "Network", cloud: true, shared: true, refDefaults: map[string]string{"vrf_context_ref": "global"}},
 	{path: "serviceenginegroup", title: "ServiceEngineGroup", cloud: true, shared: true},
@@ -113,6 +113,18 @@ func deriveTenant(w *write) {
 	if _, have := w.body["config_settings"]; !have {
 		w.body["config_settings"] = map[string]any{
 			"tenant_vrf": false, "se_in_provider_context": true, "tenant_access_to_provider_se": true}
+	}
+}
+
+// deriveCloud fills the switches whose default, off, the schema does not tell. Evidence: recorded.
+func deriveCloud(w *write) {
+	for _, k := range []string{"prefer_static_routes", "enable_vip_static_routes", "enable_vip_on_all_interfaces", "dns_resolution_on_se"} {
+		if w.body[k] == nil {
+			w.body[k] = false
+		}
+	}
+	if w.body["license_type"] == nil {
+		w.body["license_type"] = "LIC_CORES"
 	}
 }
 

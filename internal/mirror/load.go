@@ -277,17 +277,13 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 	})
 	g.Go(func() error {
 		var answer struct {
-			Domains []struct {
-				Name string `json:"domain_name"`
-			} `json:"domains"`
+			Domains []string `json:"domains"`
 		}
 		err := m.get(gctx, "/api/ipamdnsproviderprofiledomainlist", url.Values{"cloud_uuid": {f.Cloud.UUID}}, &answer)
 		if avi.ReasonOf(err) == avi.ReasonNotFound || avi.ReasonOf(err) == avi.ReasonInvalid {
 			err = nil // a cloud without a DNS profile has no domains; a page of a proxy says nothing
 		}
-		for _, d := range answer.Domains {
-			f.DNSDomains = append(f.DNSDomains, d.Name)
-		}
+		f.DNSDomains = answer.Domains
 		slices.Sort(f.DNSDomains)
 		return err
 	})
