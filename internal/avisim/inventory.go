@@ -28,6 +28,9 @@ func (s *Server) inventory(c *call) *answer {
 	defer s.mu.RUnlock()
 	show := func(r *renderer, o *object) map[string]any {
 		out := s.inventoryItem(r, o)
+		if c.version < refsInInventory {
+			plainRefs(out, "pools", "poolgroups", "virtualservices")
+		}
 		if parts := c.query.Get("include"); parts != "" {
 			keep(out, append(strings.Split(parts, ","), "uuid", "url"))
 		}
@@ -41,6 +44,20 @@ func (s *Server) inventory(c *call) *answer {
 		return missing(kind)
 	}
 	return reply(http.StatusOK, show(c.renderer(c.named()), o))
+}
+
+// refsInInventory is a version whose inventories list references as messages. Evidence: that older ones have plain strings is
+// documented by the vendor's own sample, which speaks 17.2.4; when that changed is unverified.
+const refsInInventory version = 18<<48 | 1<<32
+
+// plainRefs turns lists of {"ref"} into lists of strings.
+func plainRefs(m map[string]any, keys ...string) {
+	for _, k := range keys {
+		l, _ := m[k].([]any)
+		for i, e := range messages(l) {
+			l[i] = e["ref"]
+		}
+	}
 }
 
 // keep drops all other keys.
@@ -202,8 +219,8 @@ func (s *Server) subRuntime(c *call) *answer {
 	})
 }
 
-// subRuntimeDetail serves …/runtime/detail: for what the simulator knows, the same as …/runtime, with what the pool group or
-// the virtual service reaches. Evidence: the paths are documented, the additions unverified.
+// subRuntimeDetail serves …/runtime/detail: what …/runtime says, with what the object reaches. Evidence: that the one of a pool
+// is a list is documented by the vendor's own sample, that of a pool group inferred; what is added is unverified.
 func (s *Server) subRuntimeDetail(c *call) *answer {
 	return s.sub(c, func(r *renderer, o *object) any {
 		rt := s.runtime(r, o)
@@ -212,14 +229,17 @@ func (s *Server) subRuntimeDetail(c *call) *answer {
 		}
 		rt["uuid"], rt["name"], rt["url"] = o.uuid, o.name, r.url(o.ref)
 		switch o.typ {
-		case "virtualservice":
-			rt["pools"] = refList(r, pools(s.store, o.body))
 		case "pool":
 			rt["servers"] = s.serverRuntime(o)
 		case "poolgroup":
 			rt["members"] = r.value(o.body["members"])
+		case "virtualservice":
+			rt["pools"] = refList(r, pools(s.store, o.body))
+			return rt
+		default:
+			return rt
 		}
-		return rt
+		return []any{rt}
 	})
 }
 

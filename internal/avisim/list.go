@@ -19,7 +19,7 @@ var controls = map[string]bool{
 	"page": true, "page_size": true, "fields": true, "include_name": true, "include_refs": true, "skip_default": true, "sort": true,
 	"search": true, "isearch": true, "refers_to": true, "referred_by": true, "limit_by": true, "join_subresources": true,
 	"exclude": true, "label_key": true, "label_value": true, "cloud": true, "cloud_uuid": true, "tenant": true, "export_key": true,
-	"include": true,
+	"include": true, "metric_id": true, "metrics": true, "step": true, "limit": true, "start": true, "stop": true, "duration": true,
 }
 
 // filterOps are the operators that may end a filter's name. Evidence: documented by the schema.
