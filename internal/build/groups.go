@@ -113,9 +113,11 @@ func (b *builder) rejectingPool(f frontend, l listener, name string) *models.Poo
 		CloudRef:         new(model.RefByName(model.Cloud, s.Cloud)),
 		VrfRef:           f.network.vrf,
 		Tier1Lr:          f.network.tier1,
-		SniEnabled:       new(false),
-		ServiceMetadata:  new(metadata{}.String()),
-		Markers:          b.markers(f.groupMarks(l)),
+		// What the Controller gives a pool that doesn't say is said, or each look at it would find a difference.
+		GracefulDisableTimeout: new(gracefulDisableMinutes),
+		SniEnabled:             new(false),
+		ServiceMetadata:        new(metadata{}.String()),
+		Markers:                b.markers(f.groupMarks(l)),
 		Servers: []*models.Server{{
 			IP: &models.IPAddr{Addr: new(address), Type: new(family)}, Port: new(int32(discardPort)), Enabled: new(true),
 		}},

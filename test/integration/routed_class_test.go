@@ -34,7 +34,7 @@ func classOf(e *suite.Env, suffix string, change func(*gatewayv1.GatewayClass)) 
 func routedHeld(e *suite.Env, c *gatewayv1.GatewayClass, want bool) {
 	e.T.Helper()
 	e.Eventually(fmt.Sprintf("the finalizer of class %s is there: %t", c.Name, want), func() error {
-		err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(c), c)
+		err := e.Read(c)
 		if err == nil && slices.Contains(c.Finalizers, gatewayv1.GatewayClassFinalizerGatewaysExist) != want {
 			err = fmt.Errorf("finalizers are %v", c.Finalizers)
 		}
@@ -73,7 +73,7 @@ func TestRoutedClass(t *testing.T) {
 		c := classOf(e, "-shared", func(*gatewayv1.GatewayClass) {})
 		e.RoutedClassCondition(c, "Accepted", yes, "Accepted")
 		e.Eventually("somebody else's condition", func() error {
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(c), c); err != nil {
+			if err := e.Read(c); err != nil {
 				return err
 			}
 			apimeta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: "example.com/Audited", Status: yes, Reason: "Audited", ObservedGeneration: 1})
@@ -94,7 +94,7 @@ func TestRoutedClass(t *testing.T) {
 		e.Create(gw)
 		e.RoutedClassCondition(classOf(e, "-after", func(*gatewayv1.GatewayClass) {}), "Accepted", yes, "Accepted") // there was time
 		for _, o := range []client.Object{other, gw} {
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+			if err := e.Read(o); err != nil {
 				t.Fatal(err)
 			}
 			if len(o.GetFinalizers()) > 0 {
@@ -123,7 +123,7 @@ func TestRoutedClass(t *testing.T) {
 		routedHeld(e, a, false)
 		e.Delete(b)
 		e.Never("the class goes under its Gateway", 300*time.Millisecond, func() bool {
-			return e.Client.Get(t.Context(), client.ObjectKeyFromObject(b), b) != nil
+			return e.Read(b) != nil
 		})
 		e.RoutedReady(gw) // it serves until it is deleted itself
 		e.Delete(gw)
@@ -210,7 +210,7 @@ func TestRoutedClassOfAnotherName(t *testing.T) {
 	e.RoutedReady(gw)
 	e.RoutedServes(gw, "SCTP/38412 amf [10.244.1.5:9090]")
 	e.Eventually("the route's entry", func() error {
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(route), route); err != nil {
+		if err := e.Read(route); err != nil {
 			return err
 		}
 		if p := route.Status.Parents; len(p) != 1 || p[0].ControllerName != "example.com/l4" || !apimeta.IsStatusConditionTrue(p[0].Conditions, "Accepted") {

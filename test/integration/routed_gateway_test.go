@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
@@ -141,7 +140,7 @@ func TestRoutedGatewayStatus(t *testing.T) {
 	writeStatus := func(e *suite.Env, gw *routedGateway, change func(*gatewayv1.GatewayStatus)) {
 		e.T.Helper()
 		e.Eventually("somebody else writes the status", func() error {
-			if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
+			if err := e.Read(gw); err != nil {
 				return err
 			}
 			change(&gw.Status)
@@ -191,7 +190,7 @@ func TestRoutedGatewayStatus(t *testing.T) {
 		attached := func(want int32) {
 			t.Helper()
 			e.Eventually(fmt.Sprintf("%d ListenerSets", want), func() error {
-				if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
+				if err := e.Read(gw); err != nil {
 					return err
 				}
 				if n := gw.Status.AttachedListenerSets; n == nil || *n != want {
@@ -260,7 +259,7 @@ func TestRoutedGatewayStatus(t *testing.T) {
 		writeStatus(e, gw, func(s *gatewayv1.GatewayStatus) { apimeta.SetStatusCondition(&s.Conditions, audited) })
 		suite.Update(e, gw, func(gw *routedGateway) { gw.Spec.GatewayClassName = gatewayv1.ObjectName(other.Name) })
 		e.Eventually("it is let go", func() error {
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
+			if err := e.Read(gw); err != nil {
 				return err
 			}
 			if len(gw.Finalizers) > 0 || len(gw.Status.Addresses) > 0 || len(gw.Status.Listeners) > 0 || e.Object("virtualservice", e.RoutedName(gw)) != nil {
@@ -400,7 +399,7 @@ func TestRoutedGatewayOfNoClass(t *testing.T) {
 	route := e.SCTPRoute("amf", "edge", "", suite.To("amf", 38412, 1))
 	e.Create(gw, svc, slice, route)
 	e.Never("it was taken on", 500*time.Millisecond, func() bool {
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
+		if err := e.Read(gw); err != nil {
 			t.Fatal(err)
 		}
 		return len(gw.Finalizers) > 0 || len(e.Sim.Writes()) > 0 || apimeta.FindStatusCondition(gw.Status.Conditions, "Accepted").ObservedGeneration > 0

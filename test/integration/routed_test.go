@@ -36,7 +36,7 @@ func routedClass(e *suite.Env) *gatewayv1.GatewayClass {
 }
 
 func classCondition(e *suite.Env, class *gatewayv1.GatewayClass, kind string) *metav1.Condition {
-	if e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(class), class) != nil {
+	if e.Read(class) != nil {
 		return nil
 	}
 	for i := range class.Status.Conditions {
@@ -284,7 +284,7 @@ func TestListenerSets(t *testing.T) {
 	condition := func(kind string, status metav1.ConditionStatus, reason string) {
 		t.Helper()
 		e.Eventually(kind+" of the ListenerSet is "+reason, func() error {
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(set), set); err != nil {
+			if err := e.Read(set); err != nil {
 				return err
 			}
 			for _, c := range set.Status.Conditions {

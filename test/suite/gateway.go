@@ -95,7 +95,7 @@ func (e *Env) condition(o client.Object, conditions func() []metav1.Condition, k
 	e.T.Helper()
 	message := ""
 	e.Eventually(fmt.Sprintf("condition %s=%s/%s of %T %s", kind, status, reason, o, o.GetName()), func() error {
-		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		if err := e.Read(o); err != nil {
 			return err
 		}
 		c := apimeta.FindStatusCondition(conditions(), kind)
@@ -132,7 +132,7 @@ func (e *Env) GatewayPool(gw *servicesapi.Gateway, service string, p corev1.Serv
 func (e *Env) GatewayGone(gw *servicesapi.Gateway) {
 	e.T.Helper()
 	e.Eventually("Gateway "+gw.Name+" goes", func() error {
-		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(gw), gw); client.IgnoreNotFound(err) != nil || err == nil {
+		if err := e.Read(gw); client.IgnoreNotFound(err) != nil || err == nil {
 			return fmt.Errorf("it has finalizers %v: %w", gw.Finalizers, err)
 		}
 		if e.Object("virtualservice", e.GatewayName(gw)) != nil || e.Object("vsvip", e.GatewayName(gw)) != nil {
@@ -162,7 +162,7 @@ func Forget(e *Env, o client.Object) {
 
 // Healthy reads a Service and tells whether it is healthy.
 func (e *Env) Healthy(svc *corev1.Service) bool {
-	if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
+	if err := e.Read(svc); err != nil {
 		return false
 	}
 	return apimeta.IsStatusConditionTrue(svc.Status.Conditions, "ako.vmware.com/Healthy")

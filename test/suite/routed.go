@@ -195,7 +195,7 @@ func (e *Env) RoutedClassCondition(class *gatewayv1.GatewayClass, kind string, s
 func (e *Env) NoParents(route client.Object) {
 	e.T.Helper()
 	e.Eventually("no entry of ours on "+route.GetName(), func() error {
-		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(route), route); err != nil {
+		if err := e.Read(route); err != nil {
 			return err
 		}
 		for _, p := range gatewayapi.RouteOf(route).Status.Parents {
@@ -211,7 +211,7 @@ func (e *Env) NoParents(route client.Object) {
 func (e *Env) Attached(gw *gatewayv1.Gateway, listener string, want int32) {
 	e.T.Helper()
 	e.Eventually(fmt.Sprintf("%d routes on %s", want, listener), func() error {
-		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
+		if err := e.Read(gw); err != nil {
 			return err
 		}
 		for _, l := range gw.Status.Listeners {

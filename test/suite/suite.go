@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -316,11 +317,24 @@ func (e *Env) Create(objects ...client.Object) {
 	}
 }
 
+// Read reads an object anew. The client would leave what the answer doesn't have as it was.
+func (e *Env) Read(o client.Object) error {
+	next, ok := reflect.New(reflect.TypeOf(o).Elem()).Interface().(client.Object)
+	if !ok {
+		return fmt.Errorf("%T can't be read", o)
+	}
+	if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(o), next); err != nil {
+		return err
+	}
+	reflect.ValueOf(o).Elem().Set(reflect.ValueOf(next).Elem())
+	return nil
+}
+
 // Update changes an object as kubectl edit does: read, change, write, again on a conflict.
 func Update[T client.Object](e *Env, o T, change func(T)) {
 	e.T.Helper()
 	e.Eventually("updating "+o.GetName(), func() error {
-		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		if err := e.Read(o); err != nil {
 			return err
 		}
 		change(o)
@@ -366,7 +380,7 @@ func (e *Env) Condition(svc *corev1.Service, kind string, status metav1.Conditio
 	e.T.Helper()
 	message := ""
 	e.Eventually(fmt.Sprintf("condition %s=%s/%s of %s", kind, status, reason, svc.Name), func() error {
-		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
+		if err := e.Read(svc); err != nil {
 			return err
 		}
 		c := apimeta.FindStatusCondition(svc.Status.Conditions, "ako.vmware.com/"+kind)
