@@ -120,7 +120,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 
 .PHONY: verify
 verify: generate ## Fail if a generated file, a go.mod or the formatting is not current.
-	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*'
+	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' internal/avisim/schema.txt
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
 	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
@@ -128,7 +128,7 @@ verify: generate ## Fail if a generated file, a go.mod or the formatting is not 
 ##@ Generate
 
 .PHONY: generate
-generate: deepcopy manifests ## Generate all that is generated.
+generate: deepcopy manifests schema ## Generate all that is generated.
 
 # Before the manifests: the operator's code compiles only with it.
 .PHONY: deepcopy
@@ -140,6 +140,10 @@ manifests: $(CONTROLLER_GEN) ## Generate the role from the markers in controller
 	$(CONTROLLER_GEN) rbac:roleName=operator paths=./controllers/... output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) crd paths=./api/ako/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) crd paths=./api/networking/... output:crd:dir=config/components/services-api
+
+.PHONY: schema
+schema: ## Generate the simulator's table of object types from the API's schema, which the alb-sdk module carries.
+	go run ./hack/avisim-schema
 
 .PHONY: tools
 tools: $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT) ## Build the development tools into bin/.

@@ -141,7 +141,7 @@ func (s *Server) AddVIPNetwork(name string, subnet netip.Prefix, first, last net
 // Tree is everything that the server holds, by type, as Objects returns it; types without objects are left out.
 func (s *Server) Tree() map[string][]map[string]any {
 	out := map[string][]map[string]any{}
-	for _, t := range typeTable {
+	for _, t := range objectTypes() {
 		if objs := s.Objects(t.path); len(objs) > 0 {
 			out[t.path] = objs
 		}

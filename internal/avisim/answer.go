@@ -62,7 +62,9 @@ func badPB(format string, args ...any) *apiError {
 	return refuse(http.StatusInternalServerError, "Bad pb: "+format, args...)
 }
 
-// fieldCheck is the answer to a value outside of its range. Evidence: the form is documented, the texts are not.
+// fieldText is the form of an answer to a value outside of its limits. Evidence: the form is documented, most texts are not.
+const fieldText = "Field check for %s failed : %s"
+
 func fieldCheck(field, format string, args ...any) *apiError {
-	return refuse(http.StatusBadRequest, "Field check for %s failed : %s", field, fmt.Sprintf(format, args...))
+	return refuse(http.StatusBadRequest, fieldText, field, fmt.Sprintf(format, args...))
 }

@@ -98,6 +98,7 @@ func shipped() []struct {
 			"global_tenant_config":         map[string]any{"tenant_vrf": false, "se_in_provider_context": true, "tenant_access_to_provider_se": true}}}},
 		{"controllerproperties", list{{"api_idle_timeout": 15, "max_concurrent_sessions": 0, "portal_request_rate_limit": 0,
 			"portal_request_burst_limit": 0, "enable_api_sharding": true, "permission_scoped_shared_admin_networks": false}}},
+		{"seproperties", list{{}}},
 		{"cloud", list{{"name": defaultCloud, "vtype": "CLOUD_NONE", "mtu": 1500, "dhcp_enabled": true, "license_tier": "ENTERPRISE"}}},
 		// What follows is the configuration that makes Default-Cloud usable.
 		{"network", list{

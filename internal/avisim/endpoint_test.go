@@ -27,7 +27,8 @@ func TestEndpoints(t *testing.T) {
 			switch {
 			case strings.HasPrefix(path, "/api/user-token"):
 				ids[typ] = token
-			case strings.HasPrefix(path, "/api/systemconfiguration"), strings.HasPrefix(path, "/api/controllerproperties"):
+			case strings.HasPrefix(path, "/api/systemconfiguration"), strings.HasPrefix(path, "/api/controllerproperties"),
+				strings.HasPrefix(path, "/api/seproperties"):
 				ids[typ] = "default"
 			}
 			path = strings.ReplaceAll(path, "{uuid}", ids[typ])

@@ -1,7 +1,6 @@
 package avisim
 
 import (
-	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -105,88 +104,4 @@ func TestErrors(t *testing.T) {
 
 func route1(id string) obj {
 	return obj{"route_id": id, "prefix": obj{"ip_addr": obj{"addr": "10.0.0.0", "type": "V4"}, "mask": 24}, "next_hop": obj{"addr": "10.20.0.1", "type": "V4"}}
-}
-
-// TestRules shows each semantic rule by a body that breaks only it, and that it can be switched off.
-func TestRules(t *testing.T) {
-	vs := func(change func(obj)) obj {
-		b := vsBody("x", "other", "amf")
-		change(b)
-		return b
-	}
-	tests := []struct {
-		rule, tier, method, path string
-		body                     obj
-	}{
-		{"vs-address", "", "POST", "/api/virtualservice", vs(func(b obj) { delete(b, "vsvip_ref") })},
-		{"vs-services", "", "POST", "/api/virtualservice", vs(func(b obj) { b["services"] = []obj{{"port": 1}, {"port": 1}} })},
-		{"vs-services", "", "POST", "/api/virtualservice", vs(func(b obj) { b["services"] = []obj{{"port": 1, "port_range_end": 9}, {"port": 5}} })},
-		{"vs-http", "", "POST", "/api/virtualservice", vs(func(b obj) { delete(b, "application_profile_ref") })},
-		{"vs-ssl", "", "POST", "/api/virtualservice", vs(func(b obj) { b["application_profile_ref"] = "/api/applicationprofile?name=System-SSL-Application" })},
-		{"vs-shared-vip", "", "POST", "/api/virtualservice", vs(func(b obj) { b["vsvip_ref"] = "/api/vsvip?name=amf" })},
-		{"vs-shared-vip-protocol", "", "POST", "/api/virtualservice", vs(func(b obj) {
-			b["vsvip_ref"] = "/api/vsvip?name=amf"
-			b["network_profile_ref"] = "/api/networkprofile?name=System-TCP-Proxy"
-		})},
-		{"vs-cloud", "", "POST", "/api/virtualservice", vs(func(b obj) { b["vsvip_ref"] = "far" })},
-		{"vs-segroup-change", "", "PATCH", "virtualservice", obj{"replace": obj{"se_group_ref": "/api/serviceenginegroup?name=g2"}}},
-		{"vs-type-change", "", "PATCH", "virtualservice", obj{"replace": obj{"type": "VS_TYPE_VH_PARENT"}}},
-		{"policy-rule-index", "", "PATCH", "l4policyset", obj{"replace": obj{"l4_connection_policy": obj{"rules": []obj{{"name": "a", "index": 1}, {"name": "b", "index": 1}}}}}},
-		{"monitor-timeout", "", "POST", "/api/healthmonitor", obj{"name": "h", "type": "HEALTH_MONITOR_SCTP", "send_interval": 5, "receive_timeout": 5}},
-		{"pool-service-port", "", "PATCH", "pool", obj{"replace": obj{"use_service_port": true}}},
-		{"tenant-ref", "", "POST", "/api/pool", obj{"name": "p", "tenant_ref": "/api/tenant?name=blue"}},
-		{"tier-field", "BASIC", "PATCH", "l4policyset", obj{"replace": obj{"description": "d"}}}, // it has a protocol match
-		{"vs-tier-profile", "BASIC", "POST", "/api/virtualservice", vs(func(obj) {})},
-		{"profile-tier", "ESSENTIALS", "POST", "/api/networkprofile", obj{"name": "n", "profile": obj{"type": "PROTOCOL_TYPE_TCP_PROXY"}}},
-		{"monitor-tier", "BASIC", "POST", "/api/healthmonitor", obj{"name": "h", "type": "HEALTH_MONITOR_SCTP"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.rule, func(t *testing.T) {
-			s, c := signedIn(t, Options{})
-			ids := c.service("amf", "10.20.1.1")
-			c.want(201, "POST", "/api/vsvip", vsvipBody("other"))
-			for _, o := range []struct {
-				typ  string
-				body obj
-			}{
-				{"tenant", obj{"name": "blue"}}, {"serviceenginegroup", obj{"name": "g2"}}, {"cloud", obj{"name": "c2", "vtype": "CLOUD_NONE"}},
-				{"vsvip", obj{"name": "far", "uuid": "far", "cloud_ref": "/api/cloud?name=c2", "vrf_context_ref": "/api/vrfcontext?name=global"}},
-			} {
-				if _, err := s.Create(o.typ, "admin", o.body); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if tt.tier != "" {
-				s.SetLicenseTier(tt.tier)
-			}
-			if id, ok := ids[tt.path]; ok {
-				tt.path = "/api/" + tt.path + "/" + id
-			}
-			if tt.rule == "vs-cloud" {
-				s.SetRule("vs-vrf", false) // each cloud has VRFs of its own
-			}
-			s.SetRule(tt.rule, true) // some are off at first
-			r := c.want(400, tt.method, tt.path, tt.body)
-			t.Log(r.raw)
-			s.SetRule(tt.rule, false)
-			if r = c.do(tt.method, tt.path, tt.body); r.status >= 300 {
-				t.Errorf("with the rule off: %d %s", r.status, r.raw)
-			}
-		})
-	}
-}
-
-// TestMixedProtocolService shows that one port may carry several protocols in one virtual service.
-func TestMixedProtocolService(t *testing.T) {
-	_, c := signedIn(t, Options{})
-	c.service("amf", "10.20.1.1")
-	c.want(201, "POST", "/api/vsvip", vsvipBody("dns"))
-	b := vsBody("dns", "dns", "amf")
-	b["network_profile_ref"] = "/api/networkprofile?name=System-TCP-Proxy"
-	b["services"] = []obj{{"port": 53}, {"port": 53, "override_network_profile_ref": "/api/networkprofile?name=System-UDP-Fast-Path"},
-		{"port": 53, "override_network_profile_ref": "/api/networkprofile?name=System-SCTP-Proxy"}}
-	r := c.want(http.StatusCreated, "POST", "/api/virtualservice", b)
-	if n := len(messages(r.body["services"])); n != 3 {
-		t.Errorf("%d services", n)
-	}
 }

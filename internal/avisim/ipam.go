@@ -169,7 +169,7 @@ func (a *assignment) given(v map[string]any, f family) (netip.Addr, *apiError) {
 		return want, fieldCheck(f.field, "Invalid IP address %s", text)
 	}
 	if holder, busy := a.inVRF[a.vrf][want]; busy && holder != a.self || a.taken[want] {
-		return want, refuse(http.StatusBadRequest, "IP address %s is already in use in this VRF", want)
+		return want, a.w.breaks("vip-address", "IP address %s is already in use in this VRF", want)
 	}
 	return want, nil
 }

@@ -409,7 +409,7 @@ func (s *Server) present(c *call, r *renderer, o *object, skipDefault bool) map[
 	if o.typ == "sslkeyandcertificate" && includes(c.query, "export_key") { // documented by the vendor's own tests
 		out["key"] = o.body["key"]
 	}
-	if m := o.kind.message(); m != nil && (skipDefault || c.version < s.version) {
+	if m := o.kind.message(); m != nil && (skipDefault || c.version < s.version || m.retires) {
 		m.trim(out, c.version, skipDefault)
 	}
 	return out

@@ -12,7 +12,7 @@ var patchVerbs = []string{"delete", "replace", "add"}
 
 // applyPatch applies the verbs to w.body. Evidence: documented ("API - HTTP PATCH Support"): for scalars add is replace and
 // delete resets to the default; for lists add appends, and merges entries that have a key, replace replaces, delete
-// removes the entries named. Which fields are an entry's key is unverified (listKeys).
+// removes the entries named. Which fields are an entry's key is unverified (listKey).
 func (w *write) applyPatch() *apiError {
 	if len(w.patch) == 0 {
 		return refuse(http.StatusBadRequest, "Patch data must have one of add, replace, delete or json_patch")
@@ -61,7 +61,7 @@ func (w *write) applyField(verb, name string, v any) *apiError {
 	part := map[string]any{name: entries}
 	m := w.kind.message()
 	if m != nil {
-		if err := m.conform(part); err != nil {
+		if err := m.conform(part, w.breaks); err != nil {
 			return err
 		}
 	}
@@ -82,6 +82,31 @@ func (w *write) applyField(verb, name string, v any) *apiError {
 	return nil
 }
 
+// patchParts returns what a PATCH sets, as bodies: one for each verb, and one for each operation of json_patch.
+func (w *write) patchParts() []map[string]any {
+	var parts []map[string]any
+	for _, verb := range patchVerbs {
+		if p, ok := w.patch[verb].(map[string]any); ok {
+			parts = append(parts, p)
+		}
+	}
+	for _, op := range messages(w.patch["json_patch"]) {
+		path := strings.Split(strings.TrimPrefix(str(op, "path"), "/"), "/")
+		v := op["value"]
+		for _, p := range slices.Backward(path) {
+			if _, err := strconv.Atoi(p); err == nil || p == "-" {
+				v = []any{v}
+			} else {
+				v = map[string]any{p: v}
+			}
+		}
+		if p, ok := v.(map[string]any); ok {
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
 // named tells if a patch entry names a stored one: by those of its key fields that it has, or as a whole if it has none.
 func named(list string, e, x any) bool {
 	em, ok1 := e.(map[string]any)
@@ -90,7 +115,7 @@ func named(list string, e, x any) bool {
 		return equal(e, x)
 	}
 	some := false
-	for _, k := range listKeys[list] {
+	for _, k := range listKey(list) {
 		if v, have := em[k]; have {
 			some = true
 			if !equal(v, xm[k]) {
@@ -110,7 +135,7 @@ func merge(list string, have []any, e any) []any {
 		}
 		return append(have, e)
 	}
-	keys := listKeys[list]
+	keys := listKey(list)
 	for _, x := range have {
 		xm, ok := x.(map[string]any)
 		if !ok || len(keys) == 0 || !slices.ContainsFunc(keys, func(k string) bool { return em[k] != nil }) {

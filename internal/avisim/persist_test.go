@@ -44,7 +44,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	odd := obj{"$ref": "pool/x", "$$ref": []any{obj{"$a": 1}}, "plain": obj{"$ref": "a", "b": "c"}}
-	if _, err := s.Create("stringgroup", "red", obj{"name": "odd", "kv": odd}); err != nil {
+	if _, err := s.Create("webhook", "red", obj{"name": "odd", "kv": odd}); err != nil {
 		t.Fatal(err)
 	}
 	late := c.want(201, "POST", "/api/user-token", obj{"hours": 5})

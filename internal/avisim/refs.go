@@ -108,7 +108,7 @@ func (r resolver) value(typ string, v any) (any, *apiError) {
 			return x, nil // a type that is not simulated: kept as it came
 		}
 		o := r.find(typ, x)
-		if o == nil && r.lenient {
+		if o == nil && (r.lenient || r.store.shelves[typ].kind.loose) {
 			if id := uuidIn(typ, x); id != "" {
 				return ref{typ, id}, nil
 			}

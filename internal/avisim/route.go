@@ -154,6 +154,8 @@ var endpointTable = []endpoint{
 	{"systemconfiguration/{uuid}", allowSingleton, false, Inferred, (*Server).singleton},
 	{"controllerproperties", allowSingleton, false, Documented, (*Server).singleton},
 	{"controllerproperties/{uuid}", allowSingleton, false, Inferred, (*Server).singleton},
+	{"seproperties", allowSingleton, false, Documented, (*Server).singleton},
+	{"seproperties/{uuid}", allowSingleton, false, Inferred, (*Server).singleton},
 	{"{type}", allowList, false, Recorded, (*Server).collection},
 	{"{type}/{uuid}", allowItem, false, Recorded, (*Server).item},
 }

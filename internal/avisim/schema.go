@@ -14,56 +14,121 @@ import (
 //go:embed schema.txt
 var schemaText string
 
-// schema returns the reduced schema, parsed once for the process.
-var schema = sync.OnceValue(func() map[string]*message { return parseSchema(schemaText) })
+// table is schema.txt parsed, once for the process: a few milliseconds.
+var table = sync.OnceValue(func() *schemaTable {
+	t, err := parseSchema(schemaText)
+	if err != nil {
+		panic(fmt.Sprintf("avisim: schema.txt: %v", err)) // the table is part of the program
+	}
+	return t
+})
+
+// schema returns the message types of the schema by name.
+func schema() map[string]*message { return table().messages }
+
+type schemaTable struct {
+	messages map[string]*message
+	types    []objectType        // all that the schema knows, by path
+	keys     map[string][]string // what names an entry of a list, by the list's name
+}
 
 // message is one message type of the schema.
 type message struct {
-	name   string
-	open   bool // fields that are not listed are kept
-	fields map[string]*field
+	name    string
+	fields  map[string]*field
+	retires bool // has fields that are gone from some version on, itself or in a message that it reaches
 }
 
 // field is one field of a message, as a line of schema.txt describes it.
 type field struct {
 	name     string
-	kind     string // str int num bool any msg ref
-	target   string // the message of a msg, the object type of a ref
+	kind     string   // str bool int int64 uint uint64 num msg ref
+	target   string   // the message of a msg, the object type of a ref
+	message  *message // of a msg
 	list     bool
 	required bool
 	readOnly bool
-	ent      bool
 	ranged   bool
 	lo, hi   float64
-	also     []float64
-	max      int
-	enum     []string
+	also     []float64 // allowed beside the range
+	only     []float64 // the values allowed
+	min, max int       // of a list; 0: no limit
+	enum     *enumeration
 	value    any // default, nil if there is none
-	since    version
+	key      []string
+	since    []version // one for each line of releases that got the field
+	until    version   // gone from this version on
+	lower    [2]tierLimit
 }
 
-func parseSchema(text string) map[string]*message {
-	all := map[string]*message{}
+// enumeration is a list of values, with the versions of those that are known to have come later.
+type enumeration struct {
+	values []string
+	since  map[string]version
+}
+
+// tierLimit is what a tier below Enterprise makes of a field.
+type tierLimit struct {
+	limited bool
+	allowed []string // if limited; as text, empty for none
+	preset  any      // its own default, nil if it has none
+}
+
+// lowerTiers are the tiers below Enterprise, in the order of field.lower.
+var lowerTiers = [...]string{"ESSENTIALS", "BASIC"}
+
+func parseSchema(text string) (*schemaTable, error) {
+	t := &schemaTable{messages: map[string]*message{}, keys: map[string][]string{}}
+	shared := map[string]*enumeration{}
 	var cur *message
 	for n, line := range strings.Split(text, "\n") {
 		w := strings.Fields(line)
+		var err error
 		switch {
 		case len(w) == 0 || strings.HasPrefix(line, "#"):
-		case w[0] == "message":
-			cur = &message{name: w[1], open: len(w) > 2, fields: map[string]*field{}}
-			all[cur.name] = cur
+		case strings.HasPrefix(line, "type "):
+			t.types = append(t.types, objectType{path: w[1], title: w[2], cloud: slices.Contains(w[3:], "cloud"),
+				singleton: slices.Contains(w[3:], "singleton")})
+		case strings.HasPrefix(line, "message "):
+			cur = &message{name: w[1], fields: map[string]*field{}}
+			t.messages[cur.name] = cur
 		default:
-			f, err := parseField(w)
-			if err != nil {
-				panic(fmt.Sprintf("avisim: schema.txt:%d: %v", n+1, err)) // the table is part of the program
+			var f *field
+			if f, err = parseField(w, cur.name, shared); err == nil {
+				cur.fields[f.name] = f
+				if f.key != nil {
+					t.keys[f.name] = f.key
+				}
 			}
-			cur.fields[f.name] = f
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n+1, err)
 		}
 	}
-	return all
+	for _, m := range t.messages {
+		for _, f := range m.fields {
+			if f.kind == "msg" {
+				if f.message = t.messages[f.target]; f.message == nil {
+					return nil, fmt.Errorf("%s.%s: no message %s", m.name, f.name, f.target)
+				}
+			}
+		}
+	}
+	for changed := true; changed; { // messages may refer to each other in circles
+		changed = false
+		for _, m := range t.messages {
+			for _, f := range m.fields {
+				if !m.retires && (f.until != 0 || f.message != nil && f.message.retires) {
+					m.retires, changed = true, true
+				}
+			}
+		}
+	}
+	return t, nil
 }
 
-func parseField(w []string) (*field, error) {
+// parseField reads a field's line, as words; shared holds the enumerations of the fields before it.
+func parseField(w []string, message string, shared map[string]*enumeration) (*field, error) {
 	f := &field{name: w[0]}
 	kind, list := strings.CutPrefix(w[1], "[]")
 	f.list = list
@@ -71,25 +136,49 @@ func parseField(w []string) (*field, error) {
 	for _, a := range w[2:] {
 		key, val, _ := strings.Cut(a, "=")
 		var err error
-		switch {
-		case a == "req":
+		switch key {
+		case "req":
 			f.required = true
-		case a == "ro":
+		case "ro":
 			f.readOnly = true
-		case a == "ent":
-			f.ent = true
-		case key == "":
+		case "":
 			err = json.Unmarshal([]byte(val), &f.value)
-		case key == "since":
-			f.since, err = parseVersion(val)
-		case key == "enum":
-			f.enum = strings.Split(val, "|")
-		case key == "max":
-			f.max, err = strconv.Atoi(val)
-		case key == "or":
+		case "since":
 			for v := range strings.SplitSeq(val, ",") {
-				x, e := strconv.ParseFloat(v, 64)
-				f.also, err = append(f.also, x), e
+				x, e := parseVersion(v)
+				f.since, err = append(f.since, x), e
+			}
+		case "until":
+			f.until, err = parseVersion(val)
+		case "enum":
+			if first, is := strings.CutPrefix(val, "@"); is {
+				f.enum = shared[first]
+			} else {
+				f.enum, err = parseEnum(val)
+				shared[message+"."+f.name] = f.enum
+			}
+		case "key":
+			f.key = strings.Split(val, ",")
+		case "min":
+			f.min, err = strconv.Atoi(val)
+		case "max":
+			f.max, err = strconv.Atoi(val)
+		case "or":
+			f.also, err = parseNumbers(val)
+		case "in":
+			f.only, err = parseNumbers(val)
+		case "ent", "low", "ess", "basic":
+			limit := tierLimit{limited: true}
+			if val != "" && val != "-" {
+				limit.allowed = strings.Split(val, "|")
+			}
+			for _, i := range tiersOf(key) {
+				limit.preset = f.lower[i].preset
+				f.lower[i] = limit
+			}
+		case "low:", "ess:", "basic:":
+			for _, i := range tiersOf(strings.TrimSuffix(key, ":")) {
+				err = json.Unmarshal([]byte(val), &f.lower[i].preset)
 			}
 		default:
 			lo, hi, _ := strings.Cut(a, "..")
@@ -105,26 +194,70 @@ func parseField(w []string) (*field, error) {
 	return f, nil
 }
 
+// tiersOf gives the indexes in lowerTiers that an attribute speaks of.
+func tiersOf(attr string) []int {
+	switch attr {
+	case "ess":
+		return []int{0}
+	case "basic":
+		return []int{1}
+	}
+	return []int{0, 1}
+}
+
+func parseEnum(s string) (*enumeration, error) {
+	e := &enumeration{since: map[string]version{}}
+	for v := range strings.SplitSeq(s, "|") {
+		name, since, dated := strings.Cut(v, "@")
+		e.values = append(e.values, name)
+		if dated {
+			at, err := parseVersion(since)
+			if err != nil {
+				return nil, err
+			}
+			e.since[name] = at
+		}
+	}
+	return e, nil
+}
+
+func parseNumbers(s string) ([]float64, error) {
+	var out []float64
+	for v := range strings.SplitSeq(s, ",") {
+		x, err := strconv.ParseFloat(v, 64)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// verdict decides what becomes of a finding: the refusal by the rule of that id, or nil to let it pass.
+type verdict func(rule, format string, args ...any) *apiError
+
 // conform walks an incoming or patched body along the schema, in place: it drops what protobuf would not keep (nulls,
 // empty lists, unknown fields), coerces scalars, and checks kinds, ranges, enumerations and list lengths.
 //
-// Evidence: a string "true" for a bool and an unknown field were accepted in recorded traffic of 20.1; "Bad pb" for an
-// empty message with mandatory members is documented by an issue on 22.1.6; the other texts are unverified.
-func (m *message) conform(body map[string]any) *apiError {
-	for name, v := range body {
+// Evidence: a string "true" for a bool and an unknown field were accepted in recorded traffic of 20.1; "Bad pb" for a body
+// that can't be decoded is documented by an issue on 22.1.6; the limits are documented, most texts are unverified.
+func (m *message) conform(body map[string]any, judge verdict) *apiError {
+	for _, name := range sortedKeys(body) {
+		v := body[name]
 		f := m.fields[name]
 		switch {
 		case v == nil:
 			delete(body, name)
 			continue
-		case f == nil && m.open:
-			continue
 		case f == nil:
+			if err := judge("unknown-field", "Message type \"%s\" has no field named \"%s\"", m.name, name); err != nil {
+				return err
+			}
 			delete(body, name)
 			continue
 		}
 		if !f.list {
-			w, err := f.conform(v)
+			w, err := f.conform(v, judge)
 			if err != nil {
 				return err
 			}
@@ -141,7 +274,7 @@ func (m *message) conform(body map[string]any) *apiError {
 		}
 		out := make([]any, 0, len(l))
 		for _, e := range l {
-			w, err := f.conform(e)
+			w, err := f.conform(e, judge)
 			if err != nil {
 				return err
 			}
@@ -150,7 +283,9 @@ func (m *message) conform(body map[string]any) *apiError {
 			}
 		}
 		if f.max > 0 && len(out) > f.max {
-			return fieldCheck(name, "Maximum of %d items allowed", f.max)
+			if err := judge("list-max", fieldText, name, fmt.Sprintf("Maximum of %d items allowed", f.max)); err != nil {
+				return err
+			}
 		}
 		if len(out) == 0 {
 			delete(body, name)
@@ -161,42 +296,55 @@ func (m *message) conform(body map[string]any) *apiError {
 	return nil
 }
 
-// require checks the mandatory fields of a body and of all its messages. It runs after the server has filled its own.
-func (m *message) require(body map[string]any) *apiError {
-	for name, f := range m.fields {
-		v, have := body[name]
-		if !have {
-			if f.required {
-				if len(body) == 0 {
-					return badPB("Message type \"%s\" is missing required field \"%s\"", m.name, name)
-				}
-				return fieldCheck(name, "Missing required field")
-			}
-			continue
-		}
-		if f.kind != "msg" {
-			continue
-		}
-		sub := schema()[f.target]
-		for _, e := range elements(v) {
-			if b, ok := e.(map[string]any); ok {
-				if err := sub.require(b); err != nil {
-					return err
-				}
+// sub calls do for every message in the value of a field, until one returns an error.
+func (f *field) sub(v any, do func(*message, map[string]any) *apiError) *apiError {
+	if f.message == nil {
+		return nil
+	}
+	for _, e := range elements(v) {
+		if b, ok := e.(map[string]any); ok {
+			if err := do(f.message, b); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
+// require checks the mandatory fields of a body and of all its messages. It runs after the server has filled its own.
+func (m *message) require(body map[string]any, judge verdict) *apiError {
+	for name, f := range m.fields {
+		v, have := body[name]
+		var err *apiError
+		switch {
+		case have:
+			err = f.sub(v, func(m *message, b map[string]any) *apiError { return m.require(b, judge) })
+		case f.required && len(body) == 0:
+			err = judge("empty-message", "Bad pb: Message type \"%s\" is missing required field \"%s\"", m.name, name)
+		case f.required:
+			err = judge("field-required", fieldText, name, "Missing required field")
+		case f.min > 0:
+			err = judge("list-min", fieldText, name, fmt.Sprintf("There must be at least %d %s", f.min, name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// widths are the numbers that the integer kinds hold.
+var widths = map[string][2]float64{"int": {math.MinInt32, math.MaxInt32}, "uint": {0, math.MaxUint32},
+	"int64": {math.MinInt64, math.MaxInt64}, "uint64": {0, math.MaxUint64}}
+
 // conform returns the value as it is stored, or nil if it counts as unset.
-func (f *field) conform(v any) (any, *apiError) {
+func (f *field) conform(v any, judge verdict) (any, *apiError) {
 	switch f.kind {
 	case "str":
 		switch x := v.(type) {
 		case string:
-			if len(f.enum) > 0 && !slices.Contains(f.enum, x) {
-				return nil, fieldCheck(f.name, "Invalid value %s", x)
+			if f.enum != nil && !slices.Contains(f.enum.values, x) {
+				return x, judge("field-enum", fieldText, f.name, "Invalid value "+x)
 			}
 			return x, nil
 		case float64, bool:
@@ -213,26 +361,12 @@ func (f *field) conform(v any) (any, *apiError) {
 			}
 		}
 		return nil, badPB("%s is not a bool", f.name)
-	case "int", "num":
-		x, ok := v.(float64)
-		if s, is := v.(string); is {
-			var err error
-			x, err = strconv.ParseFloat(s, 64)
-			ok = err == nil
-		}
-		if !ok || f.kind == "int" && x != math.Trunc(x) {
-			return nil, badPB("%s is not a number", f.name)
-		}
-		if f.ranged && (x < f.lo || x > f.hi) && !slices.Contains(f.also, x) {
-			return nil, fieldCheck(f.name, "Value %s not in range %s-%s", number(x), number(f.lo), number(f.hi))
-		}
-		return x, nil
 	case "msg":
 		b, ok := v.(map[string]any)
 		if !ok {
 			return nil, badPB("%s is not a message", f.name)
 		}
-		return b, schema()[f.target].conform(b)
+		return b, f.message.conform(b, judge)
 	case "ref":
 		switch x := v.(type) {
 		case ref:
@@ -245,103 +379,179 @@ func (f *field) conform(v any) (any, *apiError) {
 		}
 		return nil, badPB("%s is not a reference", f.name)
 	}
-	return v, nil
+	x, ok := v.(float64)
+	if s, is := v.(string); is {
+		var err error
+		x, err = strconv.ParseFloat(s, 64)
+		ok = err == nil
+	}
+	width, whole := widths[f.kind]
+	switch {
+	case !ok || whole && x != math.Trunc(x):
+		return nil, badPB("%s is not a number", f.name)
+	case whole && (x < width[0] || x > width[1]):
+		return nil, badPB("%s: value out of range: %s", f.name, number(x))
+	case f.ranged && (x < f.lo || x > f.hi) && !slices.Contains(f.also, x):
+		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not in range %s-%s", number(x), number(f.lo), number(f.hi)))
+	case f.only != nil && !slices.Contains(f.only, x):
+		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not allowed", number(x)))
+	}
+	return x, nil
+}
+
+// preset is the field's default in a tier, nil if it has none.
+func (f *field) preset(tier string) any {
+	if i := slices.Index(lowerTiers[:], tier); i >= 0 && f.lower[i].preset != nil {
+		return f.lower[i].preset
+	}
+	return f.value
 }
 
 // fill adds the defaults of the fields that the Controller's version knows, to the body and to all its messages.
-func (m *message) fill(body map[string]any, at version) {
+func (m *message) fill(body map[string]any, at version, tier string) {
 	for name, f := range m.fields {
 		v, have := body[name]
 		if !have {
-			if f.value != nil && f.since <= at {
-				body[name] = f.value
+			if d := f.preset(tier); d != nil && f.kind != "ref" && f.known(at) {
+				body[name] = d
 			}
 			continue
 		}
-		if f.kind != "msg" {
-			continue
-		}
-		for _, e := range elements(v) {
-			if b, ok := e.(map[string]any); ok {
-				schema()[f.target].fill(b, at)
-			}
-		}
+		_ = f.sub(v, func(m *message, b map[string]any) *apiError { m.fill(b, at, tier); return nil })
 	}
 }
 
-// tooNew returns the name of a field that the request's version does not know yet, with the version that introduced it.
-func (m *message) tooNew(body map[string]any, at version) (string, version) {
+// identity are the fields that every object has in every version.
+var identity = map[string]bool{"name": true, "uuid": true, "url": true, "_last_modified": true}
+
+// gate refuses fields and values of enumerations that the request's version does not know yet, and drops fields that it
+// does not know any more. Evidence: the refusal of fields is documented by issues, the rest is inferred.
+func (m *message) gate(body map[string]any, at version, judge verdict) *apiError {
+	const text = "Incoming request (v%s) has field (%s) introduced in later versions(v%s)."
 	for _, name := range sortedKeys(body) {
-		f := m.fields[name]
-		v := body[name]
-		if f == nil || v == nil || f.readOnly {
+		f, v := m.fields[name], body[name]
+		if f == nil || v == nil || f.readOnly || identity[name] {
 			continue
 		}
-		if f.since > at {
-			return name, f.since
+		var err *apiError
+		switch newer := f.newer(v); {
+		case !f.known(at):
+			err = judge("version-field", text, at.join("_"), name, f.introduced(at).join("_"))
+		case newer > at:
+			err = judge("version-value", text, at.join("_"), name, newer.join("_"))
+		case f.until != 0 && f.until <= at:
+			delete(body, name)
+		default:
+			err = f.sub(v, func(m *message, b map[string]any) *apiError { return m.gate(b, at, judge) })
 		}
-		if s, ok := v.(string); ok && at < sctpSince && len(f.enum) > 0 && strings.Contains(s, "SCTP") {
-			return name, sctpSince
-		}
-		if f.kind != "msg" {
-			continue
-		}
-		for _, e := range elements(v) {
-			if b, ok := e.(map[string]any); ok {
-				if bad, since := schema()[f.target].tooNew(b, at); bad != "" {
-					return bad, since
-				}
-			}
+		if err != nil {
+			return err
 		}
 	}
-	return "", 0
+	return nil
 }
 
-// trim removes from a rendered body the fields that the request's version does not know, and, if asked, those that
-// stand at their default. The body must not be shared with the store.
+// trim removes from a rendered body what the request's version does not know, and, if asked, what stands at its default.
+// The body must not be shared with the store.
 func (m *message) trim(body map[string]any, at version, skipDefault bool) {
 	for name, v := range body {
 		f := m.fields[name]
-		if f == nil {
+		if f == nil || identity[name] {
 			continue
 		}
-		if f.since > at || skipDefault && f.value != nil && f.value == v {
+		if !f.known(at) || f.until != 0 && f.until <= at || f.newer(v) > at || skipDefault && f.value != nil && f.value == v {
 			delete(body, name)
 			continue
 		}
-		if f.kind != "msg" {
-			continue
-		}
-		for _, e := range elements(v) {
-			if b, ok := e.(map[string]any); ok {
-				schema()[f.target].trim(b, at, skipDefault)
-			}
-		}
+		_ = f.sub(v, func(m *message, b map[string]any) *apiError { m.trim(b, at, skipDefault); return nil })
 	}
 }
 
-// beyondTier returns a field that is set to something else than its default though only Enterprise tiers allow it.
-func (m *message) beyondTier(body map[string]any) string {
-	for _, name := range sortedKeys(body) {
-		f, v := m.fields[name], body[name]
-		if f == nil {
-			continue
-		}
-		if f.ent && v != f.value && v != false {
-			return name
-		}
-		if f.kind != "msg" {
-			continue
-		}
-		for _, e := range elements(v) {
-			if b, ok := e.(map[string]any); ok {
-				if bad := schema()[f.target].beyondTier(b); bad != "" {
-					return bad
-				}
-			}
+// known tells if a version has the field: if it is not older than the introduction in its own line of releases, such as
+// 21.1, or, if the field was not introduced in that line, than any introduction.
+func (f *field) known(at version) bool {
+	for _, s := range f.since {
+		if s.line() == at.line() {
+			return s <= at
 		}
 	}
-	return ""
+	return len(f.since) == 0 || slices.Min(f.since) <= at
+}
+
+// introduced is the first version after at that has the field.
+func (f *field) introduced(at version) version {
+	later := slices.DeleteFunc(slices.Clone(f.since), func(s version) bool { return s <= at })
+	if len(later) == 0 {
+		return 0
+	}
+	return slices.Min(later)
+}
+
+// newer is the latest version that introduced one of the values, 0 if none is dated.
+func (f *field) newer(v any) version {
+	if f.enum == nil || len(f.enum.since) == 0 {
+		return 0
+	}
+	var latest version
+	for _, e := range elements(v) {
+		s, _ := e.(string)
+		latest = max(latest, f.enum.since[s])
+	}
+	return latest
+}
+
+// license refuses fields and values that a tier below Enterprise does not have. What stands at a default, or is false or 0,
+// counts as unset. Evidence: the limits are documented by the schema, the texts are unverified.
+func (m *message) license(body map[string]any, tier string, judge verdict) *apiError {
+	i := slices.Index(lowerTiers[:], tier)
+	if i < 0 {
+		return nil
+	}
+	for _, name := range sortedKeys(body) {
+		f, v := m.fields[name], body[name]
+		if f == nil || f.readOnly {
+			continue
+		}
+		var err *apiError
+		switch limit := f.lower[i]; {
+		case limit.limited && !f.within(limit, v):
+			if len(limit.allowed) == 0 {
+				err = judge("tier-field", "Field %s is not allowed in license tier %s", name, tier)
+			} else {
+				err = judge("tier-value", "Field %s allows only %s in license tier %s", name, strings.Join(limit.allowed, ", "), tier)
+			}
+		default:
+			err = f.sub(v, func(m *message, b map[string]any) *apiError { return m.license(b, tier, judge) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within tells if a value is one of those that a tier allows, or counts as unset. The default of a mandatory field does not:
+// such a field is always sent.
+func (f *field) within(limit tierLimit, v any) bool {
+	for _, e := range elements(v) {
+		unset := e == f.value && !f.required || e == limit.preset || e == "" || f.value == nil && (e == false || e == 0.0)
+		switch e.(type) {
+		case bool, float64, string:
+		default:
+			return false
+		}
+		if !unset && !slices.ContainsFunc(limit.allowed, func(a string) bool { return literal(a) == e || a == e }) {
+			return false
+		}
+	}
+	return true
+}
+
+// literal is the value of a text that stands for a bool or a number.
+func literal(text string) any {
+	var v any
+	_ = json.Unmarshal([]byte(text), &v) // nil for another text
+	return v
 }
 
 // elements returns the entries of a list, or the value itself as the only one.

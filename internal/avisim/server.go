@@ -28,6 +28,13 @@ type Options struct {
 	CertFile, KeyFile string   // default: a certificate of an own CA, both made in memory
 	HostNames         []string // further names and addresses for the certificate that is made
 
+	// UnknownFields is what becomes of a field that the schema does not have: "accept" (the default) drops it, which is
+	// recorded for 20.1, "reject" refuses the write.
+	UnknownFields string
+	// StrictEvidence turns the rules of which less is known into warnings: they let the write pass and are listed by
+	// Warnings. The default enforces all of them.
+	StrictEvidence Evidence
+
 	RequireReferer bool             // refuse unsafe requests without a Referer, as the framework would (documented, status inferred)
 	OmitBodies     bool             // keep bodies out of the request log, for benchmarks
 	Now            func() time.Time // default time.Now
@@ -58,6 +65,7 @@ type Server struct {
 
 	lastTick int64
 	rulesOff map[string]bool
+	warnings map[string]*Warning // by rule
 	health   map[endpointKey][]healthEvent
 	upSince  string
 	bumps    bool // see SetNoOpBump
@@ -102,13 +110,16 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	v, err := parseVersion(o.Version)
+	if err == nil {
+		err = o.check()
+	}
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
 		options: o, version: v, now: o.Now,
 		store: newStore(o.Seed), ipam: newIPAM(), health: map[endpointKey][]healthEvent{}, overrides: map[ref]state{},
-		rulesOff: map[string]bool{"tenant-ref": true}, // the vendor's own tests say otherwise: the header wins
+		rulesOff: defaultRules(o), warnings: map[string]*Warning{},
 		sessions: map[string]*session{}, failures: map[string]failures{},
 		counters: map[Counter]int{}, served: make(chan struct{}),
 	}

@@ -53,8 +53,7 @@ type store struct {
 
 func newStore(seed int64) *store {
 	s := &store{shelves: map[string]*shelf{}, names: map[nameKey][]*object{}, in: map[ref]map[ref]struct{}{}, changed: func(_, _ *object) {}}
-	for i := range typeTable {
-		t := &typeTable[i]
+	for _, t := range objectTypes() {
 		s.shelves[t.path] = &shelf{kind: t, byUUID: map[string]*object{}}
 	}
 	if seed != 0 {

@@ -2,17 +2,24 @@ package avisim
 
 import (
 	"strings"
+	"sync"
 	"unicode"
 )
 
-// objectType describes what the server knows of an object type beside its fields.
+// objectType describes what the server knows of an object type beside its fields. Path, title, cloud and singleton come from
+// the schema, the rest from typeTraits.
 type objectType struct {
-	path   string // as in /api/<path>
-	title  string // as messages spell it; also the name of its message in the schema, if that has one
-	cloud  bool   // belongs to a cloud: cloud_ref is defaulted, names are unique within it
-	shared bool   // the admin tenant's objects are visible from, and usable in, all tenants
+	path      string // as in /api/<path>
+	title     string // as messages spell it; also the name of its message in the schema, if that has one
+	cloud     bool   // belongs to a cloud: cloud_ref is defaulted, names are unique within it
+	singleton bool   // one object with the uuid "default", no list
+	traits
+}
 
-	singleton bool // one object with the uuid "default", no list
+// traits are what the schema does not say of a type.
+type traits struct {
+	shared bool // the admin tenant's objects are visible from, and usable in, all tenants
+	loose  bool // references to objects that are not there are kept as they came
 
 	// refDefaults fills references that the client left out, by name; resolved like a name that a client sent.
 	refDefaults map[string]string
@@ -20,73 +27,56 @@ type objectType struct {
 	derive func(*write)
 }
 
-// typeTable lists the types. Evidence: paths and titles are documented; cloud and shared are documented for the types
-// that clients use across tenants (clouds, networks, VRFs, SE groups, system profiles) and inferred for the others;
-// refDefaults are documented by the schema or recorded.
-var typeTable = []objectType{
-	{path: "tenant", title: "Tenant", shared: true, derive: deriveTenant},
-	{path: "cloud", title: "Cloud", shared: true, derive: deriveCloud},
-	{path: "vrfcontext", title: "VrfContext", cloud: true, shared: true},
-	{path: "network", title: "Network", cloud: true, shared: true, refDefaults: map[string]string{"vrf_context_ref": "global"}},
-	{path: "serviceenginegroup", title: "ServiceEngineGroup", cloud: true, shared: true},
-	{path: "serviceengine", title: "ServiceEngine", cloud: true, shared: true},
-	{path: "ipamdnsproviderprofile", title: "IpamDnsProviderProfile", shared: true},
-	{path: "networkprofile", title: "NetworkProfile", shared: true},
-	{path: "applicationprofile", title: "ApplicationProfile", shared: true},
-	{path: "applicationpersistenceprofile", title: "ApplicationPersistenceProfile", shared: true},
-	{path: "analyticsprofile", title: "AnalyticsProfile", shared: true},
-	{path: "healthmonitor", title: "HealthMonitor", shared: true},
-	{path: "networksecuritypolicy", title: "NetworkSecurityPolicy", shared: true},
-	{path: "ipaddrgroup", title: "IpAddrGroup", shared: true},
-	{path: "pool", title: "Pool", cloud: true, derive: derivePool, refDefaults: map[string]string{
-		"vrf_ref": "global", "analytics_profile_ref": "System-Analytics-Profile"}},
-	{path: "poolgroup", title: "PoolGroup", cloud: true},
-	{path: "l4policyset", title: "L4PolicySet"},
-	{path: "vsvip", title: "VsVip", cloud: true, refDefaults: map[string]string{"vrf_context_ref": "global"}},
-	{path: "virtualservice", title: "VirtualService", cloud: true, derive: deriveVirtualService, refDefaults: map[string]string{
-		"se_group_ref": "Default-Group", "analytics_profile_ref": "System-Analytics-Profile"}},
-
-	// Known by name only: kept as they are sent.
-	{path: "sslprofile", title: "SSLProfile", shared: true},
-	{path: "sslkeyandcertificate", title: "SSLKeyAndCertificate", shared: true, derive: deriveKeyAndCertificate},
-	{path: "pkiprofile", title: "PKIProfile", shared: true},
-	{path: "httppolicyset", title: "HTTPPolicySet"},
-	{path: "vsdatascriptset", title: "VSDataScriptSet"},
-	{path: "stringgroup", title: "StringGroup", shared: true},
-	{path: "errorpageprofile", title: "ErrorPageProfile", shared: true},
-	{path: "prioritylabels", title: "PriorityLabels", cloud: true},
-	{path: "serverautoscalepolicy", title: "ServerAutoScalePolicy"},
-	{path: "trafficcloneprofile", title: "TrafficCloneProfile", cloud: true},
-	{path: "securitypolicy", title: "SecurityPolicy"},
-	{path: "useraccountprofile", title: "UserAccountProfile", shared: true},
-	{path: "role", title: "Role", shared: true},
-	{path: "user", title: "User", shared: true, derive: deriveUser},
-	{path: "wafpolicy", title: "WafPolicy", shared: true},
-	{path: "icapprofile", title: "IcapProfile", shared: true},
-	{path: "botdetectionpolicy", title: "BotDetectionPolicy", shared: true},
-	{path: "ssopolicy", title: "SSOPolicy", shared: true},
-
-	{path: "systemconfiguration", title: "SystemConfiguration", shared: true, singleton: true},
-	{path: "controllerproperties", title: "ControllerProperties", shared: true, singleton: true},
+// typeTraits lists the types that clients are known to use. Evidence: that the admin tenant's objects are shared is
+// documented for the types that clients use across tenants (clouds, networks, VRFs, SE groups, system profiles) and inferred
+// for the others; refDefaults are documented by the schema or recorded.
+//
+// Types that are not listed are shared and loose, which is unverified: nothing is known of them but names.
+func typeTraits() map[string]traits {
+	global := map[string]string{"vrf_context_ref": "global"}
+	t := map[string]traits{
+		"network":              {shared: true, refDefaults: global},
+		"tenant":               {shared: true, derive: deriveTenant},
+		"user":                 {shared: true, derive: deriveUser},
+		"pool":                 {derive: derivePool, refDefaults: map[string]string{"vrf_ref": "global", "analytics_profile_ref": "System-Analytics-Profile"}},
+		"vsvip":                {refDefaults: global},
+		"sslkeyandcertificate": {shared: true, derive: deriveKeyAndCertificate},
+		"virtualservice": {derive: deriveVirtualService, refDefaults: map[string]string{
+			"se_group_ref": "Default-Group", "analytics_profile_ref": "System-Analytics-Profile"}},
+	}
+	for _, path := range strings.Fields("poolgroup l4policyset httppolicyset vsdatascriptset prioritylabels serverautoscalepolicy" +
+		" trafficcloneprofile securitypolicy") {
+		t[path] = traits{}
+	}
+	for _, path := range strings.Fields("cloud vrfcontext serviceenginegroup serviceengine ipamdnsproviderprofile networkprofile" +
+		" applicationprofile applicationpersistenceprofile analyticsprofile healthmonitor networksecuritypolicy ipaddrgroup sslprofile" +
+		" pkiprofile stringgroup errorpageprofile useraccountprofile role wafpolicy icapprofile" +
+		" botdetectionpolicy ssopolicy systemconfiguration controllerproperties") {
+		t[path] = traits{shared: true}
+	}
+	return t
 }
 
-// listKeys names, for a list field, what identifies an entry: PATCH add merges and delete removes by it. A list of
-// scalars or references is keyed by the value itself. Evidence: servers by ip is documented, the rest unverified.
-var listKeys = map[string][]string{
-	"servers":            {"ip", "port"},
-	"vip":                {"vip_id"},
-	"static_routes":      {"route_id"},
-	"services":           {"port", "override_network_profile_ref"},
-	"l4_policies":        {"index"},
-	"rules":              {"index"},
-	"dns_info":           {"fqdn"},
-	"markers":            {"key"},
-	"labels":             {"key"},
-	"members":            {"pool_ref"},
-	"configured_subnets": {"prefix"},
-	"usable_networks":    {"nw_ref"},
-	"placement_networks": {"network_ref", "subnet"},
-}
+// objectTypes lists all types, by path.
+var objectTypes = sync.OnceValue(func() []*objectType {
+	known := typeTraits()
+	out := make([]*objectType, 0, len(table().types))
+	for _, t := range table().types {
+		if t.path == "cluster" || t.path == "systemlimits" { // endpoints of their own serve these, and no objects
+			continue
+		}
+		var ok bool
+		if t.traits, ok = known[t.path]; !ok {
+			t.traits = traits{shared: true, loose: true}
+		}
+		out = append(out, &t)
+	}
+	return out
+})
+
+// listKey names the fields that identify an entry of a list: PATCH add merges and delete removes by it. A list of scalars
+// or references is keyed by the value itself. Evidence: see hack/avisim-schema/overlay.txt.
+func listKey(list string) []string { return table().keys[list] }
 
 // message returns the schema of the type, or nil for a type that is known by name only.
 func (t *objectType) message() *message { return schema()[t.title] }
@@ -116,26 +106,8 @@ func deriveTenant(w *write) {
 	}
 }
 
-// deriveCloud fills the switches whose default, off, the schema does not tell. Evidence: recorded.
-func deriveCloud(w *write) {
-	for _, k := range []string{"prefer_static_routes", "enable_vip_static_routes", "enable_vip_on_all_interfaces", "dns_resolution_on_se"} {
-		if w.body[k] == nil {
-			w.body[k] = false
-		}
-	}
-	if w.body["license_type"] == nil {
-		w.body["license_type"] = "LIC_CORES"
-	}
-}
-
-// derivePool fills the limits whose default, none, the schema does not tell, and gives a server without a host name its
-// address as one. Evidence: recorded.
+// derivePool gives a server without a host name its address as one. Evidence: recorded.
 func derivePool(w *write) {
-	for _, k := range []string{"max_concurrent_connections_per_server", "capacity_estimation_ttfb_thresh", "server_timeout"} {
-		if w.body[k] == nil {
-			w.body[k] = 0.0
-		}
-	}
 	for _, s := range messages(w.body["servers"]) {
 		if _, have := s["hostname"]; !have {
 			s["hostname"] = str(s, "ip", "addr")

@@ -12,7 +12,7 @@ type version uint64
 // oldest is what a request without X-Avi-Version speaks. Evidence: recorded.
 const oldest version = 16<<48 | 4<<32 | 2<<16
 
-// sctpSince is the version that brought SCTP. Evidence: documented for its fields, inferred for the enumeration values.
+// sctpSince is the version that brought SCTP, and with it the shipped SCTP profile and monitor. Evidence: documented.
 const sctpSince version = 22<<48 | 1<<32 | 3<<16
 
 // parseVersion reads 22.1.3, 22_1_3 and shorter or longer forms of up to four numbers.
@@ -43,3 +43,6 @@ func (v version) join(sep string) string {
 	}
 	return s
 }
+
+// line is the line of releases that a version belongs to, such as 22.1.
+func (v version) line() version { return v >> 32 }

@@ -43,22 +43,15 @@ func (w *write) run() (*object, *apiError) {
 	return w.commit(), nil
 }
 
-// gate refuses fields that are newer than the request's version. Evidence: documented by issues, text exact.
+// gate refuses what is newer than the request's version. Evidence: documented by issues, text exact.
 func (w *write) gate() *apiError {
 	m := w.kind.message()
 	if m == nil || w.trusted {
 		return nil
 	}
-	parts := []map[string]any{w.incoming}
-	for _, verb := range patchVerbs {
-		if p, ok := w.patch[verb].(map[string]any); ok {
-			parts = append(parts, p)
-		}
-	}
-	for _, p := range parts {
-		if f, since := m.tooNew(p, w.at); f != "" {
-			return refuse(http.StatusBadRequest, "Incoming request (v%s) has field (%s) introduced in later versions(v%s).",
-				w.at.join("_"), f, since.join("_"))
+	for _, p := range append(w.patchParts(), w.incoming) {
+		if err := m.gate(p, w.at, w.breaks); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -75,7 +68,7 @@ func (w *write) document() *apiError {
 		w.body = cloneMap(w.incoming)
 	}
 	if m := w.kind.message(); m != nil {
-		return m.conform(w.body)
+		return m.conform(w.body, w.breaks)
 	}
 	for k, v := range w.body {
 		if l, ok := v.([]any); v == nil || ok && len(l) == 0 {
@@ -105,8 +98,10 @@ func (w *write) settle() *apiError {
 			return refuse(http.StatusBadRequest, "Tenant object not found")
 		case w.tenant == allTenants:
 			w.tenant = o.uuid
-		case o.uuid != w.tenant && w.server.on("tenant-ref"):
-			return ruleError("tenant-ref", "tenant_ref %s differs from the tenant of the request", o.name)
+		case o.uuid != w.tenant:
+			if err := w.breaks("tenant-ref", "tenant_ref %s differs from the tenant of the request", o.name); err != nil {
+				return err
+			}
 		}
 	}
 	if w.tenant == allTenants {
@@ -132,8 +127,10 @@ func (w *write) settle() *apiError {
 			w.cloud = o.ref
 		}
 	}
-	if w.old != nil && w.old.cloud != w.cloud && w.server.on("cloud-change") {
-		return ruleError("cloud-change", "Cloud of %s %s cannot be changed", w.kind.title, w.name)
+	if w.old != nil && w.old.cloud != w.cloud {
+		if err := w.breaks("cloud-change", "Cloud of %s %s cannot be changed", w.kind.title, w.name); err != nil {
+			return err
+		}
 	}
 	w.body["cloud_ref"] = w.cloud
 	return nil
@@ -151,24 +148,43 @@ func (w *write) current() *apiError {
 	return nil
 }
 
-// tier refuses Enterprise fields in lower tiers. Evidence: the schema's edition notes; the answer is unverified.
+// tier refuses what the licence tier does not have. Evidence: the schema's edition notes; the answer is unverified.
 func (w *write) tier() *apiError {
-	tier := w.server.tier()
 	m := w.kind.message()
-	if m == nil || w.trusted || enterprise(tier) || !w.server.on("tier-field") {
+	if m == nil || w.trusted {
 		return nil
 	}
-	if f := m.beyondTier(w.body); f != "" {
-		return ruleError("tier-field", "Field %s is not allowed in license tier %s", f, tier)
+	return m.license(w.body, w.licenseTier(), w.breaks)
+}
+
+// licenseTier is the tier that holds for the object: the lower one of the system's and its cloud's. Evidence: that a cloud
+// has a tier of its own is documented, how the two combine is unverified.
+func (w *write) licenseTier() string {
+	system := w.server.tier()
+	if c := w.store.get(w.cloud); c != nil {
+		for _, t := range lowerTiers {
+			if own := str(c.body, "license_tier"); own == t || system == t {
+				return t
+			}
+		}
 	}
-	return nil
+	return system
 }
 
 func (w *write) resolve() *apiError {
 	// An edit out of band brings back all references of the object, and some may be dangling after a forced removal.
 	r := resolver{w.store, scope{w.tenant, w.cloud}, w.trusted && w.old != nil && w.incoming != nil}
 	if err := r.message(w.kind.message(), w.body); err != nil {
-		return err
+		if w.trusted {
+			return err
+		}
+		if err := w.breaks("ref-exists", "%s", err.text); err != nil {
+			return err
+		}
+		r.lenient = true
+		if err := r.message(w.kind.message(), w.body); err != nil {
+			return err
+		}
 	}
 	for k, v := range w.body { // a reference that turned out empty counts as unset
 		if v == nil {
@@ -188,7 +204,7 @@ func (w *write) complete() *apiError {
 		w.virtualServiceRefs()
 	}
 	if m := w.kind.message(); m != nil {
-		m.fill(w.body, w.server.version)
+		m.fill(w.body, w.server.version, w.licenseTier())
 	}
 	if w.kind.derive != nil {
 		w.kind.derive(w)
@@ -216,12 +232,12 @@ func (w *write) virtualServiceRefs() {
 		}
 	}
 	w.defaultRef("vrf_context_ref", "global")
-	app, net := "System-HTTP", "System-TCP-Proxy"
-	if w.server.tier() == "ESSENTIALS" {
-		app, net = "System-L4-Application", "System-TCP-Fast-Path"
+	for f, name := range map[string]string{"application_profile_ref": "System-HTTP", "network_profile_ref": "System-TCP-Proxy"} {
+		if own, ok := w.kind.message().fields[f].preset(w.licenseTier()).(string); ok {
+			name = own
+		}
+		w.defaultRef(f, name)
 	}
-	w.defaultRef("application_profile_ref", app)
-	w.defaultRef("network_profile_ref", net)
 }
 
 // unique refuses a second object of the same name. Evidence: one type's exact text is documented.
@@ -235,7 +251,9 @@ func (w *write) unique() *apiError {
 			if w.kind.cloud {
 				keys = "Name, Tenant ref and Cloud ref"
 			}
-			return refuse(http.StatusConflict, "%s with this %s already exists.", w.kind.verbose(), keys)
+			if err := w.breaks("name-unique", "%s with this %s already exists.", w.kind.verbose(), keys); err != nil {
+				return err
+			}
 		}
 	}
 	if w.slug != "" && w.store.get(ref{w.kind.path, w.slug}) != nil {
@@ -250,11 +268,13 @@ func (w *write) rules() *apiError {
 	}
 	for i := range ruleTable {
 		r := &ruleTable[i]
-		if r.typ != w.kind.path || r.check == nil || !w.server.on(r.id) {
+		if r.check == nil || r.typ != "" && r.typ != w.kind.path || !w.server.on(r.id) {
 			continue
 		}
 		if text := r.check(w); text != "" {
-			return refuse(r.status, "%s", text)
+			if err := w.breaks(r.id, "%s", text); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -272,7 +292,7 @@ func (w *write) mandatory() *apiError {
 	if m == nil || w.trusted {
 		return nil
 	}
-	return m.require(w.body)
+	return m.require(w.body, w.breaks)
 }
 
 // commit stores the object. A write that changes nothing keeps _last_modified; evidence for that: none, it is the
@@ -366,10 +386,6 @@ func microseconds(t int64) string { return strconv.FormatInt(t, 10) }
 func refAt(m map[string]any, keys ...string) ref {
 	r, _ := at(m, keys...).(ref)
 	return r
-}
-
-func enterprise(tier string) bool {
-	return tier == "ENTERPRISE" || tier == "ENTERPRISE_WITH_CLOUD_SERVICES"
 }
 
 // tier is the default licence tier of the system configuration.
