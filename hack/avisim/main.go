@@ -11,6 +11,8 @@
 //	POST /oper-status    {"type","tenant","name","state","reason"}
 //	POST /ipam           {"async","quarantine","slow","changeAfter","otherThanPreferred","exhausted"}
 //	POST /dynamics       {"placementDelay","initialization","checks","capacity"}
+//	POST /rules          {"id","on"}
+//	GET  /warnings       the rules that --strict-evidence let pass
 //	POST /upgrade        {"on"}
 //	POST /down           {"on"}
 //	GET  /requests       the request log; DELETE empties it
@@ -69,6 +71,8 @@ func run() error {
 	flag.Var(&networks, "network", "further VIP network as name=prefix[,first-last]; may be given often")
 	var w worldFlags
 	w.register()
+	var r ruleFlags
+	r.register(&o)
 	flag.Parse()
 	if *hosts != "" {
 		o.HostNames = strings.Split(*hosts, ",")
@@ -91,6 +95,7 @@ func run() error {
 	}
 	defer s.Close()
 	w.apply(s)
+	r.apply(s)
 	for _, n := range networks {
 		if err := s.AddVIPNetwork(n.name, n.prefix, n.first, n.last); err != nil {
 			return err
@@ -210,6 +215,7 @@ func controlHandler(s *avisim.Server) http.Handler {
 		return nil
 	}))
 	world(mux, s)
+	rules(mux, s)
 	mux.HandleFunc("POST /upgrade", with(func(v struct{ On bool }) error { s.SetUpgradeMode(v.On); return nil }))
 	mux.HandleFunc("POST /down", with(func(v struct{ On bool }) error { s.SetDown(v.On); return nil }))
 	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, _ *http.Request) { send(w, s.Requests()) })

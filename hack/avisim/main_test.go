@@ -40,6 +40,9 @@ func TestControl(t *testing.T) {
 		{"POST", "/ipam", `{"async":"2s","quarantine":"1m","exhausted":true}`, 200, ""},
 		{"POST", "/ipam", `{"async":2}`, 400, "2s"},
 		{"POST", "/dynamics", `{"placementDelay":"2s","checks":true,"capacity":true}`, 200, ""},
+		{"POST", "/rules", `{"id":"vs-http","on":false}`, 200, ""},
+		{"POST", "/rules", `{"id":"nope"}`, 400, "vs-http"},
+		{"GET", "/warnings", ``, 200, "[]"},
 		{"POST", "/upgrade", `{"on":true}`, 200, ""},
 		{"GET", "/requests", ``, 200, ""},
 		{"DELETE", "/requests", ``, 200, ""},
@@ -78,6 +81,15 @@ func TestNetworkFlag(t *testing.T) {
 	for in, ok := range map[string]bool{"a=10.0.0.0/24": true, "a=10.0.0.0/24,10.0.0.5-10.0.0.9": true, "a=fd00::/64": true,
 		"10.0.0.0/24": false, "=10.0.0.0/24": false, "a=10.0.0.0": false, "a=10.0.0.0/24,x-y": false, "a=10.0.0.0/24,10.0.0.1": false} {
 		var f networkFlags
+		if err := f.Set(in); (err == nil) != ok {
+			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
+func TestRuleFlag(t *testing.T) {
+	for in, ok := range map[string]bool{"vs-http=off": true, "unknown-field=on": true, "vs-http": false, "vs-http=no": false, "nope=on": false} {
+		var f ruleFlags
 		if err := f.Set(in); (err == nil) != ok {
 			t.Errorf("%s: %v", in, err)
 		}
