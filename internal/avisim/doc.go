@@ -12,10 +12,11 @@
 // # What is inside
 //
 // A [Server] owns one store of objects (store.go) and a table of object types and their fields (schema.txt, made from the
-// published schema by hack/avisim-schema; types.go adds what that does not say). A request passes faults (faults.go), authentication (session.go), the version and tenant gates
-// (version.go, route.go) and ends in a read (list.go, runtime.go, singleton.go) or in the write pipeline (write.go): version
-// gate, patch, references, defaults, uniqueness, rules (rules.go), addresses (ipam.go), commit. All of the state is behind one
-// read-write lock, so that every answer shows one consistent moment; injected latency is slept outside of it.
+// published schema by hack/avisim-schema; types.go adds what that does not say). A request passes faults (faults.go),
+// authentication (session.go), the version and tenant gates (version.go, route.go) and ends in a read (list.go, runtime.go,
+// singleton.go) or in the write pipeline (write.go): version gate, patch, tier, references, defaults, uniqueness, rules
+// (rules.go), addresses (ipam.go), commit. All of the state is behind one read-write lock, so that every answer shows one
+// consistent moment; injected latency is slept outside of it.
 //
 // # What a test can do beside speaking HTTP
 //

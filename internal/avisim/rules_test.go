@@ -95,7 +95,7 @@ func ruleCases() []ruleCase {
 		{rule: "field-required", method: "POST", path: "/api/pool", body: obj{"name": "p", "servers": []obj{{"port": 1}}},
 			text: "Field check for ip failed : Missing required field"},
 		{rule: "empty-message", method: "POST", path: "/api/pool", body: obj{"name": "p", "placement_networks": []obj{{"network_ref": "/api/network?name=vip-network",
-			"subnet": obj{"ip_addr": static("10.10.0.0"), "mask": 16}}}, "servers": []obj{{"ip": obj{}}}}, text: `Bad pb: Message type "IpAddr" is missing required field "`},
+			"subnet": obj{"ip_addr": static("10.10.0.0"), "mask": 16}}}, "servers": []obj{{"ip": obj{}}}}, text: `Bad pb: Message type "IpAddr" is missing required field "addr"`},
 		{rule: "tenant-ref", method: "POST", path: "/api/pool", body: obj{"name": "p", "tenant_ref": "/api/tenant?name=blue"},
 			text: "tenant_ref blue differs from the tenant of the request"},
 		{rule: "cloud-change", method: "PATCH", path: "pool", body: obj{"replace": obj{"cloud_ref": "/api/cloud?name=c2"}},
@@ -223,8 +223,7 @@ func TestRules(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			s, send := tt.run(t, Options{})
 			r := send()
-			if text := str(r.body, "error"); r.status != ruleByID(tt.rule).status || text != tt.text &&
-				(!strings.HasSuffix(tt.text, `"`) || !strings.HasPrefix(text, tt.text)) {
+			if r.status != ruleByID(tt.rule).status || str(r.body, "error") != tt.text {
 				t.Errorf("%d %s\nwant %d %s", r.status, r.raw, ruleByID(tt.rule).status, tt.text)
 			}
 			s.SetRule(tt.rule, false)

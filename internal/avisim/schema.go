@@ -36,7 +36,9 @@ type schemaTable struct {
 type message struct {
 	name    string
 	fields  map[string]*field
-	retires bool // has fields that are gone from some version on, itself or in a message that it reaches
+	must    []*field // mandatory, or lists that may not be empty; in the order of the table, which is by name
+	preset  []*field // with a default in some tier, but for references
+	retires bool     // has fields that are gone from some version on, itself or in a message that it reaches
 }
 
 // field is one field of a message, as a line of schema.txt describes it.
@@ -95,7 +97,7 @@ func parseSchema(text string) (*schemaTable, error) {
 		default:
 			var f *field
 			if f, err = parseField(w, cur.name, shared); err == nil {
-				cur.fields[f.name] = f
+				cur.add(f)
 				if f.key != nil {
 					t.keys[f.name] = f.key
 				}
@@ -125,6 +127,16 @@ func parseSchema(text string) (*schemaTable, error) {
 		}
 	}
 	return t, nil
+}
+
+func (m *message) add(f *field) {
+	m.fields[f.name] = f
+	if f.required || f.min > 0 {
+		m.must = append(m.must, f)
+	}
+	if f.kind != "ref" && (f.value != nil || f.lower[0].preset != nil || f.lower[1].preset != nil) {
+		m.preset = append(m.preset, f)
+	}
 }
 
 // parseField reads a field's line, as words; shared holds the enumerations of the fields before it.
@@ -298,7 +310,7 @@ func (m *message) conform(body map[string]any, judge verdict) *apiError {
 
 // sub calls do for every message in the value of a field, until one returns an error.
 func (f *field) sub(v any, do func(*message, map[string]any) *apiError) *apiError {
-	if f.message == nil {
+	if f == nil || f.message == nil {
 		return nil
 	}
 	for _, e := range elements(v) {
@@ -313,20 +325,25 @@ func (f *field) sub(v any, do func(*message, map[string]any) *apiError) *apiErro
 
 // require checks the mandatory fields of a body and of all its messages. It runs after the server has filled its own.
 func (m *message) require(body map[string]any, judge verdict) *apiError {
-	for name, f := range m.fields {
-		v, have := body[name]
+	for _, f := range m.must {
+		if _, have := body[f.name]; have {
+			continue
+		}
 		var err *apiError
 		switch {
-		case have:
-			err = f.sub(v, func(m *message, b map[string]any) *apiError { return m.require(b, judge) })
 		case f.required && len(body) == 0:
-			err = judge("empty-message", "Bad pb: Message type \"%s\" is missing required field \"%s\"", m.name, name)
+			err = judge("empty-message", "Bad pb: Message type \"%s\" is missing required field \"%s\"", m.name, f.name)
 		case f.required:
-			err = judge("field-required", fieldText, name, "Missing required field")
-		case f.min > 0:
-			err = judge("list-min", fieldText, name, fmt.Sprintf("There must be at least %d %s", f.min, name))
+			err = judge("field-required", fieldText, f.name, "Missing required field")
+		default:
+			err = judge("list-min", fieldText, f.name, fmt.Sprintf("There must be at least %d %s", f.min, f.name))
 		}
 		if err != nil {
+			return err
+		}
+	}
+	for _, name := range sortedKeys(body) {
+		if err := m.fields[name].sub(body[name], func(m *message, b map[string]any) *apiError { return m.require(b, judge) }); err != nil {
 			return err
 		}
 	}
@@ -399,8 +416,8 @@ func (f *field) conform(v any, judge verdict) (any, *apiError) {
 	return x, nil
 }
 
-// preset is the field's default in a tier, nil if it has none.
-func (f *field) preset(tier string) any {
+// presetIn is the field's default in a tier, nil if it has none.
+func (f *field) presetIn(tier string) any {
 	if i := slices.Index(lowerTiers[:], tier); i >= 0 && f.lower[i].preset != nil {
 		return f.lower[i].preset
 	}
@@ -409,15 +426,16 @@ func (f *field) preset(tier string) any {
 
 // fill adds the defaults of the fields that the Controller's version knows, to the body and to all its messages.
 func (m *message) fill(body map[string]any, at version, tier string) {
-	for name, f := range m.fields {
-		v, have := body[name]
-		if !have {
-			if d := f.preset(tier); d != nil && f.kind != "ref" && f.known(at) {
-				body[name] = d
-			}
+	for name, v := range body {
+		_ = m.fields[name].sub(v, func(m *message, b map[string]any) *apiError { m.fill(b, at, tier); return nil })
+	}
+	for _, f := range m.preset {
+		if _, have := body[f.name]; have {
 			continue
 		}
-		_ = f.sub(v, func(m *message, b map[string]any) *apiError { m.fill(b, at, tier); return nil })
+		if d := f.presetIn(tier); d != nil && f.known(at) {
+			body[f.name] = d
+		}
 	}
 }
 

@@ -233,7 +233,7 @@ func (w *write) virtualServiceRefs() {
 	}
 	w.defaultRef("vrf_context_ref", "global")
 	for f, name := range map[string]string{"application_profile_ref": "System-HTTP", "network_profile_ref": "System-TCP-Proxy"} {
-		if own, ok := w.kind.message().fields[f].preset(w.licenseTier()).(string); ok {
+		if own, ok := w.kind.message().fields[f].presetIn(w.licenseTier()).(string); ok {
 			name = own
 		}
 		w.defaultRef(f, name)
