@@ -391,6 +391,9 @@ func schemaNewer(v string) map[string][]string {
 // TestTierGates shows fields and values that the lower tiers lack, by the system's tier and by the cloud's.
 func TestTierGates(t *testing.T) {
 	const none, only = "Field %s is not allowed in license tier %s", "Field %s allows only %s in license tier %s"
+	rule := func(match, pool obj) obj {
+		return obj{"name": "p", "l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 0, "match": match, "action": obj{"select_pool": pool}}}}}
+	}
 	tests := []struct {
 		name, system, cloud string
 		path                string
@@ -398,6 +401,17 @@ func TestTierGates(t *testing.T) {
 		want                string // "" if it passes
 	}{
 		{"nested field", "BASIC", "", "/api/l4policyset", policyBody("p", "amf"), fmt.Sprintf(none, "protocol", "BASIC")},
+		{"client address of a rule", "BASIC", "", "/api/l4policyset", rule(obj{"client_ip": obj{"match_criteria": "IS_IN"}}, nil), fmt.Sprintf(none, "client_ip", "BASIC")},
+		{"pool group of a rule", "BASIC", "", "/api/l4policyset", rule(nil, obj{"pool_group_ref": "pg"}), fmt.Sprintf(none, "pool_group_ref", "BASIC")},
+		{"profile of one service", "BASIC", "", "/api/virtualservice", obj{"name": "v", "services": []obj{{"port": 1, "override_network_profile_ref": "np"}}},
+			fmt.Sprintf(none, "override_network_profile_ref", "BASIC")},
+		{"application profile of one service", "BASIC", "", "/api/virtualservice", obj{"name": "v", "services": []obj{{"port": 1, "override_application_profile_ref": "ap"}}},
+			fmt.Sprintf(none, "override_application_profile_ref", "BASIC")},
+		{"profile towards the servers", "BASIC", "", "/api/virtualservice", obj{"name": "v", "server_network_profile_ref": "np"}, fmt.Sprintf(none, "server_network_profile_ref", "BASIC")},
+		{"route health injection", "BASIC", "", "/api/virtualservice", obj{"name": "v", "enable_rhi": true}, fmt.Sprintf(none, "enable_rhi", "BASIC")},
+		{"SCTP profile", "BASIC", "", "/api/networkprofile", obj{"name": "n", "profile": obj{"type": "PROTOCOL_TYPE_TCP_PROXY", "sctp_proxy_profile": obj{"number_of_streams": 4}}},
+			fmt.Sprintf(none, "sctp_proxy_profile", "BASIC")},
+		{"SCTP monitor", "BASIC", "", "/api/healthmonitor", obj{"name": "h", "type": "HEALTH_MONITOR_TCP", "sctp_monitor": obj{"sctp_request": "r"}}, fmt.Sprintf(none, "sctp_monitor", "BASIC")},
 		{"field", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "pool_type": "POOL_TYPE_OAUTH"}, fmt.Sprintf(none, "pool_type", "ESSENTIALS")},
 		{"field at its default", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "pool_type": "POOL_TYPE_GENERIC_APP"}, ""},
 		{"switch that is off", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "use_service_ssl_mode": false}, ""},
