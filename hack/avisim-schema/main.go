@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	_ "embed"
 	"flag"
 	"fmt"
@@ -25,7 +26,7 @@ func main() {
 	log.SetPrefix("avisim-schema: ")
 	out := flag.String("out", "internal/avisim/schema.txt", "file to write")
 	flag.Parse()
-	text, err := generate()
+	text, err := generate(context.Background())
 	if err == nil {
 		err = os.WriteFile(*out, text, 0o644)
 	}
@@ -35,8 +36,8 @@ func main() {
 }
 
 // generate makes the table's text.
-func generate() ([]byte, error) {
-	dir, version, err := moduleDir()
+func generate(ctx context.Context) ([]byte, error) {
+	dir, version, err := moduleDir(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -58,8 +59,8 @@ func generate() ([]byte, error) {
 }
 
 // moduleDir finds the pinned module in the module cache.
-func moduleDir() (dir, version string, err error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}} {{.Version}}", module).Output()
+func moduleDir(ctx context.Context) (dir, version string, err error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}} {{.Version}}", module).Output()
 	if err != nil {
 		return "", "", fmt.Errorf("looking for module %s: %w", module, err)
 	}

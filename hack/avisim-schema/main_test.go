@@ -9,7 +9,7 @@ import (
 
 // TestCurrent fails if the table that is checked in is not what the pinned module and the overlay give.
 func TestCurrent(t *testing.T) {
-	want, err := generate()
+	want, err := generate(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
