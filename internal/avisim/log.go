@@ -42,7 +42,7 @@ type Counter struct {
 func (s *Server) record(c *call, entry Request, a *answer) {
 	if !s.options.OmitBodies {
 		entry.Body = loggable(c.body, c.route)
-		if a != nil {
+		if a != cut {
 			entry.Response = loggable(a.body, c.route)
 		}
 	}

@@ -80,7 +80,8 @@ type call struct {
 	session string // id
 	user    string
 	version version
-	tenant  string // uuid of the tenant, or "*"
+	tenant  string   // uuid of the tenant, or "*"
+	replica *replica // to be read from; nil: the server's own store
 }
 
 // base is the address that the client used, which is the one that URLs in answers have. Evidence: inferred.
@@ -259,7 +260,7 @@ func (s *Server) handle(c *call) *answer {
 	if bad := s.authenticate(c); bad != nil {
 		return bad
 	}
-	a := s.authenticated(c, ep)
+	a := s.answerFor(c, ep)
 	s.renew(c, a)
 	return a
 }

@@ -78,6 +78,7 @@ func (s *Server) observe(k endpointKey, e healthEvent) {
 		l = l[len(l)-healthHistory+1:]
 	}
 	s.health[k] = append(slices.Clip(l), e)
+	s.revision.Add(1)
 	s.dirty()
 }
 
@@ -100,6 +101,7 @@ func (s *Server) SetOperStatus(typ, tenant, name, operState, reason string) erro
 	if short != "" {
 		s.overrides[o.ref] = state{short, reason, s.tick()}
 	}
+	s.revision.Add(1)
 	s.dirty()
 	return nil
 }
@@ -265,6 +267,9 @@ func (s *store) used(to ref) bool {
 func (s *Server) virtualServiceState(vs *object) state {
 	if set, ok := s.overrides[vs.ref]; ok {
 		return set
+	}
+	if st, told := s.forcedState(vs); told {
+		return st
 	}
 	st := state{since: vs.since}
 	if !boolean(vs.body, "enabled", true) || !boolean(vs.body, "traffic_enabled", true) {

@@ -1,17 +1,20 @@
 package avisim
 
 import (
-	"context"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Options set up a Server. The zero value is usable.
@@ -54,34 +57,26 @@ type Server struct {
 	version version
 	now     func() time.Time
 
-	mu     sync.RWMutex // guards what follows; never held while sleeping or writing to a client
-	store  *store
-	ipam   *ipam
-	agenda agenda
-
-	placement *placement
-	dynamics  Dynamics
-	overrides map[ref]state // states set by hand
-
-	lastTick int64
-	rulesOff map[string]bool
-	warnings map[string]*Warning // by rule
-	health   map[endpointKey][]healthEvent
-	upSince  string
-	bumps    bool // see SetNoOpBump
-
-	clusterBody     map[string]any // of /api/cluster
-	clusterModified int64
-	portal          *certificate // what was presented before the system configuration named one
+	epoch sync.RWMutex // held for reading while a request is processed, for writing while the version changes
+	mu    sync.RWMutex // guards what follows; never held while sleeping or writing to a client
+	inside
+	agenda   agenda
+	history  []storeChange
+	replicas []*replica
 
 	sessionMu sync.Mutex
 	sessions  map[string]*session
 	failures  map[string]failures
 	tokens    []token
+	locked    map[string]int // users whose logins are refused, by how many faults
 
 	faultMu   sync.Mutex
 	faults    []*fault
+	faultID   int
 	faultHits int
+
+	bucketMu sync.Mutex
+	bucket   *rate.Limiter // of the controller properties
 
 	logMu    sync.Mutex
 	log      []Request
@@ -89,14 +84,39 @@ type Server struct {
 
 	readLatency, writeLatency atomic.Int64
 	ipamSlow                  atomic.Int64
-	upgrading, down           atomic.Bool
+	upgrading                 atomic.Bool
 	strictLogin               atomic.Bool
+	tlsBroken                 atomic.Int32 // how many faults make handshakes fail
+	revision, faultRevision   atomic.Int64 // count changes of objects and health, and of faults
 
 	certificate atomic.Pointer[certificate]
 	saver       atomic.Pointer[saver] // nil without a state file
-	listener    net.Listener
+	listener    *gate
 	http        *http.Server
 	served      chan struct{}
+}
+
+// inside is what the simulated Controller knows of itself. It can be copied, for a replica that reads.
+type inside struct {
+	store *store
+	ipam  *ipam
+
+	placement *placement
+	dynamics  Dynamics
+	overrides map[ref]state // states set by hand
+	forced    []*forced     // replaced, never changed
+
+	lastTick int64
+	rulesOff map[string]bool
+	warnings map[string]*Warning // by rule
+	health   map[endpointKey][]healthEvent
+	upSince  string
+	leader   string // name of the node that leads; "" for the first one
+	bumps    bool   // see SetNoOpBump
+
+	clusterBody     map[string]any // of /api/cluster
+	clusterModified int64
+	portal          *certificate // what was presented before the system configuration named one
 }
 
 // New makes a Server with the objects that a Controller ships with and a usable Default-Cloud. It listens at once, so
@@ -118,8 +138,9 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, version: v, now: o.Now,
-		store: newStore(o.Seed), ipam: newIPAM(), health: map[endpointKey][]healthEvent{}, overrides: map[ref]state{},
-		rulesOff: defaultRules(o), warnings: map[string]*Warning{},
+		inside: inside{store: newStore(o.Seed), ipam: newIPAM(), health: map[endpointKey][]healthEvent{}, overrides: map[ref]state{},
+			rulesOff: defaultRules(o), warnings: map[string]*Warning{}},
+		locked: map[string]int{},
 		sessions: map[string]*session{}, failures: map[string]failures{},
 		counters: map[Counter]int{}, served: make(chan struct{}),
 	}
@@ -139,18 +160,20 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Addr)
-	if err != nil {
+	if s.listener, err = listen(o.Addr); err != nil {
 		return nil, err
 	}
 	if o.StateFile != "" {
 		s.startSaving(fileKeeper{o.StateFile})
 		s.dirty()
 	}
-	s.listener = &gate{Listener: l, down: &s.down, open: map[net.Conn]struct{}{}}
+	s.store.changed = func(old, now *object) {
+		s.follow(old, now)
+		s.changed(old, now)
+	}
 	s.http = &http.Server{
 		Handler:   s,
-		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.serverCertificate},
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.serverCertificate, GetConfigForClient: s.configFor},
 		ErrorLog:  log.New(io.Discard, "", 0), // handshakes that clients give up are no news here
 	}
 	return s, nil
@@ -172,6 +195,7 @@ func (s *Server) Start() error {
 
 // Close stops serving and cuts all connections.
 func (s *Server) Close() {
+	s.ClearFaults()
 	_ = s.http.Close()
 	_ = s.listener.Close()
 	s.stopSaving()
@@ -179,78 +203,6 @@ func (s *Server) Close() {
 
 // Host is the address that the server listens on, host:port.
 func (s *Server) Host() string { return s.listener.Addr().String() }
-
-// SetDown cuts all connections and closes new ones at once, as a Controller does whose process is gone; SetDown(false)
-// ends that. State is kept.
-func (s *Server) SetDown(down bool) {
-	s.down.Store(down)
-	if down {
-		s.listener.(*gate).cut()
-	}
-}
-
-// gate is a listener that knows its connections and can close them.
-type gate struct {
-	net.Listener
-	down *atomic.Bool
-	mu   sync.Mutex
-	open map[net.Conn]struct{}
-}
-
-type gateConn struct {
-	net.Conn
-	gate *gate
-}
-
-func (g *gate) Accept() (net.Conn, error) {
-	for {
-		c, err := g.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if g.down.Load() {
-			reset(c)
-			continue
-		}
-		g.mu.Lock()
-		g.open[c] = struct{}{}
-		g.mu.Unlock()
-		if g.down.Load() { // SetDown may have cut the others just before this one was noted
-			g.forget(c)
-			reset(c)
-			continue
-		}
-		return &gateConn{c, g}, nil
-	}
-}
-
-func (g *gate) forget(c net.Conn) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.open, c)
-}
-
-func (g *gate) cut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for c := range g.open {
-		reset(c)
-	}
-	clear(g.open)
-}
-
-func (c *gateConn) Close() error {
-	c.gate.forget(c.Conn)
-	return c.Conn.Close()
-}
-
-// reset closes a connection with RST instead of FIN, so that the peer sees a cut and not an orderly end.
-func reset(c net.Conn) {
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-	_ = c.Close()
-}
 
 // ServeHTTP handles one request: latency, faults, the request itself, the log, the answer.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -265,102 +217,108 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	entry := Request{Time: start, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Type: c.route.typ,
 		Tenant: r.Header.Get("X-Avi-Tenant"), Version: r.Header.Get("X-Avi-Version")}
 
+	struck := s.strike(c)
+	entry.Fault = faultNames(struck)
+	a, deliver := s.pass(c, struck)
+	if a != cut {
+		entry.Status = a.status
+	}
+	entry.Took = s.now().Sub(start)
+	s.record(c, entry, a) // before the answer goes out, so that a client which has it finds it logged
+	if a == cut {
+		abort(w)
+	}
+	s.send(w, c, a, deliver)
+}
+
+// pass takes a request through the latency, the faults that struck it, and processing. The answer may be cut; deliver is nil
+// for the usual way of sending it.
+func (s *Server) pass(c *call, struck []*fault) (a *answer, deliver func(http.ResponseWriter, *http.Request, []byte)) {
 	latency := time.Duration(s.writeLatency.Load())
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+	if isRead(c) {
 		latency = time.Duration(s.readLatency.Load())
 	} else if c.route.typ == "vsvip" {
 		latency += time.Duration(s.ipamSlow.Load())
 	}
-	f := s.strike(c)
-	if f != nil {
-		latency += f.Delay
-		if entry.Fault = f.Name; entry.Fault == "" {
-			entry.Fault = "unnamed"
+	if !sleep(c.r.Context(), latency) {
+		return cut, nil
+	}
+	process := (*Server).process
+	var effects []hooks
+	for _, f := range struck {
+		if f.struck != nil {
+			f.struck()
+		}
+		f.begin(s)
+		for _, h := range f.hooks {
+			if h.covers(c) && (h.kind == kindRequest || f.conditional() || f.struck != nil) {
+				effects = append(effects, h)
+			}
 		}
 	}
-	var a *answer
-	if sleep(r.Context(), latency) {
-		a = s.respond(c, f)
+	for _, h := range effects {
+		if a != nil {
+			break
+		}
+		if h.act != nil && !h.follows(c) {
+			_ = h.act(s, c) // an object that is not there can't be changed, which is no news to the client
+		}
+		if h.before != nil {
+			a = h.before(s, c)
+		}
+		if h.process != nil {
+			process = h.process
+		}
 	}
-	if a != nil {
-		entry.Status = a.status
+	if a == nil {
+		a = process(s, c)
+		for _, h := range effects {
+			if h.act != nil && h.follows(c) {
+				_ = h.act(s, c)
+			}
+		}
 	}
-	lost := a == nil || f != nil && f.ResetAfter
-	if lost {
-		entry.Status = 0
+	for _, h := range effects {
+		if a != cut && h.after != nil {
+			h.after(s, c, a)
+		}
+		if h.deliver != nil {
+			deliver = h.deliver
+		}
+		if h.lose {
+			return cut, nil
+		}
 	}
-	entry.Took = s.now().Sub(start)
-	s.record(c, entry, a) // before the answer goes out, so that a client which has it finds it logged
-	if lost {
-		abort(w)
-	}
-	s.send(w, c, a)
+	return a, deliver
 }
 
-// respond applies the fault and processes the request; nil means that the client gets no answer.
-func (s *Server) respond(c *call, f *Fault) *answer {
-	if f == nil {
-		return s.process(c)
+// follows tells if an action comes after the processing of the request.
+func (h *hooks) follows(c *call) bool { return h.late && (h.lateWrites || isRead(c)) }
+
+// faultNames lists the faults for the request log.
+func faultNames(struck []*fault) string {
+	var out []string
+	for _, f := range struck {
+		out = append(out, cmp.Or(f.Name, "unnamed"))
 	}
-	switch {
-	case f.Hang:
-		<-c.r.Context().Done()
-		return nil
-	case f.ResetBefore:
-		return nil
-	}
-	if f.ExpireSessions {
-		s.ExpireSessions()
-	}
-	if f.Status != 0 {
-		return f.answer(c)
-	}
-	return s.process(c)
+	return strings.Join(out, ", ")
 }
 
 // process handles the request, with the framework's own check of the Referer.
 func (s *Server) process(c *call) *answer {
+	s.epoch.RLock()
+	defer s.epoch.RUnlock()
 	s.catchUp()
-	if c.r.Method != http.MethodGet && c.r.Method != http.MethodHead {
+	if !isRead(c) {
 		defer s.dirty() // sessions, tokens and passwords are not in the store
+	}
+	if s.overLimit() {
+		return usualAnswer(c, http.StatusTooManyRequests)
 	}
 	if s.options.RequireReferer && c.r.Method != http.MethodGet && c.r.Method != http.MethodHead && c.r.Referer() == "" {
 		return detail(http.StatusForbidden, "CSRF Failed: Referer checking failed - no Referer.")
 	}
 	return s.handle(c)
-}
-
-// sleep waits, and tells if the client still does.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// abort cuts the connection: with RST where the protocol allows to take it over, else by ending the stream.
-func abort(w http.ResponseWriter) {
-	if h, ok := w.(http.Hijacker); ok {
-		if conn, _, err := h.Hijack(); err == nil {
-			if t, ok := conn.(*tls.Conn); ok {
-				conn = t.NetConn()
-			}
-			if g, ok := conn.(*gateConn); ok {
-				g.gate.forget(g.Conn)
-				conn = g.Conn
-			}
-			reset(conn)
-			return
-		}
-	}
-	panic(http.ErrAbortHandler)
 }
 
 // fixedHeaders go with every answer. Evidence: recorded.
@@ -382,7 +340,7 @@ var fixedHeaders = map[string][]string{
 		"X-Mx-ReqToken,X-Requested-With,X-Avi-Tenant,X-Avi-UserAgent,X-Avi-Tenant-UUID,X-CSRFToken,X-PORTAL-AUTHTOKEN"},
 }
 
-func (s *Server) send(w http.ResponseWriter, c *call, a *answer) {
+func (s *Server) send(w http.ResponseWriter, c *call, a *answer, deliver func(http.ResponseWriter, *http.Request, []byte)) {
 	h := w.Header()
 	for k, v := range fixedHeaders {
 		if !a.bare || k == "Content-Type" || k == "Cache-Control" {
@@ -400,6 +358,12 @@ func (s *Server) send(w http.ResponseWriter, c *call, a *answer) {
 	}
 	for k, v := range a.header {
 		h[k] = v
+	}
+	if deliver != nil {
+		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+		w.WriteHeader(a.status)
+		deliver(w, c.r, a.body)
+		return
 	}
 	w.WriteHeader(a.status)
 	if c.r.Method != http.MethodHead {

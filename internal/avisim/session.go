@@ -159,7 +159,7 @@ func (s *Server) login(c *call) *answer {
 func (s *Server) verify(user, password, tok string) (account, *answer) {
 	a := s.account(user)
 	f, now := s.failures[user], s.now()
-	if now.Before(f.locked) {
+	if now.Before(f.locked) || s.locked[user] > 0 {
 		return a, refuse(http.StatusUnauthorized, "User account is locked").answer()
 	}
 	if a.object != nil && a.active && (password != "" && password == a.password || s.redeem(a.object.name, password) || s.redeem(a.object.name, tok)) {

@@ -70,11 +70,14 @@ func (s *Server) clusterRuntime(*call) *answer {
 	defer s.mu.RUnlock()
 	states, up := []any{}, s.upSince
 	for i, n := range messages(s.clusterBody["nodes"]) {
-		role := "CLUSTER_FOLLOWER"
+		name, role := str(n, "name"), "CLUSTER_FOLLOWER"
 		if i == 0 {
 			role = "CLUSTER_LEADER"
+			if s.leader != "" {
+				name = s.leader
+			}
 		}
-		states = append(states, map[string]any{"name": str(n, "name"), "mgmt_ip": str(n, "ip", "addr"), "role": role, "state": "CLUSTER_ACTIVE", "up_since": up})
+		states = append(states, map[string]any{"name": name, "mgmt_ip": str(n, "ip", "addr"), "role": role, "state": "CLUSTER_ACTIVE", "up_since": up})
 	}
 	state := "CLUSTER_UP_NO_HA"
 	if len(states) > 1 {
