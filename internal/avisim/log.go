@@ -1,24 +1,33 @@
 package avisim
 
 import (
+	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
 
-// logLimit bounds the request log; the oldest entries go first. bodyLimit is the longest body that an entry keeps.
+// logLimit and logBytes bound the request log; the oldest entries go first. bodyLimit is the longest body that an entry
+// keeps, entryBytes what one costs beside its bodies.
 const (
-	logLimit  = 200_000
-	bodyLimit = 64 << 10
+	logLimit   = 200_000
+	logBytes   = 256 << 20
+	bodyLimit  = 64 << 10
+	entryBytes = 1 << 10
 )
 
 // Request is one entry of the request log.
 type Request struct {
+	ID      int64     `json:"id"` // 1, 2, …, in order of completion; goes on when the log is emptied
 	Time    time.Time `json:"time"`
 	Method  string    `json:"method"`
 	Path    string    `json:"path"`
 	Query   string    `json:"query,omitempty"`
+	Route   string    `json:"route"`             // path template, e.g. /api/pool/{uuid}
 	Type    string    `json:"type"`              // object type, "login", or a special endpoint's first segment
 	Tenant  string    `json:"tenant,omitempty"`  // X-Avi-Tenant as sent
 	Version string    `json:"version,omitempty"` // X-Avi-Version as sent
@@ -28,7 +37,10 @@ type Request struct {
 	Body     json.RawMessage `json:"body,omitempty"`
 	Response json.RawMessage `json:"response,omitempty"`
 
-	Fault string        `json:"fault,omitempty"` // name of the fault that took effect, "unnamed" if it has none
+	// Secrets are masked; nil with Options.OmitBodies. The response's are those that not every answer has.
+	Header, ResponseHeader http.Header `json:"-"`
+
+	Fault string        `json:"fault,omitempty"` // names of the faults that took effect, "unnamed" for one that has none
 	Took  time.Duration `json:"took"`            // ns, latency and delays included
 }
 
@@ -40,51 +52,121 @@ type Counter struct {
 }
 
 func (s *Server) record(c *call, entry Request, a *answer) {
+	entry.Route, entry.Query = c.route.template(), maskText(entry.Query)
 	if !s.options.OmitBodies {
+		entry.Header = maskHeader(c.r.Header)
 		entry.Body = loggable(c.body, c.route)
 		if a != cut {
+			entry.ResponseHeader = maskHeader(a.header)
 			entry.Response = loggable(a.body, c.route)
 		}
 	}
+	size := entryBytes + len(entry.Body) + len(entry.Response)
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
-	s.counters[Counter{c.r.Method, c.route.template(), entry.Status}]++
-	if len(s.log) >= logLimit {
-		s.log = append(s.log[:0:0], s.log[logLimit/2:]...)
-	}
-	s.log = append(s.log, entry)
-}
-
-// loggable masks secrets. Object bodies go as they are: no type of this simulator but the login and token endpoints
-// carries any, and decoding each body again would cost more than serving it.
-func loggable(b []byte, r route) json.RawMessage {
-	if len(b) == 0 || len(b) > bodyLimit {
-		return nil
-	}
-	if isObject(r.typ) && json.Valid(b) {
-		return b
-	}
-	var v any
-	if json.Unmarshal(b, &v) != nil {
-		v = string(b)
-		if !r.api { // a login form
-			v = "********"
+	s.requestID++
+	entry.ID = s.requestID
+	s.counters[Counter{c.r.Method, entry.Route, entry.Status}]++
+	if len(s.log) >= logLimit || s.logSize+size > logBytes {
+		s.log = slices.Clone(s.log[len(s.log)/2:])
+		s.logSize = 0
+		for _, r := range s.log {
+			s.logSize += entryBytes + len(r.Body) + len(r.Response)
 		}
 	}
-	out, err := json.Marshal(mask(v))
-	if err != nil {
-		return nil
+	s.log = append(s.log, entry)
+	s.logSize += size
+}
+
+const mask = "********"
+
+// secretWords are parts of the names, in lower case, of fields, form values and headers whose values are secret.
+var secretWords = []string{"passw", "secret", "token", "passphrase", "private_key", "privatekey", "community", "authorization", "access_key"}
+
+// secretPair finds such values in what is neither JSON nor a whole form.
+var secretPair = regexp.MustCompile(`(?i)("?[\w.-]*(?:passw|secret|token|passphrase|private_?key|access_?key)[\w.-]*"?\s*[=:]\s*)("(?:[^"\\]|\\.)*"?|[^&\s,}]+)`)
+
+// suspicious tells if a text has one of the words, in any case.
+func suspicious(s string) bool {
+	s = strings.ToLower(s)
+	return slices.ContainsFunc(secretWords, func(w string) bool { return strings.Contains(s, w) })
+}
+
+func maskText(s string) string {
+	if !suspicious(s) {
+		return s
+	}
+	return secretPair.ReplaceAllString(s, "${1}"+mask)
+}
+
+// maskHeader hides cookies, but for their names, and the other secret headers.
+func maskHeader(h http.Header) http.Header {
+	out := maps.Clone(h)
+	for k, values := range out {
+		cookies := strings.HasSuffix(k, "Cookie")
+		if !cookies && !suspicious(k) {
+			continue
+		}
+		masked := make([]string, len(values))
+		for i, v := range values {
+			masked[i] = mask
+			var pairs []string
+			for part := range strings.SplitSeq(v, ";") {
+				if name, _, ok := strings.Cut(strings.TrimSpace(part), "="); ok && cookies &&
+					!slices.Contains([]string{"expires", "max-age", "path"}, strings.ToLower(name)) {
+					pairs = append(pairs, name+"="+mask)
+				}
+			}
+			if len(pairs) > 0 {
+				masked[i] = strings.Join(pairs, "; ")
+			}
+		}
+		out[k] = masked
 	}
 	return out
 }
 
-// isObject tells if the type is one whose bodies hold no secrets.
-func isObject(typ string) bool {
-	switch typ {
-	case "virtualservice", "vsvip", "pool", "poolgroup", "l4policyset":
-		return true
+// maskJSON hides secret values in a decoded body of a type.
+func maskJSON(v any, typ string) any {
+	switch x := v.(type) {
+	case map[string]any:
+		for k, e := range x {
+			if _, isText := e.(string); isText && (suspicious(k) || typ == "sslkeyandcertificate" && k == "key") {
+				x[k] = mask
+			} else {
+				x[k] = maskJSON(e, typ)
+			}
+		}
+	case []any:
+		for i, e := range x {
+			x[i] = maskJSON(e, typ)
+		}
 	}
-	return false
+	return v
+}
+
+// loggable masks the secrets of a body. One without a suspicious word goes as it is: decoding each again would cost more than
+// serving it.
+func loggable(b []byte, r route) json.RawMessage {
+	if len(b) == 0 || len(b) > bodyLimit {
+		return nil
+	}
+	valid := json.Valid(b)
+	if valid && r.typ != "sslkeyandcertificate" && !suspicious(string(b)) {
+		return b
+	}
+	var v any
+	if d := json.NewDecoder(bytes.NewReader(b)); valid {
+		d.UseNumber()
+		_ = d.Decode(&v) // it is valid
+	} else {
+		v = maskText(string(b))
+	}
+	out, err := json.Marshal(maskJSON(v, r.typ))
+	if err != nil {
+		return nil
+	}
+	return out
 }
 
 // Requests returns the log: all requests since the start or the last reset, oldest first, in order of completion.
@@ -92,6 +174,14 @@ func (s *Server) Requests() []Request {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
 	return append([]Request(nil), s.log...)
+}
+
+// RequestsAfter returns the last entries, at most limit of them, whose IDs are above one.
+func (s *Server) RequestsAfter(id int64, limit int) []Request {
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
+	i, _ := slices.BinarySearchFunc(s.log, id+1, func(r Request, id int64) int { return int(r.ID - id) })
+	return slices.Clone(s.log[max(i, len(s.log)-limit):])
 }
 
 // Writes returns the logged POST, PUT, PATCH and DELETE requests under /api, whatever became of them.
@@ -105,21 +195,30 @@ func (s *Server) Writes() []Request {
 	return out
 }
 
+// Unexpected returns the logged requests that none of the patterns allows. A pattern is a method and a path template, such as
+// "GET /api/pool/{uuid}"; * stands for any method or any part of a segment, ** for any rest of a path.
+func (s *Server) Unexpected(allowed ...string) []Request {
+	var patterns []*regexp.Regexp
+	for _, a := range allowed {
+		p := strings.ReplaceAll(regexp.QuoteMeta(strings.Join(strings.Fields(a), " ")), `\*\*`, ".*")
+		patterns = append(patterns, regexp.MustCompile("^"+strings.ReplaceAll(p, `\*`, "[^/ ]*")+"$"))
+	}
+	return slices.DeleteFunc(s.Requests(), func(r Request) bool {
+		return slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(r.Method + " " + r.Route) })
+	})
+}
+
 // Counters returns how many requests each route got, by status.
 func (s *Server) Counters() map[Counter]int {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
-	out := make(map[Counter]int, len(s.counters))
-	for k, n := range s.counters {
-		out[k] = n
-	}
-	return out
+	return maps.Clone(s.counters)
 }
 
 // ResetRequests empties the log and the counters.
 func (s *Server) ResetRequests() {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
-	s.log = nil
+	s.log, s.logSize = nil, 0
 	clear(s.counters)
 }

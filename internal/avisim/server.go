@@ -78,9 +78,11 @@ type Server struct {
 	bucketMu sync.Mutex
 	bucket   *rate.Limiter // of the controller properties
 
-	logMu    sync.Mutex
-	log      []Request
-	counters map[Counter]int
+	logMu     sync.Mutex
+	log       []Request
+	logSize   int // bytes, about
+	requestID int64
+	counters  map[Counter]int
 
 	readLatency, writeLatency atomic.Int64
 	ipamSlow                  atomic.Int64

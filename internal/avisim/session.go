@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -478,25 +477,4 @@ func (s *Server) Sessions() int {
 	s.sessionMu.Lock()
 	defer s.sessionMu.Unlock()
 	return len(s.sessions)
-}
-
-// masked hides the values of a body that are secret, for the request log.
-var masked = []string{"password", "old_password", "token", "secret", "private_key", "csrftoken", "key_passphrase"}
-
-func mask(v any) any {
-	switch x := v.(type) {
-	case map[string]any:
-		for k, e := range x {
-			if slices.Contains(masked, strings.ToLower(k)) {
-				x[k] = "********"
-			} else {
-				x[k] = mask(e)
-			}
-		}
-	case []any:
-		for i, e := range x {
-			x[i] = mask(e)
-		}
-	}
-	return v
 }
