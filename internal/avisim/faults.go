@@ -86,7 +86,8 @@ type fault struct {
 	hooks            []hooks
 	matched, applied int
 	chance           *rand.Rand
-	struck           func() // told once of the first strike, before it takes effect; may be nil
+	struck           func()        // told once of the first strike, before it takes effect; may be nil
+	gone             chan struct{} // closed at the fault's end
 
 	mu       sync.Mutex // guards the states' beginning and end
 	on, over bool
@@ -135,7 +136,10 @@ func (s *Server) AddFault(f Fault) (id int, err error) {
 }
 
 func (s *Server) inject(f Fault, struck func()) (*fault, error) {
-	added := &fault{Fault: f, since: s.now(), struck: struck, chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
+	if struck != nil {
+		struck = sync.OnceFunc(struck)
+	}
+	added := &fault{Fault: f, since: s.now(), struck: struck, gone: make(chan struct{}), chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
 	if f.Probability < 0 || f.Probability > 1 || f.After < 0 || f.Count < 0 || f.Duration < 0 {
 		return nil, errors.New("probability has to be from 0 to 1, and after, count and duration not below 0")
 	}
@@ -233,6 +237,7 @@ func (f *fault) end() {
 		return
 	}
 	f.over = true
+	close(f.gone)
 	if f.timer != nil {
 		f.timer.Stop()
 	}

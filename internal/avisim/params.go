@@ -80,12 +80,20 @@ func (p *Param) check(text string) error {
 	return nil
 }
 
-// headers reads "Name: value" pairs, separated by line feeds or semicolons, or a JSON object of strings.
+// headers reads "Name: value" pairs, separated by line feeds or semicolons, or a JSON object.
 func headers(s string) (map[string]string, error) {
 	out := map[string]string{}
 	if strings.HasPrefix(strings.TrimSpace(s), "{") {
-		if err := json.Unmarshal([]byte(s), &out); err != nil {
-			return nil, fmt.Errorf("%q is not a JSON object of strings", s)
+		var values map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(s), &values); err != nil {
+			return nil, fmt.Errorf("%q is not a JSON object", s)
+		}
+		for k, raw := range values {
+			var text string
+			if json.Unmarshal(raw, &text) != nil {
+				text = string(raw) // a number, mostly
+			}
+			out[k] = text
 		}
 		return out, nil
 	}
