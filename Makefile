@@ -51,9 +51,9 @@ cluster-down: ## Stop the local cluster and forget its state.
 	go run ./hack/local-cluster stop --delete --dir $(CLUSTER_DIR)
 
 .PHONY: simulator
-simulator: ## Run a simulated Avi Controller on 127.0.0.1:9443; its CA is in .local/avisim-ca.crt.
+simulator: ## Run a simulated Avi Controller on 127.0.0.1:9443, with its page on http://127.0.0.1:9444/; its CA is in .local/avisim-ca.crt.
 	mkdir -p .local
-	go run ./hack/avisim --ca-file .local/avisim-ca.crt
+	go run ./hack/avisim --ca-file .local/avisim-ca.crt --control-addr 127.0.0.1:9444
 
 .PHONY: simulator-certificate
 simulator-certificate: ## Make the certificate of config/components/simulator in .local/simulator, and tell what to do with it.

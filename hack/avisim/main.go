@@ -1,30 +1,13 @@
-// Command avisim runs a simulated Avi Controller until it is told to stop.
+// Command avisim runs a simulated Avi Controller until it is told to stop, and talks to one that runs.
 //
-// It serves the Controller's API on one listener, and on another one, never under /api, a small control API:
-//
-//	POST /faults         {"name","method","type","route","objectName","tenant","after","count","status","body","header",
-//	                      "delay":"2s","resetBefore","resetAfter","expireSessions","hang"}
-//	POST /faults/clear
-//	POST /server-health  {"ip","port","up","reason"}
-//	POST /service-engine {"name","up","reason"}
-//	POST /switchover     {"tenant","name"}
-//	POST /oper-status    {"type","tenant","name","state","reason"}
-//	POST /ipam           {"async","quarantine","slow","changeAfter","otherThanPreferred","exhausted"}
-//	POST /dynamics       {"placementDelay","initialization","checks","capacity"}
-//	POST /rules          {"id","on"}
-//	GET  /warnings       the rules that --strict-evidence let pass
-//	POST /upgrade        {"on"}
-//	POST /down           {"on"}
-//	GET  /requests       the request log; DELETE empties it
-//	GET  /tree           all objects by type
-//	GET  /ca             the CA certificate in PEM
+// Without a subcommand it serves: the Controller's API on one listener, and with --control-addr, on another one, the control API
+// and a page for people. The subcommands (avisim help) speak to the control API.
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -32,48 +15,68 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim/control"
 )
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("avisim: ")
-	if err := run(); err != nil {
+	args := os.Args[1:]
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "serve" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err := (&cli{out: printable{os.Stdout}, control: cmp.Or(os.Getenv("AVISIM_CONTROL"), "127.0.0.1:9444")}).run(ctx, args)
+		stop()
+		if err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if len(args) > 0 && args[0] == "serve" {
+		args = args[1:]
+	}
+	if err := run(args); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run() error {
+func run(args []string) error {
+	fs := flag.NewFlagSet("avisim", flag.ExitOnError)
 	var o avisim.Options
-	flag.StringVar(&o.Addr, "addr", "127.0.0.1:9443", "address to serve the Controller's API on")
-	flag.StringVar(&o.Username, "username", "admin", "name of the one user")
-	flag.StringVar(&o.Password, "password", "avi123$%", "password of the user")
-	flag.StringVar(&o.Version, "version", "30.2.1", "version of the simulated Controller")
-	flag.StringVar(&o.LicenseTier, "license-tier", "ENTERPRISE", "ENTERPRISE, ENTERPRISE_WITH_CLOUD_SERVICES, BASIC or ESSENTIALS")
-	flag.DurationVar(&o.ReadLatency, "latency", 20*time.Millisecond, "least duration of a read")
-	flag.DurationVar(&o.WriteLatency, "write-latency", 150*time.Millisecond, "least duration of a write")
-	flag.StringVar(&o.CertFile, "cert-file", "", "certificate to present, PEM; made in memory if empty")
-	flag.StringVar(&o.KeyFile, "key-file", "", "key of --cert-file")
-	flag.StringVar(&o.StateFile, "state-file", "", "keep the state in this file, and start with what is in it")
-	flag.StringVar(&o.FixtureFile, "fixture", "", "YAML file with the clouds, networks, tenants and more that a new Controller finds")
-	flag.Int64Var(&o.Seed, "seed", 0, "make uuids reproducible if not 0")
-	hosts := flag.String("host-names", "", "comma-separated further names and addresses of the certificate that is made")
-	makeCertificate := flag.String("make-certificate", "", "write ca.crt, tls.crt and tls.key for --host-names into this folder, and end")
-	check := flag.Bool("healthcheck", false, "ask the simulator at --addr, in the same container, if it is well, and end")
-	caFile := flag.String("ca-file", "", "write the CA certificate to this file")
-	control := flag.String("control-addr", "", "address to serve the control API on; none if empty")
+	fs.StringVar(&o.Addr, "addr", "127.0.0.1:9443", "address to serve the Controller's API on")
+	fs.StringVar(&o.Username, "username", "admin", "name of the one user")
+	fs.StringVar(&o.Password, "password", "avi123$%", "password of the user")
+	fs.StringVar(&o.Version, "version", "30.2.1", "version of the simulated Controller")
+	fs.StringVar(&o.LicenseTier, "license-tier", "ENTERPRISE", "ENTERPRISE, ENTERPRISE_WITH_CLOUD_SERVICES, BASIC or ESSENTIALS")
+	fs.DurationVar(&o.ReadLatency, "latency", 20*time.Millisecond, "least duration of a read")
+	fs.DurationVar(&o.WriteLatency, "write-latency", 150*time.Millisecond, "least duration of a write")
+	fs.StringVar(&o.CertFile, "cert-file", "", "certificate to present, PEM; made in memory if empty")
+	fs.StringVar(&o.KeyFile, "key-file", "", "key of --cert-file")
+	fs.StringVar(&o.StateFile, "state-file", "", "keep the state in this file, and start with what is in it")
+	fs.StringVar(&o.FixtureFile, "fixture", "", "YAML file with the clouds, networks, tenants and more that a new Controller finds")
+	fs.Int64Var(&o.Seed, "seed", 0, "make uuids reproducible if not 0")
+	hosts := fs.String("host-names", "", "comma-separated further names and addresses of the certificate that is made")
+	makeCertificate := fs.String("make-certificate", "", "write ca.crt, tls.crt and tls.key for --host-names into this folder, and end")
+	check := fs.Bool("healthcheck", false, "ask the simulator at --addr, in the same container, if it is well, and end")
+	caFile := fs.String("ca-file", "", "write the CA certificate to this file")
+	controlAddr := fs.String("control-addr", "", "address to serve the control API and the page on; none if empty")
+	scriptFile := fs.String("script", "", "YAML file with a timeline of faults to run")
 	var networks networkFlags
-	flag.Var(&networks, "network", "further VIP network as name=prefix[,first-last]; may be given often")
+	fs.Var(&networks, "network", "further VIP network as name=prefix[,first-last]; may be given often")
 	var w worldFlags
-	w.register()
+	w.register(fs)
 	var r ruleFlags
-	r.register(&o)
-	flag.Parse()
+	r.register(fs, &o)
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("serving takes no arguments, and %q is one", fs.Arg(0))
+	}
 	if *hosts != "" {
 		o.HostNames = strings.Split(*hosts, ",")
 	}
@@ -82,6 +85,13 @@ func run() error {
 		return avisim.WriteCertificate(*makeCertificate, o.HostNames)
 	case *check:
 		return healthcheck(o.Addr)
+	}
+	var script *avisim.Script
+	if *scriptFile != "" {
+		var err error
+		if script, err = readScript(*scriptFile); err != nil {
+			return err
+		}
 	}
 	probe, err := w.probing()
 	if err != nil {
@@ -94,7 +104,9 @@ func run() error {
 		return err
 	}
 	defer s.Close()
-	w.apply(s)
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	w.apply(s, given)
 	r.apply(s)
 	for _, n := range networks {
 		if err := s.AddVIPNetwork(n.name, n.prefix, n.first, n.last); err != nil {
@@ -116,11 +128,22 @@ func run() error {
 	if probe != nil {
 		s.StartProbing(ctx, *probe)
 	}
-	if *control == "" {
+	h := control.New(s)
+	if script != nil {
+		log.Printf("running %s: %d steps", *scriptFile, script.Len())
+		h.RunScript(script)
+		defer h.StopScript()
+	}
+	if *controlAddr == "" {
 		<-ctx.Done()
 		return nil
 	}
-	return serveControl(ctx, *control, s)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", *controlAddr)
+	if err != nil {
+		return err
+	}
+	log.Printf("control API and page on http://%s/", l.Addr())
+	return h.Serve(ctx, l)
 }
 
 // healthcheck asks for the cluster's status, as a container runtime does that has no other program in the image.
@@ -151,97 +174,15 @@ func healthcheck(addr string) error {
 	return nil
 }
 
-// serveControl serves the control API until the context ends.
-func serveControl(ctx context.Context, addr string, s *avisim.Server) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+// readScript reads and checks a script.
+func readScript(file string) (*avisim.Script, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	srv := &http.Server{Handler: controlHandler(s), ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		<-ctx.Done()
-		_ = srv.Close()
-	}()
-	log.Printf("control API on http://%s", l.Addr())
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	sc, err := avisim.ParseScript(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s:\n%w", file, err)
 	}
-	return nil
-}
-
-// fault is avisim.Fault as JSON writes it.
-type fault struct {
-	Name, Method, Type, Route, ObjectName, Tenant string
-	After, Count, Status                          int
-	Body                                          string
-	Header                                        map[string]string
-	Delay                                         string
-	ResetBefore, ResetAfter, ExpireSessions, Hang bool
-}
-
-func (f fault) inject(s *avisim.Server) error {
-	out := avisim.Fault{Name: f.Name, Method: f.Method, Type: f.Type, Route: f.Route, Tenant: f.Tenant, After: f.After, Count: f.Count,
-		Status: f.Status, Body: f.Body, Header: f.Header, ResetBefore: f.ResetBefore, ResetAfter: f.ResetAfter,
-		ExpireSessions: f.ExpireSessions, Hang: f.Hang}
-	var err error
-	if f.Delay != "" {
-		if out.Delay, err = time.ParseDuration(f.Delay); err != nil {
-			return err
-		}
-	}
-	if f.ObjectName != "" {
-		if out.ObjectName, err = regexp.Compile(f.ObjectName); err != nil {
-			return err
-		}
-	}
-	s.Inject(out)
-	return nil
-}
-
-func controlHandler(s *avisim.Server) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /faults", with(func(f fault) error { return f.inject(s) }))
-	mux.HandleFunc("POST /faults/clear", func(http.ResponseWriter, *http.Request) { s.ClearFaults() })
-	mux.HandleFunc("POST /server-health", with(func(h struct {
-		IP     string
-		Port   int
-		Up     bool
-		Reason string
-	}) error {
-		if net.ParseIP(h.IP) == nil {
-			return fmt.Errorf("ip %q is not an address", h.IP)
-		}
-		s.SetServerHealth(h.IP, h.Port, h.Up, h.Reason)
-		return nil
-	}))
-	world(mux, s)
-	rules(mux, s)
-	mux.HandleFunc("POST /upgrade", with(func(v struct{ On bool }) error { s.SetUpgradeMode(v.On); return nil }))
-	mux.HandleFunc("POST /down", with(func(v struct{ On bool }) error { s.SetDown(v.On); return nil }))
-	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, _ *http.Request) { send(w, s.Requests()) })
-	mux.HandleFunc("DELETE /requests", func(http.ResponseWriter, *http.Request) { s.ResetRequests() })
-	mux.HandleFunc("GET /tree", func(w http.ResponseWriter, _ *http.Request) { send(w, s.Tree()) })
-	mux.HandleFunc("GET /ca", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(s.CAPEM()) })
-	return mux
-}
-
-// with decodes the request's body for do, and answers 400 with its error.
-func with[T any](do func(T) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var in T
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
-		d.DisallowUnknownFields()
-		err := d.Decode(&in)
-		if err == nil {
-			err = do(in)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-		}
-	}
-}
-
-func send(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // a client that is gone is not our concern
+	return sc, nil
 }

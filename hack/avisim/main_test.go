@@ -1,80 +1,136 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"io"
-	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim/control"
 )
 
-func TestControl(t *testing.T) {
+// TestCommands runs each subcommand against a simulator's control API.
+func TestCommands(t *testing.T) {
 	s, err := avisim.New(avisim.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	srv := httptest.NewServer(controlHandler(s))
+	h := control.New(s)
+	defer h.StopScript()
+	srv := httptest.NewServer(h)
 	defer srv.Close()
-	for _, tt := range []struct {
-		method, path, body string
-		status             int
-		want               string // in the answer
+	for _, f := range []struct {
+		typ  string
+		body map[string]any
 	}{
-		{"POST", "/faults", `{"type":"pool","status":503,"delay":"1ms","count":2,"objectName":"^a"}`, 200, ""},
-		{"POST", "/faults", `{"delay":"soon"}`, 400, "soon"},
-		{"POST", "/faults", `{"objectName":"("}`, 400, "missing closing"},
-		{"POST", "/faults", `{"typ":"pool"}`, 400, "unknown field"},
-		{"POST", "/faults/clear", ``, 200, ""},
-		{"POST", "/server-health", `{"ip":"10.0.0.1","port":80,"up":false,"reason":"flipped"}`, 200, ""},
-		{"POST", "/server-health", `{"ip":"nowhere"}`, 400, "not an address"},
-		{"POST", "/service-engine", `{"name":"Avi-se-1","up":false,"reason":"power"}`, 200, ""},
-		{"POST", "/service-engine", `{"name":"Avi-se-1","up":true}`, 200, ""},
-		{"POST", "/service-engine", `{"name":"nope"}`, 400, "GET /api/serviceengine lists them"},
-		{"POST", "/switchover", `{"name":"nope"}`, 400, "nope"},
-		{"POST", "/oper-status", `{"type":"cloud","name":"Default-Cloud","state":"OPER_DOWN","reason":"r"}`, 200, ""},
-		{"POST", "/oper-status", `{"type":"cloud","name":"Default-Cloud","state":"BAD"}`, 400, "OPER_UP"},
-		{"POST", "/ipam", `{"async":"2s","quarantine":"1m","exhausted":true}`, 200, ""},
-		{"POST", "/ipam", `{"async":2}`, 400, "2s"},
-		{"POST", "/dynamics", `{"placementDelay":"2s","checks":true,"capacity":true}`, 200, ""},
-		{"POST", "/rules", `{"id":"vs-http","on":false}`, 200, ""},
-		{"POST", "/rules", `{"id":"nope"}`, 400, "vs-http"},
-		{"GET", "/warnings", ``, 200, "[]"},
-		{"POST", "/upgrade", `{"on":true}`, 200, ""},
-		{"GET", "/requests", ``, 200, ""},
-		{"DELETE", "/requests", ``, 200, ""},
-		{"GET", "/tree", ``, 200, `"System-SCTP-Proxy"`},
-		{"GET", "/ca", ``, 200, "BEGIN CERTIFICATE"},
-		{"GET", "/api/pool", ``, 404, ""},
+		{"pool", map[string]any{"name": "p", "servers": []any{map[string]any{"ip": map[string]any{"addr": "10.0.0.1", "type": "V4"}, "port": 80}}}},
+		{"virtualservice", map[string]any{"name": "web\x1b[31m", "pool_ref": "/api/pool?name=p", "services": []any{map[string]any{"port": 80}},
+			"vip": []any{map[string]any{"vip_id": "0", "ip_address": map[string]any{"addr": "10.1.1.1", "type": "V4"}}}}},
 	} {
-		r, err := http.NewRequest(tt.method, srv.URL+tt.path, strings.NewReader(tt.body))
-		if err != nil {
+		if _, err := s.Create(f.typ, "admin", f.body); err != nil {
 			t.Fatal(err)
 		}
-		resp, err := srv.Client().Do(r)
-		if err != nil {
+	}
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	for file, text := range map[string]string{good: "steps:\n- do: {effect: upgrade}\n- after: 1h\n  do: {effect: down}", bad: "steps:\n- do: {effect: updrade}"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		raw, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if resp.StatusCode != tt.status || !strings.Contains(string(raw), tt.want) {
-			t.Errorf("%s %s %s: %d %.200s, want %d %q", tt.method, tt.path, tt.body, resp.StatusCode, raw, tt.status, tt.want)
+	}
+	request := func() { // one that shows in the log
+		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/api/cluster/status?token=hush", nil))
+	}
+	request()
+	for _, tt := range []struct{ args, out, err string }{
+		{"effects", "stale-reads", ""},
+		{"effects latency", "jitter", ""},
+		{"effects latencee", "", "no effect"},
+		{"effects --markdown", "| `latency` | request |", ""},
+		{"fault add --help", "-object-name", ""},
+		{"fault add --type pool --method POST --object-name ^a --tenant admin --after 1 --count 2 --probability 0.5 --duration 1h --name n latency delay=2s answer status=503", "fault 1 added", ""},
+		{"fault add expire-sessions", "done", ""},
+		{"fault add", "conditions", "which effect"},
+		{"fault add delay=1s latency", "", "before the effect"},
+		{"fault add latency delay=soon", "", "not a duration"},
+		{"fault add --object-name ( latency", "", "object-name"},
+		{"fault list", "POST, pool, name ~ ^a, tenant admin, after 1, 2 times, p=0.5, for 1h0m0s  latency delay=2s; answer status=503", ""},
+		{"fault remove 1", "", ""},
+		{"fault remove 1", "", "no fault 1"},
+		{"fault remove", "", "which fault"},
+		{"fault clear", "", ""},
+		{"fault clear all", "", "takes no argument"},
+		{"server down 10.0.0.1:80 broken cable", "", ""},
+		{"services", "DOWN", ""},
+		{"services 10.0.0.1:80", `web\x1b[31m`, ""},
+		{"server up 10.0.0.1:80", "", ""},
+		{"server down", "", "which server"},
+		{"server down here", "", "not IP:PORT"},
+		{"requests", "GET    200 /api/cluster/status?token=******** ", ""},
+		{"requests --json", `"path":"/api/cluster/status"`, ""},
+		{"counters", "/api/cluster/status", ""},
+		{"unexpected GET__/api/cluster/**", "", ""},
+		{"unexpected GET__/api/pool", "/api/cluster/status 200", "1 unexpected"},
+		{"har", `"version": "1.2"`, ""},
+		{"har --normal", "2000-01-01T00:00:00", ""},
+		{"har --nrmal", "", "--nrmal"},
+		{"script check " + good, "2 steps, no mistakes", ""},
+		{"script check " + bad, "", "bad.yaml:\nline 2: no effect is called"},
+		{"script check", "", "which script"},
+		{"script run " + bad, "", "line 2"},
+		{"script run " + good, "", ""},
+		{"script stop", "", ""},
+		{"requests clear", "", ""},
+		{"requests", "", ""},
+		{"help", "fault add", ""},
+		{"", "fault add", ""},
+		{"falt add", "fault add", "no command"},
+	} {
+		var out strings.Builder
+		c := &cli{out: printable{&out}, control: "127.0.0.1:1"}
+		var args []string
+		for _, a := range append(strings.Fields(tt.args), "--control", strings.TrimPrefix(srv.URL, "http://")) {
+			args = append(args, strings.ReplaceAll(a, "__", " "))
 		}
+		err := c.run(t.Context(), args)
+		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: error %v, want %q", tt.args, err, tt.err)
+		}
+		if !strings.Contains(out.String(), tt.out) || strings.Contains(out.String(), "\x1b") || strings.Contains(out.String(), "hush") {
+			t.Errorf("%s: %q, want %q", tt.args, out.String(), tt.out)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	c := &cli{out: io.Discard, control: "127.0.0.1:1"}
+	if err := c.run(t.Context(), []string{"counters"}); err == nil || !strings.Contains(err.Error(), "--control-addr") {
+		t.Error(err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	out := &firstLine{cancel: cancel}
+	time.AfterFunc(100*time.Millisecond, request)
+	if err := (&cli{out: out, control: strings.TrimPrefix(srv.URL, "http://")}).run(ctx, []string{"requests", "--follow"}); err != nil || !strings.Contains(out.text, "/api/cluster/status") {
+		t.Errorf("%v %q", err, out.text)
 	}
 }
 
-func TestFaultDecodes(t *testing.T) {
-	var f fault
-	in := `{"name":"n","method":"POST","type":"t","route":"/r","tenant":"x","after":1,"count":2,"status":3,"body":"b","header":{"Retry-After":"1"},"resetBefore":true,"resetAfter":true,"expireSessions":true,"hang":true}`
-	if err := json.Unmarshal([]byte(in), &f); err != nil {
-		t.Fatal(err)
-	}
-	if !f.ResetBefore || !f.ResetAfter || !f.ExpireSessions || !f.Hang || f.Header["Retry-After"] != "1" || f.After != 1 || f.Count != 2 {
-		t.Errorf("%+v", f)
-	}
+// firstLine ends the context when something was written.
+type firstLine struct {
+	cancel context.CancelFunc
+	text   string
+}
+
+func (f *firstLine) Write(b []byte) (int, error) {
+	f.text += string(b)
+	f.cancel()
+	return len(b), nil
 }
 
 func TestNetworkFlag(t *testing.T) {

@@ -15,14 +15,15 @@ type storeChange struct {
 // historyLimit bounds how many changes are kept for a leader that loses them.
 const historyLimit = 8192
 
-// changed takes note of a change of the store; Server.mu is held.
-func (s *Server) changed(old, o *object) {
+// journal takes note of a change of the store; Server.mu is held.
+func (s *Server) journal(old, o *object) {
 	s.revision.Add(1)
 	c := storeChange{s.now(), old, o}
 	if len(s.history) >= historyLimit {
 		s.history = slices.Clone(s.history[historyLimit/2:])
 	}
 	s.history = append(s.history, c)
+	s.noted(c.at, old, o)
 	for _, r := range s.replicas {
 		r.mu.Lock()
 		r.pending = append(r.pending, c)

@@ -173,7 +173,7 @@ func loggable(b []byte, r route) json.RawMessage {
 func (s *Server) Requests() []Request {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
-	return append([]Request(nil), s.log...)
+	return append([]Request{}, s.log...)
 }
 
 // RequestsAfter returns the last entries, at most limit of them, whose IDs are above one.
@@ -181,7 +181,7 @@ func (s *Server) RequestsAfter(id int64, limit int) []Request {
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
 	i, _ := slices.BinarySearchFunc(s.log, id+1, func(r Request, id int64) int { return int(r.ID - id) })
-	return slices.Clone(s.log[max(i, len(s.log)-limit):])
+	return append([]Request{}, s.log[max(i, len(s.log)-limit):]...)
 }
 
 // Writes returns the logged POST, PUT, PATCH and DELETE requests under /api, whatever became of them.

@@ -91,6 +91,8 @@ type Server struct {
 	tlsBroken                 atomic.Int32 // how many faults make handshakes fail
 	revision, faultRevision   atomic.Int64 // count changes of objects and health, and of faults
 
+	view view
+
 	certificate atomic.Pointer[certificate]
 	saver       atomic.Pointer[saver] // nil without a state file
 	listener    *gate
@@ -142,7 +144,7 @@ func New(o Options) (*Server, error) {
 		options: o, version: v, now: o.Now,
 		inside: inside{store: newStore(o.Seed), ipam: newIPAM(), health: map[endpointKey][]healthEvent{}, overrides: map[ref]state{},
 			rulesOff: defaultRules(o), warnings: map[string]*Warning{}},
-		locked: map[string]int{},
+		locked:   map[string]int{},
 		sessions: map[string]*session{}, failures: map[string]failures{},
 		counters: map[Counter]int{}, served: make(chan struct{}),
 	}
@@ -171,7 +173,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.store.changed = func(old, now *object) {
 		s.follow(old, now)
-		s.changed(old, now)
+		s.journal(old, now)
 	}
 	s.http = &http.Server{
 		Handler:   s,
