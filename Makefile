@@ -93,6 +93,12 @@ build-installer: $(KUSTOMIZE) ## Write all that an installation needs to dist/in
 test: vet ## Run every test with the race detector; builds the cluster's programs first, which takes minutes once.
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
 	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 20m ./...
+	$(MAKE) test-browser
+
+.PHONY: test-browser
+test-browser: ## Drive the simulator's page in a headless Chromium (its module is test/browser); installs Debian's chromium if there is none.
+	@hack/install-chromium.sh
+	cd test/browser && go vet . && go test -count=1 -timeout 10m .
 
 .PHONY: test-unit
 test-unit: ## Run the tests that start no cluster.
@@ -122,7 +128,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 verify: generate ## Fail if a generated file, a go.mod or the formatting is not current.
 	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' internal/avisim/schema.txt
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
-	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
+	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance test/browser; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 
 ##@ Generate

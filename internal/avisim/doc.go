@@ -20,7 +20,9 @@
 //
 // # What a test can do beside speaking HTTP
 //
-// [Server.Inject] adds a [Fault]; [Server.Edit], [Server.Create] and [Server.Remove] act as another administrator
-// would; [Server.SetServerHealth] moves pools and virtual services up and down; [Server.Requests] and
-// [Server.Counters] show what clients did.
+// [Server.Inject] adds a [Fault], which is conditions and some of the effects of [EffectTable], and [Server.Run] runs a timeline
+// of them; [Server.Edit], [Server.Create] and [Server.Remove] act as another administrator
+// would; [Server.SetServerHealth] moves pools and virtual services up and down; [Server.Requests],
+// [Server.Counters], [Server.Unexpected] and [Server.HAR] show what clients did. Package control puts all of that on a listener
+// for people and scripts.
 package avisim

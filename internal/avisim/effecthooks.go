@@ -62,7 +62,7 @@ func stall(a args, _ *chance) hooks {
 
 // Connections.
 
-func refuse2(args, *chance) hooks {
+func refuseConnections(args, *chance) hooks {
 	return hooks{hold: func(s *Server) func() { return s.listener.refuse() }}
 }
 
@@ -443,6 +443,19 @@ func ipamExhausted(args, *chance) hooks {
 	return hooks{hold: func(s *Server) func() {
 		s.SetIPAMExhausted(true)
 		return func() { s.SetIPAMExhausted(false) }
+	}}
+}
+
+func ipamAsync(a args, _ *chance) hooks {
+	return hooks{hold: func(s *Server) func() {
+		set := func(d time.Duration) (was time.Duration) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			was, s.ipam.options.Async = s.ipam.options.Async, d
+			return was
+		}
+		was := set(a.duration("delay"))
+		return func() { set(was) }
 	}}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -493,6 +494,21 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			t.Error(d)
 		}
 	},
+	"ipam-async": func(t *testing.T, s *Server, c *client) {
+		id := with(t, s, "ipam-async", "delay", "100ms")
+		vip := messages(c.want(201, "POST", "/api/vsvip", vsvipBody("v")).body["vip"])[0]
+		if vip["ip_address"] != nil {
+			t.Errorf("at once: %v", vip)
+		}
+		eventually(t, func() bool {
+			v := messages(list(c.want(200, "GET", "/api/vsvip", nil))[0]["vip"])[0]
+			return str(v, "ip_address", "addr") != "" && v["avi_allocated_vip"] == true
+		})
+		s.RemoveFault(id)
+		if vip := messages(c.want(201, "POST", "/api/vsvip", vsvipBody("w")).body["vip"])[0]; vip["ip_address"] == nil {
+			t.Errorf("still late: %v", vip)
+		}
+	},
 	"ipam-other-address": func(t *testing.T, s *Server, c *client) {
 		with(t, s, "ipam-other-address")
 		first := str(messages(c.want(201, "POST", "/api/vsvip", vsvipBody("first")).body["vip"])[0], "ip_address", "addr")
@@ -730,6 +746,19 @@ func TestEffectTable(t *testing.T) {
 		if !does[e.kind] || e.about == "" || e.grade == "" {
 			t.Errorf("%s: kind %s does nothing of it", e.name, e.kind)
 		}
+	}
+}
+
+// TestEffectDocs holds the documentation to the table.
+func TestEffectDocs(t *testing.T) {
+	b, err := os.ReadFile("../../docs/simulator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "<!-- effects: made by avisim effects --markdown -->\n\n")
+	have, _, ok := strings.Cut(rest, "\n<!-- end of effects -->")
+	if !ok || have != EffectDocs() {
+		t.Errorf("docs/simulator.md does not list the effects as they are: put the output of go run ./hack/avisim effects --markdown between its marks")
 	}
 }
 

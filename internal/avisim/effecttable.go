@@ -31,7 +31,7 @@ var effectTable = []effect{
 		{"for", "duration", nil, "0s", "cut the connection after this; 0 waits for the client to give up"},
 	}, nil, stall},
 
-	{"refuse", "connection", kindState, Documented, "connections are refused, open ones cut", nil, nil, refuse2},
+	{"refuse", "connection", kindState, Documented, "connections are refused, open ones cut", nil, nil, refuseConnections},
 	{"down", "connection", kindState, Documented, "connections are accepted and cut at once, open ones too", nil, nil, down},
 	{"reset-before", "connection", kindRequest, Documented, "cuts the connection without processing", nil, nil, always(hooks{final: true, before: noAnswer})},
 	{"reset-after", "connection", kindRequest, Documented, "processes, then cuts the connection: the work is done, the answer lost", nil, nil, always(hooks{lose: true})},
@@ -95,6 +95,7 @@ var effectTable = []effect{
 
 	{"ipam-exhausted", "addresses", kindState, Documented, "no address can be allocated: 400", nil, nil, ipamExhausted},
 	{"ipam-slow", "addresses", kindRequest, Documented, "writes of VsVips take long", []Param{{"delay", "duration", nil, "5s", "how long"}, {"jitter", "duration", nil, "0s", "up to this much more, at random"}}, isVIPWrite, latency},
+	{"ipam-async", "addresses", kindState, Documented, "a VsVip is answered before it has its address", []Param{{"delay", "duration", nil, "5s", "how long it takes"}}, nil, ipamAsync},
 	{"ipam-other-address", "addresses", kindRequest, Inferred, "a VsVip gets another address than it prefers", nil, isVIPWrite, always(hooks{process: otherAddress})},
 	{"ipam-address-changes", "addresses", kindAction, Inferred, "the address of a VsVip becomes another one", []Param{forTenant, forName,
 		{"address", "text", nil, "", "the new one; the next that is free if empty"}, {"delay", "duration", nil, "0s", "how long after the request"},
@@ -121,7 +122,7 @@ var effectTable = []effect{
 		{"every", "duration", nil, "1s", "how long it is down, and up"}, {"reason", "text", nil, "Health monitor failed", "its reason"},
 	}, nil, serverFlap},
 
-	{"clear-faults", "other", kindAction, Recorded, "removes all faults, this one too", nil, nil, always(hooks{act: func(s *Server, _ *call) error { s.ClearFaults(); return nil }})},
+	{"clear-faults", "other", kindAction, "–", "removes all faults, this one too", nil, nil, always(hooks{act: func(s *Server, _ *call) error { s.ClearFaults(); return nil }})},
 }
 
 // What effects are made for.

@@ -458,6 +458,9 @@ func (s *Server) Status() Status {
 	defer s.mu.RUnlock()
 	out := Status{Host: s.Host(), Version: s.version.join("."), License: s.tier(), Leader: s.leader, UpSince: s.upSince,
 		Upgrade: s.upgrading.Load(), Objects: map[string]int{}}
+	if nodes := messages(s.clusterBody["nodes"]); out.Leader == "" && len(nodes) > 0 {
+		out.Leader = str(nodes[0], "name")
+	}
 	for typ, sh := range s.store.shelves {
 		if n := len(sh.ordered); n > 0 {
 			out.Objects[typ] = n

@@ -4,10 +4,12 @@
 
 const $ = (id) => document.getElementById(id);
 
-// el makes an element. Properties that start with "on" are listeners, "data-" and "aria-" and the like are attributes.
+// el makes an element. Properties that start with "on" are listeners, all others attributes; false leaves one out, but for
+// "aria-", where it is a value.
 function el(tag, props = {}, ...children) {
   const e = document.createElement(tag);
   for (const [k, v] of Object.entries(props)) {
+    if (k.startsWith("aria-")) { e.setAttribute(k, v); continue; }
     if (v === undefined || v === null || v === false) continue;
     if (k.startsWith("on")) e.addEventListener(k.slice(2), v);
     else if (k === "class") e.className = v;
@@ -77,6 +79,8 @@ const loadServices = refresher(async () => {
   const q = new URLSearchParams({ search: $("search").value, state: $("state").value, sort: $("sort").value, page: tree.page });
   const p = await get(`services?${q}`);
   tree.page = p.page;
+  const settled = tree.query === `${q}`; // else all rows are new, which is no news
+  tree.query = `${q}`;
   $("pages").textContent = p.matched === p.total ? `${p.total} virtual services, page ${p.page} of ${p.pages}` : `${p.matched} of ${p.total} virtual services, page ${p.page} of ${p.pages}`;
   $("prev").disabled = p.page <= 1;
   $("next").disabled = p.page >= p.pages;
@@ -94,7 +98,7 @@ const loadServices = refresher(async () => {
         const focus = row.element.contains(document.activeElement) && document.activeElement.dataset.key;
         row.element.replaceWith(fresh.element);
         if (focus) [...fresh.element.querySelectorAll("[data-key]")].find((e) => e.dataset.key === focus)?.focus();
-      } else if (tree.loaded) fresh.element.classList.add("flash");
+      } else if (settled && tree.loaded) fresh.element.classList.add("flash");
       row = fresh;
       tree.rows.set(vs.uuid, row);
     }
@@ -175,8 +179,12 @@ function research() { tree.page = 1; clearTimeout(searchTimer); searchTimer = se
 $("search").addEventListener("input", research);
 $("state").addEventListener("change", research);
 $("sort").addEventListener("change", research);
-$("prev").addEventListener("click", () => { tree.page--; loadServices(); });
-$("next").addEventListener("click", () => { tree.page++; loadServices(); });
+function turn(by) {
+  tree.page += by;
+  loadServices().then(() => scrollTo({ top: 0 }));
+}
+$("prev").addEventListener("click", () => turn(-1));
+$("next").addEventListener("click", () => turn(1));
 document.addEventListener("keydown", (e) => {
   if (e.key === "/" && !e.ctrlKey && !e.metaKey && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) { e.preventDefault(); $("search").focus(); }
 });
@@ -309,6 +317,7 @@ $("fault-form").addEventListener("submit", async (event) => {
   try {
     await post("faults", fault);
     out.textContent = "";
+    $("pane-faults").scrollTo({ top: 0 });
   } catch (e) {
     out.textContent = e.message;
   }

@@ -1,0 +1,20 @@
+module github.com/avi-l4-operator/avi-l4-operator/test/browser
+
+go 1.26.0
+
+require (
+	github.com/avi-l4-operator/avi-l4-operator v0.0.0
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
+)
+
+require (
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
+	github.com/google/uuid v1.6.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
+
+replace github.com/avi-l4-operator/avi-l4-operator => ../..
+
+replace github.com/golang/glog => ../../internal/avi/glog
