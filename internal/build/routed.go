@@ -82,16 +82,17 @@ func (b *builder) routedListeners() []listener {
 	for _, spec := range view.Listeners {
 		proto, ok := protocolOf(spec.Port.Protocol)
 		if !ok {
-			b.report(model.Blocked, spec.Port, model.ReasonUnsupportedProtocol, fmt.Sprintf("listener %s: %s", spec.Name, spec.Accepted.Message))
+			l, serves := b.misspelled(spec)
+			if b.refuse(spec.Port, serves && !seen[l.port], model.ReasonUnsupportedProtocol, fmt.Sprintf("listener %s: %s", spec.Name, spec.Accepted.Message)) {
+				seen[l.port] = true
+				out = append(out, l)
+			}
 			continue
 		}
 		if seen[spec.Port] {
 			continue // what serves on it is kept for the first of those that are in each other's way
 		}
-		l := listener{port: spec.Port, proto: proto}
-		if spec.Set != nil {
-			l.set = spec.Set.Namespace + "/" + spec.Set.Name
-		}
+		l := listener{port: spec.Port, proto: proto, set: setOf(spec)}
 		if !spec.Valid() {
 			v := cmp.Or(spec.Conflicted, spec.Accepted)
 			if !b.refuse(l.port, b.open(l.port), refusals[v.Reason], fmt.Sprintf("listener %s: %s", spec.Name, v.Message)) {
@@ -113,6 +114,29 @@ func (b *builder) routedListeners() []listener {
 		}
 	}
 	return b.settle(out)
+}
+
+// misspelled is a listener whose protocol is right but for its letters, on a port that serves and that no other listener asks
+// for: a slip of the pen takes no traffic away. No route is attached to it, so it is the one that serves.
+func (b *builder) misspelled(spec *gatewayapi.Listener) (l listener, ok bool) {
+	view := b.in.Routed
+	port := model.Port{Number: spec.Port.Number, Protocol: spec.Meant}
+	proto, ok := protocolOf(spec.Meant)
+	if !ok || slices.ContainsFunc(view.Listeners, func(o *gatewayapi.Listener) bool { return o.Port == port }) {
+		return l, false
+	}
+	routes := b.servingRoutes(port, slices.DeleteFunc(slices.Clone(view.Routes), func(r *gatewayapi.Route) bool { return r.Protocol != proto.name }))
+	if len(routes) == 0 {
+		return l, false
+	}
+	return b.forward(listener{port: port, proto: proto, set: setOf(spec)}, routes[0]), true
+}
+
+func setOf(spec *gatewayapi.Listener) string {
+	if spec.Set == nil {
+		return ""
+	}
+	return spec.Set.Namespace + "/" + spec.Set.Name
 }
 
 // refusals are the findings' reasons for the API's.
@@ -137,7 +161,7 @@ func (b *builder) route(l listener, spec *gatewayapi.Listener) listener {
 	}
 	routes := spec.Routes
 	if !spec.Conflicted.OK() {
-		routes = b.servingRoutes(l.port)
+		routes = b.servingRoutes(l.port, b.attached(l.port))
 	}
 	if len(routes) == 0 && view.Young[kind] && b.open(l.port) {
 		b.report(model.Degraded, l.port, model.ReasonRoutesUnreadable, fmt.Sprintf("port %s: type %s has only just come back; what serves stays as it is until its objects have had time to follow", l.port, kind))
@@ -158,24 +182,29 @@ func (b *builder) route(l listener, spec *gatewayapi.Listener) listener {
 	return b.forward(l, routes[0])
 }
 
-// servingRoutes are, of the routes attached to any listener of a port, those whose pools are there, the oldest first.
-func (b *builder) servingRoutes(port model.Port) (out []*gatewayapi.Route) {
-	for _, spec := range b.in.Routed.Listeners {
-		if spec.Port != port {
-			continue
-		}
-		for _, r := range spec.Routes {
-			live := slices.ContainsFunc(r.Backends, func(ref gatewayv1.BackendRef) bool {
-				key := types.NamespacedName{Namespace: string(deref(ref.Namespace, gatewayv1.Namespace(r.Object.GetNamespace()))), Name: string(ref.Name)}
-				_, exists := b.in.Live.Pools[RoutedPoolName(b.in.Settings, b.in.Owner(), key.Namespace, key.Name, int32(deref(ref.Port, 0)), port)]
-				return exists
-			})
-			if live && !slices.Contains(out, r) {
-				out = append(out, r)
-			}
+// servingRoutes are, of routes, those whose pools are behind a port already, the oldest first.
+func (b *builder) servingRoutes(port model.Port, routes []*gatewayapi.Route) (out []*gatewayapi.Route) {
+	for _, r := range routes {
+		live := slices.ContainsFunc(r.Backends, func(ref gatewayv1.BackendRef) bool {
+			key := types.NamespacedName{Namespace: string(deref(ref.Namespace, gatewayv1.Namespace(r.Object.GetNamespace()))), Name: string(ref.Name)}
+			_, exists := b.in.Live.Pools[RoutedPoolName(b.in.Settings, b.in.Owner(), key.Namespace, key.Name, int32(deref(ref.Port, 0)), port)]
+			return exists
+		})
+		if live && !slices.Contains(out, r) {
+			out = append(out, r)
 		}
 	}
 	slices.SortFunc(out, gatewayapi.OlderRoute)
+	return out
+}
+
+// attached are the routes of all listeners that ask for a port.
+func (b *builder) attached(port model.Port) (out []*gatewayapi.Route) {
+	for _, spec := range b.in.Routed.Listeners {
+		if spec.Port == port {
+			out = append(out, spec.Routes...)
+		}
+	}
 	return out
 }
 

@@ -60,6 +60,16 @@ func Protocol(p gatewayv1.ProtocolType) (protocol string, ok bool) {
 	return string(p), false
 }
 
+// inOtherLetters is the protocol of Kubernetes that a listener's would be in other letters, "" if there is none.
+func inOtherLetters(p gatewayv1.ProtocolType) string {
+	for _, k := range kinds {
+		if slices.ContainsFunc(k.spelled, func(s gatewayv1.ProtocolType) bool { return strings.EqualFold(string(s), string(p)) }) {
+			return k.protocol
+		}
+	}
+	return ""
+}
+
 // RouteKind is the kind of route that carries a protocol of Kubernetes.
 func RouteKind(protocol string) string {
 	for _, k := range kinds {

@@ -18,7 +18,9 @@ type Listener struct {
 	// Set is nil for the Gateway's own.
 	Set *gatewayv1.ListenerSet
 	// Port has the protocol as Kubernetes spells it, or as the listener does if it isn't one of layer 4.
-	Port     model.Port
+	Port model.Port
+	// Meant is the protocol that one which isn't would be in other letters, as Kubernetes spells it.
+	Meant    string
 	Hostname string
 	// Kinds are those of the routes that it takes, never nil.
 	Kinds []gatewayv1.RouteGroupKind
@@ -103,8 +105,8 @@ func (v *View) listener(set *gatewayv1.ListenerSet, name gatewayv1.SectionName, 
 	switch {
 	case !known:
 		advice := ""
-		if _, near := Protocol(gatewayv1.ProtocolType(strings.ToUpper(string(protocol)))); near {
-			advice = "; write it in capitals"
+		if l.Meant = inOtherLetters(protocol); l.Meant != "" {
+			advice = fmt.Sprintf("; write %s in capitals", l.Meant)
 		}
 		l.Accepted = Verdict{string(gatewayv1.ListenerReasonUnsupportedProtocol), fmt.Sprintf("protocol %s is none of TCP, UDP, ako.vmware.com/SCTP, SCTP%s", protocol, advice)}
 	case tls:

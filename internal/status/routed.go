@@ -257,9 +257,9 @@ func (r *routed) listener(l *gatewayapi.Listener) []metav1.Condition {
 	gateway := r.programmed()
 	switch {
 	case !l.Conflicted.OK():
-		up.Status, up.Reason, up.Message = metav1.ConditionFalse, l.Conflicted.Reason, "not programmed: "+l.Conflicted.Message
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, l.Conflicted.Reason, r.refused(l, l.Conflicted)
 	case !verdict.OK():
-		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonInvalid), "not programmed: "+verdict.Message
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonInvalid), r.refused(l, verdict)
 	case r.o.VSUUID == "" || gateway.Status != metav1.ConditionTrue && gateway.Reason != string(gatewayv1.GatewayReasonAddressNotUsable) && (r.o.Err != nil || r.o.Blocked):
 		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonPending), "see the Gateway's condition "+routedEvents.programmed
 	case blocked:
@@ -273,6 +273,16 @@ func (r *routed) listener(l *gatewayapi.Listener) []metav1.Condition {
 		out = append(out, metav1.Condition{Type: string(gatewayv1.ListenerConditionConflicted), Status: metav1.ConditionTrue, Reason: l.Conflicted.Reason, Message: clip(l.Conflicted.Message)})
 	}
 	return out
+}
+
+// refused says that a listener isn't programmed, or that what served on its port before goes on.
+func (r *routed) refused(l *gatewayapi.Listener, v gatewayapi.Verdict) string {
+	for _, f := range r.o.Findings {
+		if f.Port == l.Port && f.Severity == model.Degraded && strings.Contains(f.Message, v.Message) {
+			return f.Message
+		}
+	}
+	return "not programmed: " + v.Message
 }
 
 // saidOf is what there is to say about a listener that may be served, and whether it keeps it from being.
