@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -191,18 +192,33 @@ func (r *routed) programmed() metav1.Condition {
 		if was := apimeta.FindStatusCondition(r.have, c.Type); was != nil && was.Reason == c.Reason && strings.HasPrefix(was.Message, unavailable) && strings.HasPrefix(c.Message, unavailable) {
 			c.Message = was.Message
 		}
-	case p.Status == metav1.ConditionTrue && r.otherAddresses():
-		c.Status, c.Reason = metav1.ConditionFalse, string(gatewayv1.GatewayReasonAddressNotUsable)
-		c.Message = "the addresses in use are not those that spec.addresses asks for; see condition " + routedEvents.accepted + "; " + c.Message
+	case p.Status == metav1.ConditionTrue:
+		if reason, what := r.otherAddresses(); reason != "" {
+			c.Status, c.Reason = metav1.ConditionFalse, string(reason)
+			c.Message = what + " spec.addresses asks for; see condition " + routedEvents.accepted + "; " + c.Message
+		}
 	}
 	return c
 }
 
-// otherAddresses tells that what serves has other addresses than the ones asked for.
-func (r *routed) otherAddresses() bool {
-	return slices.ContainsFunc(r.view.Gateway.Spec.Addresses, func(a gatewayv1.GatewaySpecAddress) bool {
-		return a.Value != "" && !slices.ContainsFunc(routedAddresses(r.o), func(s gatewayv1.GatewayStatusAddress) bool { return s.Value == a.Value })
-	})
+// otherAddresses compares what serves with what is asked for: an address may be written in several ways, or left to allocate.
+func (r *routed) otherAddresses() (reason gatewayv1.GatewayConditionReason, what string) {
+	given, allocated := make(map[netip.Addr]bool), 0
+	for _, a := range r.view.Gateway.Spec.Addresses {
+		if a.Value == "" {
+			allocated++
+			continue
+		}
+		addr, err := netip.ParseAddr(a.Value)
+		if err != nil || !slices.Contains(r.o.Addresses, addr.Unmap()) {
+			return gatewayv1.GatewayReasonAddressNotUsable, "the addresses in use are not those that"
+		}
+		given[addr.Unmap()] = true
+	}
+	if len(r.o.Addresses) < len(given)+allocated {
+		return gatewayv1.GatewayReasonAddressNotAssigned, "fewer addresses are in use than"
+	}
+	return "", ""
 }
 
 func (r *routed) healthy() metav1.Condition {

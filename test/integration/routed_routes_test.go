@@ -155,6 +155,9 @@ func TestRoutedRouteReferences(t *testing.T) {
 			e.RouteCondition(routes[i], "Accepted", yes, "Accepted")
 			if status == no {
 				e.Told(routes[i], c.reason, "")
+				if !strings.Contains(m, "their share of the connections is rejected") {
+					t.Errorf("%s: it doesn't say what becomes of the connections: %s", c.name, m)
+				}
 			}
 		}
 		tree := e.RoutedServes(gw, ports...)
