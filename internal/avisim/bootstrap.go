@@ -79,7 +79,7 @@ func shipped() []struct {
 			{"name": "System-Persistence-Custom-Http-Header", "persistence_type": "PERSISTENCE_TYPE_CUSTOM_HTTP_HEADER"},
 		}},
 		{"analyticsprofile", named("System-Analytics-Profile")},
-		{"sslprofile", named("System-Standard", "System-Standard-Portal")},
+		{"sslprofile", named("System-Standard", "System-Standard-PFS", "System-Standard-Portal")},
 		{"sslkeyandcertificate", named("System-Default-Cert", "System-Default-Portal-Cert", "System-Default-Portal-Cert-EC256", "System-Default-Secure-Channel-Cert")},
 		{"useraccountprofile", list{{"name": "Default-User-Account-Profile", "max_login_failure_count": 20, "account_lock_timeout": 30,
 			"max_concurrent_sessions": 0, "max_password_history_count": 4, "credentials_timeout_threshold": 180}}},

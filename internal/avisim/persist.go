@@ -53,6 +53,8 @@ type snapshot struct {
 	Certificate *savedCertificate        `json:"certificate,omitempty"`
 	Health      []savedHealth            `json:"health,omitempty"`
 	Failed      map[string]engineFailure `json:"failed,omitempty"`   // service engines by uuid
+	Cluster     map[string]any           `json:"cluster,omitempty"`  // of /api/cluster
+	Changed     int64                    `json:"changed,omitempty"`  // its _last_modified
 	Dangling    int                      `json:"dangling,omitempty"` // references to what is not there: somebody forced a removal
 
 	Objects []*savedObject `json:"-"`
@@ -298,6 +300,7 @@ func (s *Server) snapshot() *snapshot {
 		Sessions: map[string]savedSession{}, Failed: map[string]engineFailure{}}
 	s.mu.RLock()
 	out.Tick = s.lastTick
+	out.Cluster, out.Changed = s.clusterBody, s.clusterModified // never written to again
 	var all []*object
 	for _, sh := range s.store.shelves {
 		all = append(all, sh.ordered...)
@@ -406,6 +409,9 @@ func (s *Server) restore(in *snapshot) error {
 
 // restoreRest takes over what is not an object.
 func (s *Server) restoreRest(in *snapshot) error {
+	if in.Cluster != nil {
+		s.clusterBody, s.clusterModified = in.Cluster, in.Changed
+	}
 	for _, h := range in.Health {
 		s.health[endpointKey{h.Server.Addr(), int(h.Server.Port())}] = []healthEvent{{at: h.At, up: h.Up, reason: h.Reason, proven: true}}
 	}

@@ -48,6 +48,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	late := c.want(201, "POST", "/api/user-token", obj{"hours": 5})
+	c.want(200, "PUT", "/api/cluster", obj{"name": "renamed"})
 	s.SetServerHealth("10.20.1.1", 30100, false, "no INIT ACK")
 	if err := s.FailServiceEngine("Avi-se-1", "power"); err != nil {
 		t.Fatal(err)
@@ -70,6 +71,9 @@ func TestRestart(t *testing.T) {
 	r := c2.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil) // with the session and the CA of before
 	if !strings.Contains(r.raw, "power") || str(c2.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"], nil).body, "_last_modified") != str(vs, "_last_modified") {
 		t.Error(r.raw)
+	}
+	if name := str(c2.want(200, "GET", "/api/cluster", nil).body, "name"); name != "renamed" {
+		t.Errorf("cluster %q", name)
 	}
 	if err := s.RecoverServiceEngine("Avi-se-1"); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package avisim
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -121,6 +122,11 @@ func deriveVirtualService(w *write) {
 	for _, s := range messages(w.body["services"]) {
 		if end, _ := s["port_range_end"].(float64); end == 0 {
 			s["port_range_end"] = s["port"]
+		}
+	}
+	if w.body["ssl_profile_ref"] == nil && slices.ContainsFunc(messages(w.body["services"]), func(m map[string]any) bool { return boolean(m, "enable_ssl", false) }) {
+		if o := w.store.lookup("sslprofile", "System-Standard-PFS", scope{w.tenant, w.cloud}); o != nil {
+			w.body["ssl_profile_ref"] = o.ref // recorded
 		}
 	}
 	if c := w.store.get(w.cloud); c != nil {
