@@ -169,7 +169,7 @@ func (s *Server) bootstrap() error {
 			if strings.Contains(name, "SCTP") && s.version < sctpSince {
 				continue
 			}
-			if err := s.ship(group.typ, "", name, body, !configured[group.typ]); err != nil {
+			if err := s.ship(group.typ, adminTenant, "", name, body, !configured[group.typ]); err != nil {
 				return err
 			}
 		}
@@ -198,16 +198,19 @@ func (s *Server) bootstrap() error {
 }
 
 // ship creates one object with a stable uuid.
-func (s *Server) ship(typ, cloud, name string, body map[string]any, system bool) error {
+func (s *Server) ship(typ, tenant, cloud, name string, body map[string]any, system bool) error {
 	kind := s.store.shelves[typ].kind
 	body, err := normal(body)
 	if err != nil {
 		return fmt.Errorf("%s %q: %w", typ, name, err)
 	}
-	w := &write{server: s, store: s.store, kind: kind, at: s.version, tenant: adminTenant, incoming: body, trusted: true, system: system,
+	w := &write{server: s, store: s.store, kind: kind, at: s.version, tenant: tenant, incoming: body, trusted: true, system: system,
 		slug: stable(typ, cloud, name)}
-	if kind.singleton {
+	switch {
+	case kind.singleton:
 		w.slug = "default"
+	case s.store.get(ref{typ, w.slug}) != nil: // of another tenant's cloud, or of one that was renamed
+		w.slug = ""
 	}
 	return w.do()
 }
@@ -231,7 +234,7 @@ func (s *Server) furnish(cloud *object) {
 		{"serviceenginegroup", map[string]any{"name": "Default-Group", "max_vs_per_se": 10, "max_se": 10, "ha_mode": "HA_MODE_SHARED"}},
 	} {
 		p.body["cloud_ref"] = cloud.String()
-		if err := s.ship(p.typ, cloud.name, p.body["name"].(string), p.body, true); err != nil {
+		if err := s.ship(p.typ, cloud.tenant, cloud.name, p.body["name"].(string), p.body, true); err != nil {
 			panic("avisim: " + err.Error()) // only a mistake in the tables can make a shipped object invalid
 		}
 	}

@@ -380,7 +380,12 @@ func (s *Server) show(c *call) func(*renderer, *object) map[string]any {
 			}
 		}
 		if only != "" {
-			keep(out, append(strings.Split(only, ","), "uuid", "url", "name"))
+			fields := []string{"uuid", "url", "name"}
+			for f := range strings.SplitSeq(only, ",") {
+				top, _, _ := strings.Cut(f, ".") // a part of a message: the whole of it
+				fields = append(fields, top)
+			}
+			keep(out, fields)
 		}
 		if slices.ContainsFunc(joined, func(j string) bool { return j == "runtime" || j == "runtime/detail" }) {
 			if rt := s.runtime(r, o); rt != nil {

@@ -19,7 +19,7 @@ func (s *Server) macro(c *call) *answer {
 	kind := s.model(str(in, "model_name"))
 	data, _ := in["data"].(map[string]any)
 	switch {
-	case kind == nil:
+	case kind == nil || kind.singleton:
 		return refuse(http.StatusBadRequest, "Invalid model_name %s", str(in, "model_name")).answer()
 	case data == nil:
 		return refuse(http.StatusBadRequest, "data is missing").answer()

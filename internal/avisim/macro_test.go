@@ -57,6 +57,7 @@ func TestMacro(t *testing.T) {
 	c.want(404, "DELETE", "/api/macro", obj{"model_name": "VirtualService", "data": obj{"uuid": r.uuid()}})
 	c.want(400, "POST", "/api/macro", obj{"model_name": "Nothing", "data": obj{}})
 	c.want(400, "POST", "/api/macro", obj{"model_name": "Pool"})
+	c.want(400, "POST", "/api/macro", obj{"model_name": "SystemConfiguration", "data": obj{"docker_mode": true}})
 	c.want(405, "GET", "/api/macro", nil)
 }
 

@@ -167,7 +167,7 @@ func (r resolver) find(typ, s string) *object {
 		sc.tenant = id
 	}
 	if c := q.Get("cloud"); c != "" {
-		o := r.store.lookup("cloud", c, scope{tenant: adminTenant})
+		o := r.store.lookup("cloud", c, scope{tenant: sc.tenant})
 		if o == nil {
 			return nil
 		}

@@ -249,13 +249,12 @@ func (s *Server) handle(c *call) *answer {
 		return plain(http.StatusBadRequest, "Bad Request")
 	}
 	ep := c.route.endpoint(c.store)
+	sent := c.r.Header.Get("X-Avi-Version")
+	if v, err := parseVersion(sent); sent != "" && err == nil && v <= s.version && c.route.api {
+		c.version = v // refusals echo it too, and login does not: recorded
+	}
 	if ep != nil && ep.open {
 		return s.serve(c, ep)
-	}
-	sent := c.r.Header.Get("X-Avi-Version")
-	v, wrong := parseVersion(sent)
-	if sent != "" && wrong == nil && v <= s.version {
-		c.version = v // refusals echo it too: recorded
 	}
 	if bad := s.authenticate(c); bad != nil {
 		return bad
@@ -382,7 +381,7 @@ func (c *call) owns(kind *objectType) *apiError {
 }
 
 // adminOnly are the types whose objects are all in the admin tenant.
-var adminOnly = map[string]bool{"tenant": true, "user": true, "useraccountprofile": true, "cloud": true,
+var adminOnly = map[string]bool{"tenant": true, "user": true, "useraccountprofile": true,
 	"systemconfiguration": true, "controllerproperties": true}
 
 // item serves /api/<type>/<uuid>.

@@ -353,12 +353,35 @@ func TestOnlyAdminWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.tenant = "blue"
-	for typ, body := range map[string]obj{"tenant": {"name": "x"}, "user": {"name": "x"}, "cloud": {"name": "x", "vtype": "CLOUD_NONE"}} {
+	for typ, body := range map[string]obj{"tenant": {"name": "x"}, "user": {"name": "x"}, "useraccountprofile": {"name": "x"}} {
 		if r := c.do("POST", "/api/"+typ, body); r.status != 400 || !strings.HasPrefix(r.raw, `{"error":"Cannot modify `) {
 			t.Errorf("%s: %d %s", typ, r.status, r.raw)
 		}
 	}
 	c.want(400, "PATCH", "/api/systemconfiguration", obj{"replace": obj{"docker_mode": true}})
-	c.want(400, "POST", "/api/macro", obj{"model_name": "Cloud", "data": obj{"name": "x", "vtype": "CLOUD_NONE"}})
+	c.want(400, "POST", "/api/macro", obj{"model_name": "Tenant", "data": obj{"name": "x"}})
 	c.want(400, "DELETE", "/api/macro", obj{"model_name": "NetworkProfile", "data": obj{"name": "System-SCTP-Proxy"}})
+}
+
+// TestCloudsOfTenants shows that a tenant may have a cloud, with parts of its own, and that names of clouds may come again.
+func TestCloudsOfTenants(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	if err := s.AddTenant("blue"); err != nil {
+		t.Fatal(err)
+	}
+	first := c.want(201, "POST", "/api/cloud", obj{"name": "x", "vtype": "CLOUD_NONE"})
+	c.want(200, "PATCH", "/api/cloud/"+first.uuid(), obj{"replace": obj{"name": "y"}})
+	c.want(201, "POST", "/api/cloud", obj{"name": "x", "vtype": "CLOUD_NONE"})
+	c.tenant = "blue"
+	c.want(201, "POST", "/api/cloud", obj{"name": "x", "vtype": "CLOUD_NONE"})
+	p := c.want(201, "POST", "/api/pool", obj{"name": "p", "cloud_ref": "/api/cloud?name=x"})
+	vrf := c.want(200, "GET", "/api/vrfcontext?name=global&cloud_ref="+url.QueryEscape(str(p.body, "cloud_ref")), nil)
+	if m := messages(vrf.body["results"]); len(m) != 1 || !strings.HasPrefix(str(p.body, "vrf_ref"), str(m[0], "url")) {
+		t.Errorf("%s\n%s", p.raw, vrf.raw)
+	}
+	c.want(201, "POST", "/api/poolgroup", obj{"name": "g", "cloud_ref": "/api/cloud?name=x", "members": []obj{{"pool_ref": "/api/pool?name=p&cloud=x"}}})
+	c.tenant = "admin"
+	if n := integer(c.want(200, "GET", "/api/cloud?name=x", nil).body, "count"); n != 1 {
+		t.Errorf("the admin tenant sees %d clouds x", n)
+	}
 }
