@@ -305,9 +305,12 @@ func (f *fixture) apply(s *Server, fresh bool) error {
 			s.SetPassword(u.Name, u.Password)
 		}
 	}
-	s.SetIPAM(IPAM{Async: f.IPAM.Async, Quarantine: f.IPAM.Quarantine})
-	d := f.Dynamics
-	s.SetDynamics(Dynamics{PlacementDelay: d.PlacementDelay, Initialization: d.Initialization, Checks: d.Checks, Capacity: d.Capacity})
+	if f.IPAM != (fixtureIPAM{}) {
+		s.SetIPAM(IPAM{Async: f.IPAM.Async, Quarantine: f.IPAM.Quarantine})
+	}
+	if d := f.Dynamics; d != (fixtureDynamics{}) {
+		s.SetDynamics(Dynamics{PlacementDelay: d.PlacementDelay, Initialization: d.Initialization, Checks: d.Checks, Capacity: d.Capacity})
+	}
 	return nil
 }
 

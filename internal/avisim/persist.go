@@ -380,7 +380,6 @@ func (s *Server) restore(in *snapshot) error {
 		}
 		s.store.put(o)
 	}
-	s.placement.hiring, s.placement.closed = false, false
 	maps.Copy(s.placement.failed, in.Failed) // after all are placed: a virtual service stays where it was if it can't move
 	for at, g := range s.placement.groups {
 		s.placement.rebalance(at)
@@ -390,6 +389,7 @@ func (s *Server) restore(in *snapshot) error {
 			}
 		}
 	}
+	s.placement.hiring, s.placement.closed = false, false
 	dangling := 0
 	for to, from := range s.store.in {
 		if s.store.get(to) == nil {

@@ -140,22 +140,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		options: o, version: v, now: o.Now,
-		inside: inside{store: newStore(o.Seed), ipam: newIPAM(), health: map[endpointKey][]healthEvent{}, overrides: map[ref]state{},
-			rulesOff: defaultRules(o), warnings: map[string]*Warning{}},
-		locked:   map[string]int{},
-		sessions: map[string]*session{}, failures: map[string]failures{},
-		counters: map[Counter]int{}, served: make(chan struct{}),
-	}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	s.placement = newPlacement(s)
-	s.store.changed = s.follow
-	s.clusterBody, s.clusterModified = shippedCluster(), s.tick()
-	s.upSince = s.now().UTC().Format("2006-01-02 15:04:05")
-	s.SetLatency(o.ReadLatency, o.WriteLatency)
+	s := newServer(o, v)
 	if err := s.populate(); err != nil {
 		return nil, err
 	}
@@ -181,6 +166,27 @@ func New(o Options) (*Server, error) {
 		ErrorLog:  log.New(io.Discard, "", 0), // handshakes that clients give up are no news here
 	}
 	return s, nil
+}
+
+// newServer makes a Server with nothing in it.
+func newServer(o Options, v version) *Server {
+	s := &Server{
+		options: o, version: v, now: o.Now,
+		inside: inside{store: newStore(o.Seed), ipam: newIPAM(), health: map[endpointKey][]healthEvent{}, overrides: map[ref]state{},
+			rulesOff: defaultRules(o), warnings: map[string]*Warning{}},
+		locked:   map[string]int{},
+		sessions: map[string]*session{}, failures: map[string]failures{},
+		counters: map[Counter]int{}, served: make(chan struct{}),
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.placement = newPlacement(s)
+	s.store.changed = s.follow
+	s.clusterBody, s.clusterModified = shippedCluster(), s.tick()
+	s.upSince = s.now().UTC().Format("2006-01-02 15:04:05")
+	s.SetLatency(o.ReadLatency, o.WriteLatency)
+	return s
 }
 
 // Start serves in the background.
