@@ -61,7 +61,7 @@ func BenchmarkOperator(b *testing.B) {
 		rows = append(rows, x.routed(routed)...)
 		rows = append(rows, row{}, row{what: "without a cluster:"})
 		rows = append(rows, buildAndPlan()...)
-		table(n, rows)
+		table(fmt.Sprintf("%s per call, %d calls at once, %d Services of one SCTP port with 2 endpoints", latency, concurrency, n), rows)
 		x.stop()
 	}
 }
@@ -74,9 +74,8 @@ func number(variable string, usual int) int {
 	return usual
 }
 
-func table(n int, rows []row) {
-	fmt.Printf("\n%d cores of %s, Go %s; %s per call, %d calls at once, %d Services of one SCTP port with 2 endpoints\n\n",
-		runtime.NumCPU(), cpu(), strings.TrimPrefix(runtime.Version(), "go"), latency, concurrency, n)
+func table(subject string, rows []row) {
+	fmt.Printf("\n%d cores of %s, Go %s; %s\n\n", runtime.NumCPU(), cpu(), strings.TrimPrefix(runtime.Version(), "go"), subject)
 	width := 0
 	for _, r := range rows {
 		if r.measured != "" {
