@@ -415,7 +415,7 @@ func (s *Server) restoreRest(in *snapshot) error {
 	for _, h := range in.Health {
 		s.health[endpointKey{h.Server.Addr(), int(h.Server.Port())}] = []healthEvent{{at: h.At, up: h.Up, reason: h.Reason, proven: true}}
 	}
-	if c := in.Certificate; c != nil && s.options.CertFile == "" {
+	if c := in.Certificate; c != nil && s.options.CertFile == "" && s.certificateFits(c) {
 		key, err := x509.ParsePKCS8PrivateKey(c.Key)
 		if err != nil {
 			return fmt.Errorf("its certificate's key: %w", err)
@@ -438,6 +438,16 @@ func (s *Server) restoreRest(in *snapshot) error {
 		s.tokens = append(s.tokens, token{id: t.ID, secret: t.Secret, user: t.User, hours: t.Hours, expires: t.Expires, single: t.Single})
 	}
 	return nil
+}
+
+// certificateFits tells if a saved certificate is good for another month and for the names that the options ask for.
+func (s *Server) certificateFits(c *savedCertificate) bool {
+	if len(c.Chain) == 0 {
+		return false
+	}
+	leaf, err := x509.ParseCertificate(c.Chain[0])
+	return err == nil && time.Until(leaf.NotAfter) > 30*24*time.Hour &&
+		!slices.ContainsFunc(s.options.HostNames, func(h string) bool { return leaf.VerifyHostname(h) != nil })
 }
 
 // saver saves in the background.

@@ -103,6 +103,11 @@ func TestRestart(t *testing.T) {
 	if i, err := os.Stat(o.StateFile); err != nil || i.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v: it holds secrets", i.Mode(), err)
 	}
+	// A name that the certificate lacks makes a new one.
+	o.HostNames = []string{"avi.example.org"}
+	if s = restart(t, s, o); string(s.CAPEM()) == ca {
+		t.Error("the certificate is the old one, which is not for avi.example.org")
+	}
 	// An older Controller does not know what a newer one has stored.
 	s.Close()
 	o.Version = "22.1.2"
