@@ -85,8 +85,9 @@ var behaviourTable = []struct {
 	}},
 	{"addresses", map[Evidence][]string{
 		Documented: {"an address in the answer to the POST, with `avi_allocated_vip`, `discovered_networks` and `ipam_network_subnet`", "`No available free IPs`", "cloud IPAMs that answer late", "a network of the entry, its placement networks, the IPAM profile's usable networks",
-			"an update without the address keeps it", "`allocate_ip_in_vrf`"},
-		Inferred:   {"addresses return with the VsVip, not with the VS", "a subnet without ranges serves as a whole, but for its first host", "nothing happens to `auto_allocate_floating_ip` where there are no such networks"},
+			"an update without the address keeps it", "`allocate_ip_in_vrf`", "public clouds find a subnet by `subnet_uuid`: its id, name or prefix"},
+		Inferred: {"addresses return with the VsVip, not with the VS", "a subnet without ranges serves as a whole, but for its first host", "nothing happens to `auto_allocate_floating_ip` where there are no such networks",
+			"a static address is taken for the networks of its VRF too", "a VsVip or pool that names a tier-1 router and no VRF gets the router's"},
 		Unverified: {"the lowest free address is taken", "the texts for a preferred address that is busy or out of range, and for no IPAM profile", "quarantine of returned addresses"},
 	}},
 	{"runtime", map[Evidence][]string{

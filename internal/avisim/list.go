@@ -2,11 +2,13 @@ package avisim
 
 import (
 	"cmp"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const (
@@ -211,6 +213,66 @@ func (s *Server) list(c *call, kind *objectType, show func(*renderer, *object) m
 
 // listOf is list for those objects only that pass the test, if there is one.
 func (s *Server) listOf(c *call, kind *objectType, show func(*renderer, *object) map[string]any, test func(*object) bool) *answer {
+	found := s.matching(c, kind, test)
+	page, size, bad := paging(c.query)
+	if bad != nil {
+		return bad
+	}
+	first := (page - 1) * size
+	if first >= len(found) && page > 1 {
+		return detail(http.StatusNotFound, "Invalid page.") // unverified
+	}
+	last := min(first+size, len(found))
+	r := c.renderer(c.named())
+	results := make([]any, 0, last-first)
+	for _, o := range found[first:last] {
+		results = append(results, show(r, o))
+	}
+	out := map[string]any{"count": len(found), "results": results}
+	if last < len(found) {
+		out["next"] = c.base() + "/api/" + c.route.name() + "?" + nextQuery(c.query, page+1)
+	}
+	return reply(http.StatusOK, out)
+}
+
+// listCache keeps what matched until something is written: a client that reads a list of n objects page by page would else
+// have all n looked at for each page.
+type listCache struct {
+	mu         sync.Mutex
+	generation uint64 // of the store
+	found      map[string][]*object
+}
+
+// listCacheSize is how many lists are kept at a time.
+const listCacheSize = 16
+
+// matching returns the objects that a list is about, in its order. The result is shared.
+func (s *Server) matching(c *call, kind *objectType, test func(*object) bool) []*object {
+	if test != nil || c.query.Has("name") || c.query.Has("uuid") { // found by index
+		return s.match(c, kind, test)
+	}
+	what := maps.Clone(c.query)
+	what.Del("page")
+	what.Del("page_size")
+	key := strings.Join([]string{kind.path, c.route.typ, c.tenant, c.r.Header.Get("X-Avi-Cloud"), what.Encode()}, "\x00")
+	l := &s.store.lists
+	l.mu.Lock()
+	if l.found == nil || l.generation != s.store.generation || len(l.found) >= listCacheSize {
+		l.generation, l.found = s.store.generation, map[string][]*object{}
+	}
+	found, known := l.found[key]
+	l.mu.Unlock()
+	if known {
+		return found
+	}
+	found = s.match(c, kind, nil)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found[key] = found // the caller holds the lock of the store, so that the generation is the same
+	return found
+}
+
+func (s *Server) match(c *call, kind *objectType, test func(*object) bool) []*object {
 	filters := s.parseQuery(c)
 	if test != nil {
 		filters = append(filters, test)
@@ -234,25 +296,7 @@ next:
 	if n, err := strconv.Atoi(c.query.Get("limit_by")); err == nil && n >= 0 && n < len(found) {
 		found = found[:n]
 	}
-	page, size, bad := paging(c.query)
-	if bad != nil {
-		return bad
-	}
-	first := (page - 1) * size
-	if first >= len(found) && page > 1 {
-		return detail(http.StatusNotFound, "Invalid page.") // unverified
-	}
-	last := min(first+size, len(found))
-	r := c.renderer(c.named())
-	results := make([]any, 0, last-first)
-	for _, o := range found[first:last] {
-		results = append(results, show(r, o))
-	}
-	out := map[string]any{"count": len(found), "results": results}
-	if last < len(found) {
-		out["next"] = c.base() + "/api/" + c.route.name() + "?" + nextQuery(c.query, page+1)
-	}
-	return reply(http.StatusOK, out)
+	return found
 }
 
 // sort orders objects by fields, each descending with a minus before it; numbers by value. Evidence: one field is

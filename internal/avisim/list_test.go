@@ -231,3 +231,37 @@ func TestSlugAndSeed(t *testing.T) {
 		t.Errorf("uuids %v", seen)
 	}
 }
+
+// TestListCache shows that a list which was read before shows what was written since, also to objects of other types.
+func TestListCache(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	vrf := c.want(201, "POST", "/api/vrfcontext", obj{"name": "blue"}).uuid()
+	count := func(query string) int {
+		t.Helper()
+		return integer(c.want(200, "GET", "/api/pool?page_size=1&"+query, nil).body, "count")
+	}
+	for i, step := range []struct {
+		do   func()
+		want [2]int // of all pools, and of those in VRF blue
+	}{
+		{func() {}, [2]int{0, 0}},
+		{func() { c.want(201, "POST", "/api/pool", obj{"name": "a", "vrf_ref": "/api/vrfcontext?name=blue"}) }, [2]int{1, 1}},
+		{func() { c.want(200, "PATCH", "/api/vrfcontext/"+vrf, obj{"replace": obj{"name": "red"}}) }, [2]int{1, 0}},
+		{func() {
+			for i := range 2 * listCacheSize {
+				count(fmt.Sprint("created_by=", i))
+			}
+		}, [2]int{1, 0}},
+		{func() { _ = s.Remove("pool", "admin", "a") }, [2]int{0, 0}},
+	} {
+		step.do()
+		for range 2 {
+			if got := [2]int{count(""), count("vrf_ref.name=blue")}; got != step.want {
+				t.Errorf("step %d: %v, want %v", i, got, step.want)
+			}
+		}
+	}
+	if n := len(s.store.lists.found); n > listCacheSize {
+		t.Errorf("%d lists are kept", n)
+	}
+}

@@ -41,11 +41,13 @@ type shelf struct {
 // store holds all objects with the indexes that keep lookups and deletes cheap. It has no lock of its own: the Server's
 // lock guards it.
 type store struct {
-	shelves map[string]*shelf
-	names   map[nameKey][]*object
-	in      map[ref]map[ref]struct{} // who refers to the key
-	seq     uint64
-	random  *rand.ChaCha8 // nil: real randomness
+	shelves    map[string]*shelf
+	names      map[nameKey][]*object
+	in         map[ref]map[ref]struct{} // who refers to the key
+	seq        uint64
+	generation uint64 // raised with every change
+	lists      listCache
+	random     *rand.ChaCha8 // nil: real randomness
 
 	// changed is told of every change: old is nil for a new object, now for one that is gone.
 	changed func(old, now *object)
@@ -124,6 +126,7 @@ func (s *store) put(o *object) {
 		}
 		s.in[to][o.ref] = struct{}{}
 	}
+	s.generation++
 	s.changed(old, o)
 }
 
@@ -161,6 +164,7 @@ func (s *store) drop(o *object) {
 	sh.ordered = slices.Delete(sh.ordered, i, i+1)
 	delete(sh.byUUID, o.uuid)
 	s.unindex(o)
+	s.generation++
 	s.changed(o, nil)
 }
 
