@@ -64,8 +64,8 @@ func (s *Server) StartProbing(ctx context.Context, p Probe) {
 	}()
 }
 
-// targets lists the servers to probe, each once.
-func (s *Server) targets(p Probe) []probed {
+// probed lists the servers to probe, each once.
+func (s *Server) probed(p Probe) []probed {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	seen := map[endpointKey]int{}
@@ -100,7 +100,7 @@ func (s *Server) targets(p Probe) []probed {
 
 // probe makes one round. The first result of a server counts at once; later ones as often as the monitors ask.
 func (s *Server) probe(ctx context.Context, p Probe, counts map[endpointKey]*probeCount) {
-	targets := s.targets(p)
+	targets := s.probed(p)
 	results := make([]error, len(targets))
 	next := make(chan int)
 	var workers sync.WaitGroup

@@ -30,7 +30,7 @@ func TestProbe(t *testing.T) {
 	state := func(pool string) string {
 		return w.want(200, "GET", "/api/pool/"+str(w.mustObject("pool", pool), "uuid")+"/runtime/server", nil).raw
 	}
-	if n := len(w.s.targets(p)); n != 1 {
+	if n := len(w.s.probed(p)); n != 1 {
 		t.Fatalf("%d targets, want the one with a TCP monitor in the network", n)
 	}
 	for i, step := range []struct {

@@ -34,6 +34,7 @@ func world(mux *http.ServeMux, s *avisim.Server) {
 		}
 		return s.FailServiceEngine(in.Name, in.Reason)
 	}))
+	mux.HandleFunc("GET /forwarding", func(w http.ResponseWriter, _ *http.Request) { send(w, s.Forwarding()) })
 	mux.HandleFunc("POST /switchover", with(func(in struct{ Tenant, Name string }) error { return s.Switchover(tenant(in.Tenant), in.Name) }))
 	mux.HandleFunc("POST /oper-status", with(func(in struct{ Type, Tenant, Name, State, Reason string }) error {
 		return s.SetOperStatus(in.Type, tenant(in.Tenant), in.Name, in.State, in.Reason)
