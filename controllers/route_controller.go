@@ -180,10 +180,16 @@ func (r *RouteReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return err
 }
 
-// routesIn are those in a namespace, whose labels a listener may select, and those of Gateways in it.
+// routesIn are those in a namespace, whose labels a listener may select, those of Gateways in it, and those of ListenerSets in
+// it, which a Gateway may select by label.
 func (r *RouteReconciler) routesIn(ctx context.Context, ns client.Object) []reconcile.Request {
 	return r.routes(ctx, func(route *gatewayapi.Route) bool {
-		return route.Object.GetNamespace() == ns.GetName() || slices.ContainsFunc(r.Gather.GatewaysOf(ctx, route), func(gw types.NamespacedName) bool { return gw.Namespace == ns.GetName() })
+		return route.Object.GetNamespace() == ns.GetName() ||
+			slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
+				_, key, ok := gatewayapi.Parent(route, ref)
+				return ok && key.Namespace == ns.GetName()
+			}) ||
+			slices.ContainsFunc(r.Gather.GatewaysOf(ctx, route), func(gw types.NamespacedName) bool { return gw.Namespace == ns.GetName() })
 	})
 }
 

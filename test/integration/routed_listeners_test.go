@@ -53,12 +53,24 @@ func passthrough(l *gatewayv1.Listener) {
 	l.TLS = &gatewayv1.ListenerTLSConfig{Mode: new(gatewayv1.TLSModePassthrough)}
 }
 
-// TestRoutedListenerSupportedKinds are the protocol's own, without those that allowedRoutes leaves out; what it asks for
-// beyond them is told.
-func TestRoutedListenerSupportedKinds(t *testing.T) {
+// TestRoutedListeners has the rules about listeners, those of ListenerSets included.
+func TestRoutedListeners(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
 	routedClass(e)
+	inOne(t, e, []shared{
+		{"supported-kinds", listenerSupportedKinds},
+		{"attached-routes", listenerAttachedRoutes},
+		{"conflicts", listenerConflicts},
+		{"hostname", listenerHostname},
+		{"tls", listenerTLS},
+		{"sets-of-other-namespaces", listenerSetsOfOtherNamespaces},
+	})
+}
+
+// listenerSupportedKinds are the protocol's own, without those that allowedRoutes leaves out; what it asks for
+// beyond them is told.
+func listenerSupportedKinds(t *testing.T, e *suite.Env) {
 	for _, tr := range suite.Transports {
 		t.Run(tr.Protocol, func(t *testing.T) {
 			t.Parallel()
@@ -107,12 +119,9 @@ func TestRoutedListenerSupportedKinds(t *testing.T) {
 	}
 }
 
-// TestRoutedListenerAttachedRoutes counts the routes that are accepted there: also on a listener that isn't accepted itself,
+// listenerAttachedRoutes counts the routes that are accepted there: also on a listener that isn't accepted itself,
 // and those that another one takes precedence over.
-func TestRoutedListenerAttachedRoutes(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+func listenerAttachedRoutes(t *testing.T, e *suite.Env) {
 	backend(e, "amf", "10.244.1.5", suite.Port("SCTP", 38412))
 	gw := e.Routed("edge", suite.RoutedListener("good", "SCTP", 38412), named("tls", "SCTP", 38413, passthrough),
 		suite.RoutedListener("one", "SCTP", 2905), suite.RoutedListener("two", "ako.vmware.com/SCTP", 2905), suite.RoutedListener("quic", "QUIC", 443),
@@ -157,11 +166,8 @@ func conflict(e *suite.Env, at func(kind string, status metav1.ConditionStatus, 
 	return message + at("Conflicted", yes, "ProtocolConflict")
 }
 
-// TestRoutedListenerConflicts: one protocol on one port, however it is spelled, and whatever the hostnames.
-func TestRoutedListenerConflicts(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// listenerConflicts: one protocol on one port, however it is spelled, and whatever the hostnames.
+func listenerConflicts(t *testing.T, e *suite.Env) {
 	for name, pair := range map[string][]gatewayv1.Listener{
 		"alias":     {suite.RoutedListener("one", "SCTP", 2905), suite.RoutedListener("two", "ako.vmware.com/SCTP", 2905)},
 		"hostnames": {named("one", "SCTP", 2905, hostname("a.example.com")), named("two", "SCTP", 2905, hostname("b.example.com"))},
@@ -196,11 +202,8 @@ func TestRoutedListenerConflicts(t *testing.T) {
 	}
 }
 
-// TestRoutedListenerHostname is, on SCTP, the name of the Gateway's address; a wildcard is none.
-func TestRoutedListenerHostname(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// listenerHostname is, on SCTP, the name of the Gateway's address; a wildcard is none.
+func listenerHostname(t *testing.T, e *suite.Env) {
 	gw := e.Routed("edge", named("n2", "SCTP", 38412, hostname("amf.5g.example.com")), named("wild", "SCTP", 3868, hostname("*.example.com")), suite.RoutedListener("web", "TCP", 80))
 	e.Create(gw)
 	e.RoutedReady(gw)
@@ -228,11 +231,8 @@ func TestRoutedListenerHostname(t *testing.T) {
 	names("edge." + e.Namespace + ".demo.avi.local")
 }
 
-// TestRoutedListenerTLS is refused on SCTP, where the API server lets it through; the others are served.
-func TestRoutedListenerTLS(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// listenerTLS is refused on SCTP, where the API server lets it through; the others are served.
+func listenerTLS(t *testing.T, e *suite.Env) {
 	gw := e.Routed("edge", suite.RoutedListener("n2", "SCTP", 38412), named("tls", "SCTP", 38413, passthrough))
 	e.Create(gw)
 	e.RoutedReady(gw)
@@ -250,12 +250,9 @@ func TestRoutedListenerTLS(t *testing.T) {
 	}
 }
 
-// TestListenerSetsOfOtherNamespaces: which a Gateway takes is its allowedListeners' to say, and a label that a Namespace gets
+// listenerSetsOfOtherNamespaces: which a Gateway takes is its allowedListeners' to say, and a label that a Namespace gets
 // or loses counts at once. allowedRoutes of a ListenerSet are about the ListenerSet's own namespace.
-func TestListenerSetsOfOtherNamespaces(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+func listenerSetsOfOtherNamespaces(t *testing.T, e *suite.Env) {
 	other := namespace(e, "core")
 	gw := e.Routed("edge", suite.RoutedListener("n2", "SCTP", 38412))
 	set := e.ListenerSet("more", "edge", gatewayv1.ListenerEntry{Name: "diameter", Port: 3868, Protocol: "SCTP"})

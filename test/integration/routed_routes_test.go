@@ -75,12 +75,26 @@ func grantFor(tr suite.Transport, in, name, from string, to ...string) *gatewayv
 	return g
 }
 
-// TestRoutedRouteReferences: what a backendRef resolves to, with the reason if it doesn't. Such a route is accepted all the
-// same, its other backends are served, and the share of the bad one is rejected.
-func TestRoutedRouteReferences(t *testing.T) {
+// TestRoutedRoutes has the rules about routes.
+func TestRoutedRoutes(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
 	routedClass(e)
+	inOne(t, e, []shared{
+		{"references", routeReferences},
+		{"attachment", routeAttachment},
+		{"follow-labels-of-namespaces", routeFollowsLabels},
+		{"status-shared-with-others", routeStatus},
+		{"move", routeMoves},
+		{"of-one-listener-the-oldest", routesOfOneListener},
+		{"weights", routeWeights},
+		{"port-of-its-protocol", routePortOfItsProtocol},
+	})
+}
+
+// routeReferences: what a backendRef resolves to, with the reason if it doesn't. Such a route is accepted all the
+// same, its other backends are served, and the share of the bad one is rejected.
+func routeReferences(t *testing.T, e *suite.Env) {
 	other := namespace(e, "core").Name
 	forEach(t, e, func(t *testing.T, e *suite.Env, tr suite.Transport) {
 		good, wrong := called(tr, "good"), another(tr)
@@ -162,7 +176,6 @@ func TestRoutedRouteReferences(t *testing.T) {
 		}
 		tree := e.RoutedServes(gw, ports...)
 		// What is mended is served: the Service comes, the port gets the protocol, the grant comes.
-		e.Sim.ResetRequests()
 		backend(e, called(tr, "late"), "10.244.1.9", portOf(tr, 80))
 		e.EditRoute(routes[2], func(_ *[]parentRef, to *[]backendRef) { (*to)[1] = suite.To(called(tr, "late"), 80, 1) })
 		suite.Update(e, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: good, Namespace: e.Namespace}}, func(svc *corev1.Service) {
@@ -190,11 +203,8 @@ func TestRoutedRouteReferences(t *testing.T) {
 	})
 }
 
-// TestRoutedRouteAttachment: which listeners a parentRef means, and why a route is not accepted there.
-func TestRoutedRouteAttachment(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// routeAttachment: which listeners a parentRef means, and why a route is not accepted there.
+func routeAttachment(t *testing.T, e *suite.Env) {
 	far := namespace(e, "far")
 	relabel(e, far, map[string]string{"site": "far"})
 	forEach(t, e, func(t *testing.T, e *suite.Env, tr suite.Transport) {
@@ -300,11 +310,8 @@ func TestRoutedRouteAttachment(t *testing.T) {
 	})
 }
 
-// TestRoutedRouteFollowsLabelsOfNamespaces: a listener that selects them gets and loses routes as the labels come and go.
-func TestRoutedRouteFollowsLabelsOfNamespaces(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// routeFollowsLabels: a listener that selects them gets and loses routes as the labels come and go.
+func routeFollowsLabels(t *testing.T, e *suite.Env) {
 	far := namespace(e, "far")
 	gw := e.Routed("edge")
 	var routes []client.Object
@@ -338,11 +345,8 @@ func TestRoutedRouteFollowsLabelsOfNamespaces(t *testing.T) {
 	}
 }
 
-// TestRoutedRouteStatus has the rules about the list that a route's controllers share.
-func TestRoutedRouteStatus(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// routeStatus has the rules about the list that a route's controllers share.
+func routeStatus(t *testing.T, e *suite.Env) {
 	foreign := classOf(e, "-foreign", func(c *gatewayv1.GatewayClass) { c.Spec.ControllerName = foreignController })
 	forEach(t, e, func(t *testing.T, e *suite.Env, tr suite.Transport) {
 		one, two, theirs := e.Routed(called(tr, "one"), suite.RoutedListener("a", tr.Listener, 7001), suite.RoutedListener("b", tr.Listener, 7002)),
@@ -458,11 +462,8 @@ func TestRoutedRouteStatus(t *testing.T) {
 	})
 }
 
-// TestRoutedRouteMoves from one listener, and one Gateway, to another: the pool goes with it.
-func TestRoutedRouteMoves(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// routeMoves from one listener, and one Gateway, to another: the pool goes with it.
+func routeMoves(t *testing.T, e *suite.Env) {
 	forEach(t, e, func(t *testing.T, e *suite.Env, tr suite.Transport) {
 		one, two := e.Routed(called(tr, "one"), suite.RoutedListener("a", tr.Listener, 7001), suite.RoutedListener("b", tr.Listener, 7002)),
 			e.Routed(called(tr, "two"), suite.RoutedListener("a", tr.Listener, 7001))
@@ -490,11 +491,8 @@ func TestRoutedRouteMoves(t *testing.T) {
 	})
 }
 
-// TestRoutedRoutesOfOneListener: all are accepted and counted, the oldest is served, and the next when it goes.
-func TestRoutedRoutesOfOneListener(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// routesOfOneListener: all are accepted and counted, the oldest is served, and the next when it goes.
+func routesOfOneListener(t *testing.T, e *suite.Env) {
 	forEach(t, e, func(t *testing.T, e *suite.Env, tr suite.Transport) {
 		gw := e.Routed(called(tr, "edge"), suite.RoutedListener("l", tr.Listener, 7001))
 		var routes []client.Object
@@ -525,11 +523,8 @@ func TestRoutedRoutesOfOneListener(t *testing.T) {
 	})
 }
 
-// TestRoutedRouteWeights need not add up to anything; 0 is none, and only zeros reject everything.
-func TestRoutedRouteWeights(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// routeWeights need not add up to anything; 0 is none, and only zeros reject everything.
+func routeWeights(t *testing.T, e *suite.Env) {
 	forEach(t, e, func(t *testing.T, e *suite.Env, tr suite.Transport) {
 		gw := e.Routed(called(tr, "edge"), suite.RoutedListener("l", tr.Listener, 7001))
 		a, b := backend(e, called(tr, "a"), "10.244.1.1", portOf(tr, 80)).Name, backend(e, called(tr, "b"), "10.244.1.2", portOf(tr, 80)).Name
@@ -556,11 +551,8 @@ func TestRoutedRouteWeights(t *testing.T) {
 	})
 }
 
-// TestRoutedRoutePortOfItsProtocol: a Service's ports of one number are told apart by protocol.
-func TestRoutedRoutePortOfItsProtocol(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	routedClass(e)
+// routePortOfItsProtocol: a Service's ports of one number are told apart by protocol.
+func routePortOfItsProtocol(t *testing.T, e *suite.Env) {
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "app", Namespace: e.Namespace}}
 	gw := e.Routed("edge")
 	var routes []client.Object

@@ -155,3 +155,19 @@ func relabel(e *suite.Env, ns *corev1.Namespace, labels map[string]string) {
 		maps.Copy(ns.Labels, labels)
 	})
 }
+
+// shared is a part of a test that has the operator and the class in common with others, and a namespace of its own.
+type shared struct {
+	name string
+	test func(*testing.T, *suite.Env)
+}
+
+// inOne runs the parts of a test beside each other.
+func inOne(t *testing.T, e *suite.Env, parts []shared) {
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			p.test(t, e.Apart(t))
+		})
+	}
+}

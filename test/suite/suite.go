@@ -207,6 +207,18 @@ func (e *Env) In(t testing.TB) *Env {
 	return &sub
 }
 
+// Apart is In with a namespace of its own, which the same operator serves, so that names are free.
+func (e *Env) Apart(t testing.TB) *Env {
+	t.Helper()
+	sub := e.In(t)
+	numbered.Lock()
+	numbered.n++
+	sub.Namespace = fmt.Sprintf("%s-n%d", e.Cluster, numbered.n)
+	numbered.Unlock()
+	sub.must(sub.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: sub.Namespace, Labels: map[string]string{"served-by": e.Cluster}}}))
+	return sub
+}
+
 // StartOperator starts an operator process's worth of code in this one.
 func (e *Env) StartOperator() {
 	e.T.Helper()
