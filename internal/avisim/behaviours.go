@@ -26,7 +26,7 @@ var behaviourTable = []struct {
 	what map[Evidence][]string
 }{
 	{"requests", map[Evidence][]string{
-		Recorded: {"headers of every answer, `Allow`, a JSON content type on texts that are not JSON"},
+		Recorded: {"headers of every answer, `Allow`, a JSON content type on texts that are not JSON", "`Server-Timing` on writes that take long"},
 		Documented: {"`//api/…` and a slash at the end of a path are served, without redirect", "404 with a page that is not JSON for an unknown path", "405 with `detail` for a method that a path does not have",
 			"400 with `JSON parse error` for a body that is not JSON"},
 		Inferred:   {"URLs in answers begin with the address that the client used", "a Referer can be made mandatory"},
@@ -61,14 +61,15 @@ var behaviourTable = []struct {
 	{"lists", map[Evidence][]string{
 		Recorded: {"`count` and `results`, empty with 200", "`name`, `uuid`, `page_size`, `include_name`"},
 		Documented: {"`next`, absolute", "filters by any field, through references, with `.contains`, `.icontains`, `.in`", "`fields`, `exclude`, `skip_default`, `join_subresources`, `refers_to`, `referred_by`, `search`, `isearch`, `sort`, `limit_by`, `label_key`",
-			"`page_size` up to 200"},
-		Inferred:   {"25 objects on a page", "`sort` by several fields", "`include_refs` shows names too"},
+			"`page_size` up to 200", "`X-Avi-Cloud` and `tenant`", "DNS domains are a list of texts"},
+		Inferred:   {"25 objects on a page", "`sort` by several fields", "`include_refs` shows names too", "a filter by a reference takes any form of it"},
 		Unverified: {"404 `Invalid page.` past the end, 400 for a page size out of range"},
 	}},
 	{"writes", map[Evidence][]string{
 		Recorded: {"201 with `Location` and the whole object, 200 for PUT, 204 for DELETE", "uuids of the form type-uuid4, or the one that `Slug` asks for", "`_last_modified` grows, in µs",
-			"unknown fields are dropped, texts are taken for bools and numbers (20.1)", "`port_range_end`, `hostname` and `cloud_type` are filled, and defaults that are false or 0"},
-		Documented: {"defaults, also those of a tier", "PUT replaces", "412 `Need to reload object data …` for an old `_last_modified`", "500 `Bad pb` for a body that can't be decoded", "403 `Configuration is disallowed during upgrade`",
+			"unknown fields are dropped, texts are taken for bools and numbers (20.1)", "`port_range_end`, `hostname` and `cloud_type` are filled, and defaults that are false or 0",
+			"a key reads `<sensitive>`, a certificate is taken apart", "an empty PUT of the system configuration moves `_last_modified` only"},
+		Documented: {"defaults, also those of a tier", "PUT replaces", "a self-signed certificate is made, shown with `export_key`, and presented if the system configuration names it", "412 `Need to reload object data …` for an old `_last_modified`", "500 `Bad pb` for a body that can't be decoded", "403 `Configuration is disallowed during upgrade`",
 			"the macro: objects within objects, all or nothing"},
 		Inferred:   {"PUT without `_last_modified` passes", "a VS has the VRF of its VsVip"},
 		Unverified: {"a write that changes nothing keeps `_last_modified` (there is a switch)", "the lower one of the system's and the cloud's tier holds", "the answer of a macro is its top object", "the texts of most refusals of fields"},

@@ -124,6 +124,10 @@ func TestErrorCatalogue(t *testing.T) {
 		{"500 Bad pb", func(w world) response {
 			return w.do("POST", "/api/vsvip", obj{"name": "v", "vip": []obj{{"ip_address": obj{"addr": "10.10.0.99", "type": "V4"}, "ip6_address": obj{}}}})
 		}, 500, `{"error":"Bad pb: `, json, 2},
+		{"503 Controller initialising", func(w world) response {
+			with(w.t.(*testing.T), w.s, "booting")
+			return w.do("GET", "/api/initial-data", nil)
+		}, 503, "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>", "text/html", 0},
 	} {
 		t.Run(tt.row, func(t *testing.T) {
 			s, c := signedIn(t, Options{})

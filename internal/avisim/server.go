@@ -238,6 +238,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if a == cut {
 		abort(w)
 	}
+	a.timing(c.r.Method, entry.Took)
 	s.send(w, c, a, deliver)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -276,5 +277,18 @@ func TestSingletons(t *testing.T) {
 	s.SetUpSince("2030-01-01 00:00:00")
 	if before == c.want(200, "GET", "/api/cluster/runtime", nil).raw {
 		t.Error("failover not seen")
+	}
+}
+
+// TestServerTiming shows the header that slow writes have.
+func TestServerTiming(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	if h := c.want(201, "POST", "/api/pool", poolBody("fast")).header.Get("Server-Timing"); h != "" {
+		t.Errorf("a fast write: %s", h)
+	}
+	s.SetLatency(0, 210*time.Millisecond)
+	h := c.want(201, "POST", "/api/pool", poolBody("slow")).header.Get("Server-Timing")
+	if !regexp.MustCompile(`^create;dur=[.\d]+,total;dur=[.\d]+$`).MatchString(h) {
+		t.Errorf("a slow write: %q", h)
 	}
 }
