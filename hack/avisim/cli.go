@@ -128,7 +128,7 @@ func (c *cli) call(ctx context.Context, method, path string, in io.Reader, to an
 	if err != nil {
 		return fmt.Errorf("no control API on %s: start the simulator with --control-addr, or name it with --control: %w", c.control, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // a body that was read is done
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16)) // what there is of it
 		return errors.New(strings.TrimSpace(string(text)))

@@ -67,7 +67,7 @@ func (s *Server) record(c *call, entry Request, a *answer) {
 	s.requestID++
 	entry.ID = s.requestID
 	s.counters[Counter{c.r.Method, entry.Route, entry.Status}]++
-	if len(s.log) >= logLimit || s.logSize+size > logBytes {
+	if len(s.log) >= logLimit || s.logSize+size > s.logBytes {
 		s.log = slices.Clone(s.log[len(s.log)/2:])
 		s.logSize = 0
 		for _, r := range s.log {

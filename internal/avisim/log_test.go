@@ -100,6 +100,8 @@ func TestCountersPerRoute(t *testing.T) {
 // TestLogIsBounded shows that the oldest entries go, by number and by size.
 func TestLogIsBounded(t *testing.T) {
 	s := start(t, Options{})
+	const logBytes = 16 << 20
+	s.logBytes = logBytes
 	body := []byte(`{"name":"` + strings.Repeat("x", bodyLimit-100) + `"}`)
 	r, _ := http.NewRequest("POST", "/api/pool", nil)
 	const entries = 3 * logBytes / bodyLimit / 4 // half as many again as fit

@@ -81,6 +81,7 @@ type Server struct {
 	logMu     sync.Mutex
 	log       []Request
 	logSize   int // bytes, about
+	logBytes  int // see the constant
 	requestID int64
 	counters  map[Counter]int
 
@@ -176,7 +177,7 @@ func newServer(o Options, v version) *Server {
 			rulesOff: defaultRules(o), warnings: map[string]*Warning{}},
 		locked:   map[string]int{},
 		sessions: map[string]*session{}, failures: map[string]failures{},
-		counters: map[Counter]int{}, served: make(chan struct{}),
+		counters: map[Counter]int{}, logBytes: logBytes, served: make(chan struct{}),
 	}
 	if s.now == nil {
 		s.now = time.Now

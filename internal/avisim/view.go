@@ -278,19 +278,46 @@ func (s *Server) Services(q ServiceQuery) ServicePage {
 	return page
 }
 
+// searchText is what a search looks through: all but the states, which change without a write.
 func (s *Server) searchText(vs *object) string {
-	v := s.serviceView(vs)
-	parts := append([]string{v.Name, v.Tenant, v.Cloud}, v.Ports...)
-	for _, x := range v.VIPs {
-		parts = append(append(append(parts, x.Addresses...), x.Floating...), x.Hosts...)
+	parts := []string{vs.name, s.tenantName(vs.tenant)}
+	name := func(r ref) *object {
+		o := s.store.get(r)
+		if o != nil {
+			parts = append(parts, o.name)
+		}
+		return o
 	}
-	for _, r := range v.Rules {
-		parts = append(parts, r.Name, r.Group)
+	name(vs.cloud)
+	for _, p := range messages(vs.body["services"]) {
+		parts = append(parts, portText(p["port"]))
 	}
-	for _, p := range v.Pools {
-		parts = append(parts, p.Name)
-		for _, x := range p.Servers {
-			parts = append(parts, fmt.Sprintf("%s:%d", x.IP, x.Port))
+	vip := vs
+	if o := s.store.get(refAt(vs.body, "vsvip_ref")); o != nil {
+		vip = o
+	}
+	for _, d := range messages(vip.body["dns_info"]) {
+		parts = append(parts, str(d, "fqdn"))
+	}
+	for _, v := range messages(vip.body["vip"]) {
+		for _, f := range []string{"ip_address", "ip6_address", "floating_ip", "floating_ip6"} {
+			parts = append(parts, str(v, f, "addr"))
+		}
+	}
+	name(refAt(vs.body, "pool_group_ref"))
+	for _, lp := range messages(vs.body["l4_policies"]) {
+		if set := name(refAt(lp, "l4_policy_set_ref")); set != nil {
+			for _, r := range messages(at(set.body, "l4_connection_policy", "rules")) {
+				parts = append(parts, str(r, "name"))
+				name(refAt(r, "action", "select_pool", "pool_group_ref"))
+			}
+		}
+	}
+	for _, p := range pools(s.store, vs.body) {
+		parts = append(parts, p.name)
+		for _, x := range messages(p.body["servers"]) {
+			at := endpointOf(p, x)
+			parts = append(parts, fmt.Sprintf("%s:%d", at.addr, at.port))
 		}
 	}
 	return strings.ToLower(strings.Join(parts, "\n"))

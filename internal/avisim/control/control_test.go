@@ -173,19 +173,19 @@ func TestForeignSites(t *testing.T) {
 // populate makes services s0, s1, …, each with one server.
 func populate(t testing.TB, s *avisim.Server, from, to int) {
 	t.Helper()
-	make := func(typ string, body obj) {
+	create := func(typ string, body obj) {
 		if _, err := s.Create(typ, "admin", body); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := from; i < to; i++ {
 		n := fmt.Sprintf("s%05d", i)
-		make("vsvip", obj{"name": n, "vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": fmt.Sprintf("10.9.%d.%d", i/250, i%250+1), "type": "V4"}}}})
-		make("pool", obj{"name": n, "servers": []obj{{"ip": obj{"addr": fmt.Sprintf("10.8.%d.%d", i/250, i%250+1), "type": "V4"}, "port": 80}}})
-		make("l4policyset", obj{"name": n, "l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 0,
+		create("vsvip", obj{"name": n, "vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": fmt.Sprintf("10.9.%d.%d", i/250, i%250+1), "type": "V4"}}}})
+		create("pool", obj{"name": n, "servers": []obj{{"ip": obj{"addr": fmt.Sprintf("10.8.%d.%d", i/250, i%250+1), "type": "V4"}, "port": 80}}})
+		create("l4policyset", obj{"name": n, "l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 0,
 			"match":  obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{80}}, "protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_SCTP"}},
 			"action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": "/api/pool?name=" + n}}}}}})
-		make("virtualservice", obj{"name": n, "vsvip_ref": "/api/vsvip?name=" + n, "services": []obj{{"port": 80}},
+		create("virtualservice", obj{"name": n, "vsvip_ref": "/api/vsvip?name=" + n, "services": []obj{{"port": 80}},
 			"l4_policies": []obj{{"index": 0, "l4_policy_set_ref": "/api/l4policyset?name=" + n}}})
 	}
 }
@@ -293,11 +293,12 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestManyServices shows that ten thousand virtual services don't make a page slow.
+// TestManyServices shows that thousands of virtual services don't make a page slow. The browser's test has ten thousand; this one
+// runs with the race detector, too.
 func TestManyServices(t *testing.T) {
 	s, url := start(t)
-	populate(t, s, 0, 10_000)
-	for _, query := range []string{"", "search=s09999", "search=10.8.39&sort=changed", "page=150"} {
+	populate(t, s, 0, 3000)
+	for _, query := range []string{"", "search=s02999", "search=10.8.11&sort=changed", "page=50"} {
 		begin := time.Now()
 		status, _, raw := do(t, "GET", url+"/services?"+query, "")
 		if took := time.Since(begin); status != 200 || took > 5*time.Second || len(raw) > 200_000 {
