@@ -309,7 +309,7 @@ func (f *fixture) apply(s *Server, fresh bool) error {
 		s.SetIPAM(IPAM{Async: f.IPAM.Async, Quarantine: f.IPAM.Quarantine})
 	}
 	if d := f.Dynamics; d != (fixtureDynamics{}) {
-		s.SetDynamics(Dynamics{PlacementDelay: d.PlacementDelay, Initialization: d.Initialization, Checks: d.Checks, Capacity: d.Capacity})
+		s.SetDynamics(Dynamics(d))
 	}
 	return nil
 }
