@@ -170,7 +170,7 @@ func (r *RouteReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		return r.routes(ctx, func(route *gatewayapi.Route) bool { return route.Refers(client.ObjectKeyFromObject(o)) })
 	})
 	c, err := ctrl.NewControllerManagedBy(mgr).
-		Named(string(r.Kind)).
+		Named(r.Kind).
 		Watches(&corev1.Service{}, refers, builder.WithPredicates(attachable())).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.routesIn), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WatchesRawSource(r.owners.capture()).

@@ -106,7 +106,7 @@ func misplaceGateway(ctx context.Context, s *story) error {
 		tells    string // in the setting's and the Gateway's conditions; "" if they don't
 		saw      string
 	}{
-		{"vip-netwrok", v1beta1.StatusRejected, metav1.ConditionFalse, "vip-netwrok", "the setting is rejected, and the Gateway, which is still ready, tells it too"},
+		{"vip-netw0rk", v1beta1.StatusRejected, metav1.ConditionFalse, "vip-netw0rk", "the setting is rejected, and the Gateway, which is still ready, tells it too"},
 		{"vip-network", v1beta1.StatusAccepted, metav1.ConditionTrue, "", "the setting is accepted, and the Gateway has nothing more to tell"},
 	} {
 		patch := fmt.Sprintf(`{"spec":{"network":{"vipNetworks":[{"networkName":%q,"cidr":"10.10.0.0/16"}]}}}`, act.network)

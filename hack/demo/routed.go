@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -96,7 +97,7 @@ func shiftWeights(ctx context.Context, s *story) error {
 		return err
 	}
 	w := s.Controller.Writes()
-	if len(w) != 1 || w[0].Method != "PATCH" || w[0].Type != string(model.PoolGroup) {
+	if len(w) != 1 || w[0].Method != http.MethodPatch || w[0].Type != string(model.PoolGroup) {
 		return fmt.Errorf("the Controller got %d writes, not one PATCH of the pool group: %+v", len(w), w)
 	}
 	s.saw("it took one PATCH of the pool group; nothing else was written, not at the next refresh either")

@@ -270,7 +270,7 @@ func (f *fixture) build(s *Server) error {
 		if t.TenantVRF {
 			body["config_settings"] = map[string]any{"tenant_vrf": true, "se_in_provider_context": true, "tenant_access_to_provider_se": true}
 		}
-		if err := f.make(s, []any{"tenants", i}, "tenant", adminTenant, ref{}, body); err != nil {
+		if err := f.make(s, []any{"tenants", i}, "tenant", ref{}, body); err != nil {
 			return err
 		}
 	}
@@ -314,13 +314,13 @@ func (f *fixture) apply(s *Server, fresh bool) error {
 	return nil
 }
 
-// make creates one object with a stable uuid, or changes the one that is shipped under its name.
-func (f *fixture) make(s *Server, path []any, typ, tenant string, cloud ref, body map[string]any) error {
+// make creates one object of the admin tenant with a stable uuid, or changes the one that is shipped under its name.
+func (f *fixture) make(s *Server, path []any, typ string, cloud ref, body map[string]any) error {
 	name, _ := body["name"].(string)
 	if cloud != (ref{}) {
 		body["cloud_ref"] = cloud.String()
 	}
-	for _, o := range s.store.named(typ, tenant, name) {
+	for _, o := range s.store.named(typ, adminTenant, name) {
 		if o.cloud != cloud {
 			continue
 		}
@@ -338,9 +338,9 @@ func (f *fixture) make(s *Server, path []any, typ, tenant string, cloud ref, bod
 	}
 	id := str(body, "uuid")
 	if id == "" {
-		id = stable(typ, cloud.uuid+"/"+tenant, name)
+		id = stable(typ, cloud.uuid+"/"+adminTenant, name)
 	}
-	w := &write{server: s, store: s.store, kind: s.store.shelves[typ].kind, at: s.version, tenant: tenant, incoming: body, trusted: true, slug: id}
+	w := &write{server: s, store: s.store, kind: s.store.shelves[typ].kind, at: s.version, tenant: adminTenant, incoming: body, trusted: true, slug: id}
 	if err := w.do(); err != nil {
 		return f.at(path, "%v", err)
 	}
@@ -377,7 +377,7 @@ func (f *fixture) cloud(s *Server, path []any, c fixtureCloud) error {
 	for k, v := range c.Set {
 		body[k] = v
 	}
-	if err := f.make(s, path, "cloud", adminTenant, ref{}, body); err != nil {
+	if err := f.make(s, path, "cloud", ref{}, body); err != nil {
 		return err
 	}
 	cloud := s.store.lookup("cloud", c.Name, scope{tenant: adminTenant})
@@ -435,7 +435,7 @@ func (f *fixture) vrf(s *Server, path []any, cloud *object, v fixtureVRF) error 
 	for k, x := range v.Set {
 		body[k] = x
 	}
-	return f.make(s, path, "vrfcontext", adminTenant, cloud.ref, body)
+	return f.make(s, path, "vrfcontext", cloud.ref, body)
 }
 
 func (f *fixture) network(s *Server, path []any, cloud *object, index int, n fixtureNetwork) error {
@@ -488,7 +488,7 @@ func (f *fixture) network(s *Server, path []any, cloud *object, index int, n fix
 	for k, v := range n.Set {
 		body[k] = v
 	}
-	return f.make(s, path, "network", adminTenant, cloud.ref, body)
+	return f.make(s, path, "network", cloud.ref, body)
 }
 
 func (f *fixture) group(s *Server, path []any, cloud *object, g fixtureGroup) error {
@@ -513,7 +513,7 @@ func (f *fixture) group(s *Server, path []any, cloud *object, g fixtureGroup) er
 	for k, v := range g.Set {
 		body[k] = v
 	}
-	if err := f.make(s, path, "serviceenginegroup", adminTenant, cloud.ref, body); err != nil {
+	if err := f.make(s, path, "serviceenginegroup", cloud.ref, body); err != nil {
 		return err
 	}
 	group := s.store.lookup("serviceenginegroup", g.Name, scope{adminTenant, cloud.ref})
@@ -554,7 +554,7 @@ func (f *fixture) profiles(s *Server, path []any, cloud *object, c fixtureCloud)
 		if name == "" {
 			name = c.Name + "-IPAM"
 		}
-		if err := f.make(s, path, "ipamdnsproviderprofile", adminTenant, ref{}, map[string]any{"name": name, "type": "IPAMDNS_TYPE_INTERNAL",
+		if err := f.make(s, path, "ipamdnsproviderprofile", ref{}, map[string]any{"name": name, "type": "IPAMDNS_TYPE_INTERNAL",
 			"allocate_ip_in_vrf": c.IPAM.AllocateInVRF, "internal_profile": map[string]any{"usable_networks": usable}}); err != nil {
 			return err
 		}
@@ -571,7 +571,7 @@ func (f *fixture) profiles(s *Server, path []any, cloud *object, c fixtureCloud)
 		for _, d := range c.DNS.Domains {
 			domains = append(domains, map[string]any{"domain_name": d, "pass_through": true})
 		}
-		if err := f.make(s, path, "ipamdnsproviderprofile", adminTenant, ref{}, map[string]any{"name": name, "type": "IPAMDNS_TYPE_INTERNAL_DNS",
+		if err := f.make(s, path, "ipamdnsproviderprofile", ref{}, map[string]any{"name": name, "type": "IPAMDNS_TYPE_INTERNAL_DNS",
 			"internal_profile": map[string]any{"dns_service_domain": domains}}); err != nil {
 			return err
 		}

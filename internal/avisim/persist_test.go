@@ -126,8 +126,8 @@ func TestDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	// signed gives a changed state a checksum that fits, as a mistake in the program would.
-	signed := func(old, new string) []byte {
-		b := bytes.Replace(good, []byte(old), []byte(new), 1)
+	signed := func(old, now string) []byte {
+		b := bytes.Replace(good, []byte(old), []byte(now), 1)
 		b = b[:bytes.LastIndex(b, []byte(trailer))]
 		return fmt.Appendf(b, "%s%x\"}\n", trailer, sha256.Sum256(b))
 	}

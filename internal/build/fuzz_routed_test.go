@@ -42,8 +42,8 @@ func FuzzRouted(f *testing.F) {
 			AllowedListeners: &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.FromNamespaces(from))}},
 			Infrastructure:   &gatewayv1.GatewayInfrastructure{Labels: map[gatewayv1.LabelKey]gatewayv1.LabelValue{gatewayv1.LabelKey(kind): gatewayv1.LabelValue(hostname)}},
 			Listeners: []gatewayv1.Listener{
-				{Name: "a", Port: gatewayv1.PortNumber(port), Protocol: gatewayv1.ProtocolType(protocol), Hostname: new(gatewayv1.Hostname(hostname)), AllowedRoutes: allowed},
-				{Name: "b", Port: gatewayv1.PortNumber(port), Protocol: "SCTP", AllowedRoutes: allowed}, {Name: "c", Port: 36412, Protocol: "TCP", TLS: &gatewayv1.ListenerTLSConfig{}},
+				{Name: "a", Port: port, Protocol: gatewayv1.ProtocolType(protocol), Hostname: new(gatewayv1.Hostname(hostname)), AllowedRoutes: allowed},
+				{Name: "b", Port: port, Protocol: "SCTP", AllowedRoutes: allowed}, {Name: "c", Port: 36412, Protocol: "TCP", TLS: &gatewayv1.ListenerTLSConfig{}},
 			},
 		}}
 		if bit(1) {
@@ -51,19 +51,19 @@ func FuzzRouted(f *testing.F) {
 		}
 		set := &gatewayv1.ListenerSet{ObjectMeta: metav1.ObjectMeta{Name: kind, Namespace: namespace}, Spec: gatewayv1.ListenerSetSpec{
 			ParentRef: gatewayv1.ParentGatewayReference{Name: gatewayv1.ObjectName(name)},
-			Listeners: []gatewayv1.ListenerEntry{{Name: "d", Port: gatewayv1.PortNumber(port), Protocol: gatewayv1.ProtocolType(protocol)}, {Name: "e", Port: 2905, Protocol: "SCTP"}},
+			Listeners: []gatewayv1.ListenerEntry{{Name: "d", Port: port, Protocol: gatewayv1.ProtocolType(protocol)}, {Name: "e", Port: 2905, Protocol: "SCTP"}},
 		}}
 		parent := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(name)}
 		if bit(2) {
 			parent = gatewayv1.ParentReference{Name: gatewayv1.ObjectName(kind), Kind: new(gatewayv1.Kind("ListenerSet"))}
 		}
 		if bit(3) {
-			parent.SectionName, parent.Port = new(gatewayv1.SectionName(section)), new(gatewayv1.PortNumber(port))
+			parent.SectionName, parent.Port = new(gatewayv1.SectionName(section)), new(port)
 		}
 		refs := []gatewayv1.BackendRef{
-			{Weight: &weight, BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(service), Port: new(gatewayv1.PortNumber(backendPort))}},
-			{Weight: &other, BackendObjectReference: gatewayv1.BackendObjectReference{Name: "two", Namespace: new(gatewayv1.Namespace(section)), Port: new(gatewayv1.PortNumber(port))}},
-			{Weight: &other, BackendObjectReference: gatewayv1.BackendObjectReference{Group: new(gatewayv1.Group(group)), Kind: new(gatewayv1.Kind(kind)), Name: "two", Port: new(gatewayv1.PortNumber(port))}},
+			{Weight: &weight, BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(service), Port: new(backendPort)}},
+			{Weight: &other, BackendObjectReference: gatewayv1.BackendObjectReference{Name: "two", Namespace: new(gatewayv1.Namespace(section)), Port: new(port)}},
+			{Weight: &other, BackendObjectReference: gatewayv1.BackendObjectReference{Group: new(gatewayv1.Group(group)), Kind: new(gatewayv1.Kind(kind)), Name: "two", Port: new(port)}},
 		}[:1+bits>>4&1+bits>>5&1]
 		common := gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{parent}}
 		meta := func(name string, age time.Duration) metav1.ObjectMeta {

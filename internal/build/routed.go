@@ -187,7 +187,7 @@ func (b *builder) servingRoutes(port model.Port, routes []*gatewayapi.Route) (ou
 	for _, r := range routes {
 		live := slices.ContainsFunc(r.Backends, func(ref gatewayv1.BackendRef) bool {
 			key := types.NamespacedName{Namespace: string(deref(ref.Namespace, gatewayv1.Namespace(r.Object.GetNamespace()))), Name: string(ref.Name)}
-			_, exists := b.in.Live.Pools[RoutedPoolName(b.in.Settings, b.in.Owner(), key.Namespace, key.Name, int32(deref(ref.Port, 0)), port)]
+			_, exists := b.in.Live.Pools[RoutedPoolName(b.in.Settings, b.in.Owner(), key.Namespace, key.Name, deref(ref.Port, 0), port)]
 			return exists
 		})
 		if live && !slices.Contains(out, r) {
@@ -369,7 +369,7 @@ func routedPoolPorts(in *Input) map[string]model.Port {
 		for _, r := range l.Routes {
 			for _, ref := range r.Backends {
 				namespace := string(deref(ref.Namespace, gatewayv1.Namespace(r.Object.GetNamespace())))
-				out[RoutedPoolName(in.Settings, in.Owner(), namespace, string(ref.Name), int32(deref(ref.Port, 0)), l.Port)] = l.Port
+				out[RoutedPoolName(in.Settings, in.Owner(), namespace, string(ref.Name), deref(ref.Port, 0), l.Port)] = l.Port
 			}
 		}
 	}

@@ -97,7 +97,7 @@ func (l *Listener) known() bool { return RouteKind(l.Port.Protocol) != "" }
 
 func (v *View) listener(set *gatewayv1.ListenerSet, name gatewayv1.SectionName, port gatewayv1.PortNumber, protocol gatewayv1.ProtocolType, hostname *gatewayv1.Hostname, tls bool, allowed *gatewayv1.AllowedRoutes) *Listener {
 	spelled, known := Protocol(protocol)
-	l := &Listener{Name: name, Set: set, Port: model.Port{Number: int32(port), Protocol: spelled}, Hostname: string(deref(hostname, "")), Kinds: []gatewayv1.RouteGroupKind{}}
+	l := &Listener{Name: name, Set: set, Port: model.Port{Number: port, Protocol: spelled}, Hostname: string(deref(hostname, "")), Kinds: []gatewayv1.RouteGroupKind{}}
 	namespace := v.Gateway.Namespace
 	if set != nil {
 		namespace = set.Namespace

@@ -63,7 +63,7 @@ func (v *View) Attach(r *Route, ref gatewayv1.ParentReference) Attachment {
 	out := Attachment{Ours: true}
 	named, kinds := 0, 0
 	for _, l := range v.Listeners {
-		if l.Set != set || ref.SectionName != nil && *ref.SectionName != "" && *ref.SectionName != l.Name || ref.Port != nil && int32(*ref.Port) != l.Port.Number {
+		if l.Set != set || ref.SectionName != nil && *ref.SectionName != "" && *ref.SectionName != l.Name || ref.Port != nil && *ref.Port != l.Port.Number {
 			continue
 		}
 		named++
@@ -191,7 +191,7 @@ func servicePort(svc *corev1.Service, r *Route, ref gatewayv1.BackendRef) (port 
 			protocol = "TCP"
 		}
 		switch {
-		case p.Port != int32(*ref.Port):
+		case p.Port != *ref.Port:
 		case protocol == r.Protocol:
 			return p, nil, true
 		default:

@@ -163,8 +163,8 @@ var kinds = map[string]func() client.Object{
 // empty is an object of a document's type, nil for one that is of no interest.
 func empty(meta metav1.TypeMeta) client.Object {
 	for _, name := range []string{meta.APIVersion + " " + meta.Kind, meta.Kind} {
-		if make, ok := kinds[name]; ok {
-			return make()
+		if fresh, ok := kinds[name]; ok {
+			return fresh()
 		}
 	}
 	return nil

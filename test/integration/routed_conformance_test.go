@@ -299,7 +299,7 @@ func listenerSetProtocolConflict(t *testing.T, e *suite.Env, tr suite.Transport)
 	gw := e.Routed(called(tr, "sets"), suite.RoutedListener("own", tr.Listener, 7001))
 	gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSame)}}
 	entry := func(name string, port int32) gatewayv1.ListenerEntry {
-		return gatewayv1.ListenerEntry{Name: gatewayv1.SectionName(name), Port: gatewayv1.PortNumber(port), Protocol: tr.Listener}
+		return gatewayv1.ListenerEntry{Name: gatewayv1.SectionName(name), Port: port, Protocol: tr.Listener}
 	}
 	// The younger ones' names come first in the alphabet.
 	z := e.ListenerSet(called(tr, "z-oldest"), gw.Name, entry("mine", 7002), entry("gateways", 7001), entry("shared", 7003))

@@ -266,7 +266,7 @@ func routeAttachment(t *testing.T, e *suite.Env) {
 			suite.Edit(route, func(parents *[]parentRef, _ *[]backendRef) {
 				(*parents)[0].Namespace = new(gatewayv1.Namespace(e.Namespace))
 				if c.port != 0 {
-					(*parents)[0].Port = new(gatewayv1.PortNumber(c.port))
+					(*parents)[0].Port = new(c.port)
 				}
 			})
 			routes = append(routes, route)

@@ -20,7 +20,7 @@ func (e *Env) RoutedClass() *gatewayv1.GatewayClass {
 
 // RoutedListener is named after its protocol and port: sctp-38412.
 func RoutedListener(name string, protocol gatewayv1.ProtocolType, port int32) gatewayv1.Listener {
-	return gatewayv1.Listener{Name: gatewayv1.SectionName(name), Protocol: protocol, Port: gatewayv1.PortNumber(port)}
+	return gatewayv1.Listener{Name: gatewayv1.SectionName(name), Protocol: protocol, Port: port}
 }
 
 // Routed is a Gateway of gateway.networking.k8s.io of the test's class, not yet created.
@@ -31,7 +31,7 @@ func (e *Env) Routed(name string, listeners ...gatewayv1.Listener) *gatewayv1.Ga
 
 // To refers to a port of a Service of the test's namespace.
 func To(service string, port, weight int32) gatewayv1.BackendRef {
-	return gatewayv1.BackendRef{Weight: &weight, BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(service), Port: new(gatewayv1.PortNumber(port))}}
+	return gatewayv1.BackendRef{Weight: &weight, BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(service), Port: new(port)}}
 }
 
 func (e *Env) common(gateway, section string) gatewayv1.CommonRouteSpec {
