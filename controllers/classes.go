@@ -103,9 +103,12 @@ func (r *classes[C, G]) judge(ctx context.Context, class C, was []metav1.Conditi
 }
 
 // write patches a class' status, and warns of parameters that can't be used when they are first told.
-func (r *classes[C, G]) write(ctx context.Context, class, next C, was []metav1.Condition, c *metav1.Condition) (ctrl.Result, error) {
-	if err := r.Client.Status().Patch(ctx, next, client.MergeFromWithOptions(class, client.MergeFromWithOptimisticLock{})); err != nil {
-		return resultOf(ctx, client.IgnoreNotFound(fmt.Errorf("writing the status of GatewayClass %s: %w", class.GetName(), err)))
+func (r *classes[C, G]) write(ctx context.Context, class, next C, same bool, was []metav1.Condition, c *metav1.Condition) (ctrl.Result, error) {
+	if err := r.Status.Patch(ctx, class, next, same); err != nil {
+		return resultOf(ctx, client.IgnoreNotFound(err))
+	}
+	if same {
+		return ctrl.Result{}, nil
 	}
 	if before := apimeta.FindStatusCondition(was, c.Type); c.Reason == r.refused && (before == nil || before.Message != c.Message) {
 		r.Status.Warn(class, c.Reason, c.Message)

@@ -68,10 +68,7 @@ func (r *GatewayClassReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if c.Status == metav1.ConditionTrue { // the first release's CRD puts it there
 		apimeta.RemoveStatusCondition(&next.Status.Conditions, servicesapi.GatewayClassConditionInvalidParameters)
 	}
-	if apiequality.Semantic.DeepEqual(class.Status, next.Status) {
-		return ctrl.Result{}, nil
-	}
-	return r.write(ctx, class, next, was, c)
+	return r.write(ctx, class, next, apiequality.Semantic.DeepEqual(class.Status, next.Status), was, c)
 }
 
 // others tells whether only other instances of the operator serve the Gateways of a class, which has its verdict then.

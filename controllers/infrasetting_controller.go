@@ -141,11 +141,12 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 			next.Status.Status, next.Status.Error = v1beta1.StatusRejected, verdict.Message
 		}
 	}
-	if apiequality.Semantic.DeepEqual(s.Status, next.Status) {
-		return ctrl.Result{}, nil
+	same := apiequality.Semantic.DeepEqual(s.Status, next.Status)
+	if err := r.Status.Patch(ctx, s, next, same); err != nil {
+		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
-	if err := r.Client.Status().Patch(ctx, next, client.MergeFromWithOptions(s, client.MergeFromWithOptimisticLock{})); err != nil {
-		return resultOf(ctx, client.IgnoreNotFound(fmt.Errorf("writing the status of AviInfraSetting %s: %w", s.Name, err)))
+	if same {
+		return ctrl.Result{}, nil
 	}
 	if told {
 		r.told.Store(s.Name, text)

@@ -81,10 +81,7 @@ func (r *RoutedClassReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		apimeta.SetStatusCondition(&next.Status.Conditions, c)
 	}
 	next.Status.SupportedFeatures = supportedFeatures
-	if apiequality.Semantic.DeepEqual(class.Status, next.Status) {
-		return ctrl.Result{}, nil
-	}
-	return r.write(ctx, class, next, was, accepted)
+	return r.write(ctx, class, next, apiequality.Semantic.DeepEqual(class.Status, next.Status), was, accepted)
 }
 
 // supportedVersion compares the release of the installed CRDs with the operator's own. Another one of the same minor release

@@ -10,7 +10,6 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
@@ -36,7 +35,7 @@ func (w *Writer) Gateway(ctx context.Context, gw *servicesapi.Gateway, o engine.
 		next.Status.Addresses = gatewayAddresses(o)
 		next.Status.Listeners = listeners(gw, o, now)
 	}
-	if err := w.patchStatus(ctx, gw, next, apiequality.Semantic.DeepEqual(gw.Status, next.Status)); err != nil {
+	if err := w.Patch(ctx, gw, next, apiequality.Semantic.DeepEqual(gw.Status, next.Status)); err != nil {
 		return err
 	}
 	w.tell(next, gw.Status.Conditions, next.Status.Conditions, o)
@@ -53,7 +52,7 @@ func (w *Writer) NoGatewayClass(ctx context.Context, gw *servicesapi.Gateway, me
 	next := gw.DeepCopy()
 	same := !apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: servicesapi.GatewayConditionScheduled, Status: metav1.ConditionFalse,
 		Reason: servicesapi.GatewayReasonNoSuchGatewayClass, Message: clip(message), ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
-	return w.patchStatus(ctx, gw, next, same)
+	return w.Patch(ctx, gw, next, same)
 }
 
 // ClearGateway takes back what Gateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API
@@ -71,20 +70,10 @@ func (w *Writer) ClearGateway(ctx context.Context, gw *servicesapi.Gateway) erro
 	}
 	apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: servicesapi.GatewayConditionScheduled, Status: metav1.ConditionFalse,
 		Reason: servicesapi.GatewayReasonNotReconciled, Message: "no longer served by this operator", ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
-	if err := w.patchStatus(ctx, gw, next, false); err != nil {
+	if err := w.Patch(ctx, gw, next, false); err != nil {
 		return err
 	}
 	next.DeepCopyInto(gw)
-	return nil
-}
-
-func (w *Writer) patchStatus(ctx context.Context, before, after client.Object, same bool) error {
-	if same {
-		return nil
-	}
-	if err := w.Client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("writing the status of %T %s: %w", before, client.ObjectKeyFromObject(before), err)
-	}
 	return nil
 }
 

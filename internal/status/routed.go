@@ -52,7 +52,7 @@ func (w *Writer) Routed(ctx context.Context, view *gatewayapi.View, o engine.Out
 		next.Status.Listeners = append(next.Status.Listeners, entry)
 	}
 	next.Status.AttachedListenerSets = r.attachedSets()
-	if err := w.patchStatus(ctx, gw, next, apiequality.Semantic.DeepEqual(gw.Status, next.Status)); err != nil {
+	if err := w.Patch(ctx, gw, next, apiequality.Semantic.DeepEqual(gw.Status, next.Status)); err != nil {
 		return err
 	}
 	w.tellOf(next, gw.Status.Conditions, next.Status.Conditions, o, routedEvents)
@@ -70,7 +70,7 @@ func (w *Writer) Routed(ctx context.Context, view *gatewayapi.View, o engine.Out
 func (w *Writer) ClearRouted(ctx context.Context, gw *gatewayv1.Gateway) error {
 	next := gw.DeepCopy()
 	next.Status = gatewayv1.GatewayStatus{Conditions: w.unserved(gw.Status.Conditions, gw.Generation)}
-	if err := w.patchStatus(ctx, gw, next, false); err != nil {
+	if err := w.Patch(ctx, gw, next, false); err != nil {
 		return err
 	}
 	next.DeepCopyInto(gw)
@@ -81,7 +81,7 @@ func (w *Writer) ClearRouted(ctx context.Context, gw *gatewayv1.Gateway) error {
 func (w *Writer) ClearListenerSet(ctx context.Context, set *gatewayv1.ListenerSet) error {
 	next := set.DeepCopy()
 	next.Status = gatewayv1.ListenerSetStatus{Conditions: w.unserved(set.Status.Conditions, set.Generation)}
-	return w.patchStatus(ctx, set, next, apiequality.Semantic.DeepEqual(set.Status, next.Status))
+	return w.Patch(ctx, set, next, apiequality.Semantic.DeepEqual(set.Status, next.Status))
 }
 
 // unserved are the conditions of something that nobody serves any more, with those of others.
@@ -389,7 +389,7 @@ func (w *Writer) listenerSet(ctx context.Context, r *routed, s gatewayapi.SetVer
 		entry.Conditions = merge(ofListener(entry.Conditions), generation(r.listener(l), set.Generation), now)
 		next.Status.Listeners = append(next.Status.Listeners, entry)
 	}
-	if err := w.patchStatus(ctx, set, next, apiequality.Semantic.DeepEqual(set.Status, next.Status)); err != nil {
+	if err := w.Patch(ctx, set, next, apiequality.Semantic.DeepEqual(set.Status, next.Status)); err != nil {
 		return err
 	}
 	if was := apimeta.FindStatusCondition(set.Status.Conditions, ok.Type); ok.Status == metav1.ConditionFalse && (was == nil || was.Message != ok.Message) {
@@ -446,7 +446,7 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 		}
 	}
 	if len(route.Status.Parents)+len(next) == 0 || apiequality.Semantic.DeepEqual(route.Status.Parents, next) {
-		return nil
+		return w.Patch(ctx, before, before, true)
 	}
 	after, ok := before.DeepCopyObject().(client.Object)
 	if !ok {
@@ -456,7 +456,7 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 		next = []gatewayv1.RouteParentStatus{} // the field is required
 	}
 	gatewayapi.SetParents(after, next)
-	if err := w.patchStatus(ctx, before, after, false); err != nil {
+	if err := w.Patch(ctx, before, after, false); err != nil {
 		return err
 	}
 	for _, p := range ours {

@@ -40,6 +40,8 @@ type Writer struct {
 	Now      func() time.Time
 	// Silent, where it returns true, switches Events off, as AKO's enableEvents does.
 	Silent func() bool
+
+	own ownWrites
 }
 
 // Asked is a Service's annotations without those that this package writes.
@@ -108,16 +110,9 @@ func (w *Writer) Clear(ctx context.Context, svc *corev1.Service) error {
 	return nil
 }
 
-// patch writes the difference, if there is one. The list of conditions is shared with other controllers: the lock keeps
-// one from undoing another's entry.
 func (w *Writer) patch(ctx context.Context, svc, next *corev1.Service) error {
-	if apiequality.Semantic.DeepEqual(svc.Status, next.Status) && apiequality.Semantic.DeepEqual(svc.Annotations, next.Annotations) {
-		return nil
-	}
-	if err := w.Client.Status().Patch(ctx, next, client.MergeFromWithOptions(svc, client.MergeFromWithOptimisticLock{})); err != nil {
-		return fmt.Errorf("writing the status of Service %s/%s: %w", svc.Namespace, svc.Name, err)
-	}
-	return nil
+	same := apiequality.Semantic.DeepEqual(svc.Status, next.Status) && apiequality.Semantic.DeepEqual(svc.Annotations, next.Annotations)
+	return w.Patch(ctx, svc, next, same)
 }
 
 // annotate sets AKO's annotations. Without a DNS name there are none.

@@ -1,0 +1,61 @@
+package status
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+)
+
+// TestPatchKnowsItsOwnWrites: a cache that still has what was written over doesn't make a status "the same".
+func TestPatchKnowsItsOwnWrites(t *testing.T) {
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "amf", Namespace: "core", UID: "1"}}
+	c := fake.NewClientBuilder().WithObjects(svc).WithStatusSubresource(svc).Build()
+	w := &Writer{Client: c, Now: time.Now}
+	read := func() *corev1.Service {
+		t.Helper()
+		s := new(corev1.Service)
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(svc), s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	cached := read()
+	if err := w.Patch(t.Context(), cached, cached, true); err != nil {
+		t.Fatalf("nothing was written yet: %v", err)
+	}
+	next := cached.DeepCopy()
+	next.Status.Conditions = []metav1.Condition{{Type: "a", Status: metav1.ConditionTrue}}
+	if err := w.Patch(t.Context(), cached, next, false); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := w.Patch(t.Context(), cached, cached, true); !apierrors.IsConflict(err) {
+			t.Errorf("the cache is behind, and the answer is %v", err)
+		}
+	}
+	if fresh := read(); len(fresh.Status.Conditions) != 1 || w.Patch(t.Context(), fresh, fresh, true) != nil {
+		t.Errorf("the cache has caught up, and still: %+v", fresh.Status)
+	}
+}
+
+// TestOwnWritesAreForgotten: what is deleted doesn't stay in memory.
+func TestOwnWritesAreForgotten(t *testing.T) {
+	var o ownWrites
+	now := time.Now()
+	for i := range 3 * ownWriteMany {
+		object := func(version string) client.Object {
+			return &corev1.Service{ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprint(i)), ResourceVersion: version}}
+		}
+		o.note(object("1"), object("2"), now.Add(time.Duration(i)*time.Second))
+	}
+	if n := len(o.objects); n > ownWriteMany {
+		t.Errorf("%d are remembered", n)
+	}
+}
