@@ -508,7 +508,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	for _, name := range features(t) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			want := fingerprint(t, build.Objects(loadLive(t, name, 0)))
-			for seed := range uint64(20) {
+			for seed := range uint64(6) {
 				in := loadLive(t, name, seed+1)
 				shuffle(in, rand.New(rand.NewPCG(seed, 1)))
 				if diff := gocmp.Diff(want, fingerprint(t, build.Objects(in))); diff != "" {
@@ -592,10 +592,13 @@ func TestApplyingADiffReachesTheGoal(t *testing.T) {
 			byName[vs.Key.String()] = append(byName[vs.Key.String()], built)
 		}
 	}
-	pairs := 0
-	for _, group := range byName {
+	const most = 16 // goals from each start: all pairs of hundreds of features take minutes
+	pairs, random := 0, rand.New(rand.NewPCG(1, 2))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		group := byName[name]
 		for _, from := range group {
-			for _, to := range group {
+			for _, i := range random.Perm(len(group))[:min(most, len(group))] {
+				to := group[i]
 				if slices.ContainsFunc(to.Set.Objects, func(o model.Object) bool { return len(o.Keep) > 0 }) {
 					continue // a goal that isn't wholly known: nothing is replaced or taken away for it
 				}
