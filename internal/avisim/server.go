@@ -238,6 +238,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.record(c, entry, a) // before the answer goes out, so that a client which has it finds it logged
 	if a == cut {
 		abort(w)
+		return
 	}
 	a.timing(c.r.Method, entry.Took)
 	s.send(w, c, a, deliver)
