@@ -206,7 +206,8 @@ func TestCrashAfterEachStep(t *testing.T) {
 func TestRestartWritesNothing(t *testing.T) {
 	t.Parallel()
 	const n = 500
-	e := suite.New(t)
+	// The inventory of 500 virtual services is not to be read five times a second.
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Health = 5 * time.Second }))
 	var services []*corev1.Service
 	for i := range n {
 		svc := e.Service(fmt.Sprintf("s%03d", i), suite.Port("SCTP", 38412))
