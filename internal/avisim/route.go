@@ -82,6 +82,7 @@ type call struct {
 	version version
 	tenant  string   // uuid of the tenant, or "*"
 	replica *replica // to be read from; nil: the server's own store
+	passing bool     // holds Server.passing
 }
 
 // base is the address that the client used, which is the one that URLs in answers have. Evidence: inferred.

@@ -79,6 +79,7 @@ type Server struct {
 	bucket   *rate.Limiter // of the controller properties
 
 	logMu     sync.Mutex
+	passing   sync.RWMutex // held for reading by requests on their way into the log
 	log       []Request
 	logSize   int // bytes, about
 	logBytes  int // see the constant
@@ -228,6 +229,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	entry := Request{Time: start, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Type: c.route.typ,
 		Tenant: r.Header.Get("X-Avi-Tenant"), Version: r.Header.Get("X-Avi-Version")}
 
+	defer s.leave(c)
 	struck := s.strike(c)
 	entry.Fault = faultNames(struck)
 	a, deliver := s.pass(c, struck)
@@ -236,6 +238,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	entry.Took = s.now().Sub(start)
 	s.record(c, entry, a) // before the answer goes out, so that a client which has it finds it logged
+	s.leave(c)
 	if a == cut {
 		abort(w)
 		return
@@ -284,6 +287,8 @@ func (s *Server) pass(c *call, struck []*fault) (a *answer, deliver func(http.Re
 		}
 	}
 	if a == nil {
+		c.passing = true
+		s.passing.RLock()
 		a = process(s, c)
 		for _, h := range effects {
 			if h.act != nil && h.follows(c) {
@@ -303,6 +308,15 @@ func (s *Server) pass(c *call, struck []*fault) (a *answer, deliver func(http.Re
 		}
 	}
 	return a, deliver
+}
+
+// leave ends what passing is about: from the processing of a request to its entry in the log nobody reads the log, so that who
+// has seen what a request did finds it there.
+func (s *Server) leave(c *call) {
+	if c.passing {
+		c.passing = false
+		s.passing.RUnlock()
+	}
 }
 
 // follows tells if an action comes after the processing of the request.
