@@ -172,7 +172,7 @@ func loggable(b []byte, r route) json.RawMessage {
 // Requests returns the log: all requests since the start or the last reset, oldest first, in order of completion.
 func (s *Server) Requests() []Request {
 	s.passing.Lock()
-	s.passing.Unlock() //nolint:staticcheck // it waits for those who are passing
+	defer s.passing.Unlock() // see leave
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
 	return append([]Request{}, s.log...)
@@ -181,7 +181,7 @@ func (s *Server) Requests() []Request {
 // RequestsAfter returns the last entries, at most limit of them, whose IDs are above one.
 func (s *Server) RequestsAfter(id int64, limit int) []Request {
 	s.passing.Lock()
-	s.passing.Unlock() //nolint:staticcheck // it waits for those who are passing
+	defer s.passing.Unlock() // see leave
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
 	i, _ := slices.BinarySearchFunc(s.log, id+1, func(r Request, id int64) int { return int(r.ID - id) })
@@ -222,7 +222,7 @@ func (s *Server) Counters() map[Counter]int {
 // ResetRequests empties the log and the counters.
 func (s *Server) ResetRequests() {
 	s.passing.Lock()
-	s.passing.Unlock() //nolint:staticcheck // it waits for those who are passing
+	defer s.passing.Unlock() // see leave
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
 	s.log, s.logSize = nil, 0
