@@ -22,7 +22,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 )
 
@@ -39,8 +39,8 @@ type api struct {
 
 var optional = []api{
 	{gather.InfraSettings, v1beta1.GroupVersion, []string{"AviInfraSetting"}, []string{"aviinfrasettings.ako.vmware.com"}, []client.Object{&v1beta1.AviInfraSetting{}}},
-	{gather.ServicesAPI, servicesapi.GroupVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
-		[]client.Object{&servicesapi.Gateway{}, &servicesapi.GatewayClass{}}},
+	{gather.ServicesAPI, svcapi.GroupVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
+		[]client.Object{&svcapi.Gateway{}, &svcapi.GatewayClass{}}},
 	{gather.GatewayAPI, gatewayVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io"},
 		[]client.Object{&gatewayv1.Gateway{}, &gatewayv1.GatewayClass{}}},
 	{gather.ListenerSets, gatewayVersion, []string{"ListenerSet"}, []string{"listenersets.gateway.networking.k8s.io"}, []client.Object{&gatewayv1.ListenerSet{}}},

@@ -26,42 +26,49 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
-// +kubebuilder:rbac:groups=networking.x-k8s.io,resources=gateways,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=networking.x-k8s.io,resources=gateways/status,verbs=patch
-// +kubebuilder:rbac:groups=networking.x-k8s.io,resources=gatewayclasses,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=networking.x-k8s.io,resources=gatewayclasses/status,verbs=patch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gateways/status;listenersets/status,verbs=patch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=listenersets;referencegrants,verbs=get;list;watch
 
-// akoFinalizer is what AKO puts on the Gateways that it serves.
-const akoFinalizer = "gateway.ako.vmware.com"
-
-// GatewayReconciler serves Gateways of the Services API, networking.x-k8s.io.
+// GatewayReconciler serves Gateways of gateway.networking.k8s.io, whose backends come from routes.
 type GatewayReconciler struct {
 	*owners
 	APIs *APIs
 
 	controller controller.Controller
 	using      users
+	mu         sync.Mutex
+	seen       map[types.NamespacedName]map[string]sighting // of a Gateway, by kind
+}
+
+// sighting is how many objects of a kind a Gateway had when last looked at, since the type came.
+type sighting struct {
+	since time.Time
+	count int
+	ever  bool
 }
 
 // NewGatewayReconciler makes one; SetupWithManager registers it, and Watch switches it on.
 func NewGatewayReconciler(d Deps, apis *APIs, log logr.Logger) *GatewayReconciler {
-	return &GatewayReconciler{owners: newOwners(d, model.GatewayOwner, log), APIs: apis}
+	return &GatewayReconciler{owners: newOwners(d, model.GatewayOwner, log), APIs: apis, seen: make(map[types.NamespacedName]map[string]sighting)}
 }
 
 // Reconcile brings one Gateway's objects on the Controller, and its status, to what it asks for.
 func (r *GatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	r.Lead()
-	if !r.APIs.Serves(gather.ServicesAPI) {
+	if !r.APIs.Serves(gather.GatewayAPI) {
 		return ctrl.Result{}, nil // nothing can be known of Gateways
 	}
 	gw, ns, class, err := r.Gather.Gateway(ctx, req.NamespacedName)
@@ -70,16 +77,16 @@ func (r *GatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	}
 	cfg := r.Settings.Current()
 	if gw == nil {
-		r.using.set(req.NamespacedName, nil)
-		return r.orphan(ctx, cfg, req.NamespacedName, new(servicesapi.Gateway))
+		r.forget(req.NamespacedName)
+		return r.orphan(ctx, cfg, req.NamespacedName, new(gatewayv1.Gateway))
 	}
-	if gw.DeletionTimestamp != nil { // also without our finalizers: somebody else's may hold it after we let it go
-		leaving, err := r.APIs.Leaving(ctx, gather.ServicesAPI)
+	if gw.DeletionTimestamp != nil {
+		leaving, err := r.APIs.Leaving(ctx, gather.GatewayAPI)
 		if err != nil {
 			return ctrl.Result{}, err
 		}
 		if leaving {
-			return r.spare(ctx, gw, "networking.x-k8s.io", akoFinalizer)
+			return r.spare(ctx, gw, gatewayv1.GroupName)
 		}
 	}
 	if cfg == nil {
@@ -88,37 +95,58 @@ func (r *GatewayReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if cfg.Layer7Only && gw.DeletionTimestamp == nil {
 		return ctrl.Result{}, nil
 	}
-	ours, unknown, why := build.GatewayOurs(cfg, class, ns)
+	ours, unknown, why := translate.GatewayOurs(cfg, r.Gather.ControllerNames, class, ns)
 	return r.decide(ctx, cfg, candidate{
-		object: gw, ns: ns, ours: ours, unknown: unknown, why: why, finalizers: []string{akoFinalizer},
-		noClass: func() error {
-			if !cfg.Accepts(ns.Name, ns.Labels) {
-				return nil
-			}
-			_, problem := gather.ClassProblem(gw, nil)
-			r.tellOnce(gw, model.ReasonNoGatewayClass, problem)
-			return r.Status.NoGatewayClass(ctx, gw, problem)
-		},
-		inherited: func() bool { return r.inherited(gw, class, ns, cfg) },
-		takeBack:  unlessDeleted(gw, func() error { return r.Status.ClearGateway(ctx, gw) }),
-		left:      func() { r.using.set(req.NamespacedName, nil) },
+		object: gw, ns: ns, ours: ours, unknown: unknown, why: why,
+		noClass:   func() error { return nil }, // the API lets nobody but the class's controller write a status
+		inherited: func() bool { return false },
+		takeBack:  func() error { return r.takeBack(ctx, gw) },
+		left:      func() { r.forget(req.NamespacedName) },
 		serve:     func() (ctrl.Result, error) { return r.serveGateway(ctx, cfg, gw, ns, class) },
 	})
 }
 
+// takeBack removes what was written on a Gateway that is let go, and on its ListenerSets.
+func (r *GatewayReconciler) takeBack(ctx context.Context, gw *gatewayv1.Gateway) error {
+	sets, err := r.Gather.ListenerSets(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range sets {
+		if of, ok := gatewayapi.GatewayOf(s); ok && of == client.ObjectKeyFromObject(gw) && s.DeletionTimestamp == nil {
+			if err := r.Status.ClearListenerSet(ctx, s); client.IgnoreNotFound(err) != nil {
+				return err
+			}
+		}
+	}
+	return unlessDeleted(gw, func() error { return r.Status.ClearGateway(ctx, gw) })()
+}
+
+func (r *GatewayReconciler) forget(key types.NamespacedName) {
+	r.using.set(key, nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.seen, key)
+}
+
 // serveGateway runs the pipeline for a Gateway that is ours and tells what came of it.
-func (r *GatewayReconciler) serveGateway(ctx context.Context, cfg *settings.Settings, gw *servicesapi.Gateway, ns *corev1.Namespace, class *servicesapi.GatewayClass) (ctrl.Result, error) {
+func (r *GatewayReconciler) serveGateway(ctx context.Context, cfg *settings.Settings, gw *gatewayv1.Gateway, ns *corev1.Namespace, class *gatewayv1.GatewayClass) (ctrl.Result, error) {
 	key := client.ObjectKeyFromObject(gw)
-	in, err := r.Gather.GatewayInput(ctx, cfg, gw, ns, class, func(services []types.NamespacedName) { r.using.set(key, services) })
+	world, err := r.Gather.World(ctx, gw, r.doubt(ctx, key), func(services []types.NamespacedName) { r.using.set(key, services) })
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	view := gatewayapi.Look(world)
+	in, err := r.Gather.GatewayInput(ctx, cfg, view, ns, class)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	out, pending := r.serve(ctx, in)
 	asked := r.askForAll(ctx, cfg, gw, in, out)
-	if out.Unread && (errors.Is(out.Err, mirror.ErrNotLoaded) || programmedAlready(gw)) {
+	if out.Unread && (errors.Is(out.Err, mirror.ErrNotLoaded) || gatewayProgrammed(gw)) {
 		return resultOf(ctx, out.Err)
 	}
-	if err := r.Status.Gateway(ctx, gw, out); err != nil {
+	if err := r.Status.Gateway(ctx, view, out); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	if pending {
@@ -127,29 +155,50 @@ func (r *GatewayReconciler) serveGateway(ctx context.Context, cfg *settings.Sett
 	if out.Retry == nil && asked != nil {
 		return ctrl.Result{}, asked
 	}
+	if out.Retry == nil && slices.ContainsFunc(out.Findings, func(f model.Finding) bool {
+		return f.Reason == model.ReasonRoutesUnreadable && f.Severity == model.Degraded
+	}) {
+		return ctrl.Result{RequeueAfter: spread(min(r.APIs.Grace, time.Minute))}, nil // a type that came back grows old
+	}
 	return resultOf(ctx, out.Retry)
 }
 
-// inherited tells whether a Gateway that we never claimed is ours to clean up: AKO's, which is being deleted and which
-// nobody else would let go, or which deleteConfig asks to remove.
-func (r *GatewayReconciler) inherited(gw *servicesapi.Gateway, class *servicesapi.GatewayClass, ns *corev1.Namespace, cfg *settings.Settings) bool {
-	switch {
-	case gw.DeletionTimestamp == nil && !cfg.DeleteConfig, !cfg.Accepts(ns.Name, ns.Labels):
-		return false
-	case class == nil: // as when a file with both is deleted, and AKO keeps no finalizer on classes
-		owner := r.ownerOf(gw)
-		return controllerutil.ContainsFinalizer(gw, akoFinalizer) && r.Engine.Holds(owner, build.VirtualServiceName(cfg, owner))
+// doubt judges what an absence says. Objects that vanish because their type is being removed are wanted still; and where the
+// type has only just come back, that there are none yet says nothing, unless this Gateway had some since.
+func (r *GatewayReconciler) doubt(ctx context.Context, gw types.NamespacedName) func(kind string, count int) (gather.Doubt, error) {
+	return func(kind string, count int) (d gather.Doubt, err error) {
+		api := gather.KindAPIs[kind]
+		since := r.APIs.Since(api)
+		r.mu.Lock()
+		was := r.seen[gw][kind]
+		r.mu.Unlock()
+		if !was.since.Equal(since) {
+			was = sighting{since: since}
+		}
+		if count < was.count {
+			if d.Leaving, err = r.APIs.Leaving(ctx, api); err != nil || d.Leaving {
+				return d, err
+			}
+		}
+		was.count, was.ever = count, was.ever || count > 0
+		d.Young = !was.ever && r.APIs.Young(api)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.seen[gw] == nil {
+			r.seen[gw] = make(map[string]sighting)
+		}
+		r.seen[gw][kind] = was
+		return d, nil
 	}
-	return class.Spec.Controller == build.GatewayController
 }
 
-func programmedAlready(gw *servicesapi.Gateway) bool {
-	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, servicesapi.GatewayConditionReady) || len(gw.Status.Addresses) > 0
+func gatewayProgrammed(gw *gatewayv1.Gateway) bool {
+	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) || len(gw.Status.Addresses) > 0
 }
 
 // unconfigured tells a Gateway of our class why nothing happens, as long as it isn't served.
-func (r *GatewayReconciler) unconfigured(ctx context.Context, gw *servicesapi.Gateway, class *servicesapi.GatewayClass) (ctrl.Result, error) {
-	if !r.Settings.Read() || class == nil || class.Spec.Controller != build.GatewayController {
+func (r *GatewayReconciler) unconfigured(ctx context.Context, gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass) (ctrl.Result, error) {
+	if !r.Settings.Read() || class == nil || !slices.Contains(r.Gather.ControllerNames, string(class.Spec.ControllerName)) {
 		return ctrl.Result{}, nil
 	}
 	if gw.DeletionTimestamp != nil {
@@ -158,29 +207,29 @@ func (r *GatewayReconciler) unconfigured(ctx context.Context, gw *servicesapi.Ga
 		}
 		return ctrl.Result{}, nil
 	}
-	if programmedAlready(gw) {
+	if gatewayProgrammed(gw) {
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
-	return resultOf(ctx, r.Status.Gateway(ctx, gw, engine.Outcome{Blocked: true, Unread: true, Findings: []model.Finding{finding}}))
+	return resultOf(ctx, r.Status.Gateway(ctx, gatewayapi.Look(gatewayapi.World{Gateway: gw}), engine.Outcome{Blocked: true, Unread: true, Findings: []model.Finding{finding}}))
 }
 
 // All queues every Gateway.
-func (r *GatewayReconciler) All() { r.some(func(*servicesapi.Gateway) bool { return true }) }
+func (r *GatewayReconciler) All() { r.some(func(*gatewayv1.Gateway) bool { return true }) }
 
 // Named queues the Gateways whose VirtualService has that name behind the prefix: who waited for it may have it.
 func (r *GatewayReconciler) Named(name string) {
-	r.some(func(gw *servicesapi.Gateway) bool { return gw.Namespace+"-"+gw.Name == name })
+	r.some(func(gw *gatewayv1.Gateway) bool { return gw.Namespace+"-"+gw.Name == name })
 }
 
-func (r *GatewayReconciler) some(which func(*servicesapi.Gateway) bool) {
+func (r *GatewayReconciler) some(which func(*gatewayv1.Gateway) bool) {
 	for _, req := range r.requests(context.Background(), which) {
 		r.enqueue(req.NamespacedName)
 	}
 }
 
-func (r *GatewayReconciler) requests(ctx context.Context, which func(*servicesapi.Gateway) bool) []reconcile.Request {
-	if !r.APIs.Synced(gather.ServicesAPI) {
+func (r *GatewayReconciler) requests(ctx context.Context, which func(*gatewayv1.Gateway) bool) []reconcile.Request {
+	if !r.APIs.Synced(gather.GatewayAPI) {
 		return nil // their first list queues them all
 	}
 	gateways, err := r.Gather.Gateways(ctx)
@@ -200,9 +249,13 @@ func (r *GatewayReconciler) requests(ctx context.Context, which func(*servicesap
 // SetupWithManager registers the watches on types that every cluster has.
 func (r *GatewayReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	c, err := ctrl.NewControllerManagedBy(mgr).
-		Named("gateway").
+		Named("routedgateway").
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.gatewaysOfService), builder.WithPredicates(attachable())).
-		Watches(&discoveryv1.EndpointSlice{}, r.sliceHandler()).
+		Watches(&discoveryv1.EndpointSlice{}, onSlices(func(service types.NamespacedName, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			for gw := range r.using.of(service) {
+				q.AddAfter(reconcile.Request{NamespacedName: gw}, r.calm.delay(gw, time.Now()))
+			}
+		})).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.gatewaysOfNamespace), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WatchesRawSource(r.capture()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
@@ -211,135 +264,103 @@ func (r *GatewayReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return err
 }
 
-// Watch begins to watch Gateways and their classes, which the API server has.
-func (r *GatewayReconciler) Watch(c cache.Cache) error {
-	gateways := source.Kind(c, client.Object(&servicesapi.Gateway{}), &handler.EnqueueRequestForObject{}, gatewayPredicate())
-	classes := source.Kind(c, client.Object(&servicesapi.GatewayClass{}), handler.EnqueueRequestsFromMapFunc(r.gatewaysOfClass), specChanged())
-	for _, s := range []source.Source{gateways, classes} {
+// Watch begins to watch an API's types, which the API server has.
+func (r *GatewayReconciler) Watch(c cache.Cache, api gather.API) error {
+	mapped := func(f handler.MapFunc) handler.EventHandler { return handler.EnqueueRequestsFromMapFunc(f) }
+	var sources []source.Source
+	switch api {
+	case gather.GatewayAPI:
+		sources = []source.Source{
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), &handler.EnqueueRequestForObject{}, gatewayPredicate()),
+			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), mapped(r.gatewaysOfClass), specChanged()),
+		}
+	case gather.ListenerSets:
+		sources = []source.Source{source.Kind(c, client.Object(&gatewayv1.ListenerSet{}), mapped(r.gatewayOfSet), specChanged())}
+	case gather.ReferenceGrants:
+		sources = []source.Source{source.Kind(c, client.Object(&gatewayv1beta1.ReferenceGrant{}), mapped(func(_ context.Context, o client.Object) (out []reconcile.Request) {
+			for _, gw := range r.using.inNamespace(o.GetNamespace()) {
+				out = append(out, reconcile.Request{NamespacedName: gw})
+			}
+			return out
+		}), specChanged())}
+	default:
+		sources = []source.Source{source.Kind(c, routeType(api), mapped(r.gatewaysOfRoute), specChanged())}
+	}
+	for _, s := range sources {
 		if err := r.controller.Watch(s); err != nil {
-			return fmt.Errorf("watching Gateways: %w", err)
+			return fmt.Errorf("watching %s: %w", api, err)
 		}
 	}
 	return nil
 }
 
-// specChanged lets through what people change of an object that has a generation.
-func specChanged() predicate.Predicate {
-	return predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
-}
-
 // gatewayPredicate lets through what people change, and a status from which our conditions or our address have gone.
 func gatewayPredicate() predicate.Predicate {
 	lost := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, ok1 := e.ObjectOld.(*servicesapi.Gateway)
-		after, ok2 := e.ObjectNew.(*servicesapi.Gateway)
-		return ok1 && ok2 && (apimeta.FindStatusCondition(after.Status.Conditions, servicesapi.GatewayConditionReady) == nil ||
+		before, ok1 := e.ObjectOld.(*gatewayv1.Gateway)
+		after, ok2 := e.ObjectNew.(*gatewayv1.Gateway)
+		return ok1 && ok2 && (apimeta.FindStatusCondition(after.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) == nil ||
 			len(after.Status.Addresses) < len(before.Status.Addresses) || !apiequality.Semantic.DeepEqual(before.Finalizers, after.Finalizers))
 	}}
 	return predicate.Or(specChanged(), lost)
 }
 
-// attachable lets through Services that may stand behind a Gateway, or might have.
-func attachable() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, ok1 := e.ObjectOld.(*corev1.Service)
-		after, ok2 := e.ObjectNew.(*corev1.Service)
-		return ok1 && ok2 && !(apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
-			apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations) && before.DeletionTimestamp.Equal(after.DeletionTimestamp))
-	}}
-}
-
-func (r *GatewayReconciler) gatewaysOfService(ctx context.Context, o client.Object) []reconcile.Request {
-	svc, ok := o.(*corev1.Service)
-	if !ok {
-		return nil
-	}
-	users := r.using.of(client.ObjectKeyFromObject(svc))
-	return r.requests(ctx, func(gw *servicesapi.Gateway) bool {
-		return users[client.ObjectKeyFromObject(gw)] || gather.Selects(gw, svc)
-	})
-}
-
-// gatewaysOfNamespace are those in it, and those that select namespaces by label.
-func (r *GatewayReconciler) gatewaysOfNamespace(ctx context.Context, ns client.Object) []reconcile.Request {
-	return r.requests(ctx, func(gw *servicesapi.Gateway) bool {
-		return gw.Namespace == ns.GetName() || slices.ContainsFunc(gw.Spec.Listeners, func(l servicesapi.Listener) bool {
-			return l.Routes.Namespaces != nil && l.Routes.Namespaces.From != nil && *l.Routes.Namespaces.From == servicesapi.RouteSelectSelector
-		})
-	})
-}
-
-func (r *GatewayReconciler) gatewaysOfClass(ctx context.Context, class client.Object) []reconcile.Request {
-	return r.requests(ctx, func(gw *servicesapi.Gateway) bool { return gw.Spec.GatewayClassName == class.GetName() })
-}
-
-// sliceHandler queues the Gateways that use an EndpointSlice's Service, after a moment in which more of the same may come.
-func (r *GatewayReconciler) sliceHandler() handler.EventHandler {
-	return onSlices(func(service types.NamespacedName, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		for gw := range r.using.of(service) {
-			q.AddAfter(reconcile.Request{NamespacedName: gw}, r.calm.delay(gw, time.Now()))
-		}
-	})
-}
-
-// users remembers which Gateways use which Services, as they were last read: EndpointSlices change often.
-type users struct {
-	mu       sync.Mutex
-	services map[types.NamespacedName][]types.NamespacedName        // of a Gateway
-	gateways map[types.NamespacedName]map[types.NamespacedName]bool // of a Service
-}
-
-func (u *users) set(gateway types.NamespacedName, services []types.NamespacedName) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.services == nil {
-		u.services = make(map[types.NamespacedName][]types.NamespacedName)
-		u.gateways = make(map[types.NamespacedName]map[types.NamespacedName]bool)
-	}
-	for _, s := range u.services[gateway] {
-		delete(u.gateways[s], gateway)
-		if len(u.gateways[s]) == 0 {
-			delete(u.gateways, s)
-		}
-	}
-	delete(u.services, gateway)
-	if len(services) > 0 {
-		u.services[gateway] = services
-	}
-	for _, s := range services {
-		if u.gateways[s] == nil {
-			u.gateways[s] = make(map[types.NamespacedName]bool, 1)
-		}
-		u.gateways[s][gateway] = true
-	}
-}
-
-// inNamespace are the Gateways that use Services of a namespace.
-func (u *users) inNamespace(name string) []types.NamespacedName {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	var out []types.NamespacedName
-	for gw, services := range u.services {
-		if slices.ContainsFunc(services, func(s types.NamespacedName) bool { return s.Namespace == name }) {
-			out = append(out, gw)
-		}
+func (r *GatewayReconciler) gatewaysOfService(_ context.Context, o client.Object) (out []reconcile.Request) {
+	for gw := range r.using.of(client.ObjectKeyFromObject(o)) {
+		out = append(out, reconcile.Request{NamespacedName: gw})
 	}
 	return out
 }
 
-// of returns a copy.
-func (u *users) of(service types.NamespacedName) map[types.NamespacedName]bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	out := make(map[types.NamespacedName]bool, len(u.gateways[service]))
-	for gw := range u.gateways[service] {
-		out[gw] = true
+// gatewaysOfNamespace are those in it, those that use something in it, and those that select namespaces by label.
+func (r *GatewayReconciler) gatewaysOfNamespace(ctx context.Context, ns client.Object) []reconcile.Request {
+	sets, err := r.Gather.ListenerSets(ctx)
+	if err != nil {
+		r.Log.Error(err, "listing ListenerSets from the cache")
+	}
+	selecting := make(map[types.NamespacedName]bool)
+	for _, s := range sets {
+		if gw, ok := gatewayapi.GatewayOf(s); ok && slices.ContainsFunc(s.Spec.Listeners, func(l gatewayv1.ListenerEntry) bool { return bySelector(l.AllowedRoutes) }) {
+			selecting[gw] = true
+		}
+	}
+	return r.requests(ctx, func(gw *gatewayv1.Gateway) bool {
+		a := gw.Spec.AllowedListeners
+		return gw.Namespace == ns.GetName() || selecting[client.ObjectKeyFromObject(gw)] || a != nil && a.Namespaces != nil && a.Namespaces.Selector != nil ||
+			slices.ContainsFunc(gw.Spec.Listeners, func(l gatewayv1.Listener) bool { return bySelector(l.AllowedRoutes) })
+	})
+}
+
+func bySelector(a *gatewayv1.AllowedRoutes) bool {
+	return a != nil && a.Namespaces != nil && a.Namespaces.Selector != nil
+}
+
+func (r *GatewayReconciler) gatewaysOfClass(ctx context.Context, class client.Object) []reconcile.Request {
+	return r.requests(ctx, func(gw *gatewayv1.Gateway) bool { return string(gw.Spec.GatewayClassName) == class.GetName() })
+}
+
+func (r *GatewayReconciler) gatewayOfSet(_ context.Context, o client.Object) []reconcile.Request {
+	if s, ok := o.(*gatewayv1.ListenerSet); ok {
+		if gw, ok := gatewayapi.GatewayOf(s); ok {
+			return []reconcile.Request{{NamespacedName: gw}}
+		}
+	}
+	return nil
+}
+
+func (r *GatewayReconciler) gatewaysOfRoute(ctx context.Context, o client.Object) (out []reconcile.Request) {
+	route := gatewayapi.RouteOf(o)
+	if route == nil {
+		return nil
+	}
+	for _, gw := range r.Gather.GatewaysOf(ctx, route) {
+		out = append(out, reconcile.Request{NamespacedName: gw})
 	}
 	return out
 }
 
 // usesSetting tells whether a Gateway is placed by an AviInfraSetting.
-func (r *GatewayReconciler) usesSetting(gw *servicesapi.Gateway, class *servicesapi.GatewayClass, ns *corev1.Namespace, cfg *settings.Settings, setting string) bool {
-	ours, unknown, _ := build.GatewayOurs(cfg, class, ns)
-	return (ours || unknown && controllerutil.ContainsFinalizer(gw, gather.Finalizer)) && gather.SettingOfGateway(class, ns) == setting
+func (r *GatewayReconciler) usesSetting(gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass, ns *corev1.Namespace, cfg *settings.Settings, setting string) bool {
+	ours, unknown, _ := translate.GatewayOurs(cfg, r.Gather.ControllerNames, class, ns)
+	return (ours || unknown && controllerutil.ContainsFinalizer(gw, gather.Finalizer)) && gather.SettingOfGateway(gw, class, ns) == setting
 }

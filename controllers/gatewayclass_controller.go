@@ -2,7 +2,9 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-logr/logr"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -10,27 +12,38 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 )
 
-// GatewayClassReconciler admits the GatewayClasses of the Services API that are ours, and keeps one that is in use from
-// being deleted.
-type GatewayClassReconciler struct {
-	classes[*servicesapi.GatewayClass, *servicesapi.Gateway]
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=gatewayclasses/status,verbs=patch
+
+// supportedRelease is the release of the Gateway API that the operator is written for, and tested with.
+const supportedRelease = "v1.6.3"
+
+// supportedFeatures are, by name, those of the API's conformance suite that the operator claims. What is our own, SCTP, has no
+// name there.
+var supportedFeatures = []gatewayv1.SupportedFeature{
+	{Name: "Gateway"}, {Name: "GatewayAddressEmpty"}, {Name: "GatewayStaticAddresses"}, {Name: "ListenerSet"}, {Name: "ReferenceGrant"}, {Name: "TCPRoute"}, {Name: "UDPRoute"},
 }
 
-// NewGatewayClassReconciler makes one; SetupWithManager registers it, and Watch switches it on.
-func NewGatewayClassReconciler(d Deps, apis *APIs, log logr.Logger) *GatewayClassReconciler {
-	return &GatewayClassReconciler{classes[*servicesapi.GatewayClass, *servicesapi.Gateway]{
-		Deps: d, APIs: apis, Log: log, api: gather.ServicesAPI, finalizer: servicesapi.GatewayClassFinalizer,
-		verdict: servicesapi.GatewayClassConditionAdmitted, accepted: servicesapi.GatewayClassReasonAdmitted, refused: servicesapi.GatewayClassReasonInvalidParameters,
-		pending: metav1.Condition{Status: metav1.ConditionFalse, Reason: servicesapi.GatewayClassReasonWaiting},
-		class:   &servicesapi.GatewayClass{}, gateway: &servicesapi.Gateway{}, list: func() client.ObjectList { return new(servicesapi.GatewayClassList) },
-		classOf: func(gw *servicesapi.Gateway) string { return gw.Spec.GatewayClassName },
-		setting: func(c *servicesapi.GatewayClass) string {
+// ClassReconciler accepts the GatewayClasses of gateway.networking.k8s.io that are ours, and keeps one that is in use
+// from being deleted.
+type ClassReconciler struct {
+	classes[*gatewayv1.GatewayClass, *gatewayv1.Gateway]
+}
+
+// NewClassReconciler makes one; SetupWithManager registers it, and Watch switches it on.
+func NewClassReconciler(d Deps, apis *APIs, log logr.Logger) *ClassReconciler {
+	return &ClassReconciler{classes[*gatewayv1.GatewayClass, *gatewayv1.Gateway]{
+		Deps: d, APIs: apis, Log: log, api: gather.GatewayAPI, finalizer: gatewayv1.GatewayClassFinalizerGatewaysExist,
+		verdict: string(gatewayv1.GatewayClassConditionStatusAccepted), accepted: string(gatewayv1.GatewayClassReasonAccepted), refused: string(gatewayv1.GatewayClassReasonInvalidParameters),
+		pending: metav1.Condition{Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayClassReasonPending)},
+		class:   &gatewayv1.GatewayClass{}, gateway: &gatewayv1.Gateway{}, list: func() client.ObjectList { return new(gatewayv1.GatewayClassList) },
+		classOf: func(gw *gatewayv1.Gateway) string { return string(gw.Spec.GatewayClassName) },
+		setting: func(c *gatewayv1.GatewayClass) string {
 			if c.Spec.ParametersRef == nil {
 				return ""
 			}
@@ -40,53 +53,53 @@ func NewGatewayClassReconciler(d Deps, apis *APIs, log logr.Logger) *GatewayClas
 }
 
 // Reconcile writes one class' status and finalizer.
-func (r *GatewayClassReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	class := new(servicesapi.GatewayClass)
+func (r *ClassReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	class := new(gatewayv1.GatewayClass)
 	found, err := r.get(ctx, req.NamespacedName, class)
-	if err != nil || !found || class.Spec.Controller != build.GatewayController {
-		return ctrl.Result{}, err // of another controller: its own, finalizer and all
+	if err != nil || !found || !slices.Contains(r.Gather.ControllerNames, string(class.Spec.ControllerName)) {
+		return ctrl.Result{}, err
 	}
 	gateways, err := r.Gather.Gateways(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	gateways = slices.DeleteFunc(slices.Clone(gateways), func(gw servicesapi.Gateway) bool { return gw.Spec.GatewayClassName != class.Name })
-	if err := r.finalize(ctx, class, len(gateways) > 0); err != nil {
+	used := slices.ContainsFunc(gateways, func(gw gatewayv1.Gateway) bool { return string(gw.Spec.GatewayClassName) == class.Name })
+	if err := r.finalize(ctx, class, used); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
-	if class.DeletionTimestamp != nil || r.others(class, gateways) {
+	if class.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil
 	}
 	was := class.Status.Conditions
-	c, err := r.judge(ctx, class, was, gather.ParametersProblem(class))
-	if err != nil || c == nil {
+	accepted, err := r.judge(ctx, class, was, gather.ParametersProblem(class))
+	if err != nil || accepted == nil {
 		return ctrl.Result{}, err
 	}
 	next := class.DeepCopy()
-	c.ObservedGeneration, c.LastTransitionTime = class.Generation, metav1.NewTime(r.Status.Now())
-	apimeta.SetStatusCondition(&next.Status.Conditions, *c)
-	if c.Status == metav1.ConditionTrue { // the first release's CRD puts it there
-		apimeta.RemoveStatusCondition(&next.Status.Conditions, servicesapi.GatewayClassConditionInvalidParameters)
+	for _, c := range []metav1.Condition{*accepted, supportedVersion(r.APIs.Bundle(ctx))} {
+		c.ObservedGeneration, c.LastTransitionTime = class.Generation, metav1.NewTime(r.Status.Now())
+		apimeta.SetStatusCondition(&next.Status.Conditions, c)
 	}
-	return r.write(ctx, class, next, apiequality.Semantic.DeepEqual(class.Status, next.Status), was, c)
+	next.Status.SupportedFeatures = supportedFeatures
+	return r.write(ctx, class, next, apiequality.Semantic.DeepEqual(class.Status, next.Status), was, accepted)
 }
 
-// others tells whether only other instances of the operator serve the Gateways of a class, which has its verdict then.
-func (r *GatewayClassReconciler) others(class *servicesapi.GatewayClass, gateways []servicesapi.Gateway) bool {
-	cfg := r.Settings.Current()
-	was := apimeta.FindStatusCondition(class.Status.Conditions, servicesapi.GatewayClassConditionAdmitted)
-	if cfg == nil || was == nil || was.ObservedGeneration != class.Generation || was.Reason == servicesapi.GatewayClassReasonWaiting {
-		return false
-	}
-	for i := range gateways {
-		if _, handover := handedOver(&gateways[i], cfg); !handover {
-			return false // ours, or about to be
+// supportedVersion compares the release of the installed CRDs with the operator's own. Another one of the same minor release
+// is as good; an older or newer one is served as well as it goes.
+func supportedVersion(bundle []string) metav1.Condition {
+	c := metav1.Condition{Type: string(gatewayv1.GatewayClassConditionStatusSupportedVersion), Status: metav1.ConditionTrue, Reason: string(gatewayv1.GatewayClassReasonSupportedVersion),
+		Message: "the CRDs are of release " + strings.Join(bundle, ", ")}
+	minor := supportedRelease[:strings.LastIndex(supportedRelease, ".")+1]
+	for _, v := range bundle {
+		if !strings.HasPrefix(v, minor) {
+			c.Status, c.Reason = metav1.ConditionFalse, string(gatewayv1.GatewayClassReasonUnsupportedVersion)
+			c.Message = fmt.Sprintf("the CRDs are of release %q; this operator is written for %s and serves others as well as it can", strings.Join(bundle, ", "), supportedRelease)
 		}
 	}
-	return len(gateways) > 0
+	return c
 }
 
 // SetupWithManager registers a controller that watches nothing yet.
-func (r *GatewayClassReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return r.setup(mgr, "gatewayclass", r)
+func (r *ClassReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return r.setup(mgr, "routedgatewayclass", r)
 }

@@ -29,12 +29,12 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // +kubebuilder:rbac:groups=ako.vmware.com,resources=aviinfrasettings,verbs=get;list;watch
@@ -48,11 +48,11 @@ type InfraSettingReconciler struct {
 	Log  logr.Logger
 	// Services and Gateways are told when a setting that they use has changed, Classes when its verdict has.
 	Services *ServiceReconciler
-	Gateways *GatewayReconciler
-	Classes  *GatewayClassReconciler
+	Gateways *SvcAPIGatewayReconciler
+	Classes  *SvcAPIClassReconciler
 	// Routed and RoutedClasses are those of gateway.networking.k8s.io.
-	Routed        *RoutedGatewayReconciler
-	RoutedClasses *RoutedClassReconciler
+	Routed        *GatewayReconciler
+	RoutedClasses *ClassReconciler
 
 	owners     *owners // for its queue
 	controller controller.Controller
@@ -260,16 +260,16 @@ func (r *InfraSettingReconciler) users(ctx context.Context, name string) ([]mode
 		if err != nil {
 			return nil, err
 		}
-		if ok, _ := build.Ours(cfg, svc, ns); ok && gather.SettingOfService(svc, ns) == name {
+		if ok, _ := translate.Ours(cfg, svc, ns); ok && gather.SettingOfService(svc, ns) == name {
 			out = append(out, r.Services.ownerOf(svc))
 		}
 	}
-	gateways, err := r.Gather.Gateways(ctx)
+	gateways, err := r.Gather.SvcAPIGateways(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range gateways {
-		gw, ns, class, err := r.Gather.Gateway(ctx, client.ObjectKeyFromObject(&gateways[i]))
+		gw, ns, class, err := r.Gather.SvcAPIGateway(ctx, client.ObjectKeyFromObject(&gateways[i]))
 		if err != nil {
 			return nil, err
 		}
@@ -277,12 +277,12 @@ func (r *InfraSettingReconciler) users(ctx context.Context, name string) ([]mode
 			out = append(out, r.Gateways.ownerOf(gw))
 		}
 	}
-	routed, err := r.Gather.RoutedGateways(ctx)
+	routed, err := r.Gather.Gateways(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range routed {
-		gw, ns, class, err := r.Gather.Routed(ctx, client.ObjectKeyFromObject(&routed[i]))
+		gw, ns, class, err := r.Gather.Gateway(ctx, client.ObjectKeyFromObject(&routed[i]))
 		if err != nil {
 			return nil, err
 		}
@@ -426,26 +426,26 @@ func verdictLost() predicate.Predicate {
 // WatchGateways begins to follow who uses settings through Gateways.
 func (r *InfraSettingReconciler) WatchGateways(c cache.Cache) error {
 	ofGateway := r.usage(func(ctx context.Context, o client.Object) string {
-		gw, ok := o.(*servicesapi.Gateway)
+		gw, ok := o.(*svcapi.Gateway)
 		if !ok {
 			return ""
 		}
-		ns, class := new(corev1.Namespace), new(servicesapi.GatewayClass) // as the event's own object names them
+		ns, class := new(corev1.Namespace), new(svcapi.GatewayClass) // as the event's own object names them
 		if r.Client.Get(ctx, types.NamespacedName{Name: gw.Spec.GatewayClassName}, class) != nil {
 			class = nil
 		}
 		_ = r.Client.Get(ctx, types.NamespacedName{Name: gw.Namespace}, ns) // one that is gone has no annotation
-		return gather.SettingOfGateway(class, ns)
+		return gather.SettingOfSvcAPIGateway(class, ns)
 	})
 	ofClass := r.usage(func(_ context.Context, o client.Object) string {
-		if class, ok := o.(*servicesapi.GatewayClass); ok && class.Spec.ParametersRef != nil {
+		if class, ok := o.(*svcapi.GatewayClass); ok && class.Spec.ParametersRef != nil {
 			return class.Spec.ParametersRef.Name
 		}
 		return ""
 	})
 	for _, s := range []source.Source{
-		source.Kind(c, client.Object(&servicesapi.Gateway{}), ofGateway, specChanged()),
-		source.Kind(c, client.Object(&servicesapi.GatewayClass{}), ofClass, specChanged()),
+		source.Kind(c, client.Object(&svcapi.Gateway{}), ofGateway, specChanged()),
+		source.Kind(c, client.Object(&svcapi.GatewayClass{}), ofClass, specChanged()),
 	} {
 		if err := r.controller.Watch(s); err != nil {
 			return fmt.Errorf("watching the Gateways that use AviInfraSettings: %w", err)
@@ -466,7 +466,7 @@ func (r *InfraSettingReconciler) WatchRouted(c cache.Cache) error {
 			class = nil
 		}
 		_ = r.Client.Get(ctx, types.NamespacedName{Name: gw.Namespace}, ns) // one that is gone has no annotation
-		return gather.SettingOfRouted(gw, class, ns)
+		return gather.SettingOfGateway(gw, class, ns)
 	})
 	ofClass := r.usage(func(_ context.Context, o client.Object) string {
 		if class, ok := o.(*gatewayv1.GatewayClass); ok && class.Spec.ParametersRef != nil {

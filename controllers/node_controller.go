@@ -20,8 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // +kubebuilder:rbac:groups="",resources=nodes;pods,verbs=get;list;watch
@@ -117,7 +117,7 @@ func nodeChanged() predicate.Predicate {
 
 // podChanged lets through pods with other ports on their node. Readiness comes with EndpointSlices.
 func podChanged() predicate.Predicate {
-	ports := func(o client.Object) string { return o.GetAnnotations()[build.AnnotationNodePortLocalPorts] }
+	ports := func(o client.Object) string { return o.GetAnnotations()[translate.AnnotationNodePortLocalPorts] }
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return ports(e.Object) != "" },
 		UpdateFunc: func(e event.UpdateEvent) bool { return ports(e.ObjectOld) != ports(e.ObjectNew) },
@@ -132,7 +132,7 @@ func slimNode(o any) (any, error) {
 		return o, nil
 	}
 	n.SetManagedFields(nil)
-	n.Annotations = only(n.Annotations, build.NodeAnnotations...)
+	n.Annotations = only(n.Annotations, translate.NodeAnnotations...)
 	n.Spec = corev1.NodeSpec{Unschedulable: n.Spec.Unschedulable}
 	ready := slices.DeleteFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type != corev1.NodeReady })
 	for i := range ready {
@@ -149,7 +149,7 @@ func slimPod(o any) (any, error) {
 		return o, nil
 	}
 	p.SetManagedFields(nil)
-	p.Annotations = only(p.Annotations, build.AnnotationNodePortLocalPorts)
+	p.Annotations = only(p.Annotations, translate.AnnotationNodePortLocalPorts)
 	p.Labels, p.OwnerReferences, p.Spec = nil, nil, corev1.PodSpec{}
 	p.Status = corev1.PodStatus{PodIPs: p.Status.PodIPs}
 	return p, nil

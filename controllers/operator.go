@@ -56,11 +56,11 @@ type Operator struct {
 	Mirror   *mirror.Mirror
 	Engine   *engine.Engine
 	Services *ServiceReconciler
-	Gateways *GatewayReconciler
-	Classes  *GatewayClassReconciler
+	Gateways *SvcAPIGatewayReconciler
+	Classes  *SvcAPIClassReconciler
 	// Routed and RoutedClasses serve gateway.networking.k8s.io, Routes its routes, one of each kind.
-	Routed        *RoutedGatewayReconciler
-	RoutedClasses *RoutedClassReconciler
+	Routed        *GatewayReconciler
+	RoutedClasses *ClassReconciler
 	Routes        []*RouteReconciler
 	Infra         *InfraSettingReconciler
 	Nodes         *NodeReconciler
@@ -107,10 +107,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 		deps.Lead = sync.OnceFunc(op.Mirror.Expire)
 	}
 	op.Services = NewServiceReconciler(deps, o.Log.WithName("service"))
-	op.Gateways = NewGatewayReconciler(deps, op.APIs, o.Log.WithName("gateway"))
-	op.Classes = NewGatewayClassReconciler(deps, op.APIs, o.Log.WithName("gatewayclass"))
-	op.Routed = NewRoutedGatewayReconciler(deps, op.APIs, o.Log.WithName("routedgateway"))
-	op.RoutedClasses = NewRoutedClassReconciler(deps, op.APIs, o.Log.WithName("routedgatewayclass"))
+	op.Gateways = NewSvcAPIGatewayReconciler(deps, op.APIs, o.Log.WithName("gateway"))
+	op.Classes = NewSvcAPIClassReconciler(deps, op.APIs, o.Log.WithName("gatewayclass"))
+	op.Routed = NewGatewayReconciler(deps, op.APIs, o.Log.WithName("routedgateway"))
+	op.RoutedClasses = NewClassReconciler(deps, op.APIs, o.Log.WithName("routedgatewayclass"))
 	op.Infra = &InfraSettingReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("aviinfrasetting"), Services: op.Services, Gateways: op.Gateways, Classes: op.Classes, Routed: op.Routed, RoutedClasses: op.RoutedClasses}
 	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
 	op.Mirror.Changed = op.changed

@@ -17,12 +17,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // OrphanSweeper deletes what the Controller holds for Services and Gateways that are gone although their finalizer should have kept
@@ -134,19 +134,19 @@ func (s *OrphanSweeper) services(ctx context.Context) (map[model.Owner]bool, err
 
 // gateways adds the Gateways of the cache.
 func (s *OrphanSweeper) gateways(ctx context.Context, live map[model.Owner]bool) error {
-	list, err := s.Gather.Gateways(ctx)
+	list, err := s.Gather.SvcAPIGateways(ctx)
 	if err != nil {
 		return err
 	}
 	for i := range list {
-		live[model.Owner{Kind: model.GatewayOwner, Namespace: list[i].Namespace, Name: list[i].Name}] = true
+		live[model.Owner{Kind: model.SvcAPIGatewayOwner, Namespace: list[i].Namespace, Name: list[i].Name}] = true
 	}
-	routed, err := s.Gather.RoutedGateways(ctx)
+	routed, err := s.Gather.Gateways(ctx)
 	if err != nil {
 		return err
 	}
 	for i := range routed {
-		live[model.Owner{Kind: model.RoutedGatewayOwner, Namespace: routed[i].Namespace, Name: routed[i].Name}] = true
+		live[model.Owner{Kind: model.GatewayOwner, Namespace: routed[i].Namespace, Name: routed[i].Name}] = true
 	}
 	return nil
 }
@@ -174,19 +174,19 @@ func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
 		}
 	}
 	switch owner.Kind {
-	case model.RoutedGatewayOwner:
-		return owner, s.settled(gather.GatewayAPI)
 	case model.GatewayOwner:
+		return owner, s.settled(gather.GatewayAPI)
+	case model.SvcAPIGatewayOwner:
 	default:
 		return owner, owner.Kind == model.ServiceOwner
 	}
 	// A VIP that several Services share in AKO has the markers of a Gateway; its traffic is none of ours to end.
-	vs := s.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: build.VirtualServiceName(s.Settings.Current(), owner)})
+	vs := s.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: translate.VirtualServiceName(s.Settings.Current(), owner)})
 	if vs == nil || !s.settled(gather.ServicesAPI) {
 		return owner, false
 	}
 	body, _ := vs.Body.(*models.VirtualService)
-	return owner, body != nil && body.ServiceMetadata != nil && build.MetadataGateway(*body.ServiceMetadata) == owner.Namespace+"/"+owner.Name
+	return owner, body != nil && body.ServiceMetadata != nil && translate.MetadataGateway(*body.ServiceMetadata) == owner.Namespace+"/"+owner.Name
 }
 
 // confirm asks the API server itself about each owner that the cache doesn't have.
@@ -194,9 +194,9 @@ func (s *OrphanSweeper) confirm(ctx context.Context, gone map[model.Owner][]*mod
 	for owner := range gone {
 		var as client.Object = new(corev1.Service)
 		switch owner.Kind {
+		case model.SvcAPIGatewayOwner:
+			as = new(svcapi.Gateway)
 		case model.GatewayOwner:
-			as = new(servicesapi.Gateway)
-		case model.RoutedGatewayOwner:
 			as = new(gatewayv1.Gateway)
 		}
 		err := s.Live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, as)

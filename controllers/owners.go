@@ -19,13 +19,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // Deps are what the reconcilers of all kinds of owner share.
@@ -280,7 +280,7 @@ func (r *owners) spare(ctx context.Context, o client.Object, group string, too .
 // takeBack removes what was written on the owner, and left is called when it has been let go.
 func (r *owners) release(ctx context.Context, cfg *settings.Settings, o client.Object, ns *corev1.Namespace, why string, takeBack func() error, left func(), too ...string) (ctrl.Result, error) {
 	owner := r.ownerOf(o)
-	tenant, name := build.Tenant(cfg, ns), build.VirtualServiceName(cfg, owner)
+	tenant, name := translate.Tenant(cfg, ns), translate.VirtualServiceName(cfg, owner)
 	held := controllerutil.ContainsFinalizer(o, gather.Finalizer)
 	for _, f := range too {
 		held = held || controllerutil.ContainsFinalizer(o, f)
@@ -323,7 +323,7 @@ func unlessDeleted(o client.Object, write func() error) func() error {
 
 // askForAll asks Antrea for the node ports of the Services behind a Gateway that the build has put there. One that can't be
 // asked for is told, and doesn't keep the others from it.
-func (r *owners) askForAll(ctx context.Context, cfg *settings.Settings, about client.Object, in build.Input, out engine.Outcome) (failed error) {
+func (r *owners) askForAll(ctx context.Context, cfg *settings.Settings, about client.Object, in translate.Input, out engine.Outcome) (failed error) {
 	for _, b := range in.Backends {
 		behind := false
 		for port, names := range out.Backends {
@@ -342,15 +342,15 @@ func (r *owners) askForAll(ctx context.Context, cfg *settings.Settings, about cl
 
 // askForPorts asks Antrea for the node ports of a Service's pods, as AKO does, where the settings reach servers so.
 func (r *owners) askForPorts(ctx context.Context, cfg *settings.Settings, svc *corev1.Service) error {
-	_, skip := svc.Annotations[build.AnnotationSkipNodePort]
-	_, asked := svc.Annotations[build.AnnotationNodePortLocal]
+	_, skip := svc.Annotations[translate.AnnotationSkipNodePort]
+	_, asked := svc.Annotations[translate.AnnotationNodePortLocal]
 	if cfg.ServiceType != settings.NodePortLocal || skip || asked || svc.Spec.Type == corev1.ServiceTypeNodePort || r.Engine.DryRun {
 		return nil
 	}
 	next := svc.DeepCopy()
-	annotate(next, build.AnnotationNodePortLocal, "true")
+	annotate(next, translate.AnnotationNodePortLocal, "true")
 	if err := r.Client.Patch(ctx, next, client.MergeFrom(svc)); err != nil {
-		return fmt.Errorf("setting annotation %s of Service %s/%s: %w", build.AnnotationNodePortLocal, svc.Namespace, svc.Name, err)
+		return fmt.Errorf("setting annotation %s of Service %s/%s: %w", translate.AnnotationNodePortLocal, svc.Namespace, svc.Name, err)
 	}
 	return nil
 }
@@ -365,7 +365,7 @@ func (r *owners) keep(ctx context.Context, o client.Object, why string, err erro
 // deselect asks the guard before an owner is let go that somebody else's word has deselected.
 func (r *owners) deselect(o client.Object, cfg *settings.Settings) error {
 	owner := r.ownerOf(o)
-	if !r.Engine.Holds(owner, build.VirtualServiceName(cfg, owner)) {
+	if !r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) {
 		r.Guard.settle(owner)
 		return nil
 	}
@@ -412,7 +412,7 @@ func (r *owners) orphan(ctx context.Context, cfg *settings.Settings, key types.N
 		return ctrl.Result{}, err // it exists, or nobody knows: the next sweep looks again
 	}
 	owner := r.owner(key)
-	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, build.VirtualServiceName(cfg, owner), fmt.Sprintf("its %s doesn't exist", r.Kind.Noun()))
+	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, translate.VirtualServiceName(cfg, owner), fmt.Sprintf("its %s doesn't exist", r.Kind.Noun()))
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "removing what a vanished owner left; the next sweep tries again", "owner", owner.String())
 		return ctrl.Result{}, nil
@@ -422,10 +422,10 @@ func (r *owners) orphan(ctx context.Context, cfg *settings.Settings, key types.N
 }
 
 // ownerAPIs are the optional APIs that kinds of owner belong to.
-var ownerAPIs = map[model.OwnerKind]gather.API{model.GatewayOwner: gather.ServicesAPI, model.RoutedGatewayOwner: gather.GatewayAPI}
+var ownerAPIs = map[model.OwnerKind]gather.API{model.SvcAPIGatewayOwner: gather.ServicesAPI, model.GatewayOwner: gather.GatewayAPI}
 
 // serve runs the pipeline and waits a moment for an address that the Controller's IPAM has yet to give.
-func (r *owners) serve(ctx context.Context, in build.Input) (out engine.Outcome, pending bool) {
+func (r *owners) serve(ctx context.Context, in translate.Input) (out engine.Outcome, pending bool) {
 	owner := in.Owner()
 	key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
 	out = r.Engine.Serve(ctx, in)

@@ -24,11 +24,11 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=tcproutes;udproutes,verbs=get;list;watch
@@ -109,12 +109,12 @@ func (r *RouteReconciler) parent(ctx context.Context, cfg *settings.Settings, ro
 	if !ok {
 		return p, false, nil
 	}
-	gw, ns, class, err := r.Gather.Routed(ctx, key)
+	gw, ns, class, err := r.Gather.Gateway(ctx, key)
 	if err != nil || gw == nil {
 		return p, false, err
 	}
 	p.Ref = ref
-	ours, unknown, _ := build.RoutedOurs(cfg, r.Gather.ControllerNames, class, ns)
+	ours, unknown, _ := translate.GatewayOurs(cfg, r.Gather.ControllerNames, class, ns)
 	if !ours || unknown {
 		// Another instance's with the same controllerName, or one whose class has gone: what is written stays.
 		p.Keep = unknown || slices.Contains(r.Gather.ControllerNames, string(class.Spec.ControllerName))
@@ -208,7 +208,7 @@ func (r *RouteReconciler) Watch(c cache.Cache, api gather.API) error {
 		sources = []source.Source{
 			source.Kind(c, client.Object(&gatewayv1.Gateway{}), of(func(ctx context.Context, o client.Object, route *gatewayapi.Route) bool {
 				return slices.Contains(r.Gather.GatewaysOf(ctx, route), client.ObjectKeyFromObject(o))
-			}), predicate.Or(specChanged(), routedPredicate())),
+			}), predicate.Or(specChanged(), gatewayPredicate())),
 			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), of(func(context.Context, client.Object, *gatewayapi.Route) bool { return true }), specChanged()),
 		}
 	case gather.ListenerSets:

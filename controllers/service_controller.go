@@ -22,13 +22,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;patch
@@ -62,7 +62,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if cfg.Layer7Only && svc.DeletionTimestamp == nil {
 		return ctrl.Result{}, nil
 	}
-	ours, why := build.Ours(cfg, svc, ns)
+	ours, why := translate.Ours(cfg, svc, ns)
 	if svc.DeletionTimestamp != nil {
 		ours, why = false, "the Service is being deleted"
 	}
@@ -74,7 +74,7 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	case handover:
 		return ctrl.Result{}, nil // another instance's
 	case !ours:
-		if build.Deselected(cfg, svc, ns) && svc.DeletionTimestamp == nil {
+		if translate.Deselected(cfg, svc, ns) && svc.DeletionTimestamp == nil {
 			if err := r.deselect(svc, cfg); err != nil {
 				return r.keep(ctx, svc, why, err)
 			}
@@ -117,7 +117,7 @@ func worthTelling(svc *corev1.Service, err error) bool {
 // unconfigured tells a Service that would be ours by AKO's defaults why nothing happens. It says nothing while the
 // settings have yet to be read, which queues every Service anew, nor to a Service that is served already.
 func (r *ServiceReconciler) unconfigured(ctx context.Context, svc *corev1.Service, ns *corev1.Namespace) (ctrl.Result, error) {
-	ok, _ := build.Ours(&settings.Settings{DefaultLB: true}, svc, ns)
+	ok, _ := translate.Ours(&settings.Settings{DefaultLB: true}, svc, ns)
 	if svc.DeletionTimestamp != nil && controllerutil.ContainsFinalizer(svc, gather.Finalizer) && r.Settings.Read() {
 		r.tellOnce(svc, "DeletingLoadBalancerFailed", configurationError(r.Settings).Error())
 	}

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -172,8 +172,8 @@ func deleteGateway(ctx context.Context, s *story) error {
 		return err
 	}
 	for _, o := range []client.Object{
-		&servicesapi.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: gatewayNamespace, Name: gatewayName}},
-		&servicesapi.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: gatewayClass}},
+		&svcapi.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: gatewayNamespace, Name: gatewayName}},
+		&svcapi.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: gatewayClass}},
 		&v1beta1.AviInfraSetting{ObjectMeta: metav1.ObjectMeta{Name: gatewaySetting}},
 	} {
 		if err := s.gone(ctx, o); err != nil {
@@ -186,18 +186,18 @@ func deleteGateway(ctx context.Context, s *story) error {
 
 func (s *story) gatewayObject() string { return s.ObjectName(gatewayNamespace, gatewayName) }
 
-func (s *story) gateway(ctx context.Context) (*servicesapi.Gateway, error) {
-	gw := new(servicesapi.Gateway)
+func (s *story) gateway(ctx context.Context) (*svcapi.Gateway, error) {
+	gw := new(svcapi.Gateway)
 	return gw, s.Client.Get(ctx, client.ObjectKey{Namespace: gatewayNamespace, Name: gatewayName}, gw)
 }
 
 // gatewayHealthy waits until the Gateway is ready and the Controller calls it healthy.
-func (s *story) gatewayHealthy(ctx context.Context) (gw *servicesapi.Gateway, err error) {
+func (s *story) gatewayHealthy(ctx context.Context) (gw *svcapi.Gateway, err error) {
 	err = stage.Until(ctx, "a Gateway that is ready and healthy", func(ctx context.Context) error {
 		if gw, err = s.gateway(ctx); err != nil {
 			return err
 		}
-		ready := apimeta.IsStatusConditionTrue(gw.Status.Conditions, servicesapi.GatewayConditionReady)
+		ready := apimeta.IsStatusConditionTrue(gw.Status.Conditions, svcapi.GatewayConditionReady)
 		healthy := apimeta.IsStatusConditionTrue(gw.Status.Conditions, status.Healthy)
 		if !ready || !healthy || len(gw.Status.Addresses) != 1 {
 			return fmt.Errorf("its addresses are %v, its conditions %+v", gw.Status.Addresses, gw.Status.Conditions)
@@ -219,7 +219,7 @@ func (s *story) gatewayTells(ctx context.Context, what string) error {
 		tells := slices.ContainsFunc(conditions, func(c metav1.Condition) bool {
 			return what == "" && c.Status != metav1.ConditionTrue || what != "" && strings.Contains(c.Message, what)
 		})
-		if !apimeta.IsStatusConditionTrue(conditions, servicesapi.GatewayConditionReady) || tells == (what == "") {
+		if !apimeta.IsStatusConditionTrue(conditions, svcapi.GatewayConditionReady) || tells == (what == "") {
 			return fmt.Errorf("they are %+v", conditions)
 		}
 		return nil

@@ -18,10 +18,10 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // rounds bounds how often one call plans anew, so that a Controller which contradicts itself costs a back-off, not a loop.
@@ -71,10 +71,10 @@ type Outcome struct {
 }
 
 // Serve brings the Controller to what the input asks for.
-func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
+func (e *Engine) Serve(ctx context.Context, in translate.Input) Outcome {
 	log := logr.FromContextOrDiscard(ctx)
 	owner := in.Owner()
-	out := Outcome{Name: build.VirtualServiceName(in.Settings, owner), Tenant: build.Tenant(in.Settings, in.Namespace)}
+	out := Outcome{Name: translate.VirtualServiceName(in.Settings, owner), Tenant: translate.Tenant(in.Settings, in.Namespace)}
 	in.Refused = map[string]model.Finding{}
 	kept := e.keepTenant(owner, &in, &out)
 	last := ""
@@ -96,8 +96,8 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 				in.Rival = &vs.Owner
 			}
 		}
-		in.Live = build.LiveOf(&in, observed)
-		built := build.Objects(in)
+		in.Live = translate.LiveOf(&in, observed)
+		built := translate.Objects(in)
 		out.Findings, out.Blocked = append(built.Findings, kept...), built.Blocked
 		if built.Blocked {
 			out.Err = nil
@@ -141,7 +141,7 @@ func (e *Engine) Serve(ctx context.Context, in build.Input) Outcome {
 
 // keepTenant has a Service that serves in another tenant than its namespace's go on there, endpoints and all, unless it
 // may be interrupted.
-func (e *Engine) keepTenant(owner model.Owner, in *build.Input, out *Outcome) []model.Finding {
+func (e *Engine) keepTenant(owner model.Owner, in *translate.Input, out *Outcome) []model.Finding {
 	vs := e.serving(owner, out)
 	if vs == nil || vs.Key.Tenant == out.Tenant || vs.Key.Name != out.Name || in.ReplacementAllowed() {
 		return nil
@@ -153,7 +153,7 @@ func (e *Engine) keepTenant(owner model.Owner, in *build.Input, out *Outcome) []
 
 // judge counts what was done and decides whether another round helps: after a step that found the Controller changed,
 // and after a pool that the Controller won't take, whose port is then left out for its neighbours' sake.
-func (e *Engine) judge(out *Outcome, in build.Input, built build.Result, results []apply.StepResult) (again bool) {
+func (e *Engine) judge(out *Outcome, in translate.Input, built translate.Result, results []apply.StepResult) (again bool) {
 	out.Err, out.Retry, out.Failed = nil, nil, ""
 	for _, r := range results {
 		if r.Err == nil {
@@ -290,7 +290,7 @@ func (e *Engine) replacement(owner model.Owner) string {
 }
 
 // describe reads what serves from the mirror, whether or not the run succeeded.
-func (e *Engine) describe(out *Outcome, in build.Input) {
+func (e *Engine) describe(out *Outcome, in translate.Input) {
 	vs := e.serving(in.Owner(), out)
 	if vs == nil {
 		return
@@ -302,7 +302,7 @@ func (e *Engine) describe(out *Outcome, in build.Input) {
 	out.Health, out.HealthKnown = e.Mirror.VSHealth(vs.UUID)
 	var servers []string
 	out.Backends = make(map[model.Port][]string)
-	for name, port := range build.PoolPorts(&in) {
+	for name, port := range translate.PoolPorts(&in) {
 		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: name})
 		if pool == nil || pool.Owner != in.Owner() {
 			continue

@@ -1,26 +1,53 @@
 package gather
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
-// Gateway reads a Gateway, its Namespace and its class. The Gateway is nil if the cache, complete and synced, doesn't
-// hold it, and so is the class.
-func (r *Reader) Gateway(ctx context.Context, key types.NamespacedName) (*servicesapi.Gateway, *corev1.Namespace, *servicesapi.GatewayClass, error) {
-	gw := new(servicesapi.Gateway)
+// The APIs around a Gateway of gateway.networking.k8s.io. A cluster may lack any of them.
+const (
+	GatewayAPI      API = "gateway.networking.k8s.io Gateway"
+	ListenerSets    API = "gateway.networking.k8s.io ListenerSet"
+	TCPRoutes       API = "gateway.networking.k8s.io TCPRoute"
+	UDPRoutes       API = "gateway.networking.k8s.io UDPRoute"
+	ReferenceGrants API = "gateway.networking.k8s.io ReferenceGrant"
+	SCTPRoutes      API = "ako.vmware.com SCTPRoute"
+)
+
+// KindAPIs maps the kinds that a Gateway's view is made of to the APIs that have them.
+var KindAPIs = map[string]API{
+	gatewayapi.KindListenerSet: ListenerSets, gatewayapi.KindTCPRoute: TCPRoutes, gatewayapi.KindUDPRoute: UDPRoutes,
+	gatewayapi.KindSCTPRoute: SCTPRoutes, gatewayapi.KindReferenceGrant: ReferenceGrants,
+}
+
+// Doubt is what is known about the objects of a kind that could be listed.
+type Doubt struct {
+	// Leaving: the type is being removed from the cluster, and its objects with it.
+	Leaving bool
+	// Young: the type has only just come, perhaps back, and its objects after it.
+	Young bool
+}
+
+// Routed reads a Gateway of gateway.networking.k8s.io, its Namespace and its class. The Gateway is nil if the cache, complete
+// and synced, doesn't hold it, and so is the class.
+func (r *Reader) Gateway(ctx context.Context, key types.NamespacedName) (*gatewayv1.Gateway, *corev1.Namespace, *gatewayv1.GatewayClass, error) {
+	gw := new(gatewayv1.Gateway)
 	if err := r.Client.Get(ctx, key, gw); err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil, nil, nil, nil
@@ -35,9 +62,9 @@ func (r *Reader) Gateway(ctx context.Context, key types.NamespacedName) (*servic
 	return gw, ns, class, err
 }
 
-func (r *Reader) class(ctx context.Context, gw *servicesapi.Gateway) (*servicesapi.GatewayClass, error) {
-	class := new(servicesapi.GatewayClass)
-	if err := r.Client.Get(ctx, types.NamespacedName{Name: gw.Spec.GatewayClassName}, class); err != nil {
+func (r *Reader) class(ctx context.Context, gw *gatewayv1.Gateway) (*gatewayv1.GatewayClass, error) {
+	class := new(gatewayv1.GatewayClass)
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: string(gw.Spec.GatewayClassName)}, class); err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil, nil
 		}
@@ -46,135 +73,292 @@ func (r *Reader) class(ctx context.Context, gw *servicesapi.Gateway) (*servicesa
 	return class, nil
 }
 
-// Gateways lists all Gateways, none if the API server doesn't have the type. They are shared with the cache.
-func (r *Reader) Gateways(ctx context.Context) ([]servicesapi.Gateway, error) {
-	if !r.Serves(ServicesAPI) {
+// Gateways lists all Gateways of gateway.networking.k8s.io, none if the API server doesn't have the type. They are
+// shared with the cache.
+func (r *Reader) Gateways(ctx context.Context) ([]gatewayv1.Gateway, error) {
+	if !r.Serves(GatewayAPI) {
 		return nil, nil
 	}
-	var list servicesapi.GatewayList
+	var list gatewayv1.GatewayList
 	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing Gateways: %w", err)
 	}
 	return list.Items, nil
 }
 
-// GatewayInput reads the rest of what decides about a Gateway that is ours. using is told the Services that may attach
-// before their endpoints are read, so that a change of those is not missed.
-func (r *Reader) GatewayInput(ctx context.Context, s *settings.Settings, gw *servicesapi.Gateway, ns *corev1.Namespace, class *servicesapi.GatewayClass, using func([]types.NamespacedName)) (build.Input, error) {
-	in := build.Input{Gateway: gw, Namespace: ns, Settings: s, IgnoreRouteNamespaces: r.IgnoreRouteNamespaces}
-	services, err := r.services(ctx, gw)
-	if err != nil {
-		return in, err
+// ListenerSets lists all ListenerSets. They are shared with the cache.
+func (r *Reader) ListenerSets(ctx context.Context) ([]*gatewayv1.ListenerSet, error) {
+	if !r.Serves(ListenerSets) {
+		return nil, nil
 	}
-	keys := make([]types.NamespacedName, len(services))
-	for i, svc := range services {
-		keys[i] = client.ObjectKeyFromObject(svc)
+	var list gatewayv1.ListenerSetList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing ListenerSets: %w", err)
 	}
-	using(keys)
-	for _, svc := range services {
-		backend, err := r.backend(ctx, s, svc)
-		if err != nil {
-			return in, err
-		}
-		if svc.Namespace == gw.Namespace {
-			backend.NamespaceLabels = ns.Labels
-		} else {
-			other, err := r.namespace(ctx, svc)
-			if err != nil {
-				return in, err
-			}
-			backend.NamespaceLabels = other.Labels
-		}
-		in.Backends = append(in.Backends, backend)
-	}
-	if err := r.nodes(ctx, &in); err != nil {
-		return in, err
-	}
-	if in.Setting, err = r.settingOfGateway(ctx, gw, ns, class); err != nil {
-		return in, err
-	}
-	in.Rival, err = r.rival(ctx, s, gw)
-	return in, err
+	return pointers(list.Items), nil
 }
 
-// services are those that name the Gateway, and those that its listeners' selectors match.
-func (r *Reader) services(ctx context.Context, gw *servicesapi.Gateway) ([]*corev1.Service, error) {
-	seen := make(map[types.NamespacedName]bool)
-	var out []*corev1.Service
-	add := func(match labels.Selector, options ...client.ListOption) error {
-		var list corev1.ServiceList
-		if err := r.Client.List(ctx, &list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
-			return fmt.Errorf("listing Services: %w", err)
-		}
+func pointers[T any](items []T) []*T {
+	out := make([]*T, len(items))
+	for i := range items {
+		out[i] = &items[i]
+	}
+	return out
+}
+
+// Routes lists the routes of a kind. They are shared with the cache.
+func (r *Reader) Routes(ctx context.Context, kind string) (out []*gatewayapi.Route, err error) {
+	if !r.Serves(KindAPIs[kind]) {
+		return nil, nil
+	}
+	list := map[string]client.ObjectList{
+		gatewayapi.KindTCPRoute: new(gatewayv1.TCPRouteList), gatewayapi.KindUDPRoute: new(gatewayv1.UDPRouteList), gatewayapi.KindSCTPRoute: new(v1alpha1.SCTPRouteList),
+	}[kind]
+	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing %ss: %w", kind, err)
+	}
+	switch list := list.(type) {
+	case *gatewayv1.TCPRouteList:
 		for i := range list.Items {
-			svc := &list.Items[i]
-			if key := client.ObjectKeyFromObject(svc); !seen[key] && match.Matches(labels.Set(svc.Labels)) && svc.DeletionTimestamp == nil {
-				seen[key] = true
-				out = append(out, svc)
-			}
+			out = append(out, gatewayapi.RouteOf(&list.Items[i]))
 		}
-		return nil
-	}
-	if err := add(labels.Everything(), client.MatchingFields{IndexGateway: gw.Namespace + "/" + gw.Name}); err != nil {
-		return nil, err
-	}
-	for _, l := range gw.Spec.Listeners {
-		match, where, all := reach(gw, l, r.IgnoreRouteNamespaces)
-		if all {
-			continue // they name the Gateway, and are among those already
+	case *gatewayv1.UDPRouteList:
+		for i := range list.Items {
+			out = append(out, gatewayapi.RouteOf(&list.Items[i]))
 		}
-		if err := add(match, where...); err != nil {
-			return nil, err
+	case *v1alpha1.SCTPRouteList:
+		for i := range list.Items {
+			out = append(out, gatewayapi.RouteOf(&list.Items[i]))
 		}
 	}
 	return out, nil
 }
 
-// reach is where a listener's Services are and what their labels have to match. all is true if its selector takes only
-// Services that name the Gateway, which is how AKO's users write it.
-func reach(gw *servicesapi.Gateway, l servicesapi.Listener, everywhere bool) (match labels.Selector, where []client.ListOption, all bool) {
-	selector := l.Routes.Selector
-	if selector == nil {
-		selector = new(metav1.LabelSelector)
+// Grants lists the ReferenceGrants. They are shared with the cache.
+func (r *Reader) Grants(ctx context.Context) ([]*gatewayv1beta1.ReferenceGrant, error) {
+	if !r.Serves(ReferenceGrants) {
+		return nil, nil
 	}
-	if selector.MatchLabels[build.LabelGatewayName] == gw.Name && selector.MatchLabels[build.LabelGatewayNamespace] == gw.Namespace {
-		return nil, nil, true
+	var list gatewayv1beta1.ReferenceGrantList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing ReferenceGrants: %w", err)
 	}
-	match, err := metav1.LabelSelectorAsSelector(selector)
-	if err != nil {
-		return labels.Everything(), nil, false // the build says so, and finds what serves among them
-	}
-	if n := l.Routes.Namespaces; !everywhere && (n == nil || n.From == nil || *n.From == servicesapi.RouteSelectSame) {
-		where = []client.ListOption{client.InNamespace(gw.Namespace)}
-	}
-	return match, where, false
+	return pointers(list.Items), nil
 }
 
-// Selects tells whether a Service may be attached to a Gateway, so that a change of it is one of the Gateway.
-func Selects(gw *servicesapi.Gateway, svc *corev1.Service) bool {
-	if namespace, name, ok := build.NamedGateway(svc.Labels); ok {
-		return namespace == gw.Namespace && name == gw.Name
+// World reads what belongs to a Gateway: its ListenerSets, the routes attached to it or to them, and what those refer to.
+// doubt is asked about each kind, with how many of its objects there are for the Gateway. using is told the Services that the
+// routes refer to before those are read, so that a change is not missed.
+func (r *Reader) World(ctx context.Context, gw *gatewayv1.Gateway, doubt func(kind string, count int) (Doubt, error), using func([]types.NamespacedName)) (w gatewayapi.World, err error) {
+	w = gatewayapi.World{Gateway: gw, Unread: make(map[string]bool), Young: make(map[string]bool)}
+	self := client.ObjectKeyFromObject(gw)
+	count := make(map[string]int)
+	sets, err := r.ListenerSets(ctx)
+	if err != nil {
+		return w, err
 	}
-	for _, l := range gw.Spec.Listeners {
-		if match, _, all := reach(gw, l, true); !all && match.Matches(labels.Set(svc.Labels)) {
-			return true
+	mine := make(map[types.NamespacedName]bool)
+	for _, s := range sets {
+		if of, ok := gatewayapi.GatewayOf(s); ok && of == self && s.DeletionTimestamp == nil {
+			w.Sets = append(w.Sets, s)
+			mine[client.ObjectKeyFromObject(s)] = true
+			count[gatewayapi.KindListenerSet]++
 		}
 	}
-	return false
-}
-
-// settingOfGateway is the AviInfraSetting of a Gateway: its class's, else its namespace's.
-func (r *Reader) settingOfGateway(ctx context.Context, gw *servicesapi.Gateway, ns *corev1.Namespace, class *servicesapi.GatewayClass) (build.Setting, error) {
-	if reason, problem := ClassProblem(gw, class); problem != "" {
-		return build.Setting{Reason: reason, Problem: problem}, nil
+	for _, kind := range gatewayapi.RouteKinds() {
+		routes, err := r.Routes(ctx, kind)
+		if err != nil {
+			return w, err
+		}
+		for _, route := range routes {
+			if route.Object.GetDeletionTimestamp() == nil && slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
+				parent, key, ok := gatewayapi.Parent(route, ref)
+				return ok && (parent == gatewayapi.KindGateway && key == self || parent == gatewayapi.KindListenerSet && mine[key])
+			}) {
+				w.Routes = append(w.Routes, route)
+				count[kind]++
+			}
+		}
 	}
-	return r.setting(ctx, SettingOfGateway(class, ns))
+	if w.Grants, err = r.Grants(ctx); err != nil {
+		return w, err
+	}
+	keys := serviceKeys(w.Routes)
+	for _, g := range w.Grants {
+		if slices.ContainsFunc(keys, func(k types.NamespacedName) bool { return k.Namespace == g.Namespace }) {
+			count[gatewayapi.KindReferenceGrant]++
+		}
+	}
+	for kind, api := range KindAPIs {
+		if !r.Serves(api) {
+			w.Unread[kind] = true
+			continue
+		}
+		d, err := doubt(kind, count[kind])
+		if err != nil {
+			return w, err
+		}
+		w.Unread[kind], w.Young[kind] = d.Leaving, d.Young
+	}
+	if err := r.namespaces(ctx, &w); err != nil {
+		return w, err
+	}
+	using(keys)
+	return w, r.routeServices(ctx, &w)
 }
 
-// ClassProblem is why a Gateway's class doesn't tell which AviInfraSetting to use, "" if it does.
-func ClassProblem(gw *servicesapi.Gateway, class *servicesapi.GatewayClass) (reason, problem string) {
+// serviceKeys are the Services that routes refer to, in order.
+func serviceKeys(routes []*gatewayapi.Route) []types.NamespacedName {
+	var out []types.NamespacedName
+	for _, route := range routes {
+		out = append(out, route.ServiceKeys()...)
+	}
+	slices.SortFunc(out, func(a, b types.NamespacedName) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return slices.Compact(out)
+}
+
+// Listeners reads what decides about a Gateway's listeners, and whether they admit a route.
+func (r *Reader) Listeners(ctx context.Context, gw *gatewayv1.Gateway, route *gatewayapi.Route) (gatewayapi.World, error) {
+	w := gatewayapi.World{Gateway: gw, Routes: []*gatewayapi.Route{route}, Unread: make(map[string]bool)}
+	sets, err := r.ListenerSets(ctx)
+	if err != nil {
+		return w, err
+	}
+	for _, s := range sets {
+		if of, ok := gatewayapi.GatewayOf(s); ok && of == client.ObjectKeyFromObject(gw) && s.DeletionTimestamp == nil {
+			w.Sets = append(w.Sets, s)
+		}
+	}
+	return w, r.namespaces(ctx, &w)
+}
+
+// References reads what a route's references resolve to.
+func (r *Reader) References(ctx context.Context, route *gatewayapi.Route) (w gatewayapi.World, err error) {
+	w = gatewayapi.World{Routes: []*gatewayapi.Route{route}, Unread: map[string]bool{gatewayapi.KindReferenceGrant: !r.Serves(ReferenceGrants)}}
+	if w.Grants, err = r.Grants(ctx); err != nil {
+		return w, err
+	}
+	return w, r.routeServices(ctx, &w)
+}
+
+// GatewayOfParent is the Gateway that a parentRef means, directly or through a ListenerSet; ok is false for other parents, and
+// for a ListenerSet that doesn't exist.
+func (r *Reader) GatewayOfParent(ctx context.Context, route *gatewayapi.Route, ref gatewayv1.ParentReference) (key types.NamespacedName, ok bool) {
+	kind, key, ok := gatewayapi.Parent(route, ref)
+	if !ok || kind == gatewayapi.KindGateway {
+		return key, ok
+	}
+	if !r.Serves(ListenerSets) {
+		return key, false
+	}
+	s := new(gatewayv1.ListenerSet)
+	if err := r.Client.Get(ctx, key, s); err != nil {
+		return key, false
+	}
+	return gatewayapi.GatewayOf(s)
+}
+
+// GatewaysOf are the Gateways that a route is, or wants to be, attached to.
+func (r *Reader) GatewaysOf(ctx context.Context, route *gatewayapi.Route) (out []types.NamespacedName) {
+	for _, ref := range route.Parents {
+		if gw, ok := r.GatewayOfParent(ctx, route, ref); ok && !slices.Contains(out, gw) {
+			out = append(out, gw)
+		}
+	}
+	return out
+}
+
+// namespaces reads the labels of those that matter.
+func (r *Reader) namespaces(ctx context.Context, w *gatewayapi.World) error {
+	w.Namespaces = make(map[string]map[string]string)
+	read := func(o interface{ GetNamespace() string }, as client.Object) error {
+		if _, known := w.Namespaces[o.GetNamespace()]; known {
+			return nil
+		}
+		ns, err := r.namespace(ctx, as)
+		if err != nil {
+			return err
+		}
+		w.Namespaces[ns.Name] = ns.Labels
+		return nil
+	}
+	if err := read(w.Gateway, w.Gateway); err != nil {
+		return err
+	}
+	for _, s := range w.Sets {
+		if err := read(s, s); err != nil {
+			return err
+		}
+	}
+	for _, route := range w.Routes {
+		if err := read(route.Object, route.Object.(client.Object)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routeServices reads the Services that the routes refer to.
+func (r *Reader) routeServices(ctx context.Context, w *gatewayapi.World) error {
+	w.Services = make(map[types.NamespacedName]*corev1.Service)
+	for _, route := range w.Routes {
+		for _, key := range route.ServiceKeys() {
+			if _, known := w.Services[key]; known {
+				continue
+			}
+			svc := new(corev1.Service)
+			err := r.Client.Get(ctx, key, svc)
+			if apierrors.IsNotFound(err) || err == nil && svc.DeletionTimestamp != nil {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("reading Service %s: %w", key, err)
+			}
+			w.Services[key] = svc
+		}
+	}
+	return nil
+}
+
+// GatewayInput reads the rest of what decides about a Gateway of gateway.networking.k8s.io that is ours.
+func (r *Reader) GatewayInput(ctx context.Context, s *settings.Settings, view *gatewayapi.View, ns *corev1.Namespace, class *gatewayv1.GatewayClass) (translate.Input, error) {
+	in := translate.Input{Routed: view, Namespace: ns, Settings: s}
+	for _, key := range serviceKeys(view.Routes) {
+		svc := view.Services[key]
+		if svc == nil {
+			continue
+		}
+		backend, err := r.backend(ctx, s, svc)
+		if err != nil {
+			return in, err
+		}
+		in.Backends = append(in.Backends, backend)
+	}
+	err := r.nodes(ctx, &in)
+	if err != nil {
+		return in, err
+	}
+	if reason, problem := ClassProblem(view.Gateway, class); problem != "" {
+		in.Setting = translate.Setting{Reason: reason, Problem: problem}
+	} else if in.Setting, err = r.setting(ctx, SettingOfGateway(view.Gateway, class, ns)); err != nil {
+		return in, err
+	}
+	in.Rival, err = r.rival(ctx, s, view.Gateway)
+	return in, err
+}
+
+// ClassProblem is why a Gateway and its class don't tell which AviInfraSetting to use, "" if they do.
+func ClassProblem(gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass) (reason, problem string) {
 	if class == nil {
 		return model.ReasonNoGatewayClass, fmt.Sprintf("GatewayClass %s doesn't exist; create it, or name another one in spec.gatewayClassName", gw.Spec.GatewayClassName)
+	}
+	if ref := ownParameters(gw); ref != nil {
+		if !isSetting(string(ref.Group), string(ref.Kind)) {
+			return model.ReasonInvalidParameters, fmt.Sprintf("spec.infrastructure.parametersRef names %s %s; only an AviInfraSetting of group ako.vmware.com can be used", ref.Group, ref.Kind)
+		}
+		return "", ""
 	}
 	if problem := ParametersProblem(class); problem != "" {
 		return model.ReasonInvalidParameters, fmt.Sprintf("GatewayClass %s: %s", class.Name, problem)
@@ -182,23 +366,37 @@ func ClassProblem(gw *servicesapi.Gateway, class *servicesapi.GatewayClass) (rea
 	return "", ""
 }
 
-// SettingOfGateway names the AviInfraSetting of the Gateways of a class in a namespace.
-func SettingOfGateway(class *servicesapi.GatewayClass, ns *corev1.Namespace) string {
+// SettingOfGateway names the AviInfraSetting of a Gateway: its own, else its class's, else its namespace's.
+func SettingOfGateway(gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass, ns *corev1.Namespace) string {
+	if ref := ownParameters(gw); ref != nil {
+		return ref.Name
+	}
 	if class != nil && class.Spec.ParametersRef != nil {
 		return class.Spec.ParametersRef.Name
 	}
 	return SettingOfNamespace(ns)
 }
 
+func ownParameters(gw *gatewayv1.Gateway) *gatewayv1.LocalParametersReference {
+	if gw.Spec.Infrastructure == nil {
+		return nil
+	}
+	return gw.Spec.Infrastructure.ParametersRef
+}
+
+func isSetting(group, kind string) bool {
+	return group == "ako.vmware.com" && kind == "AviInfraSetting"
+}
+
 // ParametersProblem is what is wrong with the form of a class's parametersRef, "" if nothing is.
-func ParametersProblem(class *servicesapi.GatewayClass) string {
+func ParametersProblem(class *gatewayv1.GatewayClass) string {
 	ref := class.Spec.ParametersRef
 	switch {
 	case ref == nil:
-	case ref.Group != "ako.vmware.com" || ref.Kind != "AviInfraSetting":
+	case !isSetting(string(ref.Group), string(ref.Kind)):
 		return fmt.Sprintf("spec.parametersRef names %s %s; only an AviInfraSetting of group ako.vmware.com can be used", ref.Group, ref.Kind)
-	case ref.Namespace != nil && *ref.Namespace != "" || ref.Scope != nil && *ref.Scope == servicesapi.ParametersScopeNamespace:
-		return "spec.parametersRef has a namespace; AviInfraSettings are cluster-scoped: remove scope and namespace"
+	case ref.Namespace != nil && *ref.Namespace != "":
+		return "spec.parametersRef has a namespace; AviInfraSettings are cluster-scoped: remove it"
 	}
 	return ""
 }

@@ -16,10 +16,10 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // Finalizer keeps a Service or a Gateway until its objects are gone from the Controller. It is never the stock finalizer of
@@ -61,7 +61,7 @@ func SetupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		return fmt.Errorf("indexing Services by their VirtualService's name: %w", err)
 	}
 	err = indexer.IndexField(ctx, &corev1.Service{}, IndexGateway, func(o client.Object) []string {
-		if namespace, name, ok := build.NamedGateway(o.GetLabels()); ok {
+		if namespace, name, ok := translate.NamedGateway(o.GetLabels()); ok {
 			return []string{namespace + "/" + name}
 		}
 		return nil
@@ -109,8 +109,8 @@ func (r *Reader) namespace(ctx context.Context, of client.Object) (*corev1.Names
 }
 
 // backend reads what is known of a Service's endpoints.
-func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.Service) (build.Backend, error) {
-	out := build.Backend{Service: svc}
+func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.Service) (translate.Backend, error) {
+	out := translate.Backend{Service: svc}
 	var slices discoveryv1.EndpointSliceList
 	if err := r.Client.List(ctx, &slices, client.InNamespace(svc.Namespace), client.MatchingFields{IndexSliceService: svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return out, fmt.Errorf("listing EndpointSlices of Service %s/%s: %w", svc.Namespace, svc.Name, err)
@@ -128,7 +128,7 @@ func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.
 		return out, fmt.Errorf("listing Pods of namespace %s: %w", svc.Namespace, err)
 	}
 	for i := range pods.Items {
-		if pods.Items[i].Annotations[build.AnnotationNodePortLocalPorts] != "" {
+		if pods.Items[i].Annotations[translate.AnnotationNodePortLocalPorts] != "" {
 			out.Pods = append(out.Pods, &pods.Items[i])
 		}
 	}
@@ -136,7 +136,7 @@ func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.
 }
 
 // nodes reads the cluster's nodes into an input whose settings ask for them.
-func (r *Reader) nodes(ctx context.Context, in *build.Input) error {
+func (r *Reader) nodes(ctx context.Context, in *translate.Input) error {
 	if in.Settings.ServiceType != settings.NodePort {
 		return nil
 	}
@@ -153,8 +153,8 @@ func (r *Reader) nodes(ctx context.Context, in *build.Input) error {
 }
 
 // setting reads an AviInfraSetting. One that isn't there is an answer too.
-func (r *Reader) setting(ctx context.Context, name string) (build.Setting, error) {
-	out := build.Setting{Name: name}
+func (r *Reader) setting(ctx context.Context, name string) (translate.Setting, error) {
+	out := translate.Setting{Name: name}
 	if name == "" {
 		return out, nil
 	}
@@ -191,15 +191,15 @@ func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Ob
 		if err != nil {
 			return nil, err
 		}
-		if ok, _ := build.Ours(s, other, ns); ok {
+		if ok, _ := translate.Ours(s, other, ns); ok {
 			return &model.Owner{Kind: model.ServiceOwner, Namespace: other.Namespace, Name: other.Name}, nil
 		}
 	}
 	// Gateways that can't be read yet, or at all, don't hold up Services; whoever has the name on the Controller keeps it anyway.
-	var gateways []servicesapi.Gateway
+	var gateways []svcapi.Gateway
 	if r.Synced(ServicesAPI) {
 		var err error
-		if gateways, err = r.Gateways(ctx); err != nil {
+		if gateways, err = r.SvcAPIGateways(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -212,18 +212,18 @@ func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Ob
 		if err != nil {
 			return nil, err
 		}
-		class, err := r.class(ctx, other)
+		class, err := r.svcAPIClass(ctx, other)
 		if err != nil {
 			return nil, err
 		}
-		if ours, _, _ := build.GatewayOurs(s, class, ns); ours {
-			return &model.Owner{Kind: model.GatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
+		if ours, _, _ := translate.SvcAPIGatewayOurs(s, class, ns); ours {
+			return &model.Owner{Kind: model.SvcAPIGatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
 		}
 	}
 	var routed []gatewayv1.Gateway
 	if r.Synced(GatewayAPI) {
 		var err error
-		if routed, err = r.RoutedGateways(ctx); err != nil {
+		if routed, err = r.Gateways(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -236,12 +236,12 @@ func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Ob
 		if err != nil {
 			return nil, err
 		}
-		class, err := r.routedClass(ctx, other)
+		class, err := r.class(ctx, other)
 		if err != nil {
 			return nil, err
 		}
-		if ours, _, _ := build.RoutedOurs(s, r.ControllerNames, class, ns); ours {
-			return &model.Owner{Kind: model.RoutedGatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
+		if ours, _, _ := translate.GatewayOurs(s, r.ControllerNames, class, ns); ours {
+			return &model.Owner{Kind: model.GatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
 		}
 	}
 	return nil, nil

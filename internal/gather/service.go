@@ -10,8 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // Service reads a Service and its Namespace. The Service is nil if the cache, complete and synced, doesn't hold it.
@@ -31,13 +31,13 @@ func (r *Reader) Service(ctx context.Context, key types.NamespacedName) (*corev1
 }
 
 // ServiceInput reads the rest of what decides about a Service that is ours.
-func (r *Reader) ServiceInput(ctx context.Context, s *settings.Settings, svc *corev1.Service, ns *corev1.Namespace) (build.Input, error) {
-	in := build.Input{Service: svc, Namespace: ns, Settings: s}
+func (r *Reader) ServiceInput(ctx context.Context, s *settings.Settings, svc *corev1.Service, ns *corev1.Namespace) (translate.Input, error) {
+	in := translate.Input{Service: svc, Namespace: ns, Settings: s}
 	backend, err := r.backend(ctx, s, svc)
 	if err != nil {
 		return in, err
 	}
-	in.Backends = []build.Backend{backend}
+	in.Backends = []translate.Backend{backend}
 	if err := r.nodes(ctx, &in); err != nil {
 		return in, err
 	}
@@ -50,10 +50,10 @@ func (r *Reader) ServiceInput(ctx context.Context, s *settings.Settings, svc *co
 
 // SettingOfService names the AviInfraSetting of a Service: its own annotation's, else its namespace's.
 func SettingOfService(svc *corev1.Service, ns *corev1.Namespace) string {
-	return cmp.Or(strings.TrimSpace(svc.Annotations[build.AnnotationInfraSetting]), SettingOfNamespace(ns))
+	return cmp.Or(strings.TrimSpace(svc.Annotations[translate.AnnotationInfraSetting]), SettingOfNamespace(ns))
 }
 
 // SettingOfNamespace names the AviInfraSetting of a namespace's objects that have none of their own.
 func SettingOfNamespace(ns *corev1.Namespace) string {
-	return strings.TrimSpace(ns.Annotations[build.AnnotationInfraSetting])
+	return strings.TrimSpace(ns.Annotations[translate.AnnotationInfraSetting])
 }

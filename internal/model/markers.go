@@ -39,16 +39,16 @@ func Mark(marks []*models.RoleFilterMatchLabel, key string) string {
 }
 
 // OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a
-// VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their GatewayName.
+// VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their SvcAPIName.
 func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner) {
 	value := func(key string) string { return Mark(marks, key) }
 	cluster = value(MarkCluster)
 	namespace := value(MarkNamespace)
 	if gateway := value(MarkGatewayName); gateway != "" {
 		if of := value(MarkGatewayNamespace); of != "" {
-			return cluster, Owner{Kind: RoutedGatewayOwner, Namespace: of, Name: gateway}
+			return cluster, Owner{Kind: GatewayOwner, Namespace: of, Name: gateway}
 		}
-		return cluster, Owner{Kind: GatewayOwner, Namespace: namespace, Name: gateway}
+		return cluster, Owner{Kind: SvcAPIGatewayOwner, Namespace: namespace, Name: gateway}
 	}
 	if service := value(MarkServiceName); service != "" {
 		return cluster, Owner{Kind: ServiceOwner, Namespace: namespace, Name: service}

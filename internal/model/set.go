@@ -12,10 +12,10 @@ type OwnerKind string
 // The kinds of owner.
 const (
 	ServiceOwner OwnerKind = "Service"
-	// GatewayOwner is a Gateway of the Services API, networking.x-k8s.io.
-	GatewayOwner OwnerKind = "Gateway"
-	// RoutedGatewayOwner is a Gateway of gateway.networking.k8s.io, whose backends come from routes.
-	RoutedGatewayOwner OwnerKind = "Gateway.gateway.networking.k8s.io"
+	// SvcAPIGatewayOwner is a Gateway of the Services API, networking.x-k8s.io.
+	SvcAPIGatewayOwner OwnerKind = "Gateway"
+	// GatewayOwner is a Gateway of gateway.networking.k8s.io, whose backends come from routes.
+	GatewayOwner OwnerKind = "Gateway.gateway.networking.k8s.io"
 )
 
 // Noun is the kind as Kubernetes spells it, without its group.

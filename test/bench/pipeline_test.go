@@ -12,15 +12,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // input is a Service of one SCTP port with the number of endpoints.
-func input(endpoints int) build.Input {
+func input(endpoints int) translate.Input {
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "amf", Namespace: "core"}, Spec: corev1.ServiceSpec{
 		Type: corev1.ServiceTypeLoadBalancer, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol},
 		Ports: []corev1.ServicePort{{Protocol: corev1.ProtocolSCTP, Port: 38412, TargetPort: intstr.FromInt32(9090)}},
@@ -29,9 +29,9 @@ func input(endpoints int) build.Input {
 	for i := range endpoints {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/250, 1+i%250)}, NodeName: new("node-1"), Conditions: discoveryv1.EndpointConditions{Ready: new(true)}})
 	}
-	return build.Input{
+	return translate.Input{
 		Service: svc, Namespace: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core"}},
-		Backends: []build.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: true}},
+		Backends: []translate.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: true}},
 		Settings: &settings.Settings{ClusterName: "bench", CreatedBy: "ako-bench", Cloud: "Default-Cloud", Tenant: "admin", AutoFQDN: settings.FQDNDefault,
 			Placement: placement.Placement{SEGroup: "Default-Group", VIPNetworks: []placement.VIPNetwork{{Name: "vip-network", CIDR: "10.10.0.0/16"}}}},
 		Facts: &model.Facts{Version: "30.2.1", LicenseTier: "ENTERPRISE", DNSDomains: []string{"avi.local"}, Cloud: model.CloudFacts{Name: "Default-Cloud", Type: "CLOUD_VCENTER"},
@@ -63,10 +63,10 @@ func BenchmarkBuildAndPlan(b *testing.B) {
 
 func pipeline(b *testing.B, endpoints int) {
 	in := input(endpoints)
-	have := observed(build.Objects(in).Set)
+	have := observed(translate.Objects(in).Set)
 	b.ResetTimer()
 	for range b.N {
-		built := build.Objects(in)
+		built := translate.Objects(in)
 		if p := plan.Diff(&built.Set, have, plan.Policy{}); !p.Empty() || len(built.Set.Objects) != 4 {
 			b.Fatal(p.String())
 		}
@@ -77,12 +77,12 @@ func pipeline(b *testing.B, endpoints int) {
 func buildAndPlan() []row {
 	const rounds = 5000
 	in := input(2)
-	have := observed(build.Objects(in).Set)
+	have := observed(translate.Objects(in).Set)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	begin := time.Now()
 	for range rounds {
-		built := build.Objects(in)
+		built := translate.Objects(in)
 		plan.Diff(&built.Set, have, plan.Policy{})
 	}
 	took := time.Since(begin)

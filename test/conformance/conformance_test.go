@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 // TestConformance prints the whole list: what passes or fails, and why the rest is left out.
 func TestConformance(t *testing.T) {
 	e := suite.New(t)
-	class := e.RoutedClass()
+	class := e.Class()
 	e.Create(class)
 	cfg := suite.Cluster().RESTConfig()
 	c, err := client.New(cfg, client.Options{Scheme: e.Client.Scheme()})

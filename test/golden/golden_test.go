@@ -33,13 +33,13 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 var update = flag.Bool("update", false, "rewrite the expectations")
@@ -147,8 +147,8 @@ var kinds = map[string]func() client.Object{
 	"Pod":             func() client.Object { return new(corev1.Pod) },
 	"ConfigMap":       func() client.Object { return new(corev1.ConfigMap) },
 	"EndpointSlice":   func() client.Object { return new(discoveryv1.EndpointSlice) },
-	"Gateway":         func() client.Object { return new(servicesapi.Gateway) },
-	"GatewayClass":    func() client.Object { return new(servicesapi.GatewayClass) },
+	"Gateway":         func() client.Object { return new(svcapi.Gateway) },
+	"GatewayClass":    func() client.Object { return new(svcapi.GatewayClass) },
 	"AviInfraSetting": func() client.Object { return new(v1beta1.AviInfraSetting) },
 	"SCTPRoute":       func() client.Object { return new(v1alpha1.SCTPRoute) },
 	"TCPRoute":        func() client.Object { return new(gatewayv1.TCPRoute) },
@@ -179,8 +179,8 @@ type world struct {
 	nodes      []*corev1.Node
 	pods       []*corev1.Pod
 	slices     []*discoveryv1.EndpointSlice
-	gateway    *servicesapi.Gateway
-	classes    map[string]*servicesapi.GatewayClass
+	gateway    *svcapi.Gateway
+	classes    map[string]*svcapi.GatewayClass
 	routed     gatewayapi.World // of gateway.networking.k8s.io
 	class      *gatewayv1.GatewayClass
 	settings   map[string]*v1beta1.AviInfraSetting
@@ -192,7 +192,7 @@ func read(t *testing.T, path string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{config: baseSettings(), namespaces: map[string]*corev1.Namespace{}, classes: map[string]*servicesapi.GatewayClass{}, settings: map[string]*v1beta1.AviInfraSetting{}}
+	w := &world{config: baseSettings(), namespaces: map[string]*corev1.Namespace{}, classes: map[string]*svcapi.GatewayClass{}, settings: map[string]*v1beta1.AviInfraSetting{}}
 	for doc := range strings.SplitSeq("\n"+string(raw), "\n---") {
 		if strings.TrimSpace(doc) == "" {
 			continue
@@ -227,7 +227,7 @@ func (w *world) add(o client.Object) {
 		w.namespaces[o.Name] = o
 	case *corev1.Node:
 		w.nodes = append(w.nodes, o)
-	case *servicesapi.GatewayClass:
+	case *svcapi.GatewayClass:
 		w.classes[o.Name] = o
 	case *gatewayv1.GatewayClass:
 		w.class = o
@@ -245,7 +245,7 @@ func (w *world) add(o client.Object) {
 		w.pods = append(w.pods, o)
 	case *discoveryv1.EndpointSlice:
 		w.slices = append(w.slices, o)
-	case *servicesapi.Gateway:
+	case *svcapi.Gateway:
 		w.gateway = o
 	case *gatewayv1.Gateway:
 		w.routed.Gateway = o
@@ -290,8 +290,8 @@ func (w *world) namespace(name string) *corev1.Namespace {
 }
 
 // backend is a Service with its slices; one without a Service's label is the first Service's.
-func (w *world) backend(svc *corev1.Service) build.Backend {
-	b := build.Backend{Service: svc, NamespaceLabels: w.namespace(svc.Namespace).Labels, SlicesRead: !w.SlicesUnread}
+func (w *world) backend(svc *corev1.Service) translate.Backend {
+	b := translate.Backend{Service: svc, NamespaceLabels: w.namespace(svc.Namespace).Labels, SlicesRead: !w.SlicesUnread}
 	for _, s := range w.slices {
 		of := cmp.Or(s.Labels[discoveryv1.LabelServiceName], w.services[0].Name)
 		if of == svc.Name && (s.Namespace == svc.Namespace || len(w.services) == 1) {
@@ -308,21 +308,21 @@ func (w *world) backend(svc *corev1.Service) build.Backend {
 
 // mayStandBehind tells whether gather reads a Service for a Gateway: what the Gateway selects, were it not that the Service
 // names another one.
-func mayStandBehind(gw *servicesapi.Gateway, svc *corev1.Service) bool {
+func mayStandBehind(gw *svcapi.Gateway, svc *corev1.Service) bool {
 	bare := svc.DeepCopy()
-	delete(bare.Labels, build.LabelGatewayName)
+	delete(bare.Labels, translate.LabelGatewayName)
 	return gather.Selects(gw, svc) || gather.Selects(gw, bare)
 }
 
 // setting is what gather finds of an AviInfraSetting.
-func (w *world) setting(name string) build.Setting {
-	return build.Setting{Name: name, Object: w.settings[name]}
+func (w *world) setting(name string) translate.Setting {
+	return translate.Setting{Name: name, Object: w.settings[name]}
 }
 
-func load(t *testing.T, path string) build.Input {
+func load(t *testing.T, path string) translate.Input {
 	t.Helper()
 	w := read(t, path)
-	in := build.Input{NodesRead: !w.NodesUnread, Nodes: w.nodes, IgnoreRouteNamespaces: w.IgnoreRouteNamespaces, Refused: map[string]model.Finding{}}
+	in := translate.Input{NodesRead: !w.NodesUnread, Nodes: w.nodes, IgnoreRouteNamespaces: w.IgnoreRouteNamespaces, Refused: map[string]model.Finding{}}
 	switch {
 	case w.routed.Gateway != nil:
 		in.Routed = w.view()
@@ -330,10 +330,10 @@ func load(t *testing.T, path string) build.Input {
 		for _, svc := range w.services {
 			in.Backends = append(in.Backends, w.backend(svc))
 		}
-		reason, problem := gather.RoutedClassProblem(w.routed.Gateway, w.class)
-		in.Setting = build.Setting{Reason: reason, Problem: problem}
+		reason, problem := gather.ClassProblem(w.routed.Gateway, w.class)
+		in.Setting = translate.Setting{Reason: reason, Problem: problem}
 		if problem == "" {
-			in.Setting = w.setting(gather.SettingOfRouted(w.routed.Gateway, w.class, in.Namespace))
+			in.Setting = w.setting(gather.SettingOfGateway(w.routed.Gateway, w.class, in.Namespace))
 		}
 	case w.gateway != nil:
 		class := w.classes[w.gateway.Spec.GatewayClassName]
@@ -344,15 +344,15 @@ func load(t *testing.T, path string) build.Input {
 				in.Backends = append(in.Backends, w.backend(svc))
 			}
 		}
-		reason, problem := gather.ClassProblem(w.gateway, class)
-		in.Setting = build.Setting{Reason: reason, Problem: problem}
+		reason, problem := gather.SvcAPIClassProblem(w.gateway, class)
+		in.Setting = translate.Setting{Reason: reason, Problem: problem}
 		if problem == "" {
-			in.Setting = w.setting(gather.SettingOfGateway(class, in.Namespace))
+			in.Setting = w.setting(gather.SettingOfSvcAPIGateway(class, in.Namespace))
 		}
 	default:
 		in.Service = w.services[0]
 		in.Namespace = w.namespace(in.Service.Namespace)
-		in.Backends = []build.Backend{w.backend(in.Service)}
+		in.Backends = []translate.Backend{w.backend(in.Service)}
 		in.Setting = w.setting(gather.SettingOfService(in.Service, in.Namespace))
 	}
 	cfg, _, err := settings.Parse(w.config, map[string][]byte{"username": []byte("u"), "password": []byte("p")}, "avi-l4-system")
@@ -367,7 +367,7 @@ func load(t *testing.T, path string) build.Input {
 		protocol, number, _ := strings.Cut(r, "/")
 		port := model.Port{Protocol: protocol}
 		fmt.Sscan(number, &port.Number)
-		for name, p := range build.PoolPorts(&in) {
+		for name, p := range translate.PoolPorts(&in) {
 			if p != port {
 				continue
 			}
@@ -411,7 +411,7 @@ type finding struct {
 	Message  string `json:"message"`
 }
 
-func run(t *testing.T, name string) (build.Result, expectation) {
+func run(t *testing.T, name string) (translate.Result, expectation) {
 	t.Helper()
 	in := load(t, name+".in.yaml")
 	var observed []*model.Observed
@@ -419,11 +419,11 @@ func run(t *testing.T, name string) (build.Result, expectation) {
 	withPlan := err == nil
 	if withPlan {
 		earlier := load(t, name+".before.yaml")
-		before := build.Objects(earlier)
+		before := translate.Objects(earlier)
 		observed = observe(t, before.Set)
-		in.Live = build.LiveOf(&in, observed)
+		in.Live = translate.LiveOf(&in, observed)
 	}
-	built := build.Objects(in)
+	built := translate.Objects(in)
 	e := expectation{Blocked: built.Blocked}
 	findings := built.Findings
 	if withPlan && !built.Blocked {
@@ -507,11 +507,11 @@ func TestGolden(t *testing.T) {
 func TestOrderDoesNotMatter(t *testing.T) {
 	for _, name := range features(t) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			want := fingerprint(t, build.Objects(loadLive(t, name, 0)))
+			want := fingerprint(t, translate.Objects(loadLive(t, name, 0)))
 			for seed := range uint64(6) {
 				in := loadLive(t, name, seed+1)
 				shuffle(in, rand.New(rand.NewPCG(seed, 1)))
-				if diff := gocmp.Diff(want, fingerprint(t, build.Objects(in))); diff != "" {
+				if diff := gocmp.Diff(want, fingerprint(t, translate.Objects(in))); diff != "" {
 					t.Fatalf("seed %d: (-want +got)\n%s", seed, diff)
 				}
 			}
@@ -520,19 +520,19 @@ func TestOrderDoesNotMatter(t *testing.T) {
 }
 
 // loadLive is an input with what its earlier time left on the Controller, read in some order.
-func loadLive(t *testing.T, name string, seed uint64) build.Input {
+func loadLive(t *testing.T, name string, seed uint64) translate.Input {
 	t.Helper()
 	in := load(t, name+".in.yaml")
 	if _, err := os.Stat(name + ".before.yaml"); err == nil {
-		before := build.Objects(load(t, name+".before.yaml"))
+		before := translate.Objects(load(t, name+".before.yaml"))
 		observed := observe(t, before.Set)
 		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(observed), func(i, j int) { observed[i], observed[j] = observed[j], observed[i] })
-		in.Live = build.LiveOf(&in, observed)
+		in.Live = translate.LiveOf(&in, observed)
 	}
 	return in
 }
 
-func shuffle(in build.Input, r *rand.Rand) {
+func shuffle(in translate.Input, r *rand.Rand) {
 	b := in.Backends
 	r.Shuffle(len(b), func(i, j int) { b[i], b[j] = b[j], b[i] })
 	for _, b := range in.Backends {
@@ -557,7 +557,7 @@ func shuffle(in build.Input, r *rand.Rand) {
 	r.Shuffle(len(d), func(i, j int) { d[i], d[j] = d[j], d[i] })
 }
 
-func fingerprint(t *testing.T, r build.Result) string {
+func fingerprint(t *testing.T, r translate.Result) string {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v %+v\n", r.Blocked, r.Findings)
@@ -574,7 +574,7 @@ func fingerprint(t *testing.T, r build.Result) string {
 // TestDiffOfTheSameIsEmpty: what was written as wanted needs no change.
 func TestDiffOfTheSameIsEmpty(t *testing.T) {
 	for _, name := range features(t) {
-		built := build.Objects(load(t, name+".in.yaml"))
+		built := translate.Objects(load(t, name+".in.yaml"))
 		p := plan.Diff(&built.Set, observe(t, built.Set), plan.Policy{})
 		if !p.Empty() || len(p.Findings) > 0 {
 			t.Errorf("%s: %s", name, p.String())
@@ -585,9 +585,9 @@ func TestDiffOfTheSameIsEmpty(t *testing.T) {
 // TestApplyingADiffReachesTheGoal goes from every feature's objects to every other's of the same names and looks
 // whether anything is left to do.
 func TestApplyingADiffReachesTheGoal(t *testing.T) {
-	byName := map[string][]build.Result{}
+	byName := map[string][]translate.Result{}
 	for _, name := range features(t) {
-		built := build.Objects(load(t, name+".in.yaml"))
+		built := translate.Objects(load(t, name+".in.yaml"))
 		if vs, ok := built.Set.Find(model.VirtualService); ok {
 			byName[vs.Key.String()] = append(byName[vs.Key.String()], built)
 		}

@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"api", "internal/model"},
 	{"internal/placement", "internal/gatewayapi"},
 	{"internal/settings"},
-	{"internal/avi", "internal/build", "internal/plan"},
+	{"internal/avi", "internal/translate", "internal/plan"},
 	{"internal/gather", "internal/mirror"},
 	{"internal/apply"},
 	{"internal/engine"},
@@ -44,7 +44,7 @@ var development = []string{"hack", "test"}
 
 // pure are the packages that are functions of their input, and what that forbids.
 var (
-	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/build", "internal/plan"}
+	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/translate", "internal/plan"}
 	pureForbidden = []string{
 		"net/http", "log", "os",
 		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",
@@ -91,7 +91,7 @@ func TestImports(t *testing.T) {
 func TestImportsRejects(t *testing.T) {
 	tests := []struct{ from, imports, want string }{
 		{"internal/model", module + "/internal/avi", "below"},
-		{"internal/plan", module + "/internal/build", "below"},
+		{"internal/plan", module + "/internal/translate", "below"},
 		{"internal/avi/sub", module + "/internal/avi", ""},
 		{"internal/engine", module + "/controllers", "below"},
 		{"internal/other", "fmt", "no layer"},
@@ -100,9 +100,9 @@ func TestImportsRejects(t *testing.T) {
 		{"internal/avisim/control", module + "/internal/model", "simulat"},
 		{"internal/avisim/control", module + "/internal/avisim", ""},
 		{"internal/avi", module + "/hack/cluster", "development"},
-		{"internal/build", "net/http", "function of its input"},
-		{"internal/build", "k8s.io/client-go/kubernetes", "function of its input"},
-		{"internal/build", "k8s.io/api/core/v1", ""},
+		{"internal/translate", "net/http", "function of its input"},
+		{"internal/translate", "k8s.io/client-go/kubernetes", "function of its input"},
+		{"internal/translate", "k8s.io/api/core/v1", ""},
 		{"internal/plan", "log/slog", "function of its input"},
 		{"internal/mirror", "github.com/vmware/alb-sdk/go/session", "internal/avi is the only"},
 		{"internal/avi", "github.com/vmware/alb-sdk/go/session", ""},

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
@@ -33,7 +33,7 @@ func fresh[T client.Object](o T) T {
 func TestCRDsRemovedAndRestored(t *testing.T) {
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 3 * time.Second }))
 	setting := e.Setting("plain", v1beta1.AviInfraSettingSpec{})
-	class, gw := e.Class(setting), e.Gateway("old", e.Listener("old", "SCTP", 6060))
+	class, gw := e.SvcAPIClass(setting), e.SvcAPIGateway("old", e.SvcAPIListener("old", "SCTP", 6060))
 	svc := e.Backend("diameter", "old", suite.Port("SCTP", 6060))
 	slice := e.Slice(svc, "10.244.1.5")
 	gw.Finalizers = []string{"example.com/theirs"}
@@ -42,21 +42,21 @@ func TestCRDsRemovedAndRestored(t *testing.T) {
 		e.RestoreCRDs()
 	}()
 	e.Create(setting, class, gw, svc, slice)
-	routedClass := e.RoutedClass()
-	routed, route := e.Routed("new", suite.RoutedListener("n2", "SCTP", 38412)), e.SCTPRoute("amf", "new", "", suite.To("amf", 38412, 1))
+	routedClass := e.Class()
+	routed, route := e.Gateway("new", suite.Listener("n2", "SCTP", 38412)), e.SCTPRoute("amf", "new", "", suite.To("amf", 38412, 1))
 	amf := backend(e, "amf", "10.244.1.6", suite.Port("SCTP", 38412))
 	e.Create(routedClass, routed, route)
 	t.Cleanup(func() { suite.Forget(e, class); suite.Forget(e, routedClass); suite.Forget(e, setting) })
-	e.GatewayReady(gw)
-	e.RoutedReady(routed)
-	pool, routedPool := e.GatewayPool(gw, "diameter", suite.Port("SCTP", 6060)), e.RoutedPool(routed, "SCTP", 38412, "amf", 38412)
+	e.SvcAPIReady(gw)
+	e.GatewayReady(routed)
+	pool, routedPool := e.SvcAPIPool(gw, "diameter", suite.Port("SCTP", 6060)), e.GatewayPool(routed, "SCTP", 38412, "amf", 38412)
 	e.Eventually("both serve", func() error {
 		if len(e.Servers(pool)) != 1 || len(e.Servers(routedPool)) != 1 {
 			return fmt.Errorf("the Controller holds %v", e.Owned())
 		}
 		return nil
 	})
-	one, two := e.Object("virtualservice", e.GatewayName(gw))["uuid"], e.Object("virtualservice", e.RoutedName(routed))["uuid"]
+	one, two := e.Object("virtualservice", e.SvcAPIName(gw))["uuid"], e.Object("virtualservice", e.GatewayName(routed))["uuid"]
 	keep, keepRoute, keepRouted, keepSetting := fresh(gw), fresh(route), fresh(routed), fresh(setting)
 	keepClass, keepRoutedClass := fresh(class), fresh(routedClass)
 	e.Sim.ResetRequests()
@@ -74,11 +74,11 @@ func TestCRDsRemovedAndRestored(t *testing.T) {
 		})
 	}
 	none("while the type is on its way out", 8*time.Second)
-	suite.Update(e, gw, func(o *servicesapi.Gateway) { o.Finalizers = nil })
+	suite.Update(e, gw, func(o *svcapi.Gateway) { o.Finalizers = nil })
 	e.RemoveCRDs(crds...)
 	e.RemoveCRDs("sctproutes.ako.vmware.com")
 	none("without the routes' type", 3*time.Second)
-	e.RoutedListenerCondition(routed, "n2", "Programmed", metav1.ConditionTrue, "Programmed")
+	e.ListenerCondition(routed, "n2", "Programmed", metav1.ConditionTrue, "Programmed")
 	e.RemoveCRDs("gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io", "aviinfrasettings.ako.vmware.com")
 	none("without the types", 7*time.Second)
 
@@ -88,12 +88,12 @@ func TestCRDsRemovedAndRestored(t *testing.T) {
 	for _, o := range []client.Object{keepSetting, keepClass, keepRoutedClass, keep, keepRouted, keepRoute} {
 		e.Eventually("creating "+o.GetName()+" again", func() error { return client.IgnoreAlreadyExists(e.Client.Create(t.Context(), o)) })
 	}
-	e.GatewayReady(keep)
-	e.RoutedReady(keepRouted)
+	e.SvcAPIReady(keep)
+	e.GatewayReady(keepRouted)
 	for _, w := range e.Sim.Writes() {
 		t.Errorf("a write: %s %s", w.Method, w.Path)
 	}
-	if a, b := e.Object("virtualservice", e.GatewayName(gw))["uuid"], e.Object("virtualservice", e.RoutedName(routed))["uuid"]; a != one || b != two {
+	if a, b := e.Object("virtualservice", e.SvcAPIName(gw))["uuid"], e.Object("virtualservice", e.GatewayName(routed))["uuid"]; a != one || b != two {
 		t.Errorf("other VirtualServices serve: %v and %v, before %v and %v", a, b, one, two)
 	}
 	// They follow their endpoints again.

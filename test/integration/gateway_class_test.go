@@ -7,362 +7,267 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
-type class = servicesapi.GatewayClass
+type routedGateway = gatewayv1.Gateway
 
-const foreignController = "example.com/another"
+// classOf makes a GatewayClass of the test's own name with a suffix.
+func classOf(e *suite.Env, suffix string, change func(*gatewayv1.GatewayClass)) *gatewayv1.GatewayClass {
+	e.T.Helper()
+	c := e.Class()
+	c.Name += suffix
+	change(c)
+	e.Own(c)
+	return c
+}
 
-// held waits until a class has the API's finalizer, or hasn't.
-func held(e *suite.Env, c *class, want bool) {
+// routedHeld waits until a class has the API's finalizer, or hasn't.
+func routedHeld(e *suite.Env, c *gatewayv1.GatewayClass, want bool) {
 	e.T.Helper()
 	e.Eventually(fmt.Sprintf("the finalizer of class %s is there: %t", c.Name, want), func() error {
-		err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(c), c)
-		if err == nil && slices.Contains(c.Finalizers, servicesapi.GatewayClassFinalizer) != want {
+		err := e.Read(c)
+		if err == nil && slices.Contains(c.Finalizers, gatewayv1.GatewayClassFinalizerGatewaysExist) != want {
 			err = fmt.Errorf("finalizers are %v", c.Finalizers)
 		}
 		return err
 	})
 }
 
-func gone(e *suite.Env, o client.Object) {
-	e.T.Helper()
-	e.Eventually(o.GetName()+" goes", func() error {
-		if err := e.Client.Get(e.T.Context(), client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("finalizers are %v: %w", o.GetFinalizers(), err)
+// TestRoutedClass has the rules about a GatewayClass' status and finalizer.
+func TestRoutedClass(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+
+	t.Run("accepted-with-features-sorted-and-generation-followed", func(t *testing.T) {
+		e := e.In(t)
+		c := classOf(e, "-plain", func(*gatewayv1.GatewayClass) {})
+		e.ClassCondition(c, "Accepted", yes, "Accepted")
+		e.ClassCondition(c, "SupportedVersion", yes, "SupportedVersion")
+		var names []string
+		for _, f := range c.Status.SupportedFeatures {
+			names = append(names, string(f.Name))
 		}
-		return nil
+		// SCTPRoute is no feature of the API's, and nothing of layer 7 is claimed.
+		if want := []string{"Gateway", "GatewayAddressEmpty", "GatewayStaticAddresses", "ListenerSet", "ReferenceGrant", "TCPRoute", "UDPRoute"}; !slices.Equal(names, want) {
+			t.Errorf("supportedFeatures are %v", names)
+		}
+		suite.Update(e, c, func(c *gatewayv1.GatewayClass) { c.Spec.Description = new("for SCTP") })
+		e.ClassCondition(c, "Accepted", yes, "Accepted") // of the new generation, as every wait here is
+		e.ClassCondition(c, "SupportedVersion", yes, "SupportedVersion")
+		if c.Generation != 2 {
+			t.Errorf("generation is %d", c.Generation)
+		}
 	})
-}
 
-// TestClassComesAfterItsGateway: the Gateway waits without anything being made for it.
-func TestClassComesAfterItsGateway(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	port := suite.Port("SCTP", 6060)
-	gw := gatewayOn(e, "n2", port)
-	e.Attach(gw, "amf", "10.244.1.5", port)
-	e.Told(gw, "NoSuchGatewayClass", "create it")
-	wantCalls(t, e)
-	c := e.Class(nil)
-	e.Own(c)
-	e.GatewayReady(gw)
-	e.GatewayCondition(gw, "Scheduled", yes, "Scheduled")
-	e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:9090]")
-	e.ClassCondition(c, "Admitted", yes, "Admitted")
-	if apimeta.FindStatusCondition(c.Status.Conditions, servicesapi.GatewayClassConditionInvalidParameters) != nil {
-		t.Errorf("the CRD's leftover is still there: %+v", c.Status.Conditions)
-	}
-}
-
-// TestClassFinalizer is there while Gateways use the class, and keeps it from being deleted under them.
-func TestClassFinalizer(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	port := suite.Port("SCTP", 6060)
-	c := e.Class(nil)
-	e.Own(c)
-	e.ClassCondition(c, "Admitted", yes, "Admitted")
-	held(e, c, false)
-	one := gatewayOn(e, "one", port)
-	held(e, c, true)
-	two := gatewayOn(e, "two", port)
-	e.GatewayCondition(one, "Scheduled", yes, "Scheduled")
-	e.GatewayCondition(two, "Scheduled", yes, "Scheduled")
-	e.Delete(one)
-	e.GatewayGone(one)
-	held(e, c, true)
-	e.Delete(c)
-	e.Never("the class went under a Gateway", 500*time.Millisecond, func() bool {
-		return e.Client.Get(t.Context(), client.ObjectKeyFromObject(c), c) != nil
-	})
-	e.GatewayCondition(two, "Scheduled", yes, "Scheduled")
-	e.Delete(two)
-	e.GatewayGone(two)
-	gone(e, c)
-}
-
-// TestClassTornAway from a live Gateway, by an administrator who removes the finalizer: nothing on the Controller
-// changes, endpoints go on being followed, and its return mends the status.
-func TestClassTornAway(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	port := suite.Port("SCTP", 6060)
-	c := e.Class(nil)
-	e.Own(c)
-	gw := gatewayOn(e, "n2", port)
-	_, slice := e.Attach(gw, "amf", "10.244.1.5", port)
-	address := e.GatewayReady(gw)
-	was := e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:9090]")
-	held(e, c, true)
-	e.Sim.ResetRequests()
-	e.Force(c)
-	if m := e.GatewayCondition(gw, "Scheduled", no, "NoSuchGatewayClass"); !strings.Contains(m, e.Cluster) || !strings.Contains(m, "create it") {
-		t.Errorf("the message is %s", m)
-	}
-	e.Told(gw, "NoSuchGatewayClass", "create it")
-	wantCalls(t, e)
-	suite.Update(e, slice, func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.1.6", true, false)} })
-	same(t, was, e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.6:9090]"))
-	wantCalls(t, e, "PATCH pool")
-	if len(gw.Status.Addresses) != 1 || gw.Status.Addresses[0].Value != address {
-		t.Errorf("the addresses are %v", gw.Status.Addresses)
-	}
-	e.Sim.ResetRequests()
-	e.StopOperator() // nor does a restart without the class
-	e.StartOperator()
-	suite.Update(e, slice, func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.1.7", true, false)} })
-	same(t, was, e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.7:9090]"))
-	wantCalls(t, e, "PATCH pool")
-	e.Sim.ResetRequests()
-	c = e.Class(nil)
-	e.Own(c)
-	e.GatewayCondition(gw, "Scheduled", yes, "Scheduled")
-	e.GatewayReady(gw)
-	held(e, c, true)
-	wantCalls(t, e)
-	// A Gateway whose class is gone can still be deleted.
-	e.Force(c)
-	e.GatewayCondition(gw, "Scheduled", no, "NoSuchGatewayClass")
-	e.Delete(gw)
-	e.GatewayGone(gw)
-	if owned := e.Owned(); len(owned) > 0 {
-		t.Errorf("left: %v", owned)
-	}
-}
-
-// TestClassOfAnotherController is none of our business, before and after.
-func TestClassOfAnotherController(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	port := suite.Port("SCTP", 6060)
-	c := e.Class(nil)
-	c.Spec.Controller = foreignController
-	e.Own(c)
-	gw := gatewayOn(e, "n2", port)
-	e.Attach(gw, "amf", "10.244.1.5", port)
-	asItWas := func() bool {
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
-			t.Fatal(err)
-		}
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(c), c); err != nil {
-			t.Fatal(err)
-		}
-		return len(gw.Finalizers) == 0 && len(gw.Status.Conditions) == 1 && len(c.Finalizers) == 0 &&
-			!apimeta.IsStatusConditionTrue(c.Status.Conditions, "Admitted") && len(e.Sim.Writes()) == 0
-	}
-	e.Never("another controller's Gateway was touched", 500*time.Millisecond, func() bool { return !asItWas() })
-	// It becomes ours.
-	suite.Update(e, c, func(c *class) { c.Spec.Controller = "ako.vmware.com/avi-lb" })
-	e.GatewayReady(gw)
-	e.ClassCondition(c, "Admitted", yes, "Admitted")
-	held(e, c, true)
-	// And another one's again: the objects go, and what we wrote.
-	suite.Update(e, c, func(c *class) { c.Spec.Controller = foreignController })
-	released(e, gw)
-	if owned := e.Owned(); len(owned) > 0 {
-		t.Errorf("left: %v", owned)
-	}
-	e.Told(gw, "DeletedLoadBalancer", "")
-	e.Delete(gw)
-	gone(e, gw)
-}
-
-// TestGatewayChangesItsClass to another controller's, and back.
-func TestGatewayChangesItsClass(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	port := suite.Port("SCTP", 6060)
-	ours, theirs := e.Class(nil), e.Class(nil)
-	theirs.Name, theirs.Spec.Controller = e.Cluster+"-theirs", foreignController
-	e.Own(ours, theirs)
-	gw, stays := gatewayOn(e, "n2", port), gatewayOn(e, "stays", port)
-	e.Attach(gw, "amf", "10.244.1.5", port)
-	e.Attach(stays, "smf", "10.244.1.6", port)
-	e.GatewayReady(gw)
-	e.GatewayReady(stays)
-	neighbour := e.GatewayServes(stays, "SCTP/6060 smf [10.244.1.6:9090]")
-	e.Sim.ResetRequests()
-	suite.Update(e, gw, func(gw *gateway) { gw.Spec.GatewayClassName = theirs.Name })
-	released(e, gw)
-	held(e, ours, true) // stays uses it
-	held(e, theirs, false)
-	suite.Update(e, gw, func(gw *gateway) { gw.Spec.GatewayClassName = ours.Name })
-	e.GatewayReady(gw)
-	tree := e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:9090]")
-	// A class that isn't there says nothing: what serves, serves.
-	e.Eventually("rest", func() error { return e.Operator.Mirror.Err() })
-	calls := len(e.Sim.Writes())
-	suite.Update(e, gw, func(gw *gateway) { gw.Spec.GatewayClassName = e.Cluster + "-nowhere" })
-	e.GatewayCondition(gw, "Scheduled", no, "NoSuchGatewayClass")
-	same(t, tree, e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:9090]"))
-	if now := len(e.Sim.Writes()); now != calls {
-		t.Errorf("it cost writes: %v", e.Written()[calls:])
-	}
-	if w := e.Written(neighbour); len(w) > 0 {
-		t.Errorf("the neighbour was written: %v", w)
-	}
-}
-
-// TestClassTurnsForeignUnderManyGateways: somebody else's word doesn't drain a site. The guard lets a few go and holds the
-// rest until the class is ours again.
-func TestClassTurnsForeignUnderManyGateways(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	port := suite.Port("SCTP", 6060)
-	c := e.Class(nil)
-	e.Own(c)
-	const many, let = 9, 5
-	gateways := make([]*gateway, many)
-	for i := range gateways {
-		gateways[i] = gatewayOn(e, fmt.Sprintf("g%d", i), port)
-	}
-	for _, gw := range gateways {
-		e.GatewayCondition(gw, "Scheduled", yes, "Scheduled")
-		e.GatewayServes(gw, "SCTP/6060 open")
-	}
-	suite.Update(e, c, func(c *class) { c.Spec.Controller = foreignController })
-	e.Eventually("the guard to hold some", func() error {
-		kept := 0
-		for _, gw := range gateways {
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
+	t.Run("conditions-of-others-are-kept", func(t *testing.T) {
+		e := e.In(t)
+		c := classOf(e, "-shared", func(*gatewayv1.GatewayClass) {})
+		e.ClassCondition(c, "Accepted", yes, "Accepted")
+		e.Eventually("somebody else's condition", func() error {
+			if err := e.Read(c); err != nil {
 				return err
 			}
-			told, err := e.Events(gw)
-			if err != nil {
-				return err
-			}
-			if slices.Contains(gw.Finalizers, suite.Finalizer) && slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "DeletionHeld: ") }) {
-				kept++
-			}
+			apimeta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: "example.com/Audited", Status: yes, Reason: "Audited", ObservedGeneration: 1})
+			return e.Client.Status().Update(t.Context(), c)
+		})
+		suite.Update(e, c, func(c *gatewayv1.GatewayClass) { c.Spec.Description = new("audited") })
+		e.ClassCondition(c, "Accepted", yes, "Accepted")
+		if a := apimeta.FindStatusCondition(c.Status.Conditions, "example.com/Audited"); a == nil || a.Reason != "Audited" || a.ObservedGeneration != 1 {
+			t.Errorf("conditions are %+v", c.Status.Conditions)
 		}
-		if kept != many-let || e.Owned()["virtualservice"] != many-let {
-			return fmt.Errorf("%d are kept, the Controller holds %v", kept, e.Owned())
-		}
-		return nil
 	})
-	suite.Update(e, c, func(c *class) { c.Spec.Controller = "ako.vmware.com/avi-lb" })
-	for _, gw := range gateways {
-		e.GatewayServes(gw, "SCTP/6060 open")
-		e.GatewayCondition(gw, "Scheduled", yes, "Scheduled")
-	}
-	// Their owners' own word counts at once.
-	for _, gw := range gateways {
+
+	t.Run("of-another-controller-is-left-alone", func(t *testing.T) {
+		e := e.In(t)
+		other := classOf(e, "-other", func(c *gatewayv1.GatewayClass) { c.Spec.ControllerName = foreignController })
+		gw := e.Gateway("of-other", suite.Listener("n2", "SCTP", 38412))
+		gw.Spec.GatewayClassName = gatewayv1.ObjectName(other.Name)
+		e.Create(gw)
+		e.ClassCondition(classOf(e, "-after", func(*gatewayv1.GatewayClass) {}), "Accepted", yes, "Accepted") // there was time
+		for _, o := range []client.Object{other, gw} {
+			if err := e.Read(o); err != nil {
+				t.Fatal(err)
+			}
+			if len(o.GetFinalizers()) > 0 {
+				t.Errorf("%s has finalizers %v", o.GetName(), o.GetFinalizers())
+			}
+		}
+		for _, c := range slices.Concat(other.Status.Conditions, gw.Status.Conditions) {
+			if c.Status != metav1.ConditionUnknown || c.Reason != "Pending" || c.ObservedGeneration != 0 {
+				t.Errorf("somebody wrote %+v", c)
+			}
+		}
+	})
+
+	t.Run("finalizer-while-in-use", func(t *testing.T) {
+		e := e.In(t)
+		a, b := classOf(e, "-a", func(*gatewayv1.GatewayClass) {}), classOf(e, "-b", func(*gatewayv1.GatewayClass) {})
+		e.ClassCondition(a, "Accepted", yes, "Accepted")
+		routedHeld(e, a, false)
+		gw := e.Gateway("uses", suite.Listener("n2", "SCTP", 38412))
+		gw.Spec.GatewayClassName = gatewayv1.ObjectName(a.Name)
+		e.Create(gw)
+		routedHeld(e, a, true)
+		e.GatewayReady(gw)
+		suite.Update(e, gw, func(gw *routedGateway) { gw.Spec.GatewayClassName = gatewayv1.ObjectName(b.Name) })
+		routedHeld(e, b, true)
+		routedHeld(e, a, false)
+		e.Delete(b)
+		e.Never("the class goes under its Gateway", 300*time.Millisecond, func() bool {
+			return e.Read(b) != nil
+		})
+		e.GatewayReady(gw) // it serves until it is deleted itself
 		e.Delete(gw)
-	}
-	for _, gw := range gateways {
-		e.GatewayGone(gw)
-	}
+		gone(e, b)
+	})
 }
 
-// TestClassParameters that can't be used are refused in the class' status. A Gateway that serves keeps its place, a new one
-// waits, and both go on when it is mended.
-func TestClassParameters(t *testing.T) {
+// TestRoutedClassParameters: what is wrong with a class' parametersRef is told on it and on its Gateways. A Gateway that
+// serves keeps what it has, a new one waits, and both are served once it is mended.
+func TestRoutedClassParameters(t *testing.T) {
 	t.Parallel()
+	e := suite.New(t)
+	rejected := e.Setting("rejected", v1beta1.AviInfraSettingSpec{SEGroup: &v1beta1.AviInfraSettingSEGroup{Name: "there-is-none"}})
+	good := e.Setting("good", v1beta1.AviInfraSettingSpec{})
+	e.Own(rejected, good)
+	of := func(name string) *gatewayv1.ParametersReference {
+		return &gatewayv1.ParametersReference{Group: "ako.vmware.com", Kind: "AviInfraSetting", Name: name}
+	}
 	for name, c := range map[string]struct {
-		ref    func(e *suite.Env) *servicesapi.ParametersReference
-		says   string
-		reason string // of the Gateway that waits
+		ref  *gatewayv1.ParametersReference
+		says []string
 	}{
-		"to nothing": {func(e *suite.Env) *servicesapi.ParametersReference {
-			return &servicesapi.ParametersReference{Group: "ako.vmware.com", Kind: "AviInfraSetting", Name: e.Cluster + "-nowhere"}
-		}, "there is no AviInfraSetting", "InfraSettingMissing"},
-		"wrong kind": {func(e *suite.Env) *servicesapi.ParametersReference {
-			return &servicesapi.ParametersReference{Group: "ako.vmware.com", Kind: "L4Rule", Name: e.Cluster}
-		}, "only an AviInfraSetting", "InvalidParameters"},
-		"wrong group": {func(e *suite.Env) *servicesapi.ParametersReference {
-			return &servicesapi.ParametersReference{Group: "example.com", Kind: "AviInfraSetting", Name: e.Cluster}
-		}, "only an AviInfraSetting", "InvalidParameters"},
-		"in a namespace": {func(e *suite.Env) *servicesapi.ParametersReference {
-			return &servicesapi.ParametersReference{Group: "ako.vmware.com", Kind: "AviInfraSetting", Name: e.Cluster, Scope: new("Namespace"), Namespace: new("default")}
-		}, "cluster-scoped", "InvalidParameters"},
-		"to a rejected one": {func(e *suite.Env) *servicesapi.ParametersReference {
-			s := e.Setting("bad", v1beta1.AviInfraSettingSpec{SEGroup: &v1beta1.AviInfraSettingSEGroup{Name: "no-such-group"}})
-			e.Own(s)
-			return &servicesapi.ParametersReference{Group: "ako.vmware.com", Kind: "AviInfraSetting", Name: s.Name}
-		}, "no-such-group", "InfraSettingRejected"},
+		"another-kind":    {&gatewayv1.ParametersReference{Group: "ako.vmware.com", Kind: "L4Rule", Name: good.Name}, []string{"L4Rule", "only an AviInfraSetting"}},
+		"another-group":   {&gatewayv1.ParametersReference{Group: "example.com", Kind: "AviInfraSetting", Name: good.Name}, []string{"example.com", "ako.vmware.com"}},
+		"core-group":      {&gatewayv1.ParametersReference{Group: "", Kind: "ConfigMap", Name: good.Name}, []string{"ConfigMap", "only an AviInfraSetting"}},
+		"with-namespace":  {&gatewayv1.ParametersReference{Group: "ako.vmware.com", Kind: "AviInfraSetting", Name: good.Name, Namespace: new(gatewayv1.Namespace("default"))}, []string{"namespace", "remove it"}},
+		"setting-missing": {of(good.Name + "-not"), []string{good.Name + "-not", "create it"}},
+		"setting-wrong":   {of(rejected.Name), []string{rejected.Name, "there-is-none"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := suite.New(t)
-			port := suite.Port("SCTP", 6060)
-			class1 := e.Class(nil)
-			e.Own(class1)
-			live := gatewayOn(e, "live", port)
-			_, slice := e.Attach(live, "amf", "10.244.1.5", port)
-			e.GatewayReady(live)
-			was := e.GatewayServes(live, "SCTP/6060 amf [10.244.1.5:9090]")
-			e.Sim.ResetRequests()
-			ref := c.ref(e)
-			suite.Update(e, class1, func(class1 *class) { class1.Spec.ParametersRef = ref })
-			if m := e.ClassCondition(class1, "Admitted", no, "InvalidParameters"); !strings.Contains(m, c.says) {
-				t.Errorf("the class says %s", m)
+			e := e.In(t)
+			class := classOf(e, "-"+name, func(c *gatewayv1.GatewayClass) { c.Spec.ParametersRef = of(good.Name) })
+			named := func(gateway string) *routedGateway {
+				gw := e.Gateway(gateway+"-"+name, suite.Listener("n2", "SCTP", 38412))
+				gw.Spec.GatewayClassName = gatewayv1.ObjectName(class.Name)
+				return gw
 			}
-			e.Told(class1, "InvalidParameters", c.says)
-			waits := gatewayOn(e, "waits", port)
-			e.Attach(waits, "smf", "10.244.1.6", port)
-			if m := e.GatewayCondition(waits, "ako.vmware.com/Accepted", no, c.reason); !strings.Contains(m, c.says) {
-				t.Errorf("the Gateway says %s", m)
-			}
-			e.GatewayCondition(waits, "Scheduled", yes, "Scheduled")
-			e.GatewayCondition(waits, "Ready", no, "")
-			if e.Object("vsvip", e.GatewayName(waits)) != nil {
-				t.Error("it didn't wait")
-			}
-			if m := e.GatewayCondition(live, "ako.vmware.com/Accepted", yes, c.reason); !strings.Contains(m, "keeps what it has") {
-				t.Errorf("the live Gateway says %s", m)
-			}
-			wantCalls(t, e)
-			suite.Update(e, slice, func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.1.7", true, false)} })
-			same(t, was, e.GatewayServes(live, "SCTP/6060 amf [10.244.1.7:9090]"))
+			serves, waits := named("serves"), named("waits")
+			svc := backend(e, "amf-"+name, "10.244.1.5", suite.Port("SCTP", 38412))
+			e.Create(serves, e.SCTPRoute("amf-"+name, serves.Name, "", suite.To(svc.Name, 38412, 1)))
+			e.ClassCondition(class, "Accepted", yes, "Accepted")
+			e.GatewayReady(serves)
+			tree := e.GatewayServes(serves, "SCTP/38412 "+svc.Name+" [10.244.1.5:9090]")
 
-			suite.Update(e, class1, func(class1 *class) { class1.Spec.ParametersRef = nil })
-			e.ClassCondition(class1, "Admitted", yes, "Admitted")
+			suite.Update(e, class, func(gc *gatewayv1.GatewayClass) { gc.Spec.ParametersRef = c.ref })
+			e.Create(waits)
+			told := e.ClassCondition(class, "Accepted", no, "InvalidParameters")
+			told += e.GatewayCondition(waits, "Accepted", no, "InvalidParameters")
+			for _, part := range c.says {
+				if strings.Count(told, part) < 2 {
+					t.Errorf("not both say %q: %s", part, told)
+				}
+			}
+			e.Told(class, "InvalidParameters", c.says[0])
+			e.GatewayCondition(waits, "Programmed", no, "Invalid")
+			e.ListenerCondition(waits, "n2", "Programmed", no, "Pending")
+			e.GatewayCondition(serves, "Accepted", no, "InvalidParameters")
+			e.GatewayCondition(serves, "Programmed", yes, "Programmed")
+			same(t, tree, e.GatewayServes(serves, tree.Ports...))
+			if e.Object("vsvip", e.GatewayName(waits)) != nil {
+				t.Errorf("%s has objects on the Controller", waits.Name)
+			}
+
+			suite.Update(e, class, func(gc *gatewayv1.GatewayClass) { gc.Spec.ParametersRef = nil })
+			e.ClassCondition(class, "Accepted", yes, "Accepted")
+			e.GatewayCondition(serves, "Accepted", yes, "Accepted")
 			e.GatewayReady(waits)
-			e.GatewayServes(waits, "SCTP/6060 smf [10.244.1.6:9090]")
-			e.GatewayCondition(live, "ako.vmware.com/Accepted", yes, "Accepted")
-			same(t, was, e.GatewayServes(live, "SCTP/6060 amf [10.244.1.7:9090]"))
+			same(t, tree, e.GatewayServes(serves, tree.Ports...))
 		})
 	}
 }
 
-// TestGatewayOfAnUnservedNamespace is left alone, also by an operator that knows its class: several may share a cluster.
-func TestGatewayOfAnUnservedNamespace(t *testing.T) {
+// TestRoutedClassOfAnotherName: --gateway-controller-name adds a controllerName, which stands in the routes' status then.
+func TestRoutedClassOfAnotherName(t *testing.T) {
 	t.Parallel()
-	e := suite.New(t)
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace + "-unserved"}}
-	e.Own(e.Class(nil))
-	of := e.Gateway("n2", e.Listener("n2", "SCTP", 6060))
-	of.Namespace, of.Finalizers = ns.Name, []string{"gateway.ako.vmware.com"}
-	lost := e.Gateway("lost", e.Listener("lost", "SCTP", 6060))
-	lost.Namespace, lost.Spec.GatewayClassName = ns.Name, e.Cluster+"-nowhere"
-	e.Create(ns, of, lost)
-	seen := gatewayOn(e, "seen", suite.Port("SCTP", 6060))
-	e.GatewayCondition(seen, "Scheduled", yes, "Scheduled") // what came before has been seen, too
-	e.Never("a Gateway of a namespace that isn't served was touched", 500*time.Millisecond, func() bool {
-		for _, gw := range []*gateway{of, lost} {
-			finalizers := gw.Finalizers
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
-				t.Fatal(err)
-			}
-			told, err := e.Events(gw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !slices.Equal(finalizers, gw.Finalizers) || len(gw.Annotations) > 0 || len(gw.Status.Conditions) != 1 || len(told) > 0 {
-				t.Errorf("%s has finalizers %v, had %v, annotations %v, conditions %+v, Events %q", gw.Name, gw.Finalizers, finalizers, gw.Annotations, gw.Status.Conditions, told)
-				return true
-			}
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.ControllerNames = []string{"example.com/l4"} }))
+	c := classOf(e, "", func(c *gatewayv1.GatewayClass) { c.Spec.ControllerName = "example.com/l4" })
+	e.ClassCondition(c, "Accepted", yes, "Accepted")
+	gw := e.Gateway("edge", suite.Listener("n2", "SCTP", 38412))
+	svc := backend(e, "amf", "10.244.1.5", suite.Port("SCTP", 38412))
+	route := e.SCTPRoute("amf", "edge", "", suite.To(svc.Name, 38412, 1))
+	e.Create(gw, route)
+	e.GatewayReady(gw)
+	e.GatewayServes(gw, "SCTP/38412 amf [10.244.1.5:9090]")
+	e.Eventually("the route's entry", func() error {
+		if err := e.Read(route); err != nil {
+			return err
 		}
-		return false
+		if p := route.Status.Parents; len(p) != 1 || p[0].ControllerName != "example.com/l4" || !apimeta.IsStatusConditionTrue(p[0].Conditions, "Accepted") {
+			return fmt.Errorf("have %+v", p)
+		}
+		return nil
+	})
+}
+
+// TestRoutedClassVersion: CRDs of another release, or of none that they name, are told and served as well as it goes. It runs
+// alone: the CRDs are the whole API server's.
+func TestRoutedClassVersion(t *testing.T) {
+	e := suite.New(t)
+	const annotation, crd = "gateway.networking.k8s.io/bundle-version", "tcproutes.gateway.networking.k8s.io"
+	edit := func(change func(*apiextensionsv1.CustomResourceDefinition)) {
+		t.Helper()
+		suite.Update(e, &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: crd}}, change)
+	}
+	was := &apiextensionsv1.CustomResourceDefinition{}
+	if err := e.Client.Get(t.Context(), client.ObjectKey{Name: crd}, was); err != nil {
+		t.Fatal(err)
+	}
+	release := was.Annotations[annotation]
+	restore := func() {
+		edit(func(o *apiextensionsv1.CustomResourceDefinition) { o.Annotations[annotation] = release })
+	}
+	defer restore() // the other tests need it
+	c := routedClass(e)
+	e.ClassCondition(c, "SupportedVersion", yes, "SupportedVersion")
+	for i, version := range []struct{ name, says string }{{"v1.5.1", "v1.5.1"}, {"v1.7.0", "v1.7.0"}, {"main", "main"}, {"", `""`}} {
+		edit(func(o *apiextensionsv1.CustomResourceDefinition) {
+			o.Annotations[annotation] = version.name
+			if version.name == "" {
+				delete(o.Annotations, annotation)
+			}
+		})
+		e.Eventually("a word about "+version.says, func() error {
+			if m := e.ClassCondition(c, "SupportedVersion", no, "UnsupportedVersion"); !strings.Contains(m, version.says) && version.name != "" || !strings.Contains(m, release) {
+				return fmt.Errorf("it says %s", m)
+			}
+			return nil
+		})
+		e.ClassCondition(c, "Accepted", yes, "Accepted")
+		gw := e.Gateway(fmt.Sprintf("edge-%d", i), suite.Listener("web", "TCP", 80))
+		e.Create(gw)
+		e.GatewayReady(gw)
+	}
+	// Another release of the same minor one is as good.
+	edit(func(o *apiextensionsv1.CustomResourceDefinition) {
+		o.Annotations[annotation] = release[:strings.LastIndex(release, ".")] + ".0"
+	})
+	e.ClassCondition(c, "SupportedVersion", yes, "SupportedVersion")
+	restore()
+	e.Eventually("one release", func() error {
+		if m := e.ClassCondition(c, "SupportedVersion", yes, "SupportedVersion"); strings.Contains(m, ",") {
+			return fmt.Errorf("it says %s", m)
+		}
+		return nil
 	})
 }

@@ -5,542 +5,400 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
-type gateway = servicesapi.Gateway
+// selecting has a listener take routes of selected namespaces.
+func selecting(s *metav1.LabelSelector) func(*gatewayv1.Listener) {
+	return func(l *gatewayv1.Listener) {
+		l.AllowedRoutes = &gatewayv1.AllowedRoutes{Namespaces: &gatewayv1.RouteNamespaces{From: new(gatewayv1.NamespacesFromSelector), Selector: s}}
+	}
+}
 
-const (
-	yes = metav1.ConditionTrue
-	no  = metav1.ConditionFalse
-)
+func expression(operator metav1.LabelSelectorOperator, values ...string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "site", Operator: operator, Values: values}}}
+}
 
-// badInputs are Gateways that the API server takes and that are wrong somewhere. Each has a Service for its ports TCP 80
-// and SCTP 6060, and is right but for what spoil does to it. ports is what the Controller holds for it all the same, with
-// "amf" for its Service and "@" for that one's server.
-var badInputs = []struct {
+// routedInputs are Gateways that the API server takes and that are wrong somewhere. Each has the listeners web, TCP 80, and
+// n2, SCTP 6060, a route for each and a Service behind them, and is right but for what spoil does to it.
+var routedInputs = []struct {
 	name  string
-	spoil func(*gateway)
-	ports []string
-	// ready is the reason of the Gateway's condition Ready, which is False unless this is Ready.
-	ready string
-	// condition of the listeners on port 6060, with the reason and parts of the message; none where the whole Gateway is refused.
+	spoil func(*routedGateway)
+	// fresh are the ports that the Controller holds for one that is wrong from the beginning, none if it holds nothing, and
+	// live those of one that was served before, none if all go on. "amf" is the Service, with its server.
+	fresh, live []string
+	// condition of listener n2 that tells about it, with status, reason and parts of the message; of the Gateway if it has none.
+	listener  bool
 	condition string
 	status    metav1.ConditionStatus
 	reason    string
 	says      []string
-	// event is the reason of an Event with the same parts in its message; accepted is that of the Gateway's condition Accepted.
-	event string
+	event     string
 }{
 	{
-		name:  "protocol-unknown",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Protocol = "QUIC" },
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "Detached", status: yes, reason: "UnsupportedProtocol", says: []string{`"QUIC"`, "6060", "TCP, UDP, SCTP"}, event: "UnsupportedProtocol",
+		name: "protocol-unknown", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "QUIC" },
+		fresh: []string{"TCP/80 amf"}, live: []string{"TCP/80 amf"},
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"QUIC", "TCP, UDP, ako.vmware.com/SCTP, SCTP"}, event: "UnsupportedProtocol",
 	}, {
-		name:  "protocol-in-small-letters",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Protocol = "sctp" },
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "Detached", status: yes, reason: "UnsupportedProtocol", says: []string{`"sctp"`, "6060", "capitals"}, event: "UnsupportedProtocol",
+		name: "protocol-of-layer-7", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = gatewayv1.HTTPProtocolType },
+		fresh: []string{"TCP/80 amf"}, live: []string{"TCP/80 amf"},
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"HTTP"}, event: "UnsupportedProtocol",
 	}, {
-		name:  "protocol-empty",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Protocol = "" },
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "Detached", status: yes, reason: "UnsupportedProtocol", says: []string{`""`, "6060", "TCP, UDP, SCTP"}, event: "UnsupportedProtocol",
+		name: "protocol-in-small-letters", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "sctp" },
+		fresh:    []string{"TCP/80 amf"},
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"sctp", "in capitals"}, event: "UnsupportedProtocol",
 	}, {
-		name:  "protocol-of-layer-7",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Protocol = servicesapi.ProtocolHTTPS },
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "Detached", status: yes, reason: "UnsupportedProtocol", says: []string{`"HTTPS"`, "6060"}, event: "UnsupportedProtocol",
+		name: "prefixed-protocol-in-small-letters", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "ako.vmware.com/sctp" },
+		fresh:    []string{"TCP/80 amf"},
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"ako.vmware.com/sctp", "in capitals"}, event: "UnsupportedProtocol",
 	}, {
-		name:  "listener-twice",
-		spoil: func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, gw.Spec.Listeners[1]) },
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "Conflicted", status: yes, reason: "ProtocolConflict", says: []string{"SCTP 6060", "remove"}, event: "ListenerConflict",
+		name: "protocol-of-another-domain", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "example.com/SCTP" },
+		fresh: []string{"TCP/80 amf"}, live: []string{"TCP/80 amf"},
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"example.com/SCTP"}, event: "UnsupportedProtocol",
 	}, {
-		name:  "hostname",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Hostname = new("AMF..Example") },
-		ports: []string{"TCP/80 amf [@]", "SCTP/6060 amf [@]"}, ready: "Ready",
-		condition: "Ready", status: yes, reason: "Ready", says: []string{"amf..example", "not a DNS name"}, event: "InvalidHostname",
+		name: "protocol-garbage", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "a b/SCTP" }, // the API's pattern isn't anchored
+		fresh: []string{"TCP/80 amf"}, live: []string{"TCP/80 amf"},
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"a b/SCTP"}, event: "UnsupportedProtocol",
 	}, {
-		name: "tls",
-		spoil: func(gw *gateway) {
-			gw.Spec.Listeners[1].TLS = &servicesapi.GatewayTLSConfig{CertificateRef: &servicesapi.LocalObjectReference{Group: "core", Kind: "Secret", Name: "none"}}
+		name: "listener-twice-by-alias", spoil: func(gw *routedGateway) {
+			gw.Spec.Listeners = append(gw.Spec.Listeners, suite.Listener("again", "ako.vmware.com/SCTP", 6060))
 		},
-		ports: []string{"TCP/80 amf [@]", "SCTP/6060 amf [@]"}, ready: "Ready",
-		condition: "Ready", status: yes, reason: "Ready", says: []string{"SCTP 6060", "tls is not used"}, event: "UnusedField",
+		fresh:    []string{"TCP/80 amf"},
+		listener: true, condition: "Conflicted", status: yes, reason: "ProtocolConflict", says: []string{"listener again", "SCTP 6060"}, event: "ListenerConflict",
 	}, {
-		name: "selector-with-nonsense",
-		spoil: func(gw *gateway) {
-			gw.Spec.Listeners[1].Routes.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: "Near", Values: []string{"amf"}}}}
+		name: "listener-twice-by-hostname", spoil: func(gw *routedGateway) {
+			gw.Spec.Listeners = append(gw.Spec.Listeners, named("again", "SCTP", 6060, hostname("amf.example.com")))
 		},
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.selector", "Near"}, event: "InvalidRoutes",
+		fresh:    []string{"TCP/80 amf"},
+		listener: true, condition: "Conflicted", status: yes, reason: "ProtocolConflict", says: []string{"listener again", "SCTP 6060"}, event: "ListenerConflict",
 	}, {
-		name: "selector-with-a-value-that-no-label-has",
-		spoil: func(gw *gateway) {
-			gw.Spec.Listeners[1].Routes.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "not a label"}}
+		name: "tls", spoil: func(gw *routedGateway) { passthrough(&gw.Spec.Listeners[1]) },
+		fresh:    []string{"TCP/80 amf"},
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedValue", says: []string{"tls", "remove it"}, event: "UnusedField",
+	}, {
+		name: "hostname-is-a-wildcard", spoil: func(gw *routedGateway) { hostname("*.example.com")(&gw.Spec.Listeners[1]) },
+		fresh:    []string{"TCP/80 amf", "SCTP/6060 amf"},
+		listener: true, condition: "Programmed", status: yes, reason: "Programmed", says: []string{"*.example.com", "wildcard"},
+	}, {
+		name: "selector-with-nonsense", spoil: func(gw *routedGateway) { selecting(expression("Near", "far"))(&gw.Spec.Listeners[1]) },
+		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
+		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.selector", "Near", "no namespace matches"}, event: "InvalidRoutes",
+	}, {
+		name: "selector-without-values", spoil: func(gw *routedGateway) { selecting(expression("In"))(&gw.Spec.Listeners[1]) },
+		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
+		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.selector"}, event: "InvalidRoutes",
+	}, {
+		name: "selector-with-a-value-that-no-label-has", spoil: func(gw *routedGateway) {
+			selecting(&metav1.LabelSelector{MatchLabels: map[string]string{"site": "not a label"}})(&gw.Spec.Listeners[1])
 		},
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.selector", "not a label"}, event: "InvalidRoutes",
+		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
+		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.selector", "not a label"}, event: "InvalidRoutes",
 	}, {
-		name: "namespaces-without-selector",
-		spoil: func(gw *gateway) {
-			gw.Spec.Listeners[1].Routes.Namespaces = &servicesapi.RouteNamespaces{From: new(servicesapi.RouteSelectSelector)}
+		name: "selector-missing", spoil: func(gw *routedGateway) { selecting(nil)(&gw.Spec.Listeners[1]) },
+		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
+		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.from is Selector", "no selector"}, event: "InvalidRoutes",
+	}, {
+		name: "kinds-of-layer-7", spoil: func(gw *routedGateway) {
+			gw.Spec.Listeners[1].AllowedRoutes = &gatewayv1.AllowedRoutes{Kinds: []gatewayv1.RouteGroupKind{{Kind: "HTTPRoute"}, {Group: new(gatewayv1.Group("")), Kind: "Service"}}}
 		},
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.namespaces.from is Selector", "no selector"}, event: "InvalidRoutes",
+		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
+		listener: true, condition: "ResolvedRefs", status: no, reason: "InvalidRouteKinds", says: []string{"gateway.networking.k8s.io/HTTPRoute, Service", "ako.vmware.com/SCTPRoute"},
 	}, {
-		name: "namespaces-with-nonsense",
-		spoil: func(gw *gateway) {
-			gw.Spec.Listeners[1].Routes.Namespaces = &servicesapi.RouteNamespaces{From: new(servicesapi.RouteSelectSelector), Selector: &metav1.LabelSelector{
-				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "site", Operator: "In"}}}}
+		name: "address-with-leading-zeros", spoil: func(gw *routedGateway) {
+			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("IPAddress", "010.10.61.1")}
 		},
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.namespaces.selector"}, event: "InvalidRoutes",
+		condition: "Programmed", status: no, reason: "AddressNotUsable", says: []string{"spec.addresses[0]", "010.10.61.1", "not an IP address"}, event: "InvalidAddress",
 	}, {
-		name:  "routes-of-another-kind",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Routes.Kind = "HTTPRoute" },
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "HTTPRoute", "kind services"}, event: "InvalidRoutes",
-	}, {
-		name:  "routes-of-another-group",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Routes.Group = "apps" },
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", `"apps"`, "group v1"}, event: "InvalidRoutes",
-	}, {
-		name:  "routes-of-no-kind",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Routes.Kind = "" },
-		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", `""`, "kind services"}, event: "InvalidRoutes",
-	}, {
-		name: "selector-names-another-gateway",
-		spoil: func(gw *gateway) {
-			gw.Spec.Listeners[1].Routes.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{build.LabelGatewayName: "another", build.LabelGatewayNamespace: gw.Namespace}}
+		name: "address-of-this-host", spoil: func(gw *routedGateway) {
+			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("IPAddress", "127.0.0.1")}
 		},
-		ports: []string{"TCP/80 amf [@]", "SCTP/6060 open"}, ready: "ListenersNotReady",
-		condition: "Ready", status: no, reason: "Pending", says: []string{"SCTP 6060", "no Service", "doesn't match the listener's selector", "gateway-name=another"}, event: "NoService",
+		condition: "Programmed", status: no, reason: "AddressNotUsable", says: []string{"spec.addresses[0]", "127.0.0.1", "loopback"}, event: "InvalidAddress",
 	}, {
-		name:  "port-that-the-service-has-not",
-		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Protocol = servicesapi.ProtocolUDP },
-		ports: []string{"TCP/80 amf [@]", "UDP/6060 open"}, ready: "ListenersNotReady",
-		condition: "Ready", status: no, reason: "Pending", says: []string{"UDP 6060", "it has SCTP 6060, TCP 80"}, event: "NoService",
-	}, {
-		name: "address-is-none",
-		spoil: func(gw *gateway) {
-			gw.Spec.Addresses = []servicesapi.GatewayAddress{{Type: new(servicesapi.AddressIP), Value: "10.10.0.999"}}
+		name: "address-of-an-odd-type", spoil: func(gw *routedGateway) {
+			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("IPAddressX", "10.10.61.2")} // nor is this pattern anchored
 		},
-		ready: "AddressNotAssigned", says: []string{"spec.addresses[0]", "10.10.0.999", "not an IP address"}, event: "InvalidAddress",
+		condition: "Accepted", status: no, reason: "UnsupportedAddress", says: []string{"spec.addresses[0]", "IPAddressX", "give type IPAddress"}, event: "UnsupportedAddress",
 	}, {
-		name: "address-of-this-host",
-		spoil: func(gw *gateway) {
-			gw.Spec.Addresses = []servicesapi.GatewayAddress{{Type: new(servicesapi.AddressIP), Value: "127.0.0.1"}}
+		name: "address-is-a-hostname", spoil: func(gw *routedGateway) {
+			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("Hostname", "edge.example.com")}
 		},
-		ready: "AddressNotAssigned", says: []string{"spec.addresses[0]", "127.0.0.1", "loopback"}, event: "InvalidAddress",
+		condition: "Accepted", status: no, reason: "UnsupportedAddress", says: []string{"Hostname"}, event: "UnsupportedAddress",
 	}, {
-		name: "address-has-a-name",
-		spoil: func(gw *gateway) {
-			gw.Spec.Addresses = []servicesapi.GatewayAddress{{Type: new(servicesapi.AddressNamed), Value: "n2"}}
+		name: "address-has-a-name", spoil: func(gw *routedGateway) {
+			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("NamedAddress", "n2")}
 		},
-		ready: "AddressNotAssigned", says: []string{"spec.addresses[0]", "NamedAddress", "give type IPAddress"}, event: "InvalidAddress",
+		condition: "Accepted", status: no, reason: "UnsupportedAddress", says: []string{"NamedAddress"}, event: "UnsupportedAddress",
 	}, {
-		name: "address-and-another",
-		spoil: func(gw *gateway) {
-			gw.Spec.Addresses = []servicesapi.GatewayAddress{{Value: "10.10.77.1"}, {Value: "10.10.77.2"}, {Value: "10.10.77.1"}}
+		name: "parameters-of-another-kind", spoil: func(gw *routedGateway) { gw.Spec.Infrastructure = parameters("", "ConfigMap", "config") },
+		condition: "Accepted", status: no, reason: "InvalidParameters", says: []string{"spec.infrastructure.parametersRef", "ConfigMap"}, event: "InvalidParameters",
+	}, {
+		name: "parameters-of-another-group", spoil: func(gw *routedGateway) { gw.Spec.Infrastructure = parameters("example.com", "AviInfraSetting", "x") },
+		condition: "Accepted", status: no, reason: "InvalidParameters", says: []string{"example.com"}, event: "InvalidParameters",
+	}, {
+		name: "parameters-missing", spoil: func(gw *routedGateway) {
+			gw.Spec.Infrastructure = parameters("ako.vmware.com", "AviInfraSetting", "there-is-none")
 		},
-		ports: []string{"TCP/80 amf [@]", "SCTP/6060 amf [@]"}, ready: "Ready",
-		condition: "Ready", status: yes, reason: "Ready", says: []string{"spec.addresses[1]", "10.10.77.2", "one address"}, event: "InvalidAddress",
+		condition: "Accepted", status: no, reason: "InvalidParameters", says: []string{"there-is-none"}, event: "InfraSettingMissing",
 	}, {
-		name:  "class-missing",
-		spoil: func(gw *gateway) { gw.Spec.GatewayClassName += "-that-is-not" },
-		says:  []string{"GatewayClass", "-that-is-not", "create it"}, event: "NoSuchGatewayClass",
+		name: "listener-sets-by-a-selector-with-nonsense", spoil: func(gw *routedGateway) {
+			gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSelector), Selector: expression("Near", "far")}}
+		},
+		fresh:     []string{"TCP/80 amf", "SCTP/6060 amf"},
+		condition: "Programmed", status: yes, reason: "Programmed",
 	},
 }
 
-// other has a Gateway's listeners select by a label that isn't the Gateway's name, which may be too long for a label.
-func other(gw *gateway, key, value string) {
-	for i := range gw.Spec.Listeners {
-		gw.Spec.Listeners[i].Routes.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{key: value}}
-	}
-}
-
-// TestGatewayBadInput has all of them at once beside a good Gateway: each says what is wrong and what to do, its other
-// listeners are served, the good one is never touched, and once mended each is served as a whole.
-func TestGatewayBadInput(t *testing.T) {
+// TestRoutedInput has what the API server takes and is wrong all the same.
+func TestRoutedInput(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
-	ports := []corev1.ServicePort{suite.Port("TCP", 80), suite.Port("SCTP", 6060)}
-	listeners := func(name string) []servicesapi.Listener {
-		return []servicesapi.Listener{e.Listener(name, "TCP", 80), e.Listener(name, "SCTP", 6060)}
+	routedClass(e)
+	inOne(t, e, []shared{
+		{"gateways", badGateways},
+		{"parents-that-are-none", parentsThatAreNone},
+		{"many-listeners", manyListeners},
+		{"names-too-long", namesTooLong},
+		{"ports-of-endpoints", portsOfEndpoints},
+		{"name-taken-by-the-services-api", nameTaken},
+	})
+}
+
+// badGateways has all of them at once beside a good Gateway, which is never touched. Each says what is wrong and what
+// to do, and its other listeners are served; once mended it is served as a whole. Wrong again while it serves, it loses
+// nothing but what the API takes away, and what serves follows its endpoints.
+func badGateways(t *testing.T, e *suite.Env) {
+	create := func(e *suite.Env, name string, server string, spoil func(*routedGateway)) (*routedGateway, *discovery, [2]client.Object) {
+		gw := e.Gateway(name, suite.Listener("web", "TCP", 80), suite.Listener("n2", "SCTP", 6060))
+		spoil(gw)
+		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{suite.Port("TCP", 80), suite.Port("SCTP", 6060)}}}
+		slice := e.Slice(svc, server)
+		routes := [2]client.Object{e.TCPRoute(name, name, "", suite.To(name, 80, 1)), e.SCTPRoute(name, name, "", suite.To(name, 6060, 1))}
+		e.Create(svc, slice, gw, routes[0], routes[1])
+		return gw, slice, routes
 	}
-	good := e.Gateway("good", listeners("good")...)
-	e.Own(e.Class(nil))
-	e.Create(good)
-	e.Attach(good, "good", "10.244.0.1", ports...)
+	good, _, _ := create(e, "good", "10.244.0.1", func(*routedGateway) {})
 	e.GatewayReady(good)
 	neighbour := e.GatewayServes(good, "TCP/80 good [10.244.0.1:9090]", "SCTP/6060 good [10.244.0.1:9090]")
-	e.Sim.ResetRequests()
-
-	gateways := make([]*gateway, len(badInputs))
-	server := func(i int) string { return fmt.Sprintf("10.244.1.%d", i+1) }
-	for i, c := range badInputs {
-		gw := e.Gateway(c.name, listeners(c.name)...)
-		c.spoil(gw)
-		gateways[i] = gw
-		e.Create(gw)
-		e.Attach(gw, c.name, server(i), ports...)
-	}
-	for i, c := range badInputs {
-		gw := gateways[i]
-		expand := func(ports []string) []string {
-			out := make([]string, len(ports))
-			for j, p := range ports {
-				out[j] = strings.NewReplacer("amf", c.name, "@", server(i)+":9090").Replace(p)
-			}
-			return out
-		}
-		for _, part := range c.says {
-			e.Told(gw, c.event, part)
-		}
-		if c.ready == "" { // of a missing class, and so nobody's yet
-			if len(gw.Finalizers) > 0 || e.Object("vsvip", e.GatewayName(gw)) != nil {
-				t.Errorf("%s was taken on", c.name)
-			}
-			continue
-		}
-		status := no
-		if c.ready == "Ready" {
-			status = yes
-		}
-		told := e.GatewayCondition(gw, "Ready", status, c.ready)
-		accepted := yes
-		if c.ports == nil {
-			accepted = no
-			if e.Object("virtualservice", e.GatewayName(gw)) != nil || e.Object("vsvip", e.GatewayName(gw)) != nil {
-				t.Errorf("%s has objects on the Controller", c.name)
-			}
-		} else {
-			e.GatewayServes(gw, expand(c.ports)...)
-		}
-		told = e.GatewayCondition(gw, "ako.vmware.com/Accepted", accepted, c.event) + told
-		if c.condition != "" {
-			told += e.ListenerCondition(gw, 6060, c.condition, c.status, c.reason)
-			e.ListenerCondition(gw, 80, "Ready", yes, "Ready")
-			if c.ready == "ListenersNotValid" {
-				e.ListenerCondition(gw, 6060, "Ready", no, "Invalid")
-			}
-		} else {
-			e.ListenerCondition(gw, 6060, "Ready", no, "Pending")
-		}
-		for _, part := range c.says {
-			if !strings.Contains(told, part) {
-				t.Errorf("%s: no condition says %q: %s", c.name, part, told)
-			}
-		}
-		if len(gw.Status.Listeners) != 2 {
-			t.Errorf("%s: the status has %d listeners", c.name, len(gw.Status.Listeners))
-		}
-	}
-	for i, c := range badInputs {
-		gw := gateways[i]
-		suite.Update(e, gw, func(gw *gateway) { gw.Spec = e.Gateway(c.name, listeners(c.name)...).Spec })
-		e.GatewayReady(gw)
-		at := " " + c.name + " [" + server(i) + ":9090]"
-		e.GatewayServes(gw, "TCP/80"+at, "SCTP/6060"+at)
-		for _, port := range []int32{80, 6060} {
-			for kind, status := range map[string]metav1.ConditionStatus{"Conflicted": no, "Detached": no, "ResolvedRefs": yes, "Ready": yes} {
-				e.ListenerCondition(gw, port, kind, status, "")
-			}
-		}
-	}
-	if w := e.Written(neighbour); len(w) > 0 {
-		t.Errorf("the good Gateway was written: %v", w)
-	}
-	e.GatewayReady(good)
-}
-
-// TestGatewayOnePortOfThreeProtocols is no conflict: three pools behind one number. The status has one entry for it, by
-// which the API keys it, that tells of all three.
-func TestGatewayOnePortOfThreeProtocols(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	gw := e.Gateway("n2", e.Listener("n2", "TCP", 6060), e.Listener("n2", "UDP", 6060), e.Listener("n2", "SCTP", 6060))
-	e.Own(e.Class(nil))
-	e.Create(gw)
-	_, slice := e.Attach(gw, "amf", "10.244.1.5", suite.Port("TCP", 6060), suite.Port("UDP", 6060), suite.Port("SCTP", 6060))
-	e.GatewayReady(gw)
-	tree := e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:9090]", "TCP/6060 amf [10.244.1.5:9090]", "UDP/6060 amf [10.244.1.5:9090]")
-	if owned := e.Owned(); owned["pool"] != 3 || owned["virtualservice"] != 1 {
-		t.Errorf("the Controller holds %v", owned)
-	}
-	message := e.ListenerCondition(gw, 6060, "Ready", yes, "Ready")
-	if len(gw.Status.Listeners) != 1 || gw.Status.Listeners[0].Protocol != "TCP" {
-		t.Errorf("the status' listeners are %+v", gw.Status.Listeners)
-	}
-	for _, protocol := range []string{"TCP/6060: Service amf", "UDP/6060: Service amf", "SCTP/6060: Service amf"} {
-		if !strings.Contains(message, protocol) {
-			t.Errorf("no word of %s: %s", protocol, message)
-		}
-	}
-	// The endpoints of one protocol change: one write, to its pool.
-	e.Sim.ResetRequests()
-	suite.Update(e, slice, func(s *discovery) {
-		for i := range s.Ports {
-			if *s.Ports[i].Protocol == "SCTP" {
-				s.Ports[i].Port = new(int32(36412))
-			}
+	before := len(e.Written(neighbour))
+	t.Cleanup(func() {
+		if w := e.Written(neighbour)[before:]; len(w) > 0 {
+			t.Errorf("the good Gateway was written: %v", w)
 		}
 	})
-	e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:36412]", "TCP/6060 amf [10.244.1.5:9090]", "UDP/6060 amf [10.244.1.5:9090]")
-	if calls := e.Calls(); fmt.Sprint(calls) != "[PATCH pool]" {
-		t.Errorf("the calls are %v", calls)
-	}
-	// One of them goes wrong: the entry is as bad as the worst and still tells of the others.
-	suite.Update(e, gw, func(gw *gateway) { gw.Spec.Listeners[1].Protocol = "udp" })
-	e.ListenerCondition(gw, 6060, "Detached", yes, "UnsupportedProtocol")
-	message = e.ListenerCondition(gw, 6060, "Ready", no, "")
-	for _, part := range []string{"TCP/6060: Service amf", "SCTP/6060: Service amf", "udp/6060: ", "capitals"} {
-		if !strings.Contains(message, part) {
-			t.Errorf("no word of %q: %s", part, message)
-		}
-	}
-	if now, err := e.GatewayTree(gw); err != nil || now.VS != tree.VS || now.VsVip != tree.VsVip || !slices.Contains(now.Ports, "SCTP/6060 amf [10.244.1.5:36412]") {
-		t.Errorf("now %+v, %v; was %+v", now, err, tree)
-	}
-}
-
-// TestGatewayTypoLosesNoTraffic: what is bad input on a new listener is no reason to take a live one's traffic away.
-func TestGatewayTypoLosesNoTraffic(t *testing.T) {
-	t.Parallel()
-	for name, spoil := range map[string]func(*gateway){
-		"listener twice":         func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, gw.Spec.Listeners[1]) },
-		"routes of another kind": func(gw *gateway) { gw.Spec.Listeners[1].Routes.Kind = "HTTPRoute" },
-		"selector with nonsense": func(gw *gateway) { gw.Spec.Listeners[1].Routes.Selector.MatchLabels["app"] = "not a label" },
-		"address is none":        func(gw *gateway) { gw.Spec.Addresses = []servicesapi.GatewayAddress{{Value: "nowhere"}} },
-		"address has a name": func(gw *gateway) {
-			gw.Spec.Addresses = []servicesapi.GatewayAddress{{Type: new(servicesapi.AddressNamed), Value: "n2"}}
-		},
-		"protocol in small letters":  func(gw *gateway) { gw.Spec.Listeners[1].Protocol = "sctp" },
-		"protocol with a space":      func(gw *gateway) { gw.Spec.Listeners[1].Protocol = "SCTP " },
-		"namespace selector missing": func(gw *gateway) { gw.Spec.Listeners[1].Routes.Namespaces.From = new(servicesapi.RouteSelectSelector) },
-		"namespace selector with nonsense": func(gw *gateway) {
-			gw.Spec.Listeners[1].Routes.Namespaces = &servicesapi.RouteNamespaces{From: new(servicesapi.RouteSelectSelector), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b c"}}}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
+	for i, c := range routedInputs {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			e := suite.New(t)
-			gw := e.Gateway("n2", e.Listener("n2", "TCP", 80), e.Listener("n2", "SCTP", 6060))
-			e.Own(e.Class(nil))
-			e.Create(gw)
-			_, slice := e.Attach(gw, "amf", "10.244.1.5", suite.Port("TCP", 80), suite.Port("SCTP", 6060))
-			address := e.GatewayReady(gw)
-			tree := e.GatewayServes(gw, "TCP/80 amf [10.244.1.5:9090]", "SCTP/6060 amf [10.244.1.5:9090]")
-			e.Sim.ResetRequests()
-			suite.Update(e, gw, spoil)
-			e.Eventually("a word about it", func() error {
-				if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
-					return err
+			e := e.In(t)
+			server, moved := fmt.Sprintf("10.244.1.%d", i+1), fmt.Sprintf("10.244.2.%d", i+1)
+			gw, slice, routes := create(e, c.name, server, c.spoil)
+			ports := func(list []string, server string) []string {
+				out := slices.Clone(list)
+				for j := range out {
+					out[j] = strings.Replace(out[j], "amf", c.name+" ["+server+":9090]", 1)
+				}
+				return out
+			}
+			whole := []string{"TCP/80 amf", "SCTP/6060 amf"}
+			told := func() {
+				t.Helper()
+				var m string
+				if c.listener {
+					m = e.ListenerCondition(gw, "n2", c.condition, c.status, c.reason)
+					e.ListenerCondition(gw, "web", "Programmed", yes, "Programmed")
+				} else {
+					m = e.GatewayCondition(gw, c.condition, c.status, c.reason)
 				}
 				for _, c := range gw.Status.Conditions {
-					if c.Type == "ako.vmware.com/Accepted" && c.ObservedGeneration == gw.Generation && c.Reason != "Accepted" {
-						return nil
+					m += "; " + c.Message
+				}
+				for _, part := range c.says {
+					if !strings.Contains(m, part) {
+						t.Errorf("no word of %q: %s", part, m)
 					}
 				}
-				return fmt.Errorf("have %+v", gw.Status.Conditions)
-			})
-			if w := e.Written(); len(w) > 0 {
-				t.Errorf("it cost writes: %v", w)
+				current(t, gw)
 			}
-			for _, l := range gw.Status.Listeners {
-				for _, c := range l.Conditions {
-					if strings.Contains(c.Message, "not served") {
-						t.Errorf("it is served and the status says: %s", c.Message)
+			told()
+			if c.fresh == nil {
+				if e.Object("virtualservice", e.GatewayName(gw)) != nil || e.Object("vsvip", e.GatewayName(gw)) != nil {
+					t.Error("it has objects on the Controller")
+				}
+			} else {
+				e.GatewayServes(gw, ports(c.fresh, server)...)
+			}
+			if c.event != "" {
+				e.Told(gw, c.event, c.says[0])
+			}
+
+			right := e.Gateway(c.name, suite.Listener("web", "TCP", 80), suite.Listener("n2", "SCTP", 6060)).Spec
+			mend := func() {
+				t.Helper()
+				suite.Update(e, gw, func(gw *routedGateway) { gw.Spec = right })
+				e.GatewayCondition(gw, "Accepted", yes, "Accepted")
+				e.GatewayReady(gw)
+			}
+			mend()
+			tree := e.GatewayServes(gw, ports(whole, server)...)
+			for _, r := range routes {
+				e.RouteCondition(r, "Accepted", yes, "Accepted")
+			}
+
+			paid := len(e.Written(tree))
+			suite.Update(e, gw, c.spoil)
+			if c.fresh != nil || c.condition == "Accepted" {
+				told()
+			} else { // an address is not changed on what serves
+				e.GatewayCondition(gw, "Programmed", no, "AddressNotUsable")
+			}
+			left := c.live
+			if left == nil {
+				left = whole
+			}
+			same(t, tree, e.GatewayServes(gw, ports(left, server)...))
+			suite.Update(e, slice, func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint(moved, true, false)} })
+			same(t, tree, e.GatewayServes(gw, ports(left, moved)...))
+			if c.live == nil {
+				for _, w := range e.Written(tree)[paid:] {
+					if !strings.Contains(w, moved) && !strings.Contains(w, "PATCH /api/vsvip/") { // whose DNS names follow hostnames
+						t.Errorf("it cost the write %s", w)
 					}
 				}
 			}
-			// What serves follows its endpoints.
-			suite.Update(e, slice, func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.2.6", true, false)} })
-			now := e.GatewayServes(gw, "TCP/80 amf [10.244.2.6:9090]", "SCTP/6060 amf [10.244.2.6:9090]")
-			if now.VS != tree.VS || now.Address != address {
-				t.Errorf("now %+v, was %+v", now, tree)
-			}
+			mend()
+			same(t, tree, e.GatewayServes(gw, ports(whole, moved)...))
+			e.Delete(gw)
+			gone(e, gw)
 		})
 	}
 }
 
-// TestGatewaysOfOneAddress: the second Gateway that asks for an address is told who can't have it and why, and gets it when
-// the first one goes.
-func TestGatewaysOfOneAddress(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	e.Own(e.Class(nil))
-	ask := func(name, address string) *gateway {
-		gw := e.Gateway(name, e.Listener(name, "SCTP", 6060))
-		gw.Spec.Addresses = []servicesapi.GatewayAddress{{Type: new(servicesapi.AddressIP), Value: address}}
-		e.Create(gw)
-		e.Attach(gw, name, "10.244.1.5", suite.Port("SCTP", 6060))
-		return gw
+// parentsThatAreNone: routes whose parent is nothing of ours are nobody's business, and disturb nobody.
+func parentsThatAreNone(t *testing.T, e *suite.Env) {
+	gw := e.Gateway("edge", suite.Listener("n2", "SCTP", 38412))
+	e.Create(gw)
+	e.GatewayReady(gw)
+	tree := e.GatewayServes(gw, "SCTP/38412 open")
+	before := len(e.Written(tree))
+	kind := func(group gatewayv1.Group, kind gatewayv1.Kind, name gatewayv1.ObjectName) parentRef {
+		return parentRef{Group: &group, Kind: &kind, Name: name}
 	}
-	first := ask("first", "10.10.50.50")
-	if address := e.GatewayReady(first); address != "10.10.50.50" {
-		t.Errorf("the first has %s", address)
+	elsewhere := kind(gatewayv1.GroupName, "Gateway", "edge")
+	elsewhere.Namespace = new(gatewayv1.Namespace("default"))
+	parents := map[string]parentRef{
+		"missing-gateway": kind(gatewayv1.GroupName, "Gateway", "nobody"), "missing-namespace": elsewhere, "missing-set": kind(gatewayv1.GroupName, "ListenerSet", "edge"),
+		"a-service": kind("", "Service", "edge"), "of-the-services-api": kind("networking.x-k8s.io", "Gateway", "edge"), "another-kind": kind(gatewayv1.GroupName, "GatewayClass", "edge"),
 	}
-	tree := e.GatewayServes(first, "SCTP/6060 first [10.244.1.5:9090]")
-	e.Sim.ResetRequests()
-	second, outside := ask("second", "10.10.50.50"), ask("outside", "192.0.2.7")
-	for gw, part := range map[*gateway]string{second: "10.10.50.50", outside: "192.0.2.7"} {
-		if m := e.GatewayCondition(gw, "Ready", no, ""); !strings.Contains(m, part) && !strings.Contains(m, "vsvip") && !strings.Contains(m, "VsVip") {
-			t.Errorf("%s is told: %s", gw.Name, m)
+	forEach(t, e, func(t *testing.T, e *suite.Env, tr suite.Transport) {
+		routes := make(map[string]client.Object)
+		for name, ref := range parents {
+			routes[name] = e.Route(tr.Protocol, called(tr, name), "", "", suite.To("amf", 80, 1))
+			suite.Edit(routes[name], func(parents *[]parentRef, _ *[]backendRef) { *parents = []parentRef{ref} })
+			e.Create(routes[name])
 		}
-		e.GatewayCondition(gw, "ako.vmware.com/Programmed", no, "")
-		e.ListenerCondition(gw, 6060, "Ready", no, "Pending")
-		if len(gw.Status.Addresses) > 0 || e.Object("virtualservice", e.GatewayName(gw)) != nil {
-			t.Errorf("%s has %v and is served", gw.Name, gw.Status.Addresses)
+		right := e.Route(tr.Protocol, called(tr, "right"), "edge", "", suite.To("amf", 80, 1))
+		e.Create(right)
+		e.RouteCondition(right, "ResolvedRefs", no, "BackendNotFound") // by now the others were looked at, too
+		for name, route := range routes {
+			t.Run(name, func(t *testing.T) { e.In(t).NoParents(route) })
 		}
+	})
+	t.Cleanup(func() {
+		if w := e.Written(tree)[before:]; len(w) > 0 {
+			t.Errorf("they cost writes: %v", w)
+		}
+	})
+}
+
+// manyListeners: with those of its ListenerSets a Gateway may have more than the 64 that its own spec takes.
+func manyListeners(t *testing.T, e *suite.Env) {
+	gw := e.Gateway("edge")
+	gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSame)}}
+	for i := range int32(64) {
+		gw.Spec.Listeners = append(gw.Spec.Listeners, suite.Listener(fmt.Sprintf("l%d", i), "SCTP", 3000+i))
 	}
-	if w := e.Written(tree); len(w) > 0 {
+	set := e.ListenerSet("more", "edge")
+	for i := range int32(64) {
+		set.Spec.Listeners = append(set.Spec.Listeners, gatewayv1.ListenerEntry{Name: gatewayv1.SectionName(fmt.Sprintf("l%d", i)), Protocol: "SCTP", Port: 4000 + i})
+	}
+	e.Create(gw, set)
+	e.GatewayReady(gw)
+	e.SetCondition(set, "Accepted", yes, "Accepted")
+	e.SetCondition(set, "Programmed", yes, "Programmed")
+	e.Eventually("all ports are open", func() error {
+		tree, err := e.GatewayTree(gw)
+		if err == nil && len(tree.Ports) != 128 {
+			err = fmt.Errorf("there are %d", len(tree.Ports))
+		}
+		return err
+	})
+	if len(gw.Status.Listeners) != 64 || len(set.Status.Listeners) != 64 {
+		t.Errorf("the status has %d and %d listeners", len(gw.Status.Listeners), len(set.Status.Listeners))
+	}
+	current(t, gw)
+}
+
+// namesTooLong cost what has the name and nothing else.
+func namesTooLong(t *testing.T, e *suite.Env) {
+	gw := e.Gateway(strings.Repeat("g", 200), suite.Listener("web", "TCP", 80), suite.Listener("n2", "SCTP", 6060))
+	short, long := backend(e, "s", "10.244.1.5", suite.Port("TCP", 80)).Name, backend(e, strings.Repeat("s", 63), "10.244.1.6", suite.Port("SCTP", 6060)).Name
+	route := e.SCTPRoute("long", gw.Name, "", suite.To(long, 6060, 1))
+	e.Create(gw, e.TCPRoute("short", gw.Name, "", suite.To(short, 80, 1)), route)
+	e.GatewayReady(gw)
+	e.GatewayServes(gw, "TCP/80 s [10.244.1.5:9090]", "SCTP/6060 open")
+	if m := e.ListenerCondition(gw, "n2", "Programmed", no, "Pending"); !strings.Contains(m, "shorten") {
+		t.Errorf("it says %s", m)
+	}
+	e.Told(gw, "NameTooLong", "shorten")
+	e.ListenerCondition(gw, "web", "Programmed", yes, "Programmed")
+	e.RouteCondition(route, "Accepted", yes, "Accepted")
+}
+
+// portsOfEndpoints: port numbers in EndpointSlices are not checked by the API server. Those that are none are left out.
+func portsOfEndpoints(t *testing.T, e *suite.Env) {
+	gw := e.Gateway("edge", suite.Listener("n2", "SCTP", 6060))
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "amf", Namespace: e.Namespace}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{suite.Port("SCTP", 6060)}}}
+	right := e.Slice(svc, "10.244.1.5")
+	right.Name = "amf-right"
+	e.Create(svc, right, gw, e.SCTPRoute("amf", "edge", "", suite.To("amf", 6060, 1)))
+	for name, number := range map[string]*int32{"zero": new(int32(0)), "high": new(int32(70000)), "absent": nil} {
+		bad := e.Slice(svc, "10.244.1.6")
+		bad.Name = "amf-" + name
+		bad.Ports = []discoveryv1.EndpointPort{{Name: new("sctp6060"), Protocol: new(corev1.ProtocolSCTP), Port: number}}
+		e.Create(bad)
+	}
+	e.GatewayReady(gw)
+	e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:9090]")
+	e.Told(gw, "InvalidEndpoint", "70000")
+}
+
+// nameTaken: a Gateway of each API with one name in one namespace would have the same objects. The
+// one that serves keeps them, and the other says so until it goes.
+func nameTaken(t *testing.T, e *suite.Env) {
+	e.Own(e.SvcAPIClass(nil))
+	old, gw := e.SvcAPIGateway("edge", e.SvcAPIListener("edge", "SCTP", 6060)), e.Gateway("edge", suite.Listener("n2", "SCTP", 6060))
+	e.Create(old)
+	e.SvcAPIAttach(old, "amf", "10.244.1.5", suite.Port("SCTP", 6060))
+	e.SvcAPIReady(old)
+	tree := e.SvcAPIServes(old, "SCTP/6060 amf [10.244.1.5:9090]")
+	before := len(e.Written(tree))
+	backend(e, "smf", "10.244.1.6", suite.Port("SCTP", 6060))
+	e.Create(gw, e.SCTPRoute("smf", "edge", "", suite.To("smf", 6060, 1)))
+	if m := e.GatewayCondition(gw, "Accepted", no, "Invalid"); !strings.Contains(m, "rename one of the two") {
+		t.Errorf("it says %s", m)
+	}
+	e.Told(gw, "NameTaken", "came first")
+	if w := e.Written(tree)[before:]; len(w) > 0 {
 		t.Errorf("the first was written: %v", w)
 	}
-	e.GatewayReady(first)
-	e.Delete(first)
-	e.GatewayGone(first)
-	suite.Update(e, second, func(gw *gateway) { metav1.SetMetaDataAnnotation(&gw.ObjectMeta, "try", "again") })
-	if address := e.GatewayReady(second); address != "10.10.50.50" {
-		t.Errorf("the second has %s", address)
-	}
-	suite.Update(e, outside, func(gw *gateway) { gw.Spec.Addresses = nil })
-	e.GatewayReady(outside)
-}
-
-// TestGatewayThatAServiceWaitsFor doesn't exist yet. Nobody is disturbed, and its coming serves the Service.
-func TestGatewayThatAServiceWaitsFor(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	e.Own(e.Class(nil))
-	good, late := e.Gateway("good", e.Listener("good", "SCTP", 6060)), e.Gateway("late", e.Listener("late", "SCTP", 6060))
-	e.Create(good)
-	e.Attach(good, "amf", "10.244.1.5", suite.Port("SCTP", 6060))
-	e.GatewayReady(good)
-	e.GatewayServes(good, "SCTP/6060 amf [10.244.1.5:9090]")
-	e.Sim.ResetRequests()
-	svc, _ := e.Attach(late, "early", "10.244.1.6", suite.Port("SCTP", 6060))
-	half := e.Backend("half", "late", suite.Port("SCTP", 6060)) // one of the two labels is none
-	delete(half.Labels, build.LabelGatewayNamespace)
-	e.Create(half, e.Slice(half, "10.244.1.7"))
-	e.Never("somebody was disturbed", 500*time.Millisecond, func() bool {
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
-			t.Fatal(err)
-		}
-		return len(e.Sim.Writes()) > 0 || len(svc.Finalizers) > 0 || len(svc.Annotations) > 0
-	})
-	e.Create(late)
-	e.GatewayReady(late)
-	e.GatewayServes(late, "SCTP/6060 early [10.244.1.6:9090]")
-	e.ListenerCondition(late, 6060, "ResolvedRefs", yes, "ResolvedRefs") // half is no second Service
-}
-
-// TestGatewayNameTooLong is told, and costs nothing to delete.
-func TestGatewayNameTooLong(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	e.Own(e.Class(nil))
-	gw := e.Gateway(strings.Repeat("n", 253), e.Listener("any", "SCTP", 6060))
-	other(gw, "app", "amf")
-	e.Create(gw)
-	if m := e.GatewayCondition(gw, "ako.vmware.com/Accepted", no, "NameTooLong"); !strings.Contains(m, "255") || !strings.Contains(m, "shorten") {
-		t.Errorf("the message is %s", m)
-	}
-	e.GatewayCondition(gw, "Ready", no, "")
-	e.ListenerCondition(gw, 6060, "Ready", no, "")
-	e.Told(gw, "NameTooLong", "shorten")
-	e.Delete(gw)
-	e.GatewayGone(gw)
-	wantCalls(t, e)
-}
-
-// TestGatewayOfNoClass is nobody's yet and still says why it isn't served: an Event is gone after an hour.
-func TestGatewayOfNoClass(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	gw := e.Gateway("n2", e.Listener("n2", "SCTP", 6060))
-	e.Create(gw)
-	e.Told(gw, "NoSuchGatewayClass", e.Cluster)
-	if m := e.GatewayCondition(gw, "Scheduled", no, "NoSuchGatewayClass"); !strings.Contains(m, "create it") {
-		t.Errorf("the message is %s", m)
-	}
-	if len(gw.Finalizers) > 0 || len(e.Sim.Writes()) > 0 {
-		t.Errorf("it was taken on: finalizers %v, writes %v", gw.Finalizers, e.Written())
-	}
-}
-
-// TestGatewayPoolNameTooLong costs the one listener whose Service has the long name.
-func TestGatewayPoolNameTooLong(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	e.Own(e.Class(nil))
-	name := strings.Repeat("g", 200) // with a Service's name of 63 characters it is too much
-	gw := e.Gateway(name, e.Listener("any", "TCP", 80), e.Listener("any", "SCTP", 6060))
-	other(gw, "app", "amf")
-	e.Create(gw)
-	for service, port := range map[string]corev1.ServicePort{"short": suite.Port("TCP", 80), strings.Repeat("s", 63): suite.Port("SCTP", 6060)} {
-		svc := e.Backend(service, "any", port)
-		svc.Labels = map[string]string{"app": "amf"}
-		e.Create(svc, e.Slice(svc, "10.244.1.5"))
-	}
-	e.GatewayCondition(gw, "Ready", no, "ListenersNotValid")
-	e.GatewayServes(gw, "TCP/80 short [10.244.1.5:9090]", "SCTP/6060 open")
-	if m := e.ListenerCondition(gw, 6060, "Ready", no, "Invalid"); !strings.Contains(m, "SCTP 6060") || !strings.Contains(m, "shorten") {
-		t.Errorf("the message is %s", m)
-	}
-	e.Told(gw, "NameTooLong", "shorten")
-	e.ListenerCondition(gw, 80, "Ready", yes, "Ready")
-}
-
-// TestGatewayTellsOfEachListener: as many as there are, each has its Event, also one that goes wrong last.
-func TestGatewayTellsOfEachListener(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	e.Own(e.Class(nil))
-	gw := e.Gateway("many", e.Listener("many", "SCTP", 6060))
-	for i := range int32(40) {
-		gw.Spec.Listeners = append(gw.Spec.Listeners, e.Listener("many", "quic", 7000+i))
-	}
-	e.Create(gw)
-	e.Attach(gw, "amf", "10.244.1.5", suite.Port("SCTP", 6060))
-	e.GatewayCondition(gw, "Ready", no, "ListenersNotValid")
-	e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:9090]")
-	for i := range int32(40) {
-		e.Told(gw, "UnsupportedProtocol", fmt.Sprintf("port %d:", 7000+i))
-	}
-	suite.Update(e, gw, func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.Listener("many", "quic", 7999)) })
-	e.ListenerCondition(gw, 7999, "Detached", yes, "UnsupportedProtocol")
-	e.Told(gw, "UnsupportedProtocol", "port 7999:")
-	if len(gw.Status.Listeners) != 42 {
-		t.Errorf("the status has %d listeners", len(gw.Status.Listeners))
-	}
-}
-
-// TestGatewayEndpointsOfNamedPorts: a Service's ports of one number are told apart by protocol, and each pool has the
-// target of its own port.
-func TestGatewayEndpointsOfNamedPorts(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	e.Own(e.Class(nil))
-	gw := e.Gateway("n2", e.Listener("n2", "TCP", 6060), e.Listener("n2", "SCTP", 6060))
-	svc := e.Backend("amf", "n2", suite.Port("TCP", 6060), suite.Port("SCTP", 6060))
-	svc.Spec.Ports[0].TargetPort, svc.Spec.Ports[1].TargetPort = intstr.FromInt32(8080), intstr.FromInt32(38412)
-	e.Create(gw, svc, e.Slice(svc, "10.244.1.5"))
+	e.Delete(old)
+	gone(e, old)
 	e.GatewayReady(gw)
-	e.GatewayServes(gw, "SCTP/6060 amf [10.244.1.5:38412]", "TCP/6060 amf [10.244.1.5:8080]")
-	e.GatewayCondition(gw, "ako.vmware.com/Healthy", yes, "Up")
+	e.GatewayServes(gw, "SCTP/6060 smf [10.244.1.6:9090]")
 }

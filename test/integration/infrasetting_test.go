@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -44,7 +44,7 @@ func telco() v1beta1.AviInfraSettingSpec {
 // users are a Service by its annotation, a Service by its namespace, and a Gateway by its class.
 type settingUsers struct {
 	service *corev1.Service
-	gateway *servicesapi.Gateway
+	gateway *svcapi.Gateway
 	backend *corev1.Service
 	slices  map[string]client.Object
 }
@@ -52,10 +52,10 @@ type settingUsers struct {
 func useSetting(e *suite.Env, s *v1beta1.AviInfraSetting) settingUsers {
 	e.T.Helper()
 	u := settingUsers{service: e.Service("amf", suite.Port("SCTP", 38412)), slices: map[string]client.Object{}}
-	u.service.Annotations = map[string]string{build.AnnotationInfraSetting: s.Name}
-	u.gateway = e.Gateway("gw", e.Listener("gw", "SCTP", 6060))
+	u.service.Annotations = map[string]string{translate.AnnotationInfraSetting: s.Name}
+	u.gateway = e.SvcAPIGateway("gw", e.SvcAPIListener("gw", "SCTP", 6060))
 	u.backend = e.Backend("diameter", "gw", suite.Port("SCTP", 6060))
-	class := e.Class(s)
+	class := e.SvcAPIClass(s)
 	for _, svc := range []*corev1.Service{u.service, u.backend} {
 		u.slices[svc.Name] = e.Slice(svc, "10.244.1.5")
 		e.Create(svc, u.slices[svc.Name])
@@ -69,7 +69,7 @@ func useSetting(e *suite.Env, s *v1beta1.AviInfraSetting) settingUsers {
 }
 
 func (u settingUsers) ready(e *suite.Env) (service, gateway string) {
-	return e.Programmed(u.service), e.GatewayReady(u.gateway)
+	return e.Programmed(u.service), e.SvcAPIReady(u.gateway)
 }
 
 // TestInfraSettingPlacesServicesAndGateways: every field takes effect on both kinds of owner.
@@ -86,7 +86,7 @@ func TestInfraSettingPlacesServicesAndGateways(t *testing.T) {
 			t.Errorf("address %s is not of telco-vip", a)
 		}
 	}
-	for _, name := range []string{e.Name(u.service), e.GatewayName(u.gateway)} {
+	for _, name := range []string{e.Name(u.service), e.SvcAPIName(u.gateway)} {
 		vs, vip := e.Object("virtualservice", name), e.Object("vsvip", name)
 		if !strings.HasSuffix(fmt.Sprint(vs["se_group_ref"]), "#telco-group") || vs["enable_rhi"] != true {
 			t.Errorf("%s: se_group_ref %v, enable_rhi %v", name, vs["se_group_ref"], vs["enable_rhi"])
@@ -134,7 +134,7 @@ func TestInfraSettingAcceptedRejectedDeletedRestored(t *testing.T) {
 	}
 	says := func(reason string) {
 		t.Helper()
-		for _, m := range []string{e.Condition(u.service, "Accepted", metav1.ConditionTrue, reason), e.GatewayCondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, reason)} {
+		for _, m := range []string{e.Condition(u.service, "Accepted", metav1.ConditionTrue, reason), e.SvcAPICondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, reason)} {
 			if !strings.Contains(m, s.Name) || !strings.Contains(m, "keeps what it has") {
 				t.Errorf("message: %s", m)
 			}
@@ -143,7 +143,7 @@ func TestInfraSettingAcceptedRejectedDeletedRestored(t *testing.T) {
 	says("InfraSettingRejected")
 	// A new owner waits.
 	late := e.Service("late", suite.Port("SCTP", 2905))
-	late.Annotations = map[string]string{build.AnnotationInfraSetting: s.Name}
+	late.Annotations = map[string]string{translate.AnnotationInfraSetting: s.Name}
 	e.Create(late)
 	e.Condition(late, "Accepted", metav1.ConditionFalse, "InfraSettingRejected")
 
@@ -172,7 +172,7 @@ func TestInfraSettingAcceptedRejectedDeletedRestored(t *testing.T) {
 	again := e.Setting("telco", telco())
 	e.Create(again)
 	e.Condition(u.service, "Accepted", metav1.ConditionTrue, "Accepted")
-	e.GatewayCondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, "Accepted")
+	e.SvcAPICondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, "Accepted")
 	e.Programmed(late)
 	for _, w := range e.Sim.Writes() {
 		if w.Method != "POST" || !strings.Contains(string(w.Body), "late") {
@@ -195,13 +195,13 @@ func TestInfraSettingChangeReachesEveryUser(t *testing.T) {
 	byNamespace := e.Service("bynamespace", suite.Port("SCTP", 36412))
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}}
 	suite.Update(e, ns, func(ns *corev1.Namespace) {
-		metav1.SetMetaDataAnnotation(&ns.ObjectMeta, build.AnnotationInfraSetting, s.Name)
+		metav1.SetMetaDataAnnotation(&ns.ObjectMeta, translate.AnnotationInfraSetting, s.Name)
 	})
 	u := useSetting(e, s)
 	e.Create(byNamespace)
 	u.ready(e)
 	e.Programmed(byNamespace)
-	names := []string{e.Name(u.service), e.Name(byNamespace), e.GatewayName(u.gateway)}
+	names := []string{e.Name(u.service), e.Name(byNamespace), e.SvcAPIName(u.gateway)}
 	suite.Update(e, s, func(s *v1beta1.AviInfraSetting) {
 		s.Spec.Network = &v1beta1.AviInfraSettingNetwork{EnableRHI: new(true), BGPPeerLabels: []string{"leaf"}}
 	})
@@ -219,17 +219,17 @@ func TestInfraSettingChangeReachesEveryUser(t *testing.T) {
 	})
 	for _, m := range []string{
 		e.Condition(u.service, "Accepted", metav1.ConditionTrue, "NeedsReplacement"), e.Condition(byNamespace, "Accepted", metav1.ConditionTrue, "NeedsReplacement"),
-		e.GatewayCondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, "NeedsReplacement"),
+		e.SvcAPICondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, "NeedsReplacement"),
 	} {
-		if !strings.Contains(m, "telco-group") || !strings.Contains(m, build.AnnotationAllowReplacement) {
+		if !strings.Contains(m, "telco-group") || !strings.Contains(m, translate.AnnotationAllowReplacement) {
 			t.Errorf("message: %s", m)
 		}
 	}
 	if w := e.Sim.Writes(); len(w) > 0 {
 		t.Errorf("%d writes without consent, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
-	suite.Update(e, u.gateway, func(g *servicesapi.Gateway) {
-		metav1.SetMetaDataAnnotation(&g.ObjectMeta, build.AnnotationAllowReplacement, "true")
+	suite.Update(e, u.gateway, func(g *svcapi.Gateway) {
+		metav1.SetMetaDataAnnotation(&g.ObjectMeta, translate.AnnotationAllowReplacement, "true")
 	})
 	e.Eventually("the replacement", func() error {
 		if ref := fmt.Sprint(e.Object("virtualservice", names[2])["se_group_ref"]); !strings.HasSuffix(ref, "#telco-group") {
@@ -237,7 +237,7 @@ func TestInfraSettingChangeReachesEveryUser(t *testing.T) {
 		}
 		return nil
 	})
-	e.GatewayCondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, "Accepted")
+	e.SvcAPICondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, "Accepted")
 }
 
 // TestInfraSettingIsJudgedAgain when the Controller's objects change, and not while the Controller can't be asked.
@@ -248,7 +248,7 @@ func TestInfraSettingIsJudgedAgain(t *testing.T) {
 	e.Create(s)
 	u := useSetting(e, s)
 	e.Condition(u.service, "Accepted", metav1.ConditionFalse, "InfraSettingRejected")
-	e.GatewayCondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionFalse, "InfraSettingRejected")
+	e.SvcAPICondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionFalse, "InfraSettingRejected")
 	e.SettingCondition(s, "Accepted", metav1.ConditionFalse, "Rejected")
 	furnish(e)
 	e.SettingCondition(s, "Accepted", metav1.ConditionTrue, "Accepted")

@@ -10,7 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -66,13 +66,13 @@ func TestNodePortFollowsNodes(t *testing.T) {
 	svc.Spec.AllocateLoadBalancerNodePorts = nil
 	backend := e.Backend("diameter", "gw", suite.Port("SCTP", 6060))
 	backend.Spec.Type = corev1.ServiceTypeNodePort
-	gw := e.Gateway("gw", e.Listener("gw", "SCTP", 6060))
-	class := e.Class(nil)
+	gw := e.SvcAPIGateway("gw", e.SvcAPIListener("gw", "SCTP", 6060))
+	class := e.SvcAPIClass(nil)
 	t.Cleanup(func() { suite.Forget(e, class) })
 	e.Create(svc, backend, class, gw)
 	e.Programmed(svc)
-	e.GatewayReady(gw)
-	one, two := poolsOf{e.PoolName(svc, svc.Spec.Ports[0])}, poolsOf{e.GatewayPool(gw, "diameter", backend.Spec.Ports[0])}
+	e.SvcAPIReady(gw)
+	one, two := poolsOf{e.PoolName(svc, svc.Spec.Ports[0])}, poolsOf{e.SvcAPIPool(gw, "diameter", backend.Spec.Ports[0])}
 	both := func(suffixes map[string]string) {
 		t.Helper()
 		for pools, port := range map[*poolsOf]int32{&one: svc.Spec.Ports[0].NodePort, &two: backend.Spec.Ports[0].NodePort} {
@@ -105,7 +105,7 @@ func TestNodePortFollowsNodes(t *testing.T) {
 	e.Sim.ResetRequests()
 	e.Configure(func(c map[string]string) { c["nodeValue"] = "nobody" })
 	e.Condition(svc, "Accepted", metav1.ConditionTrue, "NoNodes")
-	e.GatewayCondition(gw, "ako.vmware.com/Accepted", metav1.ConditionTrue, "NoNodes")
+	e.SvcAPICondition(gw, "ako.vmware.com/Accepted", metav1.ConditionTrue, "NoNodes")
 	if w := e.Sim.Writes(); len(w) > 0 {
 		t.Errorf("%d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
@@ -116,9 +116,9 @@ func TestNodePortWithoutNodePort(t *testing.T) {
 	e := suite.New(t, suite.WithConfig("serviceType", "NodePort"))
 	none := e.Service("none", suite.Port("SCTP", 38412)) // allocateLoadBalancerNodePorts false
 	skip := e.Service("skip", suite.Port("SCTP", 38412))
-	skip.Annotations = map[string]string{build.AnnotationSkipNodePort: ""}
+	skip.Annotations = map[string]string{translate.AnnotationSkipNodePort: ""}
 	e.Create(none, skip, e.Slice(skip, "10.244.1.5"))
-	if m := e.Condition(none, "Accepted", metav1.ConditionFalse, "NoNodePort"); !strings.Contains(m, build.AnnotationSkipNodePort) {
+	if m := e.Condition(none, "Accepted", metav1.ConditionFalse, "NoNodePort"); !strings.Contains(m, translate.AnnotationSkipNodePort) {
 		t.Errorf("message: %s", m)
 	}
 	e.Programmed(skip)
@@ -132,7 +132,7 @@ func TestNodePortLocal(t *testing.T) {
 	e := suite.New(t, suite.WithConfig("serviceType", "NodePortLocal"), suite.WithConfig("cniPlugin", "antrea"))
 	svc := e.Service("mixed", suite.Port("TCP", 80), suite.Port("SCTP", 38412))
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "pod", Namespace: e.Namespace, Annotations: map[string]string{
-		build.AnnotationNodePortLocalPorts: `[{"podPort":9090,"nodeIP":"10.20.0.1","nodePort":61001,"protocol":"tcp"}]`,
+		translate.AnnotationNodePortLocalPorts: `[{"podPort":9090,"nodeIP":"10.20.0.1","nodePort":61001,"protocol":"tcp"}]`,
 	}}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}}}
 	e.Create(svc, pod, e.Slice(svc, "10.244.1.5"))
 	pod.Status.PodIP, pod.Status.PodIPs = "10.244.1.5", []corev1.PodIP{{IP: "10.244.1.5"}}
@@ -140,7 +140,7 @@ func TestNodePortLocal(t *testing.T) {
 		t.Fatal(err)
 	}
 	suite.Update(e, pod, func(p *corev1.Pod) {
-		p.Annotations[build.AnnotationNodePortLocalPorts] = `[{"podPort":9090,"nodeIP":"10.20.0.1","nodePort":61002,"protocol":"tcp"}]`
+		p.Annotations[translate.AnnotationNodePortLocalPorts] = `[{"podPort":9090,"nodeIP":"10.20.0.1","nodePort":61002,"protocol":"tcp"}]`
 	})
 	tcp := poolsOf{e.PoolName(svc, svc.Spec.Ports[0])}
 	tcp.have(e, "10.20.0.1:61002")
@@ -149,7 +149,7 @@ func TestNodePortLocal(t *testing.T) {
 	if e.Object("pool", e.PoolName(svc, svc.Spec.Ports[1])) != nil {
 		t.Error("the SCTP port has a pool")
 	}
-	if svc.Annotations[build.AnnotationNodePortLocal] != "true" {
+	if svc.Annotations[translate.AnnotationNodePortLocal] != "true" {
 		t.Errorf("Antrea wasn't asked: %v", svc.Annotations)
 	}
 	errs := map[corev1.Protocol]string{}
@@ -163,7 +163,7 @@ func TestNodePortLocal(t *testing.T) {
 	}
 	e.Event(svc, "NodePortLocalUnsupported")
 	suite.Update(e, pod, func(p *corev1.Pod) {
-		p.Annotations[build.AnnotationNodePortLocalPorts] = `[{"podPort":9090,"nodeIP":"10.20.0.2","nodePort":61003,"protocols":["tcp","udp"]}]`
+		p.Annotations[translate.AnnotationNodePortLocalPorts] = `[{"podPort":9090,"nodeIP":"10.20.0.2","nodePort":61003,"protocols":["tcp","udp"]}]`
 	})
 	tcp.have(e, "10.20.0.2:61003")
 }

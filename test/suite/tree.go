@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/build"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // Own creates cluster-wide objects, and takes them away after the test whatever finalizers they have.
@@ -36,10 +36,10 @@ func (e *Env) Force(o client.Object) {
 }
 
 // Attach creates a Service that names a Gateway, with an EndpointSlice of one address.
-func (e *Env) Attach(gw *servicesapi.Gateway, name, address string, ports ...corev1.ServicePort) (*corev1.Service, *discoveryv1.EndpointSlice) {
+func (e *Env) SvcAPIAttach(gw *svcapi.Gateway, name, address string, ports ...corev1.ServicePort) (*corev1.Service, *discoveryv1.EndpointSlice) {
 	e.T.Helper()
 	svc := e.Backend(name, gw.Name, ports...)
-	svc.Labels[build.LabelGatewayNamespace] = gw.Namespace
+	svc.Labels[translate.LabelGatewayNamespace] = gw.Namespace
 	slice := e.Slice(svc, address)
 	e.Create(svc, slice)
 	return svc, slice
@@ -61,16 +61,16 @@ type Tree struct {
 // profiles tell the protocol of a listening port.
 var profiles = map[string]string{"System-TCP-Proxy": "TCP", "System-UDP-Fast-Path": "UDP", "System-SCTP-Proxy": "SCTP"}
 
-// GatewayTree reads what the Controller holds for a Gateway. Rules without a pool, pools without a rule and rules for
+// SvcAPITree reads what the Controller holds for a Gateway. Rules without a pool, pools without a rule and rules for
 // ports that don't listen are errors.
-func (e *Env) GatewayTree(gw *servicesapi.Gateway) (Tree, error) {
-	return e.tree(e.GatewayName(gw), map[string]string{"Namespace": gw.Namespace, "GatewayName": gw.Name})
+func (e *Env) SvcAPITree(gw *svcapi.Gateway) (Tree, error) {
+	return e.tree(e.SvcAPIName(gw), map[string]string{"Namespace": gw.Namespace, "GatewayName": gw.Name})
 }
 
-// RoutedTree is GatewayTree for a Gateway of gateway.networking.k8s.io. A port whose connections a pool group spreads has a
+// GatewayTree is SvcAPITree for a Gateway of gateway.networking.k8s.io. A port whose connections a pool group spreads has a
 // line like "SCTP/6060 9*amf [10.244.1.5:9090] + 1*reject", by the members' names.
-func (e *Env) RoutedTree(gw *gatewayv1.Gateway) (Tree, error) {
-	return e.tree(e.RoutedName(gw), map[string]string{"GatewayNamespace": gw.Namespace, "GatewayName": gw.Name})
+func (e *Env) GatewayTree(gw *gatewayv1.Gateway) (Tree, error) {
+	return e.tree(e.GatewayName(gw), map[string]string{"GatewayNamespace": gw.Namespace, "GatewayName": gw.Name})
 }
 
 func (e *Env) tree(name string, owner map[string]string) (Tree, error) {
@@ -174,17 +174,17 @@ func Marks(o map[string]any) map[string]string {
 	return out
 }
 
-// GatewayServes waits until the Controller holds exactly these ports for a Gateway, written as in Tree, and returns the
+// SvcAPIServes waits until the Controller holds exactly these ports for a Gateway, written as in Tree, and returns the
 // tree.
-func (e *Env) GatewayServes(gw *servicesapi.Gateway, ports ...string) Tree {
+func (e *Env) SvcAPIServes(gw *svcapi.Gateway, ports ...string) Tree {
 	e.T.Helper()
-	return e.holds(gw.Name, func() (Tree, error) { return e.GatewayTree(gw) }, ports)
+	return e.holds(gw.Name, func() (Tree, error) { return e.SvcAPITree(gw) }, ports)
 }
 
-// RoutedServes is GatewayServes for a Gateway of gateway.networking.k8s.io.
-func (e *Env) RoutedServes(gw *gatewayv1.Gateway, ports ...string) Tree {
+// GatewayServes is SvcAPIServes for a Gateway of gateway.networking.k8s.io.
+func (e *Env) GatewayServes(gw *gatewayv1.Gateway, ports ...string) Tree {
 	e.T.Helper()
-	return e.holds(gw.Name, func() (Tree, error) { return e.RoutedTree(gw) }, ports)
+	return e.holds(gw.Name, func() (Tree, error) { return e.GatewayTree(gw) }, ports)
 }
 
 func (e *Env) holds(name string, read func() (Tree, error), ports []string) (tree Tree) {

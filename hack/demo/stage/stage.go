@@ -23,7 +23,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	servicesapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
@@ -100,7 +100,7 @@ func (s *Stage) StartCluster(ctx context.Context) (err error) {
 	}
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1beta1.AddToScheme, servicesapi.AddToScheme, gatewayv1.Install,
+		clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1beta1.AddToScheme, svcapi.AddToScheme, gatewayv1.Install,
 	} {
 		if err := add(scheme); err != nil {
 			return err

@@ -1,0 +1,239 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+// Annotations that are read, in AKO's and external-dns' spelling. Where nothing else is said they stand on the owner.
+const (
+	AnnotationLoadBalancerIP     = "ako.vmware.com/load-balancer-ip"
+	AnnotationDisableTraffic     = "ako.vmware.com/disable-traffic"
+	AnnotationApplicationProfile = "ako.vmware.com/application-profile"
+	AnnotationHostname           = "external-dns.alpha.kubernetes.io/hostname"
+	AnnotationInfraSetting       = "aviinfrasetting.ako.vmware.com/name" // on a Service or a Namespace
+	AnnotationSkipNodePort       = "skipnodeport.ako.vmware.com/enabled" // on a backend Service
+	AnnotationNodePortLocal      = "nodeportlocal.antrea.io/enabled"     // on a backend Service; asks Antrea for ports
+	AnnotationNodePortLocalPorts = "nodeportlocal.antrea.io"             // on a Pod; written by Antrea
+	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
+	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
+	controllerName               = "ako.vmware.com/avi-lb"               // of Services' and GatewayClasses' classes
+	LabelGatewayName             = "ako.vmware.com/gateway-name"         // on a Service: the Gateway it attaches to
+	LabelGatewayNamespace        = "ako.vmware.com/gateway-namespace"    // on a Service
+)
+
+// frontend is what an owner asks for, read and checked: the part of the mapping that differs between kinds of owner.
+type frontend struct {
+	owner              model.Owner
+	tenant             string
+	name               string       // of VirtualService, VsVip and L4PolicySet
+	addresses          []netip.Addr // static ones; none: one is allocated
+	fqdns              []string
+	traffic            bool
+	applicationProfile string
+	network            network
+	listeners          []listener
+}
+
+// listener is one port of the VirtualService with what is behind it.
+type listener struct {
+	port    model.Port
+	proto   protocol
+	targets []target // none: the port is open and nothing is behind it
+	rejects int64    // the weight of connections that go nowhere, beside the targets'
+	fqdn    string   // Gateway of the Services API: the name that clients of this listener use
+	set     string   // the ListenerSet that it is of, "<namespace>/<name>"
+	held    *held    // what serves stays as it is, because what is asked for can't be read
+}
+
+// target is one port of a Service behind a listener, and the pool for it.
+type target struct {
+	port        model.Port // the listener's
+	proto       protocol
+	backend     *Backend
+	backendPort corev1.ServicePort
+	pool        string
+	weight      int32 // its share of the listener's connections, in relation to the others'
+}
+
+// grouped tells that a listener's connections are spread by a pool group, because there is more to it than one pool.
+func (l listener) grouped() bool {
+	return len(l.targets) > 1 || len(l.targets) == 1 && (l.rejects > 0 || l.targets[0].weight == 0)
+}
+
+// Tenant is the Avi tenant of a namespace's objects.
+func Tenant(s *settings.Settings, ns *corev1.Namespace) string {
+	if t := ns.Annotations[AnnotationTenant]; t != "" && !s.OwnTenant {
+		return t
+	}
+	return s.Tenant
+}
+
+func (b *builder) frontend() frontend {
+	s, owner := b.in.Settings, b.in.Owner()
+	f := frontend{
+		owner:  owner,
+		tenant: cmp.Or(b.in.Tenant, Tenant(s, b.in.Namespace)),
+		name:   VirtualServiceName(s, owner),
+	}
+	if len(f.name) > model.MaxNameLength {
+		b.report(model.Blocked, model.Port{}, model.ReasonNameTooLong, fmt.Sprintf("the VirtualService's name %s has %d characters, the Controller takes %d; shorten the %s's, the namespace's or the cluster's name", f.name, len(f.name), model.MaxNameLength, owner.Kind.Noun()))
+	}
+	if b.in.Rival != nil {
+		b.report(model.Blocked, model.Port{}, model.ReasonNameTaken, fmt.Sprintf("%s came first and its objects have the same name %s on the Controller; rename one of the two", b.in.Rival, f.name))
+	}
+	f.network = b.network()
+	b.placedAt = f.network
+	f.traffic = b.traffic()
+	f.applicationProfile = b.applicationProfile()
+	switch owner.Kind {
+	case model.GatewayOwner:
+		f.addresses = b.routedAddresses()
+		f.listeners = b.gatewayListeners()
+		f.fqdns = b.gatewayFQDNs()
+	case model.SvcAPIGatewayOwner:
+		f.addresses = valid(b.svcAPIAddress())
+		f.listeners = b.svcAPIListeners()
+		f.fqdns = b.svcAPIFQDNs(f.listeners)
+	default:
+		b.unusedFields()
+		f.addresses = valid(b.serviceAddress())
+		f.listeners = b.serviceListeners()
+		f.fqdns = b.fqdns(owner, b.in.Service.Annotations)
+	}
+	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
+	return f
+}
+
+// target is a Service behind a listener; ok is false if it is left out, which has been reported.
+func (b *builder) target(l listener, backend *Backend, port corev1.ServicePort) (t target, ok bool) {
+	t = target{port: l.port, proto: l.proto, backend: backend, backendPort: port, weight: 1}
+	t.pool = b.poolName(backend.Service, port.Port, l.port)
+	if len(t.pool) > model.MaxNameLength {
+		b.report(model.Blocked, l.port, model.ReasonNameTooLong, fmt.Sprintf("port %s: the pool's name %s has %d characters, the Controller takes %d; shorten the %s's, the namespace's or the cluster's name", l.port, t.pool, len(t.pool), model.MaxNameLength, b.inPoolName()))
+		return t, false
+	}
+	if refusal, refused := b.in.Refused[t.pool]; refused {
+		refusal.Port = l.port
+		b.findings = append(b.findings, refusal)
+		return t, false
+	}
+	if n := b.placedAt; n.kept && !n.withPool && placement.ByNetwork(b.in.Facts.Cloud) {
+		b.report(model.Blocked, l.port, model.ReasonInfraSettingMissing, fmt.Sprintf("port %s: its pool waits, because it isn't known on which networks its servers are until the owner's placement can be used", l.port))
+		return t, false
+	}
+	return t, b.reachable(t)
+}
+
+// poolName is that of a Service's port behind a listener.
+func (b *builder) poolName(svc *corev1.Service, servicePort int32, listener model.Port) string {
+	if b.in.Routed != nil {
+		return GatewayPoolName(b.in.Settings, b.in.Owner(), svc.Namespace, svc.Name, servicePort, listener)
+	}
+	return PoolName(b.in.Settings, b.in.Owner(), svc.Name, listener)
+}
+
+func (b *builder) inPoolName() string {
+	if b.in.Service == nil {
+		return "Gateway's, the Service"
+	}
+	return "Service"
+}
+
+// valid is a list of an address, if it is one.
+func valid(a netip.Addr) []netip.Addr {
+	if !a.IsValid() {
+		return nil
+	}
+	return []netip.Addr{a}
+}
+
+// settle puts listeners in order and leaves out what the Controller can't serve.
+func (b *builder) settle(out []listener) []listener {
+	slices.SortFunc(out, func(x, y listener) int { return comparePorts(x.port, y.port) })
+	out = b.supported(out)
+	if len(out) == 0 && !b.blocked {
+		b.noneServed()
+	}
+	return out
+}
+
+// noneServed makes the ports' obstacle that of the whole owner.
+func (b *builder) noneServed() {
+	kind := b.in.Owner().Kind.Noun()
+	for _, f := range b.findings {
+		if f.Severity == model.Blocked {
+			b.report(model.Blocked, model.Port{}, f.Reason, fmt.Sprintf("none of the %s's ports can be served: %s", kind, f.Message))
+			return
+		}
+	}
+	b.report(model.Blocked, model.Port{}, model.ReasonUnsupportedProtocol, fmt.Sprintf("the %s has no ports", kind))
+}
+
+func comparePorts(x, y model.Port) int {
+	if x.Number != y.Number {
+		return int(x.Number - y.Number)
+	}
+	return strings.Compare(x.Protocol, y.Protocol)
+}
+
+// staticAddress reads an address that a user asked for. The API server checks none of them.
+func (b *builder) staticAddress(source, text string) netip.Addr {
+	addr, err := netip.ParseAddr(text)
+	switch {
+	case err != nil || addr.Zone() != "":
+		b.blockUnlessLive(model.ReasonInvalidAddress, fmt.Sprintf("%s: %q is not an IP address such as 10.1.2.3 or fd00::3", source, text))
+	case addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() || addr.IsLinkLocalUnicast():
+		b.blockUnlessLive(model.ReasonInvalidAddress, fmt.Sprintf("%s: %s can't be a virtual address: it is unspecified, loopback, link-local or multicast", source, addr))
+	default:
+		return addr.Unmap()
+	}
+	return netip.Addr{}
+}
+
+func (b *builder) traffic() bool {
+	text, set := b.in.annotations()[AnnotationDisableTraffic]
+	if !set {
+		return true
+	}
+	disabled, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
+	if err != nil {
+		b.report(model.Degraded, model.Port{}, model.ReasonInvalidAnnotation, fmt.Sprintf("annotation %s: %q is neither true nor false; traffic stays enabled", AnnotationDisableTraffic, text))
+	}
+	return !disabled
+}
+
+const defaultApplicationProfile = "System-L4-Application"
+
+// applicationProfile is always named: the Controller's own default is an HTTP profile, which no SCTP or UDP
+// VirtualService may have.
+func (b *builder) applicationProfile() string {
+	asked := strings.TrimSpace(b.in.annotations()[AnnotationApplicationProfile])
+	if asked == "" {
+		return defaultApplicationProfile
+	}
+	if b.in.Facts.Has(model.ApplicationProfile, asked) {
+		return asked
+	}
+	b.blockUnlessLive(model.ReasonReferenceMissing, fmt.Sprintf("annotation %s: the Controller has no application profile %q; create it or mend the name", AnnotationApplicationProfile, asked))
+	return cmp.Or(b.in.Live.ApplicationProfile, defaultApplicationProfile)
+}
+
+func isTrue(text string) bool {
+	ok, err := strconv.ParseBool(text)
+	return ok && err == nil
+}
+
+func portOfService(p corev1.ServicePort) model.Port {
+	return model.Port{Number: p.Port, Protocol: string(cmp.Or(p.Protocol, corev1.ProtocolTCP))}
+}

@@ -1,0 +1,122 @@
+package translate_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/vmware/alb-sdk/go/models"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+)
+
+// FuzzService feeds whatever the API server lets through, and more, to the build: it never panics, and what it emits is
+// valid: names within limits, ports and addresses in range, every reference within the set answered, nothing twice.
+func FuzzService(f *testing.F) {
+	f.Add("amf", "core", "10.1.2.3", "SCTP", int32(38412), int32(9090), "10.244.1.5", "host.example.com", "ENTERPRISE", "", uint8(0))
+	f.Add("5g", "a-b", "fd00::1", "UDP", int32(53), int32(0), "fd00::5", "a,b..c,", "BASIC", "22.1.2", uint8(7))
+	f.Add("", "", "0.0.0.0", "sctp", int32(0), int32(70000), "::ffff:10.0.0.1", "-", "", "x.y", uint8(255))
+	f.Add("amf", "core", " 10.1.2.3", "TCP", int32(80), int32(-1), "not-an-ip", "\x00", "ENTERPRISE", "30.2.1", uint8(42))
+	f.Fuzz(func(t *testing.T, name, namespace, ip, protocol string, port, target int32, endpoint, hostname, tier, version string, bits uint8) {
+		bit := func(i int) bool { return bits>>i&1 == 1 }
+		svc := &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Annotations: map[string]string{
+				translate.AnnotationHostname: hostname, translate.AnnotationDisableTraffic: hostname, translate.AnnotationApplicationProfile: tier,
+			}},
+			Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, LoadBalancerIP: ip, Ports: []corev1.ServicePort{
+				{Name: "a", Protocol: corev1.Protocol(protocol), Port: port}, {Name: "b", Protocol: corev1.ProtocolSCTP, Port: 36412}, {Name: "c", Protocol: corev1.ProtocolTCP, Port: 36412},
+			}},
+		}
+		slice := &discoveryv1.EndpointSlice{
+			AddressType: discoveryv1.AddressTypeIPv4,
+			Ports:       []discoveryv1.EndpointPort{{Name: new("a"), Protocol: new(corev1.Protocol(protocol)), Port: &target}, {Name: new("b"), Protocol: new(corev1.ProtocolSCTP), Port: &target}, {}},
+			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{endpoint}, Conditions: discoveryv1.EndpointConditions{Ready: new(bit(0)), Terminating: new(bit(1))}},
+				{Addresses: []string{"10.0.0.1"}}, {}},
+		}
+		in := translate.Input{
+			Service: svc, Namespace: &corev1.Namespace{}, Backends: []translate.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: !bit(2)}},
+			Settings: &settings.Settings{ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, HashNames: bit(3), AutoFQDN: settings.FQDNFlat},
+			Facts: &model.Facts{Version: version, LicenseTier: tier, DNSDomains: []string{"example.com"}, Shared: map[model.Kind]map[string]string{
+				model.NetworkProfile: {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"}, model.HealthMonitor: {"System-SCTP": "4", "System-TCP": "5"},
+				model.ServiceEngineGroup: {"Default-Group": "6"},
+			}},
+			Live: translate.Live{Exists: bit(4), Ports: map[model.Port]bool{{Number: port, Protocol: protocol}: bit(5)}},
+		}
+		out := translate.Objects(in)
+		valid(t, out)
+		if p := plan.Diff(&out.Set, nil, plan.Policy{}); out.Blocked != p.Empty() {
+			t.Errorf("blocked %v, plan %s", out.Blocked, p.String())
+		}
+	})
+}
+
+func valid(t *testing.T, out translate.Result) {
+	t.Helper()
+	if out.Blocked {
+		if len(out.Set.Objects) > 0 || len(out.Findings) == 0 {
+			t.Errorf("blocked with %d objects and %d findings", len(out.Set.Objects), len(out.Findings))
+		}
+		return
+	}
+	have := map[model.Key]bool{}
+	for _, o := range out.Set.Objects {
+		if have[o.Key] {
+			t.Errorf("%s twice", o.Key)
+		}
+		have[o.Key] = true
+		if len(o.Key.Name) > model.MaxNameLength {
+			t.Errorf("%s is too long", o.Key)
+		}
+		refer := func(kind model.Kind, ref *string) {
+			key := model.Key{Kind: kind, Tenant: o.Key.Tenant, Name: model.ParseRef(*ref).Name}
+			if !have[key] {
+				t.Errorf("%s refers to %s, which isn't before it in the set", o.Key, key)
+			}
+		}
+		switch b := o.Body.(type) {
+		case *models.Pool:
+			seen := map[string]bool{}
+			for _, s := range b.Servers {
+				id := fmt.Sprint(*s.IP.Addr, *s.Port)
+				if *s.Port < 1 || *s.Port > 65535 || seen[id] {
+					t.Errorf("server %s", id)
+				}
+				seen[id] = true
+			}
+		case *models.L4PolicySet:
+			for _, r := range b.L4ConnectionPolicy.Rules {
+				if group := r.Action.SelectPool.PoolGroupRef; group != nil {
+					refer(model.PoolGroup, group)
+					continue
+				}
+				refer(model.Pool, r.Action.SelectPool.PoolRef)
+			}
+		case *models.PoolGroup:
+			total := uint32(0)
+			for _, m := range b.Members {
+				refer(model.Pool, m.PoolRef)
+				if *m.Ratio > 1000 {
+					t.Errorf("ratio %d", *m.Ratio)
+				}
+				total += *m.Ratio
+			}
+			if total == 0 {
+				t.Errorf("%s gives nobody a share", o.Key)
+			}
+		case *models.VirtualService:
+			refer(model.VsVip, b.VsvipRef)
+			for _, p := range b.L4Policies { // none while nothing is behind any port
+				refer(model.L4PolicySet, p.L4PolicySetRef)
+			}
+			if len(b.Services) == 0 {
+				t.Error("a VirtualService without a port")
+			}
+		}
+	}
+}

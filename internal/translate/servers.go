@@ -1,0 +1,252 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+// serversMax is the schema's limit of servers in one pool.
+const serversMax = 5000
+
+// server is one member of a pool.
+type server struct {
+	addr  netip.AddrPort
+	node  string
+	state serverState
+	// disabled: the node isn't to be used, whatever its endpoints are.
+	disabled bool
+}
+
+// serverState orders what is known of one endpoint, best last: an endpoint that stands in two slices for a moment
+// counts by its best state.
+type serverState int
+
+const (
+	notReady serverState = iota // kept in the pool, disabled: it takes no new associations and keeps its old ones for the drain time
+	draining                    // terminating but still serving: disabled, drained gracefully
+	ready
+)
+
+// sources are the ways to a Service's endpoints, by the settings' serviceType.
+var sources = map[settings.ServiceType]func(*builder, target) (members []server, known bool){
+	settings.ClusterIP:     (*builder).pods,
+	settings.NodePort:      (*builder).nodes,
+	settings.NodePortLocal: (*builder).podPorts,
+}
+
+// source is the way to one Service's endpoints: its pods' own addresses where it asks for them.
+func (b *builder) source(svc *corev1.Service) settings.ServiceType {
+	if _, skip := svc.Annotations[AnnotationSkipNodePort]; skip {
+		return settings.ClusterIP
+	}
+	return cmp.Or(b.in.Settings.ServiceType, settings.ClusterIP)
+}
+
+// members are the servers of a listener's pool. known is false if an existing pool has to keep what it has.
+func (b *builder) members(t target) (out []server, known bool) {
+	out, known = sources[b.source(t.backend.Service)](b, t)
+	if len(out) > serversMax {
+		b.report(model.Degraded, t.port, model.ReasonTooManyServers, fmt.Sprintf("port %s has %d servers, a pool takes %d; the others get no traffic: split the Service", t.port, len(out), serversMax))
+		out = keepBest(out)
+	}
+	return out, known
+}
+
+// reachable tells whether the Service has what the way to its endpoints needs; it reports what it lacks.
+func (b *builder) reachable(t target) bool {
+	svc := t.backend.Service
+	switch mode := b.source(svc); {
+	case mode == settings.NodePort && t.backendPort.NodePort == 0:
+		return b.refuse(t.port, b.exists(t), model.ReasonNoNodePort, fmt.Sprintf("port %s: Service %s has no node port, and serviceType NodePort reaches servers through those; make it type NodePort (a load balancer: allocateLoadBalancerNodePorts true), or set annotation %s on it to reach its pods directly", t.port, svc.Name, AnnotationSkipNodePort))
+	case mode == settings.NodePortLocal && t.port.Protocol == "SCTP":
+		return b.refuse(t.port, b.exists(t), model.ReasonNodePortLocal, fmt.Sprintf("port %s: NodePortLocal can't carry SCTP, Antrea maps TCP and UDP only; set annotation %s on Service %s if the Service Engines reach its pods, or serviceType NodePort or ClusterIP for the cluster", t.port, AnnotationSkipNodePort, svc.Name))
+	case mode == settings.NodePortLocal && svc.Spec.Type == corev1.ServiceTypeNodePort:
+		return b.refuse(t.port, b.exists(t), model.ReasonNodePortLocal, fmt.Sprintf("port %s: Antrea gives no ports to the pods of Service %s, which is of type NodePort; make it ClusterIP or LoadBalancer", t.port, svc.Name))
+	}
+	return true
+}
+
+// pods are reached by their own addresses.
+func (b *builder) pods(t target) (out []server, known bool) {
+	out, joined := b.servers(t)
+	if !b.endpointsKnown(t) || !joined && b.serves(t) {
+		b.report(model.Degraded, t.port, model.ReasonEndpointsUnreadable, "port "+t.port.String()+": the Service's EndpointSlices can't be read, or none of them has this port; the pool keeps its servers until one does")
+		return out, false
+	}
+	return out, true
+}
+
+// endpointsKnown tells whether the slices say what the pool's servers are. A list that was not read completely does
+// not; nor does a Service with a selector that has no slice at all, for which Kubernetes keeps an empty one.
+func (b *builder) endpointsKnown(t target) bool {
+	if !t.backend.SlicesRead {
+		return false
+	}
+	return len(t.backend.Slices) > 0 || len(t.backend.Service.Spec.Selector) == 0 || !b.serves(t)
+}
+
+// servers maps the slices' endpoints to addresses, ordered by address and port. The join is by the port's name and
+// protocol, as kube-proxy's is; different pods may resolve a named target port to different numbers, so each has its own
+// port.
+//
+// known is false where the slices have endpoints and none of their ports is this one: a port that was just renamed, or a
+// slice that is broken. It is not known then what the port's servers are.
+func (b *builder) servers(t target) (out []server, known bool) {
+	endpoints, matched := 0, 0
+	best := make(map[netip.AddrPort]server)
+	invalid := make(map[string]bool)
+	for _, slice := range t.backend.Slices {
+		endpoints += len(slice.Endpoints)
+		if !b.family(t.backend.Service, slice.AddressType) {
+			continue
+		}
+		for _, port := range slice.Ports {
+			if deref(port.Name, "") != t.backendPort.Name || string(deref(port.Protocol, corev1.ProtocolTCP)) != t.port.Protocol {
+				continue
+			}
+			number := deref(port.Port, 0)
+			if number < 1 || number > 65535 {
+				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %s, not 1 to 65535", slice.Name, t.backendPort.Name, portText(port.Port))] = true
+				continue
+			}
+			for _, e := range slice.Endpoints {
+				s, problem := serverOf(e, uint16(number))
+				switch {
+				case problem == "":
+					matched++
+				case problem == leftOut:
+					matched++
+					continue
+				default:
+					invalid[fmt.Sprintf("EndpointSlice %s: %s", slice.Name, problem)] = true
+					continue
+				}
+				if old, ok := best[s.addr]; !ok || s.state > old.state || s.state == old.state && s.node > old.node {
+					best[s.addr] = s
+				}
+			}
+		}
+	}
+	b.reportInvalid(t, invalid)
+	out = make([]server, 0, len(best))
+	anyReady := false
+	for _, s := range best {
+		anyReady = anyReady || s.state == ready
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(x, y server) int { return x.addr.Compare(y.addr) })
+	if !anyReady {
+		// As kube-proxy does: when all are on their way out, those that still serve are better than none.
+		for i := range out {
+			if out[i].state == draining {
+				out[i].state = ready
+			}
+		}
+	}
+	return out, matched > 0 || endpoints == 0
+}
+
+// leftOut marks an endpoint that is rightly no server: it neither serves nor is expected to.
+const leftOut = "left out"
+
+func serverOf(e discoveryv1.Endpoint, port uint16) (server, string) {
+	if len(e.Addresses) == 0 {
+		return server{}, "an endpoint has no address"
+	}
+	addr, err := netip.ParseAddr(e.Addresses[0]) // only the first address has a meaning
+	if err != nil {
+		return server{}, fmt.Sprintf("address %q is not an IP address", e.Addresses[0])
+	}
+	isReady := deref(e.Conditions.Ready, true)
+	terminating := deref(e.Conditions.Terminating, false)
+	serving := deref(e.Conditions.Serving, isReady)
+	s := server{addr: netip.AddrPortFrom(addr.Unmap(), port), node: deref(e.NodeName, "")}
+	switch {
+	case isReady && !terminating:
+		s.state = ready
+	case terminating && (serving || isReady):
+		s.state = draining
+	case terminating:
+		return server{}, leftOut
+	default:
+		s.state = notReady
+	}
+	return s, ""
+}
+
+func keepBest(all []server) []server {
+	slices.SortStableFunc(all, func(x, y server) int { return -cmp.Compare(x.state, y.state) })
+	all = all[:serversMax]
+	slices.SortFunc(all, func(x, y server) int { return x.addr.Compare(y.addr) })
+	return all
+}
+
+func (b *builder) reportInvalid(t target, invalid map[string]bool) {
+	if len(invalid) == 0 {
+		return
+	}
+	list := make([]string, 0, len(invalid))
+	for problem := range invalid {
+		list = append(list, problem)
+	}
+	slices.Sort(list)
+	more := ""
+	if len(list) > 3 {
+		more = fmt.Sprintf(" and %d more", len(list)-3)
+		list = list[:3]
+	}
+	b.report(model.Degraded, t.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %s%s; these endpoints get no traffic; mend the slice", t.port, strings.Join(list, "; "), more))
+}
+
+// family tells whether slices of that address type give servers: the cluster's setting and the Service's families
+// both have to allow it.
+func (b *builder) family(svc *corev1.Service, t discoveryv1.AddressType) bool {
+	families := svc.Spec.IPFamilies
+	asks := func(f corev1.IPFamily) bool { return len(families) == 0 || slices.Contains(families, f) }
+	four, six := b.families()
+	switch t {
+	case discoveryv1.AddressTypeIPv4:
+		return four && asks(corev1.IPv4Protocol)
+	case discoveryv1.AddressTypeIPv6:
+		return six && asks(corev1.IPv6Protocol)
+	}
+	return false
+}
+
+// families are those that the settings and the cloud let servers have.
+func (b *builder) families() (four, six bool) {
+	want := b.in.Settings.ServersFamily
+	if want == settings.FamilyDefault {
+		want = settings.FamilyV4
+		if bothFamilies[b.in.Facts.Cloud.Type] {
+			want = settings.FamilyDual
+		}
+	}
+	return want != settings.FamilyV6, want != settings.FamilyV4
+}
+
+// bothFamilies are the clouds on which AKO uses IPv6 servers.
+var bothFamilies = map[string]bool{"CLOUD_NONE": true, "CLOUD_VCENTER": true, "CLOUD_NSXT": true}
+
+func portText(p *int32) string {
+	if p == nil {
+		return "unset"
+	}
+	return fmt.Sprint(*p)
+}
+
+func deref[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}

@@ -1,0 +1,166 @@
+// Package translate maps what a Kubernetes owner asks for to the Avi objects that it should have. It is pure: no client, no
+// clock, no logger, and the same input gives the same output whatever the order of its lists.
+//
+// The mapping reads top down: service.go, gateway.go and svcapi.go turn an owner into a frontend (who listens where, on which
+// address, with which Service behind), network.go places it, servers.go and nodes.go turn endpoints and nodes into
+// servers, protocols.go holds the table of profiles and monitors, and objects.go writes the four kinds of object.
+// Names, markers and metadata are AKO's (names.go).
+package translate
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+// Input is everything that decides what an owner gets. Its objects are shared with caches and are never changed.
+type Input struct {
+	// Service, Gateway (of the Services API) or Routed (of gateway.networking.k8s.io, with the routes attached to it) is the
+	// owner; the others are nil.
+	Service   *corev1.Service
+	Gateway   *svcapi.Gateway
+	Routed    *gatewayapi.View
+	Namespace *corev1.Namespace
+	// Backends are the Services that may stand behind the listeners, in any order: an owner that is a Service has
+	// itself, a Gateway those that its listeners' selectors match or that name it, or that its routes refer to.
+	Backends []Backend
+	// IgnoreRouteNamespaces lets a Gateway's listeners take Services of every namespace, as AKO does.
+	IgnoreRouteNamespaces bool
+	// Nodes are the cluster's, where the settings reach servers through them. NodesRead tells that the list was read
+	// completely.
+	Nodes     []*corev1.Node
+	NodesRead bool
+	Setting   Setting
+	// Tenant, where set, is used instead of the namespace's.
+	Tenant string
+	// Rival is another owner whose objects have the same names, and who came first.
+	Rival *model.Owner
+
+	Settings *settings.Settings
+	Facts    *model.Facts
+	Live     Live
+	// Refused are the pools that the Controller would not create, by name, with its reason: they are left out so that the
+	// rest is served.
+	Refused map[string]model.Finding
+}
+
+// Backend is a Service with what is known of the endpoints behind it.
+type Backend struct {
+	Service *corev1.Service
+	// NamespaceLabels are those of its namespace, where a listener selects namespaces.
+	NamespaceLabels map[string]string
+	// Slices are the Service's EndpointSlices, in any order. SlicesRead tells that the list was read completely; if it
+	// was not, no pool is changed.
+	Slices     []*discoveryv1.EndpointSlice
+	SlicesRead bool
+	// Pods are those of the Service's namespace that Antrea gives ports on their nodes, in mode NodePortLocal.
+	Pods []*corev1.Pod
+}
+
+// Setting is the AviInfraSetting that an owner uses. The zero value is none: the ConfigMap decides alone.
+type Setting struct {
+	Name string
+	// Object is nil if it doesn't exist, or could not be read.
+	Object *v1beta1.AviInfraSetting
+	// Problem, where set, is why it isn't even known which one it is, with its Reason.
+	Problem, Reason string
+}
+
+// Owner is the object that wants the set.
+func (in *Input) Owner() model.Owner {
+	switch {
+	case in.Gateway != nil:
+		return model.Owner{Kind: model.SvcAPIGatewayOwner, Namespace: in.Gateway.Namespace, Name: in.Gateway.Name}
+	case in.Routed != nil:
+		return model.Owner{Kind: model.GatewayOwner, Namespace: in.Routed.Gateway.Namespace, Name: in.Routed.Gateway.Name}
+	}
+	return model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
+}
+
+func (in *Input) annotations() map[string]string {
+	switch {
+	case in.Gateway != nil:
+		return in.Gateway.Annotations
+	case in.Routed != nil:
+		return in.Routed.Gateway.Annotations
+	}
+	return in.Service.Annotations
+}
+
+// ReplacementAllowed tells whether a change that the Controller can't make in place may interrupt traffic.
+func (in *Input) ReplacementAllowed() bool {
+	return isTrue(in.annotations()[AnnotationAllowReplacement])
+}
+
+// Result is the desired set with what there is to say about it. Where Blocked is true the set is empty on purpose and
+// nothing may be derived from what it lacks: the owner keeps what it has.
+type Result struct {
+	Set      model.Set
+	Findings []model.Finding
+	Blocked  bool
+	FQDNs    []string
+	// Pools tells which port a pool is for, by the pool's name.
+	Pools map[string]model.Port
+}
+
+// Objects builds the objects of the input's owner.
+func Objects(in Input) Result {
+	b := &builder{in: in}
+	front := b.frontend()
+	res := Result{Set: model.Set{Owner: in.Owner()}}
+	if !b.blocked {
+		res.Set.Objects = b.objects(front)
+		res.FQDNs = front.fqdns
+		res.Pools = make(map[string]model.Port, len(front.listeners))
+		for _, l := range front.listeners {
+			for _, t := range l.targets {
+				res.Pools[t.pool] = l.port
+			}
+		}
+	}
+	if b.blocked {
+		res.Set.Objects = nil
+	}
+	res.Blocked = b.blocked
+	res.Findings = b.findings
+	model.SortFindings(res.Findings)
+	return res
+}
+
+// builder collects findings while an Input is being mapped.
+type builder struct {
+	in       Input
+	findings []model.Finding
+	blocked  bool
+	placedAt network
+	labels   []string // markers that the owner asks for, as pairs of key and value
+	// keepNames: DNS names that are in use stay, because what asks for others can't be read.
+	keepNames bool
+}
+
+func (b *builder) report(severity model.Severity, port model.Port, reason, message string) {
+	b.findings = append(b.findings, model.Finding{Severity: severity, Port: port, Reason: reason, Message: message})
+	if severity == model.Blocked && port == (model.Port{}) {
+		b.blocked = true
+	}
+}
+
+func (b *builder) reported(port model.Port, reason string) bool {
+	return slices.ContainsFunc(b.findings, func(f model.Finding) bool { return f.Port == port && f.Reason == reason })
+}
+
+// blockUnlessLive reports something that can't be had: a new owner waits for it, one that serves keeps what it has.
+func (b *builder) blockUnlessLive(reason, message string) {
+	if b.in.Live.Exists {
+		b.report(model.Degraded, model.Port{}, reason, message+"; the VirtualService keeps what it has")
+		return
+	}
+	b.report(model.Blocked, model.Port{}, reason, message)
+}
