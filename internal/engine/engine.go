@@ -73,7 +73,7 @@ type Outcome struct {
 // Serve brings the Controller to what the input asks for.
 func (e *Engine) Serve(ctx context.Context, in translate.Input) Outcome {
 	log := logr.FromContextOrDiscard(ctx)
-	owner := in.Owner()
+	owner := in.Owner.Key()
 	out := Outcome{Name: translate.VirtualServiceName(in.Settings, owner), Tenant: translate.Tenant(in.Settings, in.Namespace)}
 	in.Refused = map[string]model.Finding{}
 	kept := e.keepTenant(owner, &in, &out)
@@ -291,7 +291,7 @@ func (e *Engine) replacement(owner model.Owner) string {
 
 // describe reads what serves from the mirror, whether or not the run succeeded.
 func (e *Engine) describe(out *Outcome, in translate.Input) {
-	vs := e.serving(in.Owner(), out)
+	vs := e.serving(in.Owner.Key(), out)
 	if vs == nil {
 		return
 	}
@@ -304,7 +304,7 @@ func (e *Engine) describe(out *Outcome, in translate.Input) {
 	out.Backends = make(map[model.Port][]string)
 	for name, port := range translate.PoolPorts(&in) {
 		pool := e.Mirror.Get(model.Key{Kind: model.Pool, Tenant: out.Tenant, Name: name})
-		if pool == nil || pool.Owner != in.Owner() {
+		if pool == nil || pool.Owner != in.Owner.Key() {
 			continue
 		}
 		if !slices.Contains(out.Ports, port) {
