@@ -29,11 +29,11 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
@@ -143,8 +143,8 @@ func (r *GatewayReconciler) serveGateway(ctx context.Context, cfg *settings.Sett
 	}
 	out, pending := r.serve(ctx, in)
 	asked := r.askForAll(ctx, cfg, gw, in, out)
-	if out.Unread && (errors.Is(out.Err, mirror.ErrNotLoaded) || gatewayProgrammed(gw)) {
-		return resultOf(ctx, out.Err)
+	if out.State() == outcome.Unread && (errors.Is(out.Retry(), mirror.ErrNotLoaded) || gatewayProgrammed(gw)) {
+		return resultOf(ctx, out.Retry())
 	}
 	if err := r.Status.Gateway(ctx, view, out); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
@@ -152,15 +152,15 @@ func (r *GatewayReconciler) serveGateway(ctx context.Context, cfg *settings.Sett
 	if pending {
 		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
 	}
-	if out.Retry == nil && asked != nil {
+	if out.Retry() == nil && asked != nil {
 		return ctrl.Result{}, asked
 	}
-	if out.Retry == nil && slices.ContainsFunc(out.Findings, func(f model.Finding) bool {
+	if out.Retry() == nil && slices.ContainsFunc(out.Findings, func(f model.Finding) bool {
 		return f.Reason == model.ReasonRoutesUnreadable && f.Severity == model.Degraded
 	}) {
 		return ctrl.Result{RequeueAfter: spread(min(r.APIs.Grace, time.Minute))}, nil // a type that came back grows old
 	}
-	return resultOf(ctx, out.Retry)
+	return resultOf(ctx, out.Retry())
 }
 
 // doubt judges what an absence says. Objects that vanish because their type is being removed are wanted still; and where the
@@ -211,7 +211,7 @@ func (r *GatewayReconciler) unconfigured(ctx context.Context, gw *gatewayv1.Gate
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
-	return resultOf(ctx, r.Status.Gateway(ctx, gatewayapi.Look(gatewayapi.World{Gateway: gw}), engine.Outcome{Blocked: true, Unread: true, Findings: []model.Finding{finding}}))
+	return resultOf(ctx, r.Status.Gateway(ctx, gatewayapi.Look(gatewayapi.World{Gateway: gw}), outcome.NewUnasked(finding)))
 }
 
 // All queues every Gateway.

@@ -23,6 +23,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -323,7 +324,7 @@ func unlessDeleted(o client.Object, write func() error) func() error {
 
 // askForAll asks Antrea for the node ports of the Services behind a Gateway that the build has put there. One that can't be
 // asked for is told, and doesn't keep the others from it.
-func (r *owners) askForAll(ctx context.Context, cfg *settings.Settings, about client.Object, in translate.Input, out engine.Outcome) (failed error) {
+func (r *owners) askForAll(ctx context.Context, cfg *settings.Settings, about client.Object, in translate.Input, out outcome.Outcome) (failed error) {
 	for _, b := range in.Backends {
 		behind := false
 		for port, names := range out.Backends {
@@ -425,23 +426,23 @@ func (r *owners) orphan(ctx context.Context, cfg *settings.Settings, key types.N
 var ownerAPIs = map[model.OwnerKind]gather.API{model.SvcAPIGatewayOwner: gather.ServicesAPI, model.GatewayOwner: gather.GatewayAPI}
 
 // serve runs the pipeline and waits a moment for an address that the Controller's IPAM has yet to give.
-func (r *owners) serve(ctx context.Context, in translate.Input) (out engine.Outcome, pending bool) {
+func (r *owners) serve(ctx context.Context, in translate.Input) (out outcome.Outcome, pending bool) {
 	owner := in.Owner()
 	key := types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}
 	out = r.Engine.Serve(ctx, in)
-	if out.Created+out.Updated+out.Deleted > 0 {
+	if did := out.Changes; did.Any() {
 		r.calm.wrote(key, time.Now())
-		ctrl.LoggerFrom(ctx).Info("changed the Controller", "created", out.Created, "updated", out.Updated, "deleted", out.Deleted,
-			"virtualService", out.Name, "addresses", fmt.Sprint(out.Addresses), "complete", out.Err == nil)
+		ctrl.LoggerFrom(ctx).Info("changed the Controller", "created", did.Created, "updated", did.Updated, "deleted", did.Deleted,
+			"virtualService", out.Name, "addresses", fmt.Sprint(out.Addresses), "complete", out.Retry() == nil)
 	}
-	pending = out.Err == nil && !out.Blocked && out.VSUUID != "" && len(out.Addresses) == 0
+	pending = out.AddressPending()
 	if pending {
-		if err := r.Engine.RefreshAddress(ctx, &out); err != nil {
+		if err := r.Engine.RefreshAddress(ctx, &out.Serving); err != nil {
 			ctrl.LoggerFrom(ctx).Info("the address isn't known yet", "error", err.Error())
 		}
-		pending = len(out.Addresses) == 0
+		pending = out.AddressPending()
 	}
-	r.hold(key, out.Err != nil || out.Refused)
+	r.hold(key, out.Waiting())
 	return out, pending
 }
 

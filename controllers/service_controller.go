@@ -22,10 +22,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -93,8 +93,8 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	}
 	out, pending := r.serve(ctx, in)
 	asked := r.askForPorts(ctx, cfg, svc)
-	if out.Unread && !worthTelling(svc, out.Err) {
-		return resultOf(ctx, out.Err)
+	if out.State() == outcome.Unread && !worthTelling(svc, out.Retry()) {
+		return resultOf(ctx, out.Retry())
 	}
 	if err := r.Status.Service(ctx, svc, out, r.Engine.ClusterUUID()); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
@@ -102,10 +102,10 @@ func (r *ServiceReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if pending {
 		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
 	}
-	if out.Retry == nil && asked != nil {
+	if out.Retry() == nil && asked != nil {
 		return resultOf(ctx, client.IgnoreNotFound(asked))
 	}
-	return resultOf(ctx, out.Retry)
+	return resultOf(ctx, out.Retry())
 }
 
 // worthTelling: that the Controller can't be read is told to a Service that waits for it, not to one that is served
@@ -125,7 +125,7 @@ func (r *ServiceReconciler) unconfigured(ctx context.Context, svc *corev1.Servic
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
-	out := engine.Outcome{Blocked: true, Unread: true, Findings: []model.Finding{finding}}
+	out := outcome.NewUnasked(finding)
 	return resultOf(ctx, r.Status.Service(ctx, svc, out, ""))
 }
 

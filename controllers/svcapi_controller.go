@@ -28,10 +28,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
@@ -115,8 +115,8 @@ func (r *SvcAPIGatewayReconciler) serveGateway(ctx context.Context, cfg *setting
 	}
 	out, pending := r.serve(ctx, in)
 	asked := r.askForAll(ctx, cfg, gw, in, out)
-	if out.Unread && (errors.Is(out.Err, mirror.ErrNotLoaded) || svcAPIProgrammed(gw)) {
-		return resultOf(ctx, out.Err)
+	if out.State() == outcome.Unread && (errors.Is(out.Retry(), mirror.ErrNotLoaded) || svcAPIProgrammed(gw)) {
+		return resultOf(ctx, out.Retry())
 	}
 	if err := r.Status.SvcAPIGateway(ctx, gw, out); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
@@ -124,10 +124,10 @@ func (r *SvcAPIGatewayReconciler) serveGateway(ctx context.Context, cfg *setting
 	if pending {
 		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
 	}
-	if out.Retry == nil && asked != nil {
+	if out.Retry() == nil && asked != nil {
 		return ctrl.Result{}, asked
 	}
-	return resultOf(ctx, out.Retry)
+	return resultOf(ctx, out.Retry())
 }
 
 // inherited tells whether a Gateway that we never claimed is ours to clean up: AKO's, which is being deleted and which
@@ -162,7 +162,7 @@ func (r *SvcAPIGatewayReconciler) unconfigured(ctx context.Context, gw *svcapi.G
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
-	return resultOf(ctx, r.Status.SvcAPIGateway(ctx, gw, engine.Outcome{Blocked: true, Unread: true, Findings: []model.Finding{finding}}))
+	return resultOf(ctx, r.Status.SvcAPIGateway(ctx, gw, outcome.NewUnasked(finding)))
 }
 
 // All queues every Gateway.

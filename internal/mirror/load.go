@@ -420,7 +420,7 @@ func (m *Mirror) LoadHealth(ctx context.Context) error {
 	m.mu.RLock()
 	scope := m.scope
 	m.mu.RUnlock()
-	health := make(map[string]Health)
+	health := make(map[string]model.Health)
 	pools := make(map[string]PoolHealth)
 	g, gctx := errgroup.WithContext(ctx)
 	read := func(kind model.Kind, each func(inventory)) {
@@ -436,7 +436,7 @@ func (m *Mirror) LoadHealth(ctx context.Context) error {
 		})
 	}
 	read(model.VirtualService, func(i inventory) {
-		h := Health{State: i.Runtime.Status.State}
+		h := model.Health{State: i.Runtime.Status.State}
 		if len(i.Runtime.Status.Reason) > 0 {
 			h.Reason = i.Runtime.Status.Reason[0]
 		}

@@ -30,12 +30,6 @@ type Scope struct {
 	OwnTenant   bool // the account sees no other tenant
 }
 
-// Health is a VirtualService's state in the Controller's inventory.
-type Health struct {
-	State  string // OPER_UP, OPER_DOWN, OPER_DISABLED …
-	Reason string
-}
-
 // PoolHealth counts a pool's servers in the Controller's inventory.
 type PoolHealth struct {
 	State       string
@@ -68,8 +62,8 @@ type Mirror struct {
 	seq     uint64                        // counts own writes
 	epoch   uint64                        // counts the times that a load under way became worthless
 	facts   *model.Facts
-	health  map[string]Health     // by UUID of the VirtualService
-	pools   map[string]PoolHealth // by UUID of the pool
+	health  map[string]model.Health // by UUID of the VirtualService
+	pools   map[string]PoolHealth   // by UUID of the pool
 	err     error
 	at      time.Time // of the last complete load
 	beat    time.Time // of Run's last round
@@ -229,7 +223,7 @@ func (m *Mirror) UUID(kind model.Kind, tenant, name string) (string, bool) {
 }
 
 // VSHealth returns a VirtualService's health by UUID; ok is false while it isn't known.
-func (m *Mirror) VSHealth(uuid string) (Health, bool) {
+func (m *Mirror) VSHealth(uuid string) (model.Health, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	h, ok := m.health[uuid]

@@ -102,6 +102,12 @@ type Observed struct {
 	Body any
 }
 
+// Health is a VirtualService's state in the Controller's inventory.
+type Health struct {
+	State  string // OPER_UP, OPER_DOWN, OPER_DISABLED …
+	Reason string
+}
+
 // Port is one listening port: its number and its protocol as Kubernetes spells it (TCP, UDP, SCTP).
 type Port struct {
 	Number   int32
