@@ -218,15 +218,14 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 			return deleted, fmt.Errorf("the Controller can't be read: %w", err)
 		}
 		if round == 0 && len(e.Mirror.Of(owner, name)) == 0 {
-			// The answer to a VsVip's creation may have been lost, and unlike the others it could not be found by its markers.
-			if _, err := e.Mirror.Fetch(ctx, model.Key{Kind: model.VsVip, Tenant: tenant, Name: name}); err != nil && avi.ReasonOf(err) != avi.ReasonNotFound && !isForeign(err) {
-				return deleted, fmt.Errorf("looking for VsVip %s: %w", name, err)
+			if err := e.lookFor(ctx, tenant, name); err != nil {
+				return deleted, err
 			}
 		}
 		observed, lookErr := e.observed(ctx, owner, name)
 		if isForeign(lookErr) {
 			// The VsVip is somebody else's; what our markers are on is ours.
-			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), func(o *model.Observed) bool { return o.Key.Kind == model.VsVip })
+			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), func(o *model.Observed) bool { return o.Key.Kind.Type().OwnerByName })
 		} else if lookErr != nil {
 			return deleted, lookErr
 		}
@@ -262,13 +261,28 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 	return deleted, err
 }
 
+// lookFor reads the objects whose markers don't tell the owner: where the answer to their creation was lost, nothing else
+// finds them.
+func (e *Engine) lookFor(ctx context.Context, tenant, name string) error {
+	for _, kind := range model.Written {
+		if !kind.Type().OwnerByName {
+			continue
+		}
+		_, err := e.Mirror.Fetch(ctx, model.Key{Kind: kind, Tenant: tenant, Name: name})
+		if err != nil && avi.ReasonOf(err) != avi.ReasonNotFound && !isForeign(err) {
+			return fmt.Errorf("looking for %s %s: %w", kind.Title(), name, err)
+		}
+	}
+	return nil
+}
+
 // observed lists an owner's objects. A VsVip can't tell whose it is; one without a VirtualService that we know may be
 // another client's, whose VirtualService isn't mirrored, so the Controller is asked before it is taken for ours.
 func (e *Engine) observed(ctx context.Context, owner model.Owner, name string) ([]*model.Observed, error) {
 	all := e.Mirror.Of(owner, name)
 	for _, o := range all {
 		vs := model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}
-		if o.Key.Kind != model.VsVip || e.Mirror.Get(vs) != nil {
+		if !o.Key.Kind.Type().OwnerByName || e.Mirror.Get(vs) != nil {
 			continue
 		}
 		_, err := e.Mirror.Fetch(ctx, vs)
