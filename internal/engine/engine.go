@@ -217,7 +217,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		if err := e.Mirror.Err(); err != nil {
 			return deleted, fmt.Errorf("the Controller can't be read: %w", err)
 		}
-		if round == 0 && len(e.Mirror.Of(owner, name)) == 0 {
+		if round == 0 && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
 			if err := e.lookFor(ctx, tenant, name); err != nil {
 				return deleted, err
 			}
@@ -225,7 +225,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		observed, lookErr := e.observed(ctx, owner, name)
 		if isForeign(lookErr) {
 			// The VsVip is somebody else's; what our markers are on is ours.
-			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), func(o *model.Observed) bool { return o.Key.Kind.Type().OwnerByName })
+			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), ownedByName)
 		} else if lookErr != nil {
 			return deleted, lookErr
 		}
@@ -261,6 +261,9 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 	return deleted, err
 }
 
+// ownedByName reports whether an object's markers don't tell its owner.
+func ownedByName(o *model.Observed) bool { return o.Key.Kind.Type().OwnerByName }
+
 // lookFor reads the objects whose markers don't tell the owner: where the answer to their creation was lost, nothing else
 // finds them.
 func (e *Engine) lookFor(ctx context.Context, tenant, name string) error {
@@ -282,7 +285,7 @@ func (e *Engine) observed(ctx context.Context, owner model.Owner, name string) (
 	all := e.Mirror.Of(owner, name)
 	for _, o := range all {
 		vs := model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}
-		if !o.Key.Kind.Type().OwnerByName || e.Mirror.Get(vs) != nil {
+		if !ownedByName(o) || e.Mirror.Get(vs) != nil {
 			continue
 		}
 		_, err := e.Mirror.Fetch(ctx, vs)
