@@ -272,6 +272,22 @@ func TestNameTaken(t *testing.T) {
 	}
 }
 
+// TestSameNameAsAnotherOwner: who serves under a name keeps it, whoever came first.
+func TestSameNameAsAnotherOwner(t *testing.T) {
+	w := newWorld(t)
+	w.served()
+	w.wrote()
+	w.ns.Name, w.svc.Namespace, w.svc.Name = "core-amf", "core-amf", "x"
+	w.served()
+	w.svc.Namespace, w.svc.Name = "core", "amf-x" // c1--core-amf-x as well
+	w.wrote()
+	o := w.serve()
+	f, told := finding(o, model.ReasonNameTaken)
+	if o.State() != outcome.Blocked || !told || !strings.Contains(f.Message, "Service core-amf/x") || o.VSUUID != "" || w.wrote() != nil {
+		t.Errorf("state %d, findings %+v, serves %+v", o.State(), o.Findings, o.Serving)
+	}
+}
+
 // TestReplacedOnce: a Controller that doesn't give what is asked for is not made to interrupt traffic for it again.
 func TestReplacedOnce(t *testing.T) {
 	w := newWorld(t)
