@@ -22,7 +22,7 @@ import (
 // routedEvents: the Events of a Gateway of gateway.networking.k8s.io follow the API's own conditions.
 var routedEvents = toldTypes{accepted: string(gatewayv1.GatewayConditionAccepted), programmed: string(gatewayv1.GatewayConditionProgrammed)}
 
-// Routed writes what an outcome means for a Gateway of gateway.networking.k8s.io and its ListenerSets. Every condition of ours
+// Gateway writes what an outcome means for a Gateway of gateway.networking.k8s.io and its ListenerSets. Every condition of ours
 // carries the generation that it is about; those of others are left alone.
 func (w *Writer) Gateway(ctx context.Context, view *gatewayapi.View, o outcome.Outcome) error {
 	gw := view.Gateway
@@ -65,7 +65,7 @@ func (w *Writer) Gateway(ctx context.Context, view *gatewayapi.View, o outcome.O
 	return errors.Join(failed...)
 }
 
-// ClearGateway takes back what Routed wrote, for a Gateway that goes on to exist and is no longer ours. What the API wants there
+// ClearGateway takes back what Gateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API wants there
 // while nobody serves it takes its place.
 func (w *Writer) ClearGateway(ctx context.Context, gw *gatewayv1.Gateway) error {
 	next := gw.DeepCopy()

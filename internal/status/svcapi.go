@@ -19,7 +19,7 @@ import (
 // foreign are conditions that AKO writes on Gateways and that mean nothing once it no longer serves them.
 var foreign = []string{"Pending", "PortConflict", "UnsupportedProtocol"}
 
-// Gateway writes what an outcome means for a Gateway of the Services API: its own conditions, those of Services that the
+// SvcAPIGateway writes what an outcome means for a Gateway of the Services API: its own conditions, those of Services that the
 // operator serves, the address, and one entry for each port number.
 func (w *Writer) SvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, o outcome.Outcome) error {
 	next := gw.DeepCopy()
@@ -42,7 +42,7 @@ func (w *Writer) SvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, o outcom
 	return nil
 }
 
-// NoGatewayClass says on a Gateway that nobody serves why: its class doesn't exist. A status that somebody has written
+// NoSvcAPIClass says on a Gateway that nobody serves why: its class doesn't exist. A status that somebody has written
 // something else into is left alone.
 func (w *Writer) NoSvcAPIClass(ctx context.Context, gw *svcapi.Gateway, message string) error {
 	was := apimeta.FindStatusCondition(gw.Status.Conditions, svcapi.GatewayConditionScheduled)
@@ -55,7 +55,7 @@ func (w *Writer) NoSvcAPIClass(ctx context.Context, gw *svcapi.Gateway, message 
 	return w.Patch(ctx, gw, next, same)
 }
 
-// ClearSvcAPIGateway takes back what Gateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API
+// ClearSvcAPIGateway takes back what SvcAPIGateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API
 // wants there while nobody serves it takes its place.
 func (w *Writer) ClearSvcAPIGateway(ctx context.Context, gw *svcapi.Gateway) error {
 	next := gw.DeepCopy()
