@@ -21,10 +21,10 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
@@ -158,7 +158,7 @@ func (gateways) programmed(gw *gatewayv1.Gateway) bool {
 	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) || len(gw.Status.Addresses) > 0
 }
 
-func (k gateways) tell(ctx context.Context, gw *gatewayv1.Gateway, in translate.Input, out engine.Outcome) error {
+func (k gateways) tell(ctx context.Context, gw *gatewayv1.Gateway, in translate.Input, out outcome.Outcome) error {
 	owner, ok := in.Owner.(translate.Gateway)
 	if !ok { // nothing was read of what belongs to it
 		owner.View = gatewayapi.Look(gatewayapi.World{Gateway: gw})

@@ -27,6 +27,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -83,7 +84,7 @@ type kind[T client.Object] interface {
 	// programmed reports whether the status says that an object is served.
 	programmed(T) bool
 	// tell writes what came of a run. Without settings there is no run, and in has nothing but the namespace.
-	tell(context.Context, T, translate.Input, engine.Outcome) error
+	tell(context.Context, T, translate.Input, outcome.Outcome) error
 	// tellNoClass says on an object that was never claimed that its class doesn't exist.
 	tellNoClass(context.Context, T, string) error
 	// clear takes back what tell has written, from an object that stays and from others that belong to it.
@@ -196,8 +197,8 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 	}
 	out, pending := r.run(ctx, client.ObjectKeyFromObject(c.Object), in)
 	asked := r.askForPorts(ctx, cfg, c.Object, in, out)
-	if out.Unread && (errors.Is(out.Err, mirror.ErrNotLoaded) || r.programmed(c.Object)) {
-		return resultOf(ctx, out.Err) // a status that was right would change twice at each restart
+	if out.State() == outcome.Unread && (errors.Is(out.Retry(), mirror.ErrNotLoaded) || r.programmed(c.Object)) {
+		return resultOf(ctx, out.Retry()) // a status that was right would change twice at each restart
 	}
 	if err := r.tell(ctx, c.Object, in, out); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
@@ -205,12 +206,12 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 	switch {
 	case pending:
 		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
-	case out.Retry == nil && asked != nil:
+	case out.Retry() == nil && asked != nil:
 		return resultOf(ctx, asked)
-	case out.Retry == nil && unreadable(out.Findings): // a type that came back grows old
+	case out.Retry() == nil && unreadable(out.Findings): // a type that came back grows old
 		return ctrl.Result{RequeueAfter: spread(min(r.APIs.Grace, time.Minute))}, nil
 	}
-	return resultOf(ctx, out.Retry)
+	return resultOf(ctx, out.Retry())
 }
 
 // unreadable reports whether something was left as it is because its type, or the objects of it, can't be read.
@@ -221,22 +222,20 @@ func unreadable(findings []model.Finding) bool {
 }
 
 // run runs the engine and waits a moment for an address that the Controller's IPAM has yet to give.
-func (r *owners[T]) run(ctx context.Context, key types.NamespacedName, in translate.Input) (out engine.Outcome, pending bool) {
+func (r *owners[T]) run(ctx context.Context, key types.NamespacedName, in translate.Input) (out outcome.Outcome, pending bool) {
 	out = r.Engine.Serve(ctx, in)
-	if out.Created+out.Updated+out.Deleted > 0 {
+	if did := out.Changes; did.Any() {
 		r.wrote(key, time.Now())
-		ctrl.LoggerFrom(ctx).Info("changed the Controller", "created", out.Created, "updated", out.Updated, "deleted", out.Deleted,
-			"virtualService", out.Name, "addresses", fmt.Sprint(out.Addresses), "complete", out.Err == nil)
+		ctrl.LoggerFrom(ctx).Info("changed the Controller", "created", did.Created, "updated", did.Updated, "deleted", did.Deleted,
+			"virtualService", out.Name, "addresses", fmt.Sprint(out.Addresses), "complete", out.Retry() == nil)
 	}
-	pending = out.Err == nil && !out.Blocked && out.VSUUID != "" && len(out.Addresses) == 0
-	if pending {
-		if err := r.Engine.RefreshAddress(ctx, &out); err != nil {
+	if out.AddressPending() {
+		if err := r.Engine.RefreshAddress(ctx, &out.Serving); err != nil {
 			ctrl.LoggerFrom(ctx).Info("the address isn't known yet", "error", err.Error())
 		}
-		pending = len(out.Addresses) == 0
 	}
-	r.hold(key, out.Err != nil || out.Refused)
-	return out, pending
+	r.hold(key, out.Waiting())
+	return out, out.AddressPending()
 }
 
 // unconfigured tells an object that would be ours by AKO's defaults why nothing happens. It says nothing while the settings
@@ -256,13 +255,12 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
-	out := engine.Outcome{Blocked: true, Unread: true, Findings: []model.Finding{finding}}
-	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, o, translate.Input{Namespace: c.Namespace}, out)))
+	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, o, translate.Input{Namespace: c.Namespace}, outcome.NewUnasked(finding))))
 }
 
 // askForPorts asks Antrea for the node ports of the Services behind an owner. One that can't be asked for is told, and doesn't
 // keep the others from it.
-func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, about T, in translate.Input, out engine.Outcome) (failed error) {
+func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, about T, in translate.Input, out outcome.Outcome) (failed error) {
 	if cfg.ServiceType != settings.NodePortLocal || r.Engine.DryRun {
 		return nil
 	}
@@ -279,7 +277,7 @@ func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, abo
 }
 
 // behind reports whether a Service has a pool of a protocol that Antrea can map.
-func behind(svc *corev1.Service, out engine.Outcome) bool {
+func behind(svc *corev1.Service, out outcome.Outcome) bool {
 	for port, names := range out.Backends {
 		if port.Protocol != string(corev1.ProtocolSCTP) && slices.Contains(names, svc.Name) {
 			return true

@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -85,7 +85,7 @@ func (services) programmed(svc *corev1.Service) bool {
 	return apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed)
 }
 
-func (k services) tell(ctx context.Context, svc *corev1.Service, _ translate.Input, out engine.Outcome) error {
+func (k services) tell(ctx context.Context, svc *corev1.Service, _ translate.Input, out outcome.Outcome) error {
 	return k.Status.Service(ctx, svc, out, k.Engine.ClusterUUID())
 }
 

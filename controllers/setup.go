@@ -30,6 +30,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
@@ -152,11 +153,11 @@ func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
 	}
 	wait := engine.RetryAfter(err)
 	switch engine.Classify(err) {
-	case engine.None:
+	case outcome.None:
 		return ctrl.Result{}, nil
-	case engine.Terminal:
+	case outcome.Terminal:
 		return ctrl.Result{}, reconcile.TerminalError(err)
-	case engine.Wait:
+	case outcome.Wait:
 		if wait == 0 {
 			wait = time.Minute
 		}

@@ -18,9 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
@@ -132,7 +132,7 @@ func (svcAPIGateways) programmed(gw *svcapi.Gateway) bool {
 	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, svcapi.GatewayConditionReady) || len(gw.Status.Addresses) > 0
 }
 
-func (k svcAPIGateways) tell(ctx context.Context, gw *svcapi.Gateway, _ translate.Input, out engine.Outcome) error {
+func (k svcAPIGateways) tell(ctx context.Context, gw *svcapi.Gateway, _ translate.Input, out outcome.Outcome) error {
 	return k.Status.SvcAPIGateway(ctx, gw, out)
 }
 

@@ -13,8 +13,8 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 )
 
 // Conditions of a Service that is ours.
@@ -27,6 +27,9 @@ const (
 	Healthy = "ako.vmware.com/Healthy"
 )
 
+// addressPending is the reason of Programmed while only the address is missing.
+const addressPending = "AddressPending"
+
 // messageMax bounds a condition's message, of which the API server takes 32,768 bytes, and noteMax an Event's, of which it
 // takes 1,024.
 const (
@@ -35,11 +38,11 @@ const (
 )
 
 // conditions are the three conditions that an outcome means, without times.
-func conditions(o engine.Outcome) []metav1.Condition {
+func conditions(o outcome.Outcome) []metav1.Condition {
 	return []metav1.Condition{accepted(o), programmed(o), healthy(o)}
 }
 
-func accepted(o engine.Outcome) metav1.Condition {
+func accepted(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: Accepted, Status: metav1.ConditionTrue, Reason: "Accepted", Message: "all ports are accepted"}
 	var told, notes []string
 	for _, f := range o.Findings {
@@ -52,7 +55,7 @@ func accepted(o engine.Outcome) metav1.Condition {
 		if len(told) == 0 {
 			c.Reason = f.Reason
 		}
-		if o.Blocked && f.Severity == model.Blocked && f.Port == (model.Port{}) {
+		if o.State() == outcome.Blocked && f.Severity == model.Blocked && f.Port == (model.Port{}) {
 			c.Status = metav1.ConditionFalse
 		}
 		if !slices.Contains(told, f.Message) {
@@ -66,32 +69,35 @@ func accepted(o engine.Outcome) metav1.Condition {
 	return c
 }
 
-func programmed(o engine.Outcome) metav1.Condition {
-	c := metav1.Condition{Type: Programmed}
+func programmed(o outcome.Outcome) metav1.Condition {
+	c := metav1.Condition{Type: Programmed, Status: metav1.ConditionFalse}
 	serves := ""
 	if o.VSUUID != "" {
 		serves = "; VirtualService " + o.Name + " keeps serving as it was"
 	}
-	switch {
-	case o.Blocked:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, firstBlocked(o.Findings), "not changed on the Controller, see condition "+Accepted+serves
-	case o.Err != nil:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, engine.Reason(o.Err), clip(o.Err.Error()+serves)
-	case len(o.Addresses) == 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "AddressPending", "VirtualService "+o.Name+" is waiting for the Controller's IPAM to give it an address"
-	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Programmed", fmt.Sprintf("VirtualService %s serves %s on %s", o.Name, portList(o.Ports), addressList(o))
+	switch why := o.Failure(); o.State() {
+	case outcome.Blocked:
+		c.Reason, c.Message = firstBlocked(o.Findings), "not changed on the Controller, see condition "+Accepted+serves
+	case outcome.Unread, outcome.Failed:
+		c.Reason, c.Message = why.Reason, clip(why.Message+serves)
+	case outcome.Done:
+		if len(o.Addresses) == 0 {
+			c.Reason, c.Message = addressPending, "VirtualService "+o.Name+" is waiting for the Controller's IPAM to give it an address"
+			break
+		}
+		c.Status, c.Reason = metav1.ConditionTrue, "Programmed"
+		c.Message = fmt.Sprintf("VirtualService %s serves %s on %s", o.Name, portList(o.Ports), addressList(o))
 	}
 	return c
 }
 
-func healthy(o engine.Outcome) metav1.Condition {
+func healthy(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: Healthy, Status: metav1.ConditionUnknown, Reason: "Unknown", Message: "the Controller's inventory doesn't tell yet"}
 	if o.VSUUID == "" {
 		c.Reason, c.Message = "NotProgrammed", "there is no VirtualService yet"
 		return c
 	}
-	if !o.HealthKnown || o.Health.State == "" {
+	if o.Health == nil || o.Health.State == "" {
 		return c
 	}
 	c.Reason = camel(strings.TrimPrefix(o.Health.State, "OPER_"))
@@ -126,7 +132,7 @@ func firstBlocked(fs []model.Finding) string {
 
 // ingress is the status' load balancer: an entry for each address, with the first DNS name, as AKO writes it. Where a
 // port isn't served every port gets an entry, as the API asks, and those that fail an error.
-func ingress(o engine.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngress {
+func ingress(o outcome.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngress {
 	if o.VSUUID == "" {
 		return nil
 	}
@@ -142,7 +148,7 @@ func ingress(o engine.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngress
 	return out
 }
 
-func portStatus(o engine.Outcome, svc *corev1.Service) []corev1.PortStatus {
+func portStatus(o outcome.Outcome, svc *corev1.Service) []corev1.PortStatus {
 	failed := map[model.Port]string{}
 	for _, f := range o.Findings {
 		if f.Severity == model.Blocked && f.Port != (model.Port{}) {
@@ -186,7 +192,7 @@ func portList(ports []model.Port) string {
 	return strings.Join(out, ", ")
 }
 
-func addressList(o engine.Outcome) string {
+func addressList(o outcome.Outcome) string {
 	out := make([]string, len(o.Addresses))
 	for i, a := range o.Addresses {
 		out[i] = a.String()

@@ -16,8 +16,8 @@ import (
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 )
 
 // Annotations that AKO writes on a Service with a DNS name.
@@ -55,14 +55,14 @@ func Asked(svc *corev1.Service) map[string]string {
 
 // Service writes what an outcome means for a Service: status and annotations in one patch, since the API server takes
 // both through the status subresource. clusterUUID is the Controller cluster's.
-func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
+func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o outcome.Outcome, clusterUUID string) error {
 	next := svc.DeepCopy()
 	if err := annotate(next, o, clusterUUID); err != nil {
 		return err
 	}
 	want := steady(svc.Status.Conditions, conditions(o), o)
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
-	if !o.Unread {
+	if o.Known() {
 		next.Status.LoadBalancer.Ingress = ingress(o, svc)
 	}
 	if text := problem(next.Status.Conditions); text != "" {
@@ -78,8 +78,8 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o engine.Outc
 }
 
 // steady leaves out of the wanted conditions what would only flutter.
-func steady(have, want []metav1.Condition, o engine.Outcome) []metav1.Condition {
-	if apimeta.IsStatusConditionTrue(have, Programmed) && o.VSUUID != "" && !o.HealthKnown {
+func steady(have, want []metav1.Condition, o outcome.Outcome) []metav1.Condition {
+	if apimeta.IsStatusConditionTrue(have, Programmed) && o.VSUUID != "" && o.Health == nil {
 		// After a restart the inventory comes a moment later; what was known stands until then.
 		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Healthy })
 	}
@@ -116,8 +116,8 @@ func (w *Writer) patch(ctx context.Context, svc, next *corev1.Service) error {
 }
 
 // annotate sets AKO's annotations. Without a DNS name there are none.
-func annotate(svc *corev1.Service, o engine.Outcome, clusterUUID string) error {
-	if o.Unread {
+func annotate(svc *corev1.Service, o outcome.Outcome, clusterUUID string) error {
+	if !o.Known() {
 		return nil // nothing is known that would make what stands there wrong
 	}
 	want := map[string]string{}
@@ -162,13 +162,13 @@ func problem(list []metav1.Condition) string {
 // toldTypes names the conditions whose changes are told as Events.
 type toldTypes struct{ accepted, programmed string }
 
-func (w *Writer) tell(about client.Object, before, after []metav1.Condition, o engine.Outcome) {
+func (w *Writer) tell(about client.Object, before, after []metav1.Condition, o outcome.Outcome) {
 	w.tellOf(about, before, after, o, toldTypes{Accepted, Programmed})
 }
 
 // tellOf emits Events for what changed between two lists of conditions. They are compared by status, reason and message, so
 // an unchanged failure is told once. Normal Events for a program done are called ensured and updated.
-func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o engine.Outcome, of toldTypes) {
+func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o outcome.Outcome, of toldTypes) {
 	if changed(before, after, of.accepted) {
 		for _, f := range o.Findings {
 			if f.Severity != model.Note {
@@ -190,8 +190,8 @@ func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o
 			reason = "UpdatedLoadBalancer"
 		}
 		w.event(about, corev1.EventTypeNormal, reason, "Program", now.Message)
-	case !o.Blocked && o.Err != nil:
-		w.event(about, corev1.EventTypeWarning, engine.Reason(o.Err), "Program", now.Message)
+	case o.State() == outcome.Unread, o.State() == outcome.Failed:
+		w.event(about, corev1.EventTypeWarning, o.Failure().Reason, "Program", now.Message)
 	}
 	if h := apimeta.FindStatusCondition(after, Healthy); h != nil && changed(before, after, Healthy) {
 		was := apimeta.FindStatusCondition(before, Healthy)

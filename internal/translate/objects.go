@@ -32,7 +32,7 @@ func (b *builder) objects(f frontend) []model.Object {
 	}
 	out = append(out, groups...)
 	slices.SortStableFunc(out, func(x, y model.Object) int {
-		return slices.Index(model.Written, x.Key.Kind) - slices.Index(model.Written, y.Key.Kind)
+		return model.CompareCreation(x.Key.Kind, y.Key.Kind)
 	})
 	if len(out) > 1 {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))

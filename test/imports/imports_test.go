@@ -24,13 +24,12 @@ const module = "github.com/avi-l4-operator/avi-l4-operator"
 // inside a package's folder belong to its layer.
 var layers = [][]string{
 	{"api", "internal/model"},
-	{"internal/placement", "internal/gatewayapi"},
+	{"internal/placement", "internal/gatewayapi", "internal/outcome"},
 	{"internal/settings"},
-	{"internal/avi", "internal/translate", "internal/plan"},
+	{"internal/avi", "internal/translate", "internal/plan", "internal/status"},
 	{"internal/gather", "internal/mirror"},
 	{"internal/apply"},
 	{"internal/engine"},
-	{"internal/status"},
 	{"controllers"},
 	{"."}, // main
 }
@@ -44,7 +43,7 @@ var development = []string{"hack", "test"}
 
 // pure are the packages that are functions of their input, and what that forbids.
 var (
-	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/translate", "internal/plan"}
+	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/outcome", "internal/translate", "internal/plan"}
 	pureForbidden = []string{
 		"net/http", "log", "os",
 		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",
@@ -94,6 +93,7 @@ func TestImportsRejects(t *testing.T) {
 		{"internal/plan", module + "/internal/translate", "below"},
 		{"internal/avi/sub", module + "/internal/avi", ""},
 		{"internal/engine", module + "/controllers", "below"},
+		{"internal/status", module + "/internal/engine", "below"},
 		{"internal/other", "fmt", "no layer"},
 		{"controllers", module + "/internal/avisim", "simulat"},
 		{"internal/avisim", module + "/internal/model", "simulat"},
