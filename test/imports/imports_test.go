@@ -23,7 +23,7 @@ const module = "github.com/avi-l4-operator/avi-l4-operator"
 // layers are the operator's packages from the ground up. A package imports only what lies below its own layer; folders
 // inside a package's folder belong to its layer.
 var layers = [][]string{
-	{"api", "internal/model"},
+	{"api", "internal/model", "internal/version"},
 	{"internal/placement", "internal/gatewayapi"},
 	{"internal/settings"},
 	{"internal/avi", "internal/translate", "internal/plan"},
