@@ -215,7 +215,7 @@ func bareExists(repository fs.FS, m mention) bool {
 }
 
 var (
-	makeCommand = regexp.MustCompile(`(?m)^make ((?:[a-z][a-z-]*\s?)+)`)
+	makeCommand = regexp.MustCompile(`(?m)^make ((?:[a-z][a-z-]* ?)+)`)
 	makeTarget  = regexp.MustCompile(`(?m)^([a-zA-Z][a-zA-Z-]*):`)
 )
 
