@@ -91,7 +91,7 @@ func documents(t *testing.T, repository fs.FS) []string {
 var folders = []string{"api", "cmd", "config", "controllers", "docs", "hack", "internal", "pkg", "test", ".ci", ".github"}
 
 var (
-	quoted = regexp.MustCompile("`([^`\n]+)`")
+	quoted = regexp.MustCompile("`([^`]+)`")
 	fenced = regexp.MustCompile("(?ms)^```.*?^```")
 	// placeholder stands for a name that the reader chooses.
 	placeholder = regexp.MustCompile(`<[^>]*>`)
@@ -226,8 +226,10 @@ func unknownTargets(makefile, text string) (problems []string) {
 		have = append(have, match[1])
 	}
 	commands := strings.Join(fenced.FindAllString(text, -1), "\n")
-	for _, match := range quoted.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
-		commands += "\n" + match[1]
+	for _, paragraph := range paragraphs(fenced.ReplaceAllString(text, "")) {
+		for _, match := range quoted.FindAllStringSubmatch(paragraph, -1) {
+			commands += "\n" + match[1]
+		}
 	}
 	for _, match := range makeCommand.FindAllStringSubmatch(commands, -1) {
 		for _, target := range strings.Fields(match[1]) {
@@ -344,6 +346,7 @@ func TestChecks(t *testing.T) {
 
 		{"targets", targets, "`make test` and\n```sh\nmake test-unit test  # both\n```\n", ""},
 		{"no target", targets, "`make tests`", "no target tests"},
+		{"no target, over two lines", targets, "see `make\ntests` or `make test`", "no target tests"},
 		{"no second target", targets, "```sh\nmake test lint\n```\n", "no target lint"},
 
 		{"the release", versions, "## [Unreleased]\n## [1.2.0] - 2026-01-01\n## [1.1.0]\n", ""},
