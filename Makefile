@@ -107,7 +107,7 @@ test-browser: ## Drive the simulator's page in a headless Chromium (its module i
 
 .PHONY: test-unit
 test-unit: ## Run the tests that start no cluster.
-	go test $(RACE) $$(go list ./... | grep -v -e '/hack/' -e '/test/') ./test/golden/... ./test/imports/...
+	go test $(RACE) $$(go list ./... | grep -v -e '/hack/' -e '/test/') ./test/docs/... ./test/golden/... ./test/imports/...
 
 .PHONY: test-sdk
 test-sdk: ## Run the vendor's own tests of its SDK against the simulator, replay its recordings, and list what is left out.

@@ -35,7 +35,8 @@ func TestCalls(t *testing.T) {
 	agent := "avi-l4-operator/" + release.Number()
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = seen{r.Method, r.RequestURI, r.Header.Get("X-Avi-Tenant"), r.Header.Get("X-Avi-Version"), r.Header.Get("X-Avi-UserAgent"), string(body)}
+		h := r.Header
+		got = seen{r.Method, r.RequestURI, h.Get("X-Avi-Tenant"), h.Get("X-Avi-Version"), h.Get("X-Avi-UserAgent"), string(body)}
 		if r.Header.Get("Referer") == "" || r.Header.Get("User-Agent") != agent {
 			t.Errorf("headers: %v", r.Header)
 		}

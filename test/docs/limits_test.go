@@ -406,7 +406,8 @@ func parse() { flag.IntVar(&o.Workers, "workers", 16, "How many.") }
 	for _, test := range rows {
 		t.Run(test.name, func(t *testing.T) {
 			table := "| a | b | c |\n|---|---|---|\n" + test.row + "\n\nMore.\n"
-			got := strings.Join(wrongRows(code, rowsBelow(table, "| a | b | c |"), map[string][]claim{"rounds": {{"{}, ", rounds}, {", {} apart", pause}}}), "; ")
+			claims := map[string][]claim{"rounds": {{"{}, ", rounds}, {", {} apart", pause}}}
+			got := strings.Join(wrongRows(code, rowsBelow(table, "| a | b | c |"), claims), "; ")
 			if test.want == "" && got != "" || !strings.Contains(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}

@@ -58,7 +58,9 @@ var (
 var session = []string{"github.com/vmware/alb-sdk/go/session", "github.com/vmware/alb-sdk/go/clients"}
 
 // elsewhere are modules that development programs use from modules of their own, so that they stay out of the operator's.
-var elsewhere = []string{"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools"}
+var elsewhere = []string{
+	"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools",
+}
 
 // listed is what this test needs of a package; the imports are those of the package itself, not of its tests.
 type listed struct {
