@@ -128,7 +128,8 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if p.Replaces != "" {
 		r.replaced.Store(r.in.Owner(), p.Replaces)
 	}
-	log.Info("changing the Controller", "creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
+	log.Info("changing the Controller",
+		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
 	return r.judge(built, r.Applier.Run(ctx, &p))
 }
 
