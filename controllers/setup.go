@@ -20,7 +20,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
@@ -84,7 +83,7 @@ func slimService(o any) (any, error) {
 	}
 	slimMeta(svc)
 	if !relevant(svc) { // it may stand behind a Gateway
-		svc.Annotations = only(svc.Annotations, translate.AnnotationSkipNodePort, translate.AnnotationNodePortLocal)
+		svc.Annotations = only(svc.Annotations, translate.BackendAnnotations...)
 		svc.OwnerReferences = nil
 		svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, Ports: svc.Spec.Ports, Selector: someSelector(svc.Spec.Selector),
 			IPFamilies: svc.Spec.IPFamilies, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy, SessionAffinity: svc.Spec.SessionAffinity}
@@ -130,7 +129,7 @@ func slimNamespace(o any) (any, error) {
 
 // relevant Services are load balancers, or were ours once.
 func relevant(svc *corev1.Service) bool {
-	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer || controllerutil.ContainsFinalizer(svc, gather.Finalizer)
+	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer || gather.Claimed(svc)
 }
 
 // retryMin and retryMax bound the back-off of failures that pass by themselves. Left to itself the queue would sleep up

@@ -38,7 +38,7 @@ type Engine struct {
 func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome {
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
-	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner()), translate.Tenant(in.Settings, in.Namespace)
+	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
 	r.keepTenant()
 	for round := range rounds {
 		if !r.round(ctx, round) || ctx.Err() != nil {
@@ -88,7 +88,7 @@ func (r *run) outcome() outcome.Outcome {
 // keepTenant has a Service that serves in another tenant than its namespace's go on there, endpoints and all, unless it
 // may be interrupted.
 func (r *run) keepTenant() {
-	vs := r.serving(r.in.Owner(), &r.record.Serving)
+	vs := r.serving(r.in.Owner.Key(), &r.record.Serving)
 	if vs == nil || vs.Key.Tenant == r.record.Tenant || vs.Key.Name != r.record.Name || r.in.ReplacementAllowed() {
 		return
 	}
@@ -103,7 +103,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if err := r.Mirror.Err(); err != nil || r.in.Facts == nil {
 		return r.end(outcome.Unread, fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded)))
 	}
-	observed, err := r.observed(ctx, r.in.Owner(), r.record.Name)
+	observed, err := r.observed(ctx, r.in.Owner.Key(), r.record.Name)
 	if err != nil {
 		return r.end(outcome.Failed, err)
 	}
@@ -126,7 +126,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 		return r.end(outcome.Failed, &DryRunError{Plan: text})
 	}
 	if p.Replaces != "" {
-		r.replaced.Store(r.in.Owner(), p.Replaces)
+		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
 	}
 	log.Info("changing the Controller",
 		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
@@ -138,7 +138,7 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
-		if vs.Owner != r.in.Owner() {
+		if vs.Owner != r.in.Owner.Key() {
 			r.in.Rival = &vs.Owner
 		}
 	}
@@ -149,7 +149,7 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 }
 
 func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
-	owner := r.in.Owner()
+	owner := r.in.Owner.Key()
 	p := plan.Diff(want, observed, plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID})
 	r.record.Findings = append(r.record.Findings, p.Findings...)
 	return p

@@ -18,7 +18,7 @@ import (
 // describe reads what serves from the mirror, whether or not the run succeeded.
 func (r *run) describe() {
 	s := &r.record.Serving
-	vs := r.serving(r.in.Owner(), s)
+	vs := r.serving(r.in.Owner.Key(), s)
 	if vs == nil {
 		return
 	}
@@ -33,7 +33,7 @@ func (r *run) describe() {
 	s.Backends = make(map[model.Port][]string)
 	for name, port := range translate.PoolPorts(&r.in) {
 		pool := r.Mirror.Get(model.Key{Kind: model.Pool, Tenant: s.Tenant, Name: name})
-		if pool == nil || pool.Owner != r.in.Owner() {
+		if pool == nil || pool.Owner != r.in.Owner.Key() {
 			continue
 		}
 		if !slices.Contains(s.Ports, port) {

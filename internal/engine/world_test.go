@@ -97,7 +97,7 @@ func (w *world) input() translate.Input {
 		slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: new(p.Name), Port: new(p.Port), Protocol: new(p.Protocol)})
 	}
 	return translate.Input{
-		Service: w.svc, Namespace: w.ns, Settings: w.cfg,
+		Owner: translate.Service{Object: w.svc}, Namespace: w.ns, Settings: w.cfg,
 		Backends: []translate.Backend{{Service: w.svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: true}},
 	}
 }

@@ -52,7 +52,11 @@ func (w *Writer) NoSvcAPIClass(ctx context.Context, gw *svcapi.Gateway, message 
 	next := gw.DeepCopy()
 	same := !apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionFalse,
 		Reason: svcapi.GatewayReasonNoSuchGatewayClass, Message: clip(message), ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
-	return w.Patch(ctx, gw, next, same)
+	if err := w.Patch(ctx, gw, next, same); err != nil || same {
+		return err
+	}
+	w.Warn(gw, model.ReasonNoGatewayClass, message)
+	return nil
 }
 
 // ClearSvcAPIGateway takes back what SvcAPIGateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API

@@ -23,7 +23,7 @@ const module = "github.com/avi-l4-operator/avi-l4-operator"
 // layers are the operator's packages from the ground up. A package imports only what lies below its own layer; folders
 // inside a package's folder belong to its layer.
 var layers = [][]string{
-	{"api", "internal/model"},
+	{"api", "internal/model", "internal/version"},
 	{"internal/placement", "internal/gatewayapi", "internal/outcome"},
 	{"internal/settings"},
 	{"internal/avi", "internal/translate", "internal/plan", "internal/status"},
@@ -57,7 +57,9 @@ var (
 var session = []string{"github.com/vmware/alb-sdk/go/session", "github.com/vmware/alb-sdk/go/clients"}
 
 // elsewhere are modules that development programs use from modules of their own, so that they stay out of the operator's.
-var elsewhere = []string{"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools"}
+var elsewhere = []string{
+	"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools",
+}
 
 // listed is what this test needs of a package; the imports are those of the package itself, not of its tests.
 type listed struct {
