@@ -109,6 +109,14 @@ func pool(name, service string) *models.Pool {
 	}
 }
 
+// update changes fields of a pool; without any, the time that a disabled server has.
+func update(o *model.Observed, fields ...plan.FieldChange) plan.Step {
+	if len(fields) == 0 {
+		fields = []plan.FieldChange{{Field: "graceful_disable_timeout", To: new(int32(5))}}
+	}
+	return plan.Step{Op: plan.Update, Key: o.Key, UUID: o.UUID, Fields: fields}
+}
+
 func create(name string, needs ...int) plan.Step {
 	return plan.Step{Op: plan.Create, Key: key(name), Body: pool(name, "amf"), Needs: needs}
 }

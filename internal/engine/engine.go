@@ -128,7 +128,8 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if p.Replaces != "" {
 		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
 	}
-	log.Info("changing the Controller", "creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
+	log.Info("changing the Controller",
+		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
 	return r.judge(built, r.Applier.Run(ctx, &p))
 }
 
@@ -214,19 +215,8 @@ func count(p *plan.Plan, op plan.Op) int {
 func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, reason string) (deleted int, err error) {
 	log := logr.FromContextOrDiscard(ctx)
 	for round := range rounds {
-		if err := e.Mirror.Err(); err != nil {
-			return deleted, fmt.Errorf("the Controller can't be read: %w", err)
-		}
-		if round == 0 && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
-			if err := e.lookFor(ctx, tenant, name); err != nil {
-				return deleted, err
-			}
-		}
-		observed, lookErr := e.observed(ctx, owner, name)
-		if isForeign(lookErr) {
-			// The VsVip is somebody else's; what our markers are on is ours.
-			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), ownedByName)
-		} else if lookErr != nil {
+		observed, lookErr := e.left(ctx, owner, tenant, name, round == 0)
+		if lookErr != nil {
 			return deleted, lookErr
 		}
 		p := plan.Teardown(owner, observed, reason)
@@ -238,20 +228,11 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 			return deleted, &DryRunError{Plan: p.String()}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
-		err = nil
-		retry := false
-		for _, r := range e.Applier.Run(ctx, &p) {
-			switch {
-			case r.Err == nil && !r.Skipped:
-				deleted++
-			case r.Err != nil:
-				retry = retry || r.Replan
-				if err == nil {
-					err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
-				}
-			}
-		}
-		if err != nil && (!retry || ctx.Err() != nil) {
+		var n int
+		var again bool
+		n, again, err = removed(e.Applier.Run(ctx, &p))
+		deleted += n
+		if err != nil && (!again || ctx.Err() != nil) {
 			return deleted, err
 		}
 	}
@@ -259,6 +240,40 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		err = errors.New("objects remain after several attempts")
 	}
 	return deleted, err
+}
+
+// left lists what there is of an owner. Where the VsVip is somebody else's, what our markers are on is ours still. first
+// looks for what the mirror may not know.
+func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name string, first bool) ([]*model.Observed, error) {
+	if err := e.Mirror.Err(); err != nil {
+		return nil, fmt.Errorf("the Controller can't be read: %w", err)
+	}
+	if first && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
+		if err := e.lookFor(ctx, tenant, name); err != nil {
+			return nil, err
+		}
+	}
+	observed, err := e.observed(ctx, owner, name)
+	if isForeign(err) {
+		return slices.DeleteFunc(e.Mirror.Of(owner, name), ownedByName), nil
+	}
+	return observed, err
+}
+
+// removed counts the deletions of a run. err is the first failure, and again reports whether another round may help.
+func removed(results []apply.StepResult) (n int, again bool, err error) {
+	for _, r := range results {
+		switch {
+		case r.Err == nil && !r.Skipped:
+			n++
+		case r.Err != nil:
+			again = again || r.Replan
+			if err == nil {
+				err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
+			}
+		}
+	}
+	return n, again, err
 }
 
 // ownedByName reports whether an object's markers don't tell its owner.
