@@ -249,7 +249,7 @@ func (e *Env) StartOperator() {
 	e.Operator, err = controllers.Setup(ctx, mgr, c, o)
 	e.must(err)
 	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
+	go func() { done <- e.Operator.Run(ctx, mgr) }()
 	e.stop = func() {
 		cancel()
 		select {
@@ -260,9 +260,6 @@ func (e *Env) StartOperator() {
 		case <-time.After(40 * time.Second):
 			e.T.Error("the operator didn't stop")
 		}
-		closing, release := context.WithTimeout(context.Background(), time.Second)
-		defer release()
-		c.Close(closing)
 	}
 }
 
