@@ -197,11 +197,10 @@ func (c *Client) Create(ctx context.Context, kind model.Kind, tenant string, bod
 type Patch struct {
 	Replace map[string]any `json:"replace,omitempty"` // new values; a list replaces the list
 	Delete  map[string]any `json:"delete,omitempty"`  // scalars go back to their default; of lists the given entries go
-	Add     map[string]any `json:"add,omitempty"`     // entries to append to lists
 }
 
 // Empty reports whether p changes nothing.
-func (p Patch) Empty() bool { return len(p.Replace)+len(p.Delete)+len(p.Add) == 0 }
+func (p Patch) Empty() bool { return len(p.Replace)+len(p.Delete) == 0 }
 
 // Patch applies patch in a single call and returns the whole object as it is then. An empty patch is an error.
 func (c *Client) Patch(ctx context.Context, kind model.Kind, tenant, uuid string, patch Patch) (json.RawMessage, error) {

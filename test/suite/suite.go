@@ -42,7 +42,6 @@ import (
 )
 
 var (
-	shared   *cluster.Cluster
 	restCfg  *rest.Config
 	numbered struct {
 		sync.Mutex
@@ -104,7 +103,7 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
 		}
 	}()
-	shared, restCfg = c, c.RESTConfig()
+	restCfg = c.RESTConfig()
 	restCfg.QPS, restCfg.Burst = -1, 0
 	upstream, err := cluster.GatewayAPI(context.Background())
 	if err != nil {
@@ -117,9 +116,6 @@ func run(m *testing.M) int {
 	}
 	return m.Run()
 }
-
-// Cluster is the API server of the package's tests.
-func Cluster() *cluster.Cluster { return shared }
 
 // Env is one test's Controller, operator and namespace.
 type Env struct {
