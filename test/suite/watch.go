@@ -2,8 +2,10 @@ package suite
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 // KubeWrite is a request of the operator that changes something at the API server, or might.
@@ -88,7 +91,7 @@ type lastRun struct {
 	id    string // of the reconcile
 	begun Mark
 	open  bool // has not ended
-	done  bool // it ended without an error and asked for no other run
+	done  bool // it ended and asked for no other run: without an error, or with one that needs a person
 }
 
 // runKey names an object in a controller.
@@ -132,8 +135,8 @@ func (e *Env) Mark() Mark {
 	return e.runs.count
 }
 
-// LookedAt waits until a controller, named as in the metrics, has begun after a mark and ended a run for each of the objects,
-// without an error and without asking for another. It is the proof that the operator has seen something and left it alone.
+// LookedAt waits until a controller, named as in the metrics, has begun after a mark and ended a run for each of the objects, the
+// last of which asked for no other. It is the proof that the operator has seen something and left it alone.
 func (e *Env) LookedAt(since Mark, controller string, objects ...client.Object) {
 	e.T.Helper()
 	e.Eventually(fmt.Sprintf("%s looks at %d objects", controller, len(objects)), func() error {
@@ -157,11 +160,17 @@ func (e *Env) LookAgain(controller string, objects ...client.Object) {
 	e.LookedAt(since, controller, objects...)
 }
 
+// touched begins the name of a setting that nobody knows: the operator compares which there are, not their values.
+const touched = "touched-"
+
 // Touch changes the settings of a running operator without a consequence other than that it looks at everything anew.
 func (e *Env) Touch() Mark {
 	e.T.Helper()
 	since := e.Mark()
-	e.Configure(func(c map[string]string) { c["touched"] = fmt.Sprint(since, time.Now().UnixNano()) })
+	e.Configure(func(c map[string]string) {
+		maps.DeleteFunc(c, func(key, _ string) bool { return strings.HasPrefix(key, touched) })
+		c[fmt.Sprint(touched, time.Now().UnixNano())] = "true"
+	})
 	return since
 }
 
@@ -213,7 +222,7 @@ func (s runSink) Info(level int, message string, values ...any) {
 // Error implements logr.LogSink.
 func (s runSink) Error(err error, message string, values ...any) {
 	if message == "Reconciler error" {
-		s.runs.end(s.key, s.id, false)
+		s.runs.end(s.key, s.id, errors.Is(err, reconcile.TerminalError(nil)))
 	}
 	s.runs.line(fmt.Sprintln("error", message, err, values))
 	if s.next != nil {

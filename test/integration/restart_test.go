@@ -1,0 +1,122 @@
+package integration
+
+import (
+	"fmt"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
+)
+
+// looked is what one controller has to look at.
+type looked struct {
+	controller string
+	objects    []client.Object
+}
+
+// TestLookingAgainWritesNothing: neither a restart nor another look at everything costs a write, to the Controller or to the API
+// server, for objects of every kind and in every state.
+func TestLookingAgainWritesNothing(t *testing.T) {
+	// Alone: the operators of other tests would judge the AviInfraSettings too.
+	e := suite.New(t)
+	kinds := everyKind(t, e)
+	nothing := func(when string, since suite.Mark) {
+		t.Helper()
+		for _, k := range kinds {
+			e.LookedAt(since, k.controller, k.objects...)
+		}
+		for _, w := range e.KubeWrites() {
+			t.Errorf("%s: %s", when, w)
+		}
+		for _, w := range e.Written() {
+			t.Errorf("%s: %s", when, w)
+		}
+	}
+	e.StopOperator()
+	e.ResetKubeWrites()
+	e.Sim.ResetRequests()
+	e.StartOperator()
+	e.Eventually("readiness", func() error { return e.Operator.Ready(nil) })
+	nothing("after a restart", e.Touch())
+	nothing("at another look", e.Touch())
+	e.Operator.Mirror.Expire() // as a new leader does
+	e.Eventually("the load", func() error { return e.Operator.Mirror.Err() })
+	nothing("at a look after the Controller was read anew", e.Touch())
+}
+
+// everyKind creates objects of every kind, served and not, and waits until all is written about them.
+func everyKind(t *testing.T, e *suite.Env) []looked {
+	sctp, tcp := suite.Port("SCTP", 38412), suite.Port("TCP", 80)
+	setting := e.Setting("plain", v1beta1.AviInfraSettingSpec{})
+	refused := e.Setting("refused", v1beta1.AviInfraSettingSpec{SEGroup: &v1beta1.AviInfraSettingSEGroup{Name: "there-is-none"}})
+	t.Cleanup(func() { suite.Forget(e, setting); suite.Forget(e, refused) })
+	e.Create(setting, refused)
+
+	served := e.Service("served", sctp, tcp)
+	placed := e.Service("placed", sctp)
+	placed.Annotations = map[string]string{translate.AnnotationInfraSetting: setting.Name}
+	waits := e.Service("waits", sctp)
+	waits.Annotations = map[string]string{translate.AnnotationInfraSetting: refused.Name}
+	wrong := e.Service("wrong", sctp)
+	wrong.Spec.LoadBalancerIP = "not-an-address"
+	foreign := e.Service("foreign", sctp)
+	foreign.Spec.LoadBalancerClass = new("other.example.com/lb")
+	services := []*corev1.Service{served, placed, waits, wrong, foreign}
+	for _, svc := range services {
+		e.Create(svc, e.Slice(svc, "10.244.1.5"))
+	}
+
+	oldClass := e.SvcAPIClass(setting)
+	e.Own(oldClass)
+	old, oldEmpty := gatewayOn(e, "old", sctp), gatewayOn(e, "old-empty", suite.Port("QUIC", 1))
+	e.SvcAPIAttach(old, "old-amf", "10.244.1.6", sctp)
+
+	class := routedClass(e)
+	gw := e.Gateway("new", suite.Listener("sctp", "SCTP", 38412), suite.Listener("tcp", "TCP", 80), suite.Listener("odd", "HTTP", 81))
+	gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSame)}}
+	gwEmpty := e.Gateway("new-empty", suite.Listener("udp", "UDP", 53))
+	set := e.ListenerSet("more", gw.Name, gatewayv1.ListenerEntry{Name: "udp", Protocol: "UDP", Port: 53})
+	backend(e, "amf", "10.244.1.7", sctp, tcp, suite.Port("UDP", 53))
+	routes := map[string]client.Object{
+		"SCTPRoute": e.SCTPRoute("amf", gw.Name, "sctp", suite.To("amf", 38412, 1)),
+		"TCPRoute":  e.TCPRoute("web", gw.Name, "tcp", suite.To("nothing", 80, 1)),
+		"UDPRoute":  e.UDPRoute("dns", "nowhere", "", suite.To("amf", 53, 1)),
+	}
+	e.Create(gw, gwEmpty, set)
+	for _, r := range routes {
+		e.Create(r)
+	}
+
+	for _, svc := range []*corev1.Service{served, placed} {
+		e.Condition(svc, "Healthy", metav1.ConditionTrue, "Up")
+	}
+	e.Condition(waits, "Accepted", metav1.ConditionFalse, "InfraSettingRejected")
+	e.Condition(wrong, "Accepted", metav1.ConditionFalse, "InvalidAddress")
+	e.SvcAPICondition(old, "ako.vmware.com/Healthy", yes, "Up")
+	e.SvcAPICondition(oldEmpty, "Ready", no, "ListenersNotValid")
+	e.GatewayCondition(gw, "ako.vmware.com/Healthy", yes, "Up")
+	e.GatewayCondition(gwEmpty, "ako.vmware.com/Healthy", no, "")
+	e.SetCondition(set, "Programmed", yes, "Programmed")
+	e.RouteCondition(routes["SCTPRoute"], "ResolvedRefs", yes, "ResolvedRefs")
+	e.RouteCondition(routes["TCPRoute"], "ResolvedRefs", no, "BackendNotFound")
+	e.SvcAPIClassCondition(oldClass, "Admitted", yes, "Admitted")
+	e.ClassCondition(class, "Accepted", yes, "Accepted")
+	e.Eventually("who uses the setting", func() error {
+		if m := e.SettingCondition(setting, "InUse", yes, "Used"); m == "" || len(m) < 20 {
+			return fmt.Errorf("it says %q", m)
+		}
+		return nil
+	})
+	e.SettingCondition(refused, "Accepted", no, "Rejected")
+	return []looked{
+		{"service", []client.Object{served, placed, waits, wrong, foreign}}, {"gateway", []client.Object{old, oldEmpty}}, {"gatewayclass", []client.Object{oldClass}},
+		{"routedgateway", []client.Object{gw, gwEmpty}}, {"routedgatewayclass", []client.Object{class}}, {"aviinfrasetting", []client.Object{setting, refused}},
+		{"SCTPRoute", []client.Object{routes["SCTPRoute"]}}, {"TCPRoute", []client.Object{routes["TCPRoute"]}}, {"UDPRoute", []client.Object{routes["UDPRoute"]}},
+	}
+}
