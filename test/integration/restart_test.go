@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -48,6 +50,53 @@ func TestLookingAgainWritesNothing(t *testing.T) {
 	e.Operator.Mirror.Expire() // as a new leader does
 	e.Eventually("the load", func() error { return e.Operator.Mirror.Err() })
 	nothing("at a look after the Controller was read anew", e.Touch())
+}
+
+// TestLookingAgainAtAKOsSettings: AKO's CRD drops conditions, and they are not written again and again for that. When ours takes its
+// place they come.
+func TestLookingAgainAtAKOsSettings(t *testing.T) {
+	// Alone: the type is the whole API server's.
+	e := suite.New(t)
+	crd := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "aviinfrasettings.ako.vmware.com"}}
+	defer e.RestoreCRDs()
+	suite.Update(e, crd, func(c *apiextensionsv1.CustomResourceDefinition) {
+		for _, v := range c.Spec.Versions {
+			delete(v.Schema.OpenAPIV3Schema.Properties["status"].Properties, "conditions")
+		}
+	})
+	setting := e.Setting("plain", v1beta1.AviInfraSettingSpec{})
+	t.Cleanup(func() { suite.Forget(e, setting) })
+	e.Create(setting)
+	e.Eventually("AKO's verdict", func() error {
+		if err := e.Read(setting); err != nil {
+			return err
+		}
+		if setting.Status.Status != "Accepted" || len(setting.Status.Conditions) > 0 {
+			return fmt.Errorf("the status is %+v", setting.Status)
+		}
+		return nil
+	})
+	e.LookAgain("aviinfrasetting", setting)
+	e.StopOperator()
+	e.ResetKubeWrites()
+	e.StartOperator()
+	e.Eventually("readiness", func() error { return e.Operator.Ready(nil) })
+	e.LookAgain("aviinfrasetting", setting)
+	e.LookAgain("aviinfrasetting", setting)
+	for _, w := range e.KubeWrites() {
+		t.Errorf("%s", w)
+	}
+	e.RestoreCRDs()
+	e.Eventually("the conditions", func() error {
+		e.LookAgain("aviinfrasetting", setting)
+		if err := e.Read(setting); err != nil {
+			return err
+		}
+		if c := apimeta.FindStatusCondition(setting.Status.Conditions, "Accepted"); c == nil {
+			return fmt.Errorf("the status is %+v", setting.Status)
+		}
+		return nil
+	})
 }
 
 // everyKind creates objects of every kind, served and not, and waits until all is written about them.
