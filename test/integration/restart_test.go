@@ -2,7 +2,10 @@ package integration
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -12,6 +15,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
+	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
@@ -168,4 +172,76 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 		{"routedgateway", []client.Object{gw, gwEmpty}}, {"routedgatewayclass", []client.Object{class}}, {"aviinfrasetting", []client.Object{setting, refused}},
 		{"SCTPRoute", []client.Object{routes["SCTPRoute"]}}, {"TCPRoute", []client.Object{routes["TCPRoute"]}}, {"UDPRoute", []client.Object{routes["UDPRoute"]}},
 	}
+}
+
+// TestAChangeCostsOneStatusWrite, and one that the status doesn't speak of costs none. Health is not read meanwhile: it is a change
+// of its own.
+func TestAChangeCostsOneStatusWrite(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Health = time.Hour }))
+	e.Own(e.SvcAPIClass(nil))
+	routedClass(e)
+	sctp, tcp := suite.Port("SCTP", 38412), suite.Port("TCP", 80)
+	svc, old := e.Service("amf", sctp), e.SvcAPIGateway("old", e.SvcAPIListener("old", "SCTP", 38412))
+	gw := e.Gateway("new", suite.Listener("sctp", "SCTP", 38412))
+	slice := e.Slice(svc, "10.244.1.5")
+	e.Create(slice)
+	e.SvcAPIAttach(old, "old-amf", "10.244.1.6", sctp)
+	writes := func(what, about string, since suite.Mark, controller string, o client.Object, want ...string) {
+		t.Helper()
+		e.LookedAt(since, controller, o)
+		since = e.Mark()
+		suite.Update(e, o, func(o client.Object) {
+			a := o.GetAnnotations() // there is one: it is claimed
+			a["try"] = fmt.Sprint(since)
+			o.SetAnnotations(a)
+		})
+		e.LookedAt(since, controller, o) // what else there is to write is written by now
+		var got []string
+		for _, w := range e.KubeWrites() {
+			if strings.Contains(w.Path, about) {
+				got = append(got, w.Method+strings.TrimPrefix(w.Path[strings.Index(w.Path, about):], about))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s costs %q, want %q: %v", what, got, want, e.KubeWrites())
+		}
+		e.ResetKubeWrites()
+	}
+	e.ResetKubeWrites()
+
+	at := "/services/amf"
+	since := e.Mark()
+	e.Create(svc)
+	e.Programmed(svc)
+	writes("a new Service", at, since, "service", svc, "PATCH", "PATCH/status")
+	since = e.Mark()
+	suite.Update(e, svc, func(s *corev1.Service) { s.Spec.Ports = append(s.Spec.Ports, tcp) })
+	writes("a new port", at, since, "service", svc, "PATCH/status")
+	since = e.Mark()
+	suite.Update(e, slice, func(s *discovery) { s.Endpoints = append(s.Endpoints, endpoint("10.244.2.6", true, false)) })
+	writes("an endpoint", at, since, "service", svc)
+	since = e.Mark()
+	suite.Update(e, svc, func(s *corev1.Service) { s.Spec.LoadBalancerIP = "not-an-address" })
+	writes("a mistake", at, since, "service", svc, "PATCH/status")
+
+	at = "/gateways/old"
+	since = e.Mark()
+	e.Create(old)
+	e.SvcAPIReady(old)
+	writes("a new Gateway of the Services API", at, since, "gateway", old, "PATCH", "PATCH/status")
+	since = e.Mark()
+	suite.Update(e, old, func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.SvcAPIListener("old", "TCP", 80)) })
+	writes("a new listener of the Services API", at, since, "gateway", old, "PATCH/status")
+
+	at = "/gateways/new"
+	since = e.Mark()
+	e.Create(gw)
+	e.GatewayReady(gw)
+	writes("a new Gateway", at, since, "routedgateway", gw, "PATCH", "PATCH/status")
+	since = e.Mark()
+	suite.Update(e, gw, func(gw *routedGateway) {
+		gw.Spec.Listeners = append(gw.Spec.Listeners, suite.Listener("tcp", "TCP", 80))
+	})
+	writes("a new listener", at, since, "routedgateway", gw, "PATCH/status")
 }
