@@ -246,12 +246,13 @@ func (e *Env) StartOperator() {
 		core := zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.AddSync(e.logs), zapcore.Level(-1))
 		log = zapr.NewLogger(zap.New(core))
 	}
+	log = logr.New(runSink{runs: e.runs, next: log.GetSink()})
 	scheme := runtime.NewScheme()
 	e.must(controllers.AddToScheme(scheme))
 	cfg := rest.CopyConfig(restCfg)
 	cfg.Wrap(e.kube.transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: controllers.CacheOptions(e.System), Logger: logr.New(runSink{runs: e.runs, next: log.GetSink()}),
+		Scheme: scheme, Cache: controllers.CacheOptions(e.System), Logger: log,
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
@@ -97,13 +98,14 @@ type lastRun struct {
 // runKey names an object in a controller.
 type runKey struct{ controller, namespace, name string }
 
-// runs follows what controller-runtime says of each reconcile in the manager's log, which nothing else tells a test, and keeps
-// the log itself.
+// runs follows what the log says of each reconcile, which is controller-runtime's own, and of each sweep, since nothing else tells
+// a test, and keeps the log itself.
 type runs struct {
-	mu    sync.Mutex
-	count Mark
-	last  map[runKey]lastRun
-	lines []string
+	mu     sync.Mutex
+	count  Mark
+	last   map[runKey]lastRun
+	lines  []string
+	sweeps int // for objects whose owners are gone
 }
 
 func (r *runs) begin(key runKey, id string) {
@@ -120,6 +122,12 @@ func (r *runs) end(key runKey, id string, done bool) {
 		was.open, was.done = false, done
 		r.last[key] = was
 	}
+}
+
+func (r *runs) swept() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sweeps++
 }
 
 func (r *runs) line(text string) {
@@ -139,12 +147,17 @@ func (e *Env) Mark() Mark {
 // last of which asked for no other. It is the proof that the operator has seen something and left it alone.
 func (e *Env) LookedAt(since Mark, controller string, objects ...client.Object) {
 	e.T.Helper()
+	e.runsOf(since, controller, objects, func(last lastRun) bool { return last.done })
+}
+
+func (e *Env) runsOf(since Mark, controller string, objects []client.Object, ended func(lastRun) bool) {
+	e.T.Helper()
 	e.Eventually(fmt.Sprintf("%s looks at %d objects", controller, len(objects)), func() error {
 		e.runs.mu.Lock()
 		defer e.runs.mu.Unlock()
 		for _, o := range objects {
 			last, ok := e.runs.last[runKey{controller, o.GetNamespace(), o.GetName()}]
-			if !ok || last.begun <= since || !last.done {
+			if !ok || last.begun <= since || !ended(last) {
 				return fmt.Errorf("of %s/%s there is %+v, the mark is %d", o.GetNamespace(), o.GetName(), last, since)
 			}
 		}
@@ -167,21 +180,21 @@ const touched = "touched-"
 func (e *Env) Touch() Mark {
 	e.T.Helper()
 	since := e.Mark()
-	e.Configure(func(c map[string]string) {
-		maps.DeleteFunc(c, func(key, _ string) bool { return strings.HasPrefix(key, touched) })
-		c[fmt.Sprint(touched, time.Now().UnixNano())] = "true"
+	Update(e, e.ConfigMap(), func(c *corev1.ConfigMap) { // several tests may share an operator
+		maps.DeleteFunc(c.Data, func(key, _ string) bool { return strings.HasPrefix(key, touched) })
+		c.Data[fmt.Sprint(touched, time.Now().UnixNano())] = "true"
 	})
 	return since
 }
 
-// Logged lists what the controllers have logged, without debugging: "level message key value ...".
+// Logged lists what the operator has logged, without debugging: "level message key value ...".
 func (e *Env) Logged() []string {
 	e.runs.mu.Lock()
 	defer e.runs.mu.Unlock()
 	return slices.Clone(e.runs.lines)
 }
 
-// runSink is the manager's log: it tells runs of each reconcile and passes everything on.
+// runSink is the operator's log: it tells runs of each reconcile and of each sweep, and passes everything on.
 type runSink struct {
 	runs *runs
 	next logr.LogSink // nil: nobody reads it
@@ -201,7 +214,7 @@ func (s runSink) Init(info logr.RuntimeInfo) {
 
 // Enabled implements logr.LogSink.
 func (s runSink) Enabled(level int) bool {
-	return level <= 0 || level == reconcileLevel || s.next != nil && s.next.Enabled(level)
+	return level <= 1 || level == reconcileLevel || s.next != nil && s.next.Enabled(level)
 }
 
 // Info implements logr.LogSink.
@@ -209,6 +222,8 @@ func (s runSink) Info(level int, message string, values ...any) {
 	switch {
 	case level <= 0:
 		s.runs.line(fmt.Sprintln("info", message, values))
+	case level == 1 && message == "looked for orphans":
+		s.runs.swept()
 	case level == reconcileLevel && s.id != "" && message == "Reconciling":
 		s.runs.begin(s.key, s.id)
 	case level == reconcileLevel && s.id != "" && strings.HasPrefix(message, "Reconcile "):
@@ -257,6 +272,29 @@ func (s runSink) WithName(name string) logr.LogSink {
 		s.next = s.next.WithName(name)
 	}
 	return s
+}
+
+// Tried is LookedAt for runs that may have failed, or ask for another.
+func (e *Env) Tried(since Mark, controller string, objects ...client.Object) {
+	e.T.Helper()
+	e.runsOf(since, controller, objects, func(last lastRun) bool { return !last.open })
+}
+
+// Sweeps waits until the operator has looked n times more for objects whose owners are gone, from the beginning to the end.
+func (e *Env) Sweeps(n int) {
+	e.T.Helper()
+	count := func() int {
+		e.runs.mu.Lock()
+		defer e.runs.mu.Unlock()
+		return e.runs.sweeps
+	}
+	want := count() + n + 1 // one may have begun before
+	e.within(time.Minute, fmt.Sprintf("%d sweeps", n), func() error {
+		if have := count(); have < want {
+			return fmt.Errorf("%d are to come", want-have)
+		}
+		return nil
+	})
 }
 
 // Loads waits until the operator has read everything of its own on the Controller n times more, from the beginning of a read to
