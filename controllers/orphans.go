@@ -115,7 +115,11 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	if err := s.confirm(ctx, gone); err != nil {
 		return err
 	}
-	return s.remove(ctx, gone, total)
+	if err := s.remove(ctx, gone, total); err != nil {
+		return err
+	}
+	ctrl.LoggerFrom(ctx).V(1).Info("looked for orphans", "owners", len(gone), "of", total)
+	return nil
 }
 
 // services lists the Services of the cache, with whether they are, or were, load balancers.

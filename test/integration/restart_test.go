@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,88 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
+func objects[T client.Object](list ...T) (out []client.Object) {
+	for _, o := range list {
+		out = append(out, o)
+	}
+	return out
+}
+
+// restart starts the operator again, which must write nothing while it looks at all that is given, twice: as it finds it, and after
+// the Controller has been read. Before that, all is written that there is to write.
+func restart(t *testing.T, e *suite.Env, kinds ...looked) {
+	t.Helper()
+	loaded := e.Operator.Mirror.LoadedAt()
+	at(e, e.Touch(), kinds)
+	e.Eventually("the Controller is read again", func() error {
+		if e.Operator.Mirror.LoadedAt().Equal(loaded) {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	at(e, e.Touch(), kinds)
+	e.StopOperator()
+	e.ResetKubeWrites()
+	e.Sim.ResetRequests()
+	since := e.Mark()
+	e.StartOperator()
+	e.Eventually("readiness", func() error { return e.Operator.Ready(nil) })
+	at(e, since, kinds)
+	at(e, e.Touch(), kinds)
+	nothing(t, e, "after a restart")
+}
+
+// at waits until everything has been looked at.
+func at(e *suite.Env, since suite.Mark, kinds []looked) {
+	e.T.Helper()
+	for _, k := range kinds {
+		e.LookedAt(since, k.controller, k.objects...)
+	}
+}
+
+// nothing fails for each write, to the Controller and to the API server.
+func nothing(t *testing.T, e *suite.Env, when string) {
+	t.Helper()
+	for _, w := range e.KubeWrites() {
+		t.Errorf("%s: %s", when, w)
+	}
+	for _, w := range e.Written() {
+		t.Errorf("%s: %s", when, w)
+	}
+}
+
+// TestRestartWritesNothing, and reads the Controller in bulk.
+func TestRestartWritesNothing(t *testing.T) {
+	t.Parallel()
+	const n = 500
+	// The inventory of 500 virtual services is not to be read five times a second.
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Health = 5 * time.Second }))
+	services := looked{controller: "service"}
+	for i := range n {
+		svc := e.Service(fmt.Sprintf("s%03d", i), suite.Port("SCTP", 38412))
+		e.Create(e.Slice(svc, "10.244.1.5", "10.244.2.6"), svc)
+		services.objects = append(services.objects, svc)
+	}
+	for _, o := range services.objects {
+		svc, _ := o.(*corev1.Service)
+		e.Programmed(svc)
+		e.Condition(svc, "Healthy", metav1.ConditionTrue, "Up") // the last thing that is written of a new Service
+	}
+	restart(t, e, services)
+	reads := 0
+	for _, r := range e.Sim.Requests() {
+		if r.Method == "GET" && !strings.Contains(r.Path, "inventory") {
+			reads++
+		}
+		if strings.Contains(r.Path, "/virtualservice/") || strings.Contains(r.Path, "/pool/") {
+			t.Errorf("a read of a single object: %s", r.Path)
+		}
+	}
+	if reads > 80 { // for two loads
+		t.Errorf("%d reads for %d Services, want a few bulk lists", reads, n)
+	}
+}
+
 // looked is what one controller has to look at.
 type looked struct {
 	controller string
@@ -32,28 +115,11 @@ func TestLookingAgainWritesNothing(t *testing.T) {
 	// Alone: the operators of other tests would judge the AviInfraSettings too.
 	e := suite.New(t)
 	kinds := everyKind(t, e)
-	nothing := func(when string, since suite.Mark) {
-		t.Helper()
-		for _, k := range kinds {
-			e.LookedAt(since, k.controller, k.objects...)
-		}
-		for _, w := range e.KubeWrites() {
-			t.Errorf("%s: %s", when, w)
-		}
-		for _, w := range e.Written() {
-			t.Errorf("%s: %s", when, w)
-		}
-	}
-	e.StopOperator()
-	e.ResetKubeWrites()
-	e.Sim.ResetRequests()
-	e.StartOperator()
-	e.Eventually("readiness", func() error { return e.Operator.Ready(nil) })
-	nothing("after a restart", e.Touch())
-	nothing("at another look", e.Touch())
+	restart(t, e, kinds...)
 	e.Operator.Mirror.Expire() // as a new leader does
 	e.Eventually("the load", func() error { return e.Operator.Mirror.Err() })
-	nothing("at a look after the Controller was read anew", e.Touch())
+	at(e, e.Touch(), kinds)
+	nothing(t, e, "at a look after the Controller was read anew")
 }
 
 // TestLookingAgainAtAKOsSettings: AKO's CRD drops conditions, and they are not written again and again for that. When ours takes its
