@@ -108,9 +108,16 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if len(using) == 0 && r.others(s) {
 		return ctrl.Result{}, nil
 	}
+	keeps, err := r.APIs.KeepsConditions(ctx, gather.InfraSettings)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	next := s.DeepCopy()
 	now := metav1.NewTime(r.Status.Now())
 	set := func(c metav1.Condition) {
+		if !keeps {
+			return
+		}
 		c.ObservedGeneration, c.LastTransitionTime = s.Generation, now
 		apimeta.SetStatusCondition(&next.Status.Conditions, c)
 	}
@@ -137,17 +144,15 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if err := r.Status.Patch(ctx, s, next, same); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
-	if same {
-		return ctrl.Result{}, nil
-	}
 	if told {
 		r.told.Store(s.Name, text)
 	}
 	if turned {
 		r.tellClasses(s.Name)
 		switch {
+		case same: // a CRD without conditions: it was told before
 		case verdict.Status == metav1.ConditionFalse:
-			r.Status.Warn(s, "Rejected", verdict.Message+keeps(using))
+			r.Status.Warn(s, "Rejected", verdict.Message+keepsPlace(using))
 		case verdict.Status == metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionFalse:
 			r.Status.Tell(s, "Accepted", verdict.Message)
 		}
@@ -198,7 +203,7 @@ func inUse(using []model.Owner, signature string) metav1.Condition {
 	return metav1.Condition{Type: conditionInUse, Status: metav1.ConditionTrue, Reason: "Used", Message: "used by " + list(using) + signature}
 }
 
-func keeps(using []model.Owner) string {
+func keepsPlace(using []model.Owner) string {
 	if len(using) == 0 {
 		return ""
 	}

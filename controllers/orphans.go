@@ -97,7 +97,11 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	if err := s.confirm(ctx, gone); err != nil {
 		return err
 	}
-	return s.remove(ctx, gone, total)
+	if err := s.remove(ctx, gone, total); err != nil {
+		return err
+	}
+	ctrl.LoggerFrom(ctx).V(1).Info("looked for orphans", "owners", len(gone), "of", total)
+	return nil
 }
 
 // remaining lists the owners of the cache, and reports of each whether it is, or was, served. It looks at their types too.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -144,6 +145,25 @@ func ingress(o outcome.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngres
 			i.Hostname = o.FQDNs[0]
 		}
 		out = append(out, i)
+	}
+	return out
+}
+
+// kept returns the entries that are there if those wanted say the same, so that what the API server has filled in is no
+// difference: an address without ipMode has VIP (k8s.io/kubernetes/pkg/apis/core/v1, SetDefaults_Service).
+func kept(have, want []corev1.LoadBalancerIngress) []corev1.LoadBalancerIngress {
+	if apiequality.Semantic.DeepEqual(defaulted(have), defaulted(want)) {
+		return have
+	}
+	return want
+}
+
+func defaulted(list []corev1.LoadBalancerIngress) []corev1.LoadBalancerIngress {
+	out := slices.Clone(list)
+	for i := range out {
+		if out[i].IP != "" && out[i].IPMode == nil {
+			out[i].IPMode = new(corev1.LoadBalancerIPModeVIP)
+		}
 	}
 	return out
 }

@@ -1,7 +1,9 @@
 package status
 
 import (
+	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -107,6 +109,40 @@ func TestIngress(t *testing.T) {
 	o.VSUUID = ""
 	if got := ingress(o, svc); got != nil {
 		t.Errorf("an address without a VirtualService: %+v", got)
+	}
+}
+
+// What the API server fills in is no difference, and nothing else is taken for that.
+func TestKept(t *testing.T) {
+	entry := func(ip string, mode *corev1.LoadBalancerIPMode) []corev1.LoadBalancerIngress {
+		return []corev1.LoadBalancerIngress{{IP: ip, Hostname: "amf.example.com", IPMode: mode}}
+	}
+	vip, proxy := new(corev1.LoadBalancerIPModeVIP), new(corev1.LoadBalancerIPModeProxy)
+	for name, c := range map[string]struct {
+		have, want []corev1.LoadBalancerIngress
+		kept       bool
+	}{
+		"filled in":            {entry("10.10.0.10", vip), entry("10.10.0.10", nil), true},
+		"an old API server":    {entry("10.10.0.10", nil), entry("10.10.0.10", nil), true},
+		"nothing":              {nil, nil, true},
+		"somebody's own mode":  {entry("10.10.0.10", proxy), entry("10.10.0.10", nil), false},
+		"a mode is asked for":  {entry("10.10.0.10", vip), entry("10.10.0.10", proxy), false},
+		"another address":      {entry("10.10.0.10", vip), entry("10.10.0.11", nil), false},
+		"the address is gone":  {entry("10.10.0.10", vip), nil, false},
+		"there was none":       {nil, entry("10.10.0.10", nil), false},
+		"one address too many": {append(entry("10.10.0.10", vip), entry("10.10.0.11", vip)...), entry("10.10.0.10", nil), false},
+	} {
+		want := c.want
+		if c.kept {
+			want = c.have
+		}
+		before := fmt.Sprintf("%+v", c.want)
+		if got := kept(c.have, c.want); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if after := fmt.Sprintf("%+v", c.want); before != after {
+			t.Errorf("%s: what is wanted changed from %s to %s", name, before, after)
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o outcome.Out
 	want := steady(svc.Status.Conditions, conditions(o), o)
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
 	if o.Known() {
-		next.Status.LoadBalancer.Ingress = ingress(o, svc)
+		next.Status.LoadBalancer.Ingress = kept(svc.Status.LoadBalancer.Ingress, ingress(o, svc))
 	}
 	if text := problem(next.Status.Conditions); text != "" {
 		metav1.SetMetaDataAnnotation(&next.ObjectMeta, AnnotationProblem, text)

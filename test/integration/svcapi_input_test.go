@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -433,16 +432,19 @@ func TestGatewayThatAServiceWaitsFor(t *testing.T) {
 	e.SvcAPIReady(good)
 	e.SvcAPIServes(good, "SCTP/6060 amf [10.244.1.5:9090]")
 	e.Sim.ResetRequests()
+	since := e.Mark()
 	svc, _ := e.SvcAPIAttach(late, "early", "10.244.1.6", suite.Port("SCTP", 6060))
 	half := e.Backend("half", "late", suite.Port("SCTP", 6060)) // one of the two labels is none
 	delete(half.Labels, translate.LabelGatewayNamespace)
 	e.Create(half, e.Slice(half, "10.244.1.7"))
-	e.Never("somebody was disturbed", 500*time.Millisecond, func() bool {
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
-			t.Fatal(err)
-		}
-		return len(e.Sim.Writes()) > 0 || len(svc.Finalizers) > 0 || len(svc.Annotations) > 0
-	})
+	e.LookedAt(since, "gateway", late)
+	e.LookAgain("gateway", good)
+	if err := e.Read(svc); err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Sim.Writes()) > 0 || len(svc.Finalizers) > 0 || len(svc.Annotations) > 0 {
+		t.Errorf("somebody was disturbed: %+v %v", svc.ObjectMeta, e.Written())
+	}
 	e.Create(late)
 	e.SvcAPIReady(late)
 	e.SvcAPIServes(late, "SCTP/6060 early [10.244.1.6:9090]")
