@@ -171,15 +171,13 @@ func (gateways) tellNoClass(context.Context, *gatewayv1.Gateway, string) error {
 
 // clear takes back what was written on a Gateway, and on its ListenerSets.
 func (k gateways) clear(ctx context.Context, gw *gatewayv1.Gateway) error {
-	sets, err := k.ListenerSets(ctx)
+	sets, err := k.SetsOf(ctx, gw)
 	if err != nil {
 		return err
 	}
 	for _, s := range sets {
-		if of, ok := gatewayapi.GatewayOf(s); ok && of == client.ObjectKeyFromObject(gw) && s.DeletionTimestamp == nil {
-			if err := k.Status.ClearListenerSet(ctx, s); client.IgnoreNotFound(err) != nil {
-				return err
-			}
+		if err := k.Status.ClearListenerSet(ctx, s); client.IgnoreNotFound(err) != nil {
+			return err
 		}
 	}
 	if gw.DeletionTimestamp != nil {
