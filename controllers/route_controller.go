@@ -220,7 +220,7 @@ func (r *RouteReconciler) Watch(c cache.Cache, api gather.API) error {
 		sources = []source.Source{source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{}, predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames)))}
 	case gather.GatewayAPI:
 		sources = []source.Source{
-			source.Kind(c, client.Object(&gatewayv1.Gateway{}), r.of(r.ofGateway), gatewayPredicate()),
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), r.of(r.ofGateway), gatewayPredicate(func(client.Object) bool { return true })),
 			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), r.of(r.ofClass), specChanged()),
 		}
 	case gather.ListenerSets:

@@ -145,6 +145,7 @@ var verdictsOfGateway = map[string]gatewayv1.GatewayConditionReason{
 	model.ReasonNameTooLong:          gatewayv1.GatewayReasonInvalid,
 	model.ReasonNoGatewayClass:       gatewayv1.GatewayReasonInvalid,
 	model.ReasonConfigurationInvalid: gatewayv1.GatewayReasonPending,
+	model.ReasonServedByAnother:      gatewayv1.GatewayReasonPending,
 }
 
 func (r *routed) accepted() metav1.Condition {

@@ -234,8 +234,8 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 	})
 	e.SettingCondition(refused, "Accepted", no, "Rejected")
 	return []looked{
-		{"service", []client.Object{served, placed, waits, wrong, foreign}}, {"gateway", []client.Object{old, oldEmpty}}, {"gatewayclass", []client.Object{oldClass}},
-		{"routedgateway", []client.Object{gw, gwEmpty}}, {"routedgatewayclass", []client.Object{class}}, {"aviinfrasetting", []client.Object{setting, refused}},
+		{"service", []client.Object{served, placed, waits, wrong, foreign}}, {"svcapigateway", []client.Object{old, oldEmpty}}, {"svcapigatewayclass", []client.Object{oldClass}},
+		{"gateway", []client.Object{gw, gwEmpty}}, {"gatewayclass", []client.Object{class}}, {"aviinfrasetting", []client.Object{setting, refused}},
 		{"SCTPRoute", []client.Object{routes["SCTPRoute"]}}, {"TCPRoute", []client.Object{routes["TCPRoute"]}}, {"UDPRoute", []client.Object{routes["UDPRoute"]}},
 	}
 }
@@ -295,19 +295,19 @@ func TestAChangeCostsOneStatusWrite(t *testing.T) {
 	since = e.Mark()
 	e.Create(old)
 	e.SvcAPIReady(old)
-	writes("a new Gateway of the Services API", at, since, "gateway", old, "PATCH", "PATCH/status")
+	writes("a new Gateway of the Services API", at, since, "svcapigateway", old, "PATCH", "PATCH/status")
 	since = e.Mark()
 	suite.Update(e, old, func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.SvcAPIListener("old", "TCP", 80)) })
-	writes("a new listener of the Services API", at, since, "gateway", old, "PATCH/status")
+	writes("a new listener of the Services API", at, since, "svcapigateway", old, "PATCH/status")
 
 	at = "/gateways/new"
 	since = e.Mark()
 	e.Create(gw)
 	e.GatewayReady(gw)
-	writes("a new Gateway", at, since, "routedgateway", gw, "PATCH", "PATCH/status")
+	writes("a new Gateway", at, since, "gateway", gw, "PATCH", "PATCH/status")
 	since = e.Mark()
 	suite.Update(e, gw, func(gw *routedGateway) {
 		gw.Spec.Listeners = append(gw.Spec.Listeners, suite.Listener("tcp", "TCP", 80))
 	})
-	writes("a new listener", at, since, "routedgateway", gw, "PATCH/status")
+	writes("a new listener", at, since, "gateway", gw, "PATCH/status")
 }

@@ -437,8 +437,8 @@ func TestGatewayThatAServiceWaitsFor(t *testing.T) {
 	half := e.Backend("half", "late", suite.Port("SCTP", 6060)) // one of the two labels is none
 	delete(half.Labels, translate.LabelGatewayNamespace)
 	e.Create(half, e.Slice(half, "10.244.1.7"))
-	e.LookedAt(since, "gateway", late)
-	e.LookAgain("gateway", good)
+	e.LookedAt(since, "svcapigateway", late)
+	e.LookAgain("svcapigateway", good)
 	if err := e.Read(svc); err != nil {
 		t.Fatal(err)
 	}
