@@ -129,7 +129,10 @@ func (c *contest) again(uid types.UID, have, want []corev1.LoadBalancerIngress) 
 	if c.written == nil || len(c.written) > most {
 		c.written = make(map[types.UID]contested)
 	}
-	now := contested{ingress: fmt.Sprintf("%+v", want)}
+	now := contested{}
+	for _, i := range want {
+		now.ingress += i.IP + " " + i.Hostname + "\n"
+	}
 	if last := c.written[uid]; last.ingress == now.ingress {
 		now.times = last.times + 1
 	}
