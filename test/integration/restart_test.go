@@ -17,6 +17,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
@@ -120,6 +121,20 @@ func TestLookingAgainWritesNothing(t *testing.T) {
 	e.Eventually("the load", func() error { return e.Operator.Mirror.Err() })
 	at(e, e.Touch(), kinds)
 	nothing(t, e, "at a look after the Controller was read anew")
+}
+
+// TestRestartWithARefusedPort: the status lists every port then, one with an error.
+func TestRestartWithARefusedPort(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithSim(avisim.Options{LicenseTier: "BASIC"}))
+	both := e.Service("both", suite.Port("SCTP", 38412), suite.Port("TCP", 80))
+	e.Create(both, e.Slice(both, "10.244.1.5"))
+	e.Condition(both, "Accepted", yes, "LicenseTier")
+	e.Condition(both, "Healthy", yes, "Up")
+	if ports := both.Status.LoadBalancer.Ingress[0].Ports; len(ports) != 2 || ports[0].Error == nil {
+		t.Errorf("the ports are %+v", ports)
+	}
+	restart(t, e, looked{"service", objects(both)})
 }
 
 // TestLookingAgainAtAKOsSettings: AKO's CRD drops conditions, and they are not written again and again for that. When ours takes its
