@@ -249,9 +249,9 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 	})
 	e.SettingCondition(refused, "Accepted", no, "Rejected")
 	return []looked{
-		{"service", []client.Object{served, placed, waits, wrong, foreign}}, {"gateway", []client.Object{old, oldEmpty}}, {"gatewayclass", []client.Object{oldClass}},
-		{"routedgateway", []client.Object{gw, gwEmpty}}, {"routedgatewayclass", []client.Object{class}}, {"aviinfrasetting", []client.Object{setting, refused}},
-		{"SCTPRoute", []client.Object{routes["SCTPRoute"]}}, {"TCPRoute", []client.Object{routes["TCPRoute"]}}, {"UDPRoute", []client.Object{routes["UDPRoute"]}},
+		{"service", objects(services...)}, {"gateway", objects(old, oldEmpty)}, {"gatewayclass", objects(oldClass)},
+		{"routedgateway", objects(gw, gwEmpty)}, {"routedgatewayclass", objects(class)}, {"aviinfrasetting", objects(setting, refused)},
+		{"SCTPRoute", objects(routes["SCTPRoute"])}, {"TCPRoute", objects(routes["TCPRoute"])}, {"UDPRoute", objects(routes["UDPRoute"])},
 	}
 }
 
