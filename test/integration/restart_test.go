@@ -289,6 +289,7 @@ func TestAChangeCostsOneStatusWrite(t *testing.T) {
 		}
 		e.ResetKubeWrites()
 	}
+	e.Eventually("readiness", func() error { return e.Operator.Ready(nil) })
 	e.ResetKubeWrites()
 
 	at := "/services/amf"
