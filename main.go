@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	goruntime "runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -25,13 +26,18 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
+
+// program is the operator's name in its log, its requests and its Events.
+const program = "avi-l4-operator"
 
 type options struct {
 	controllers.Options
 	metricsAddr, probeAddr string
 	metricsSecure          bool
 	logLevel, logFormat    string
+	version                bool
 }
 
 func parse() options {
@@ -57,12 +63,17 @@ func parse() options {
 		return nil
 	})
 	flag.BoolVar(&o.DryRun, "dry-run", false, "Print what would change on the Controller and change nothing.")
+	flag.BoolVar(&o.version, "version", false, "Print the version and exit.")
 	flag.Parse()
 	return o
 }
 
 func main() {
 	o := parse()
+	if o.version {
+		fmt.Fprintln(os.Stdout, program, version.String())
+		return
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // the operator is idle most of its life: memory is dearer than the collector's time
 	}
@@ -102,9 +113,12 @@ func run(ctx context.Context, o options, level zap.AtomicLevel) error {
 	if o.Namespace == "" {
 		return errors.New("the operator's namespace is unknown: set $POD_NAMESPACE or --namespace")
 	}
+	ctrl.Log.Info("the operator starts", "version", version.String(), "go", goruntime.Version())
 	scheme := runtime.NewScheme()
 	utilruntime.Must(controllers.AddToScheme(scheme))
-	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{
+	cfg := ctrl.GetConfigOrDie()
+	cfg.UserAgent = fmt.Sprintf("%s/%s (%s/%s)", program, version.Number(), goruntime.GOOS, goruntime.GOARCH)
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         controllers.CacheOptions(o.Namespace),
 		Metrics:                       metricsOptions(o),

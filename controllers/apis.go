@@ -108,7 +108,7 @@ func (a *APIs) created(api api) (last time.Time) {
 	return last
 }
 
-// Young tells whether an API has only just come, perhaps back: its objects may still be on their way.
+// Young reports whether an API has only just come, perhaps back: its objects may still be on their way.
 func (a *APIs) Young(name gather.API) bool {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -138,7 +138,7 @@ func (a *APIs) Bundle(ctx context.Context) (out []string) {
 	return out
 }
 
-// Serves tells whether the API server has an API's types.
+// Serves reports whether the API server has an API's types.
 func (a *APIs) Serves(name gather.API) bool { return !a.Since(name).IsZero() }
 
 // Since is when an API was found to be served, zero if it isn't.
@@ -205,7 +205,7 @@ var (
 	errMissing      = errors.New("the API server doesn't list it, although its CRDs exist")
 )
 
-// Synced tells whether the cache has the objects of an API. One that it never gets, because the operator's role is older than
+// Synced reports whether the cache has the objects of an API. One that it never gets, because the operator's role is older than
 // the operator or an object can't be decoded, must not hold up what doesn't need it.
 func (a *APIs) Synced(name gather.API) bool {
 	if !a.Serves(name) {
@@ -229,7 +229,7 @@ func (a *APIs) Synced(name gather.API) bool {
 // started doesn't list them for a moment.
 const absentMost = 20
 
-// gone tells whether an API that isn't listed has really gone.
+// gone reports whether an API that isn't listed has really gone.
 func (a *APIs) gone(ctx context.Context, name gather.API) bool {
 	if leaving, err := a.Leaving(ctx, name); err != nil || leaving {
 		return leaving
@@ -311,7 +311,7 @@ func (a *APIs) establishing(ctx context.Context, api api) error {
 	return errEstablishing
 }
 
-// Lasting tells whether an API's types have been there for some time and aren't being removed, by the API server's own word:
+// Lasting reports whether an API's types have been there for some time and aren't being removed, by the API server's own word:
 // only then does it mean something that one of their objects isn't there.
 func (a *APIs) Lasting(ctx context.Context, name gather.API, age time.Duration) (bool, error) {
 	if !a.Serves(name) {
@@ -337,7 +337,7 @@ func (a *APIs) Lasting(ctx context.Context, name gather.API, age time.Duration) 
 	return true, nil
 }
 
-// Leaving tells whether an API is being removed from the cluster, or has been: its objects are deleted then because of
+// Leaving reports whether an API is being removed from the cluster, or has been: its objects are deleted then because of
 // that, and not because anybody wants them gone. The API server itself is asked.
 func (a *APIs) Leaving(ctx context.Context, name gather.API) (bool, error) {
 	for _, api := range optional {

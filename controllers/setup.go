@@ -20,7 +20,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
@@ -31,6 +30,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
@@ -83,7 +83,7 @@ func slimService(o any) (any, error) {
 	}
 	slimMeta(svc)
 	if !relevant(svc) { // it may stand behind a Gateway
-		svc.Annotations = only(svc.Annotations, translate.AnnotationSkipNodePort, translate.AnnotationNodePortLocal)
+		svc.Annotations = only(svc.Annotations, translate.BackendAnnotations...)
 		svc.OwnerReferences = nil
 		svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, Ports: svc.Spec.Ports, Selector: someSelector(svc.Spec.Selector),
 			IPFamilies: svc.Spec.IPFamilies, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy, SessionAffinity: svc.Spec.SessionAffinity}
@@ -129,7 +129,7 @@ func slimNamespace(o any) (any, error) {
 
 // relevant Services are load balancers, or were ours once.
 func relevant(svc *corev1.Service) bool {
-	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer || controllerutil.ContainsFinalizer(svc, gather.Finalizer)
+	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer || gather.Claimed(svc)
 }
 
 // retryMin and retryMax bound the back-off of failures that pass by themselves. Left to itself the queue would sleep up
@@ -153,11 +153,11 @@ func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
 	}
 	wait := engine.RetryAfter(err)
 	switch engine.Classify(err) {
-	case engine.None:
+	case outcome.None:
 		return ctrl.Result{}, nil
-	case engine.Terminal:
+	case outcome.Terminal:
 		return ctrl.Result{}, reconcile.TerminalError(err)
-	case engine.Wait:
+	case outcome.Wait:
 		if wait == 0 {
 			wait = time.Minute
 		}

@@ -295,7 +295,8 @@ func (c *Client) GetByName(ctx context.Context, kind model.Kind, tenant, name st
 }
 
 // write sends body and returns the object of the answer.
-func (c *Client) write(ctx context.Context, method string, kind model.Kind, tenant string, uuid *string, body any) (json.RawMessage, error) {
+func (c *Client) write(ctx context.Context, method string, kind model.Kind, tenant string, uuid *string, body any,
+) (json.RawMessage, error) {
 	cl, err := c.object(method, kind, tenant, uuid)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	release "github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
 var ctx = context.Background()
@@ -31,10 +32,12 @@ const poolUUID = "pool-2bd0ab6b-5f74-4ab5-b8a2-47b3f1d0c8a1"
 func TestCalls(t *testing.T) {
 	type seen struct{ method, uri, tenant, version, ua, body string }
 	var got seen
+	agent := "avi-l4-operator/" + release.Number()
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = seen{r.Method, r.RequestURI, r.Header.Get("X-Avi-Tenant"), r.Header.Get("X-Avi-Version"), r.Header.Get("X-Avi-UserAgent"), string(body)}
-		if r.Header.Get("Referer") == "" || r.Header.Get("User-Agent") != "avi-l4-operator" {
+		h := r.Header
+		got = seen{r.Method, r.RequestURI, h.Get("X-Avi-Tenant"), h.Get("X-Avi-Version"), h.Get("X-Avi-UserAgent"), string(body)}
+		if r.Header.Get("Referer") == "" || r.Header.Get("User-Agent") != agent {
 			t.Errorf("headers: %v", r.Header)
 		}
 		switch r.Method {
@@ -55,35 +58,35 @@ func TestCalls(t *testing.T) {
 			func() (json.RawMessage, error) {
 				return c.Create(ctx, model.Pool, "", map[string]string{"name": "p"})
 			},
-			seen{"POST", "/api/pool", "admin", "30.2.1", "avi-l4-operator", `{"name":"p"}`},
+			seen{"POST", "/api/pool", "admin", "30.2.1", agent, `{"name":"p"}`},
 		},
 		"patch": {
 			func() (json.RawMessage, error) {
 				return c.Patch(ctx, model.Pool, "t1", poolUUID, Patch{Replace: map[string]any{"enabled": true}, Delete: map[string]any{"markers": nil}})
 			},
-			seen{"PATCH", "/api/pool/" + poolUUID, "t1", "30.2.1", "avi-l4-operator", `{"replace":{"enabled":true},"delete":{"markers":null}}`},
+			seen{"PATCH", "/api/pool/" + poolUUID, "t1", "30.2.1", agent, `{"replace":{"enabled":true},"delete":{"markers":null}}`},
 		},
 		"put": {
 			func() (json.RawMessage, error) {
 				return c.Put(ctx, model.Pool, "t1", poolUUID, map[string]int{"n": 1})
 			},
-			seen{"PUT", "/api/pool/" + poolUUID, "t1", "30.2.1", "avi-l4-operator", `{"n":1}`},
+			seen{"PUT", "/api/pool/" + poolUUID, "t1", "30.2.1", agent, `{"n":1}`},
 		},
 		"delete": {
 			func() (json.RawMessage, error) {
 				return json.RawMessage(`{"uuid":"x"}`), c.Delete(ctx, model.Pool, "t1", poolUUID)
 			},
-			seen{"DELETE", "/api/pool/" + poolUUID, "t1", "30.2.1", "avi-l4-operator", ""},
+			seen{"DELETE", "/api/pool/" + poolUUID, "t1", "30.2.1", agent, ""},
 		},
 		"get": {
 			func() (json.RawMessage, error) {
 				return c.Get(ctx, "*", "/api/virtualservice-inventory", url.Values{"name": {"a b&c"}})
 			},
-			seen{"GET", "/api/virtualservice-inventory?name=a+b%26c", "*", "30.2.1", "avi-l4-operator", ""},
+			seen{"GET", "/api/virtualservice-inventory?name=a+b%26c", "*", "30.2.1", agent, ""},
 		},
 		"a name that ends in login keeps its session": {
 			func() (json.RawMessage, error) { return c.Get(ctx, "", "/api/pool", url.Values{"name": {"my-login"}}) },
-			seen{"GET", "/api/pool?name=my-login&", "admin", "30.2.1", "avi-l4-operator", ""},
+			seen{"GET", "/api/pool?name=my-login&", "admin", "30.2.1", agent, ""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	release "github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
 // MaxVersion is the newest API version that the operator's bodies are written for: the schema of alb-sdk go/models.
@@ -19,7 +21,6 @@ const (
 	defaultTenant      = "admin"
 	defaultConcurrency = 8
 	defaultTimeout     = 30 * time.Second
-	defaultUserAgent   = "avi-l4-operator"
 )
 
 // Config says which Controller to talk to, as whom and how hard. It prints without its secrets.
@@ -32,7 +33,7 @@ type Config struct {
 	Insecure  bool          // do not verify the Controller's certificate
 	Version   string        // newest API version to use, as in "22.1.3"; empty means MaxVersion
 	Tenant    string        // tenant of calls that name none; empty means admin
-	UserAgent string        // sent as User-Agent and X-Avi-UserAgent; empty means avi-l4-operator
+	UserAgent string        // sent as User-Agent and X-Avi-UserAgent; empty means avi-l4-operator/<version>
 	Timeout   time.Duration // of each request, from dialling to the end of the body; 0 means 30 s
 
 	Concurrency int     // requests under way at a time; 0 means 8
@@ -60,7 +61,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Tenant = cmp.Or(c.Tenant, defaultTenant)
 	c.Version = cmp.Or(c.Version, MaxVersion)
-	c.UserAgent = cmp.Or(c.UserAgent, defaultUserAgent)
+	c.UserAgent = cmp.Or(c.UserAgent, "avi-l4-operator/"+release.Number())
 	c.Concurrency = cmp.Or(c.Concurrency, defaultConcurrency)
 	c.Burst = cmp.Or(c.Burst, c.Concurrency)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)

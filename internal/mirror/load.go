@@ -150,15 +150,15 @@ func (m *Mirror) query(kind model.Kind, bulk bool) url.Values {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	q := url.Values{"include_name": {"true"}}
-	if kind != model.L4PolicySet { // policy sets belong to no cloud
+	if kind.Type().OfCloud {
 		q.Set("cloud_ref.name", m.scope.Cloud)
 	}
 	switch {
 	case !bulk:
-	case kind == model.VsVip:
-		q.Set("name.contains", m.scope.ClusterName+"--")
-	default:
+	case kind.Type().CreatedBy:
 		q.Set("created_by", m.scope.CreatedBy)
+	default:
+		q.Set("name.contains", m.scope.ClusterName+"--")
 	}
 	return q
 }
@@ -287,12 +287,12 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 		slices.Sort(f.DNSDomains)
 		return err
 	})
-	for kind, ofCloud := range sharedKinds {
+	for _, kind := range model.Shared {
 		g.Go(func() error {
 			names := map[string]string{}
 			var networks []model.NetworkFacts
 			q := url.Values{"fields": {"name,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
-			if ofCloud {
+			if kind.Type().OfCloud {
 				q.Set("cloud_ref.name", scope.Cloud)
 			}
 			err := m.client.List(gctx, string(kind), scope.Tenant, q, func(raw json.RawMessage) error {
@@ -347,12 +347,6 @@ func (o sharedObject) network() model.NetworkFacts {
 		}
 	}
 	return n
-}
-
-// sharedKinds are the kinds that bodies refer to, and whether they belong to a cloud.
-var sharedKinds = map[model.Kind]bool{
-	model.NetworkProfile: false, model.ApplicationProfile: false, model.HealthMonitor: false, model.Tenant: false,
-	model.VrfContext: true, model.Network: true, model.ServiceEngineGroup: true,
 }
 
 func (m *Mirror) loadCloud(ctx context.Context, scope Scope, f *model.Facts) error {
@@ -420,7 +414,7 @@ func (m *Mirror) LoadHealth(ctx context.Context) error {
 	m.mu.RLock()
 	scope := m.scope
 	m.mu.RUnlock()
-	health := make(map[string]Health)
+	health := make(map[string]model.Health)
 	pools := make(map[string]PoolHealth)
 	g, gctx := errgroup.WithContext(ctx)
 	read := func(kind model.Kind, each func(inventory)) {
@@ -436,7 +430,7 @@ func (m *Mirror) LoadHealth(ctx context.Context) error {
 		})
 	}
 	read(model.VirtualService, func(i inventory) {
-		h := Health{State: i.Runtime.Status.State}
+		h := model.Health{State: i.Runtime.Status.State}
 		if len(i.Runtime.Status.Reason) > 0 {
 			h.Reason = i.Runtime.Status.Reason[0]
 		}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -28,12 +27,6 @@ type Scope struct {
 	Cloud       string
 	Tenant      string
 	OwnTenant   bool // the account sees no other tenant
-}
-
-// Health is a VirtualService's state in the Controller's inventory.
-type Health struct {
-	State  string // OPER_UP, OPER_DOWN, OPER_DISABLED …
-	Reason string
 }
 
 // PoolHealth counts a pool's servers in the Controller's inventory.
@@ -63,13 +56,13 @@ type Mirror struct {
 	scope   Scope
 	objects map[model.Key]*entry
 	owners  map[model.Owner]map[model.Key]bool
-	vips    map[string]map[model.Key]bool // VsVips by name: their markers don't tell an owner
+	named   map[string]map[model.Key]bool // by name, the kinds whose markers don't tell an owner
 	gone    map[model.Key]uint64          // own deletes, so that an older list doesn't bring the object back
 	seq     uint64                        // counts own writes
 	epoch   uint64                        // counts the times that a load under way became worthless
 	facts   *model.Facts
-	health  map[string]Health     // by UUID of the VirtualService
-	pools   map[string]PoolHealth // by UUID of the pool
+	health  map[string]model.Health // by UUID of the VirtualService
+	pools   map[string]PoolHealth   // by UUID of the pool
 	err     error
 	at      time.Time // of the last complete load
 	beat    time.Time // of Run's last round
@@ -93,7 +86,7 @@ func New(client *avi.Client, log logr.Logger) *Mirror {
 func (m *Mirror) clear() {
 	m.objects = make(map[model.Key]*entry)
 	m.owners = make(map[model.Owner]map[model.Key]bool)
-	m.vips = make(map[string]map[model.Key]bool)
+	m.named = make(map[string]map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
 	m.facts = nil
@@ -178,8 +171,8 @@ func (m *Mirror) Get(key model.Key) *model.Observed {
 	return nil
 }
 
-// Of returns all objects of an owner whose VirtualService is called name: those whose markers say so, and the VsVips
-// that belong to them by their name, since a VsVip's markers don't tell its owner.
+// Of returns all objects of an owner whose VirtualService is called name: those whose markers say so, and those that belong
+// to them by their name, as VsVips do, since their markers don't tell the owner.
 func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -191,8 +184,8 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 			names[key.Name] = true
 		}
 	}
-	for vip := range names {
-		for key := range m.vips[vip] {
+	for name := range names {
+		for key := range m.named[name] {
 			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: key.Tenant, Name: key.Name}]
 			policy := m.objects[model.Key{Kind: model.L4PolicySet, Tenant: key.Tenant, Name: key.Name}]
 			if (vs == nil || vs.Owner == owner) && (policy == nil || policy.Owner == owner) {
@@ -229,7 +222,7 @@ func (m *Mirror) UUID(kind model.Kind, tenant, name string) (string, bool) {
 }
 
 // VSHealth returns a VirtualService's health by UUID; ok is false while it isn't known.
-func (m *Mirror) VSHealth(uuid string) (Health, bool) {
+func (m *Mirror) VSHealth(uuid string) (model.Health, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	h, ok := m.health[uuid]
@@ -307,14 +300,14 @@ func (m *Mirror) ours(o *model.Observed, marked string) bool {
 	if !model.Ours(m.scope.ClusterName, o.Key.Name, marked) {
 		return false
 	}
-	return o.Key.Kind == model.VsVip || o.CreatedBy == m.scope.CreatedBy
+	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == m.scope.CreatedBy
 }
 
 func (m *Mirror) put(e *entry) {
 	m.drop(e.Key)
 	m.objects[e.Key] = e
-	if e.Key.Kind == model.VsVip {
-		insert(m.vips, e.Key.Name, e.Key)
+	if e.Key.Kind.Type().OwnerByName {
+		insert(m.named, e.Key.Name, e.Key)
 		return
 	}
 	insert(m.owners, e.Owner, e.Key)
@@ -326,8 +319,8 @@ func (m *Mirror) drop(key model.Key) {
 		return
 	}
 	delete(m.objects, key)
-	if key.Kind == model.VsVip {
-		remove(m.vips, key.Name, key)
+	if key.Kind.Type().OwnerByName {
+		remove(m.named, key.Name, key)
 		return
 	}
 	remove(m.owners, old.Owner, key)
@@ -353,31 +346,15 @@ func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed
 	if err := json.Unmarshal(raw, body); err != nil {
 		return nil, "", fmt.Errorf("reading a %s of the Controller: %w", kind.Title(), err)
 	}
-	o = &model.Observed{Key: model.Key{Kind: kind}, Body: body}
-	var name, tenantRef *string
-	var marks []*models.RoleFilterMatchLabel
-	switch b := body.(type) {
-	case *models.VsVip:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified = deref(b.UUID), deref(b.LastModified)
-	case *models.Pool:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
-	case *models.PoolGroup:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
-	case *models.L4PolicySet:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
-	case *models.VirtualService:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
-	}
-	if name == nil || o.UUID == "" {
+	head := kind.Type().Head(body)
+	if head.Name == nil || deref(head.UUID) == "" {
 		return nil, "", fmt.Errorf("reading a %s of the Controller: it has no name or no uuid", kind.Title())
 	}
-	o.Key.Name, o.Key.Tenant = *name, m.tenant(deref(tenantRef))
-	marked, o.Owner = model.OwnerOf(marks)
+	o = &model.Observed{
+		Key:  model.Key{Kind: kind, Tenant: m.tenant(deref(head.TenantRef)), Name: *head.Name},
+		UUID: *head.UUID, LastModified: deref(head.LastModified), CreatedBy: deref(head.CreatedBy), Body: body,
+	}
+	marked, o.Owner = model.OwnerOf(head.Markers)
 	plan.Prune(body)
 	return o, marked, nil
 }

@@ -39,9 +39,10 @@ func TestParseReadsEveryKeyOfAKOsInstaller(t *testing.T) {
 		"controllerVersion": "22.1.3", "cniPlugin": "calico", "shardVSSize": "LARGE", "fullSyncFrequency": "1800",
 		"cloudName": "vcenter", "tenantName": "telco", "primaryInstance": "false", "defaultDomain": "avi.local",
 		"enableRHI": "true", "bgpPeerLabels": `["peer1"]`, "logLevel": "WARN", "deleteConfig": "false", "autoFQDN": "flat",
-		"nsSyncLabelKey": "avi", "nsSyncLabelValue": "yes", "serviceType": "NodePort", "nodeKey": "zone", "nodeValue": "edge", "serviceEngineGroupName": "seg",
-		"vipNetworkList":  `[{"networkName":"vip","cidr":"10.1.0.0/16","v6cidr":"fd00:1::/64"}]`,
-		"nodeNetworkList": `[{"networkName":"nodes","cidrs":["10.2.0.0/16"]}]`, "blockedNamespaceList": `["kube-system"]`,
+		"nsSyncLabelKey": "avi", "nsSyncLabelValue": "yes", "serviceType": "NodePort", "nodeKey": "zone", "nodeValue": "edge",
+		"serviceEngineGroupName": "seg",
+		"vipNetworkList":         `[{"networkName":"vip","cidr":"10.1.0.0/16","v6cidr":"fd00:1::/64"}]`,
+		"nodeNetworkList":        `[{"networkName":"nodes","cidrs":["10.2.0.0/16"]}]`, "blockedNamespaceList": `["kube-system"]`,
 		"ipFamily": "V4_V6", "apiServerPort": "8080", "servicesAPI": "false", "vrfName": "blue", "future": "x", "layer7Only": "",
 	} {
 		config[k] = v
@@ -104,7 +105,8 @@ func TestParseReportsEachBadKeyOnce(t *testing.T) {
 			t.Errorf("%s=%s: got %q, want one line with %q", c.key, c.value, err, c.says)
 		}
 	}
-	_, _, err := Parse(map[string]string{"autoFQDN": "x", "ipFamily": "y"}, map[string][]byte{"certificateAuthorityData": []byte("junk")}, "ns")
+	junk := map[string][]byte{"certificateAuthorityData": []byte("junk")}
+	_, _, err := Parse(map[string]string{"autoFQDN": "x", "ipFamily": "y"}, junk, "ns")
 	for _, key := range []string{"autoFQDN", "ipFamily", "clusterName", "controllerIP", "username", "password", "certificateAuthorityData"} {
 		if n := strings.Count(err.Error(), "key "+key+":"); n != 1 {
 			t.Errorf("%d errors about %s in %q, want 1", n, key, err)

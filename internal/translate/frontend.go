@@ -80,7 +80,7 @@ func Tenant(s *settings.Settings, ns *corev1.Namespace) string {
 }
 
 func (b *builder) frontend() frontend {
-	s, owner := b.in.Settings, b.in.Owner()
+	s, owner := b.in.Settings, b.in.Owner.Key()
 	f := frontend{
 		owner:  owner,
 		tenant: cmp.Or(b.in.Tenant, Tenant(s, b.in.Namespace)),
@@ -96,21 +96,9 @@ func (b *builder) frontend() frontend {
 	b.placedAt = f.network
 	f.traffic = b.traffic()
 	f.applicationProfile = b.applicationProfile()
-	switch owner.Kind {
-	case model.GatewayOwner:
-		f.addresses = b.routedAddresses()
-		f.listeners = b.gatewayListeners()
-		f.fqdns = b.gatewayFQDNs()
-	case model.SvcAPIGatewayOwner:
-		f.addresses = valid(b.svcAPIAddress())
-		f.listeners = b.svcAPIListeners()
-		f.fqdns = b.svcAPIFQDNs(f.listeners)
-	default:
-		b.unusedFields()
-		f.addresses = valid(b.serviceAddress())
-		f.listeners = b.serviceListeners()
-		f.fqdns = b.fqdns(owner, b.in.Service.Annotations)
-	}
+	f.addresses = b.in.Owner.addresses(b)
+	f.listeners = b.in.Owner.listeners(b)
+	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
 	return f
 }
@@ -118,7 +106,7 @@ func (b *builder) frontend() frontend {
 // target is a Service behind a listener; ok is false if it is left out, which has been reported.
 func (b *builder) target(l listener, backend *Backend, port corev1.ServicePort) (t target, ok bool) {
 	t = target{port: l.port, proto: l.proto, backend: backend, backendPort: port, weight: 1}
-	t.pool = b.poolName(backend.Service, port.Port, l.port)
+	t.pool = b.in.Owner.poolName(b.in.Settings, backend.Service, port.Port, l.port)
 	if len(t.pool) > model.MaxNameLength {
 		b.report(model.Blocked, l.port, model.ReasonNameTooLong, fmt.Sprintf("port %s: the pool's name %s has %d characters, the Controller takes %d; shorten the %s's, the namespace's or the cluster's name", l.port, t.pool, len(t.pool), model.MaxNameLength, b.inPoolName()))
 		return t, false
@@ -135,17 +123,10 @@ func (b *builder) target(l listener, backend *Backend, port corev1.ServicePort) 
 	return t, b.reachable(t)
 }
 
-// poolName is that of a Service's port behind a listener.
-func (b *builder) poolName(svc *corev1.Service, servicePort int32, listener model.Port) string {
-	if b.in.Routed != nil {
-		return GatewayPoolName(b.in.Settings, b.in.Owner(), svc.Namespace, svc.Name, servicePort, listener)
-	}
-	return PoolName(b.in.Settings, b.in.Owner(), svc.Name, listener)
-}
-
+// inPoolName are the owners of the names that a pool's name is made of.
 func (b *builder) inPoolName() string {
-	if b.in.Service == nil {
-		return "Gateway's, the Service"
+	if kind := b.in.Owner.Key().Kind; kind != model.ServiceOwner {
+		return kind.Noun() + "'s, the Service"
 	}
 	return "Service"
 }
@@ -170,7 +151,7 @@ func (b *builder) settle(out []listener) []listener {
 
 // noneServed makes the ports' obstacle that of the whole owner.
 func (b *builder) noneServed() {
-	kind := b.in.Owner().Kind.Noun()
+	kind := b.in.Owner.Key().Kind.Noun()
 	for _, f := range b.findings {
 		if f.Severity == model.Blocked {
 			b.report(model.Blocked, model.Port{}, f.Reason, fmt.Sprintf("none of the %s's ports can be served: %s", kind, f.Message))
@@ -202,7 +183,7 @@ func (b *builder) staticAddress(source, text string) netip.Addr {
 }
 
 func (b *builder) traffic() bool {
-	text, set := b.in.annotations()[AnnotationDisableTraffic]
+	text, set := b.in.Owner.Annotations()[AnnotationDisableTraffic]
 	if !set {
 		return true
 	}
@@ -218,7 +199,7 @@ const defaultApplicationProfile = "System-L4-Application"
 // applicationProfile is always named: the Controller's own default is an HTTP profile, which no SCTP or UDP
 // VirtualService may have.
 func (b *builder) applicationProfile() string {
-	asked := strings.TrimSpace(b.in.annotations()[AnnotationApplicationProfile])
+	asked := strings.TrimSpace(b.in.Owner.Annotations()[AnnotationApplicationProfile])
 	if asked == "" {
 		return defaultApplicationProfile
 	}

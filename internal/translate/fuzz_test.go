@@ -40,7 +40,7 @@ func FuzzService(f *testing.F) {
 				{Addresses: []string{"10.0.0.1"}}, {}},
 		}
 		in := translate.Input{
-			Service: svc, Namespace: &corev1.Namespace{}, Backends: []translate.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: !bit(2)}},
+			Owner: translate.Service{Object: svc}, Namespace: &corev1.Namespace{}, Backends: []translate.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: !bit(2)}},
 			Settings: &settings.Settings{ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, HashNames: bit(3), AutoFQDN: settings.FQDNFlat},
 			Facts: &model.Facts{Version: version, LicenseTier: tier, DNSDomains: []string{"example.com"}, Shared: map[model.Kind]map[string]string{
 				model.NetworkProfile: {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"}, model.HealthMonitor: {"System-SCTP": "4", "System-TCP": "5"},

@@ -180,16 +180,4 @@ func portOf(name string, marks []*models.RoleFilterMatchLabel) (model.Port, bool
 }
 
 // PoolPorts lists the pools that the input may want, with their ports.
-func PoolPorts(in *Input) map[string]model.Port {
-	if in.Routed != nil {
-		return gatewayPoolPorts(in)
-	}
-	out := make(map[string]model.Port)
-	for _, backend := range in.Backends {
-		for _, p := range backend.Service.Spec.Ports {
-			port := portOfService(p)
-			out[PoolName(in.Settings, in.Owner(), backend.Service.Name, port)] = port
-		}
-	}
-	return out
-}
+func PoolPorts(in *Input) map[string]model.Port { return in.Owner.pools(in) }

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -13,7 +12,7 @@ import (
 // a listener with several, an L4PolicySet whose rules choose among those, and the VirtualService. Without a pool there is no
 // L4PolicySet, as with AKO.
 func (b *builder) objects(f frontend) []model.Object {
-	b.labels = b.infrastructureLabels()
+	b.labels = b.in.Owner.labels(b)
 	out := make([]model.Object, 0, 3+len(f.listeners))
 	out = append(out, b.object(f, model.VsVip, f.name, b.vsVip(f)))
 	var groups []model.Object
@@ -33,7 +32,7 @@ func (b *builder) objects(f frontend) []model.Object {
 	}
 	out = append(out, groups...)
 	slices.SortStableFunc(out, func(x, y model.Object) int {
-		return slices.Index(model.Written, x.Key.Kind) - slices.Index(model.Written, y.Key.Kind)
+		return model.CompareCreation(x.Key.Kind, y.Key.Kind)
 	})
 	if len(out) > 1 {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
@@ -107,8 +106,8 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 		GracefulDisableTimeout: new(gracefulDisableMinutes),
 		SniEnabled:             new(false),
 		PlacementNetworks:      f.network.placement,
-		ServiceMetadata:        new(f.poolMetadata(l, t).String()),
-		Markers:                b.markers(f.poolMarks(l, t)),
+		ServiceMetadata:        new(b.in.Owner.poolMetadata(l, t).String()),
+		Markers:                b.markers(b.in.Owner.poolMarks(l, t)),
 	}
 	members, known := b.members(t)
 	enabled := 0
@@ -126,11 +125,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 		}
 	}
 	if enabled == 0 && known && !b.reported(t.port, model.ReasonNoNodes) {
-		which := "the Service's"
-		if b.in.Routed != nil {
-			which = fmt.Sprintf("Service %s/%s's", t.backend.Service.Namespace, t.backend.Service.Name)
-		}
-		b.report(model.Note, t.port, model.ReasonNoEndpoints, "port "+t.port.String()+" has no ready endpoint; check "+which+" selector and its pods' readiness")
+		b.report(model.Note, t.port, model.ReasonNoEndpoints, b.withoutEndpoints(t, b.in.Owner.backendText(t.backend.Service)))
 	}
 	out := pool{name: t.pool, object: b.object(f, model.Pool, t.pool, p), empty: known && enabled == 0}
 	if !known {
@@ -199,7 +194,7 @@ func (b *builder) policySet(f frontend) *models.L4PolicySet {
 		Name:               &f.name,
 		CreatedBy:          &s.CreatedBy,
 		TenantRef:          new(model.RefByName(model.Tenant, f.tenant)),
-		Markers:            b.markers(f.policySetMarks()),
+		Markers:            b.markers(b.in.Owner.policySetMarks(protocolList(f.listeners))),
 		L4ConnectionPolicy: &models.L4ConnectionPolicy{Rules: rules},
 	}
 }
@@ -223,8 +218,8 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		Services:                    services(f.listeners, profile, b.in.Facts),
 		TrafficEnabled:              &f.traffic,
 		RemoveListeningPortOnVsDown: new(true),
-		ServiceMetadata:             new(f.virtualServiceMetadata().String()),
-		Markers:                     b.markers(f.virtualServiceMarks()),
+		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
+		Markers:                     b.markers(b.in.Owner.virtualServiceMarks()),
 	}
 	if policy {
 		vs.L4Policies = []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: new(model.RefByName(model.L4PolicySet, f.name))}}

@@ -398,7 +398,7 @@ func TestRoutedGatewayOfNoClass(t *testing.T) {
 	slice := e.Slice(svc, "10.244.1.5")
 	route := e.SCTPRoute("amf", "edge", "", suite.To("amf", 38412, 1))
 	e.Create(gw, svc, slice, route)
-	e.LookAgain("routedgateway", gw)
+	e.LookAgain("gateway", gw)
 	if err := e.Read(gw); err != nil {
 		t.Fatal(err)
 	}

@@ -249,8 +249,8 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 	})
 	e.SettingCondition(refused, "Accepted", no, "Rejected")
 	return []looked{
-		{"service", objects(services...)}, {"gateway", objects(old, oldEmpty)}, {"gatewayclass", objects(oldClass)},
-		{"routedgateway", objects(gw, gwEmpty)}, {"routedgatewayclass", objects(class)}, {"aviinfrasetting", objects(setting, refused)},
+		{"service", objects(services...)}, {"svcapigateway", objects(old, oldEmpty)}, {"svcapigatewayclass", objects(oldClass)},
+		{"gateway", objects(gw, gwEmpty)}, {"gatewayclass", objects(class)}, {"aviinfrasetting", objects(setting, refused)},
 		{"SCTPRoute", objects(routes["SCTPRoute"])}, {"TCPRoute", objects(routes["TCPRoute"])}, {"UDPRoute", objects(routes["UDPRoute"])},
 	}
 }
@@ -311,19 +311,19 @@ func TestAChangeCostsOneStatusWrite(t *testing.T) {
 	since = e.Mark()
 	e.Create(old)
 	e.SvcAPIReady(old)
-	writes("a new Gateway of the Services API", at, since, "gateway", old, "PATCH", "PATCH/status")
+	writes("a new Gateway of the Services API", at, since, "svcapigateway", old, "PATCH", "PATCH/status")
 	since = e.Mark()
 	suite.Update(e, old, func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.SvcAPIListener("old", "TCP", 80)) })
-	writes("a new listener of the Services API", at, since, "gateway", old, "PATCH/status")
+	writes("a new listener of the Services API", at, since, "svcapigateway", old, "PATCH/status")
 
 	at = "/gateways/new"
 	since = e.Mark()
 	e.Create(gw)
 	e.GatewayReady(gw)
-	writes("a new Gateway", at, since, "routedgateway", gw, "PATCH", "PATCH/status")
+	writes("a new Gateway", at, since, "gateway", gw, "PATCH", "PATCH/status")
 	since = e.Mark()
 	suite.Update(e, gw, func(gw *routedGateway) {
 		gw.Spec.Listeners = append(gw.Spec.Listeners, suite.Listener("tcp", "TCP", 80))
 	})
-	writes("a new listener", at, since, "routedgateway", gw, "PATCH/status")
+	writes("a new listener", at, since, "gateway", gw, "PATCH/status")
 }

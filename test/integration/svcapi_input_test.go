@@ -438,7 +438,7 @@ func TestGatewayThatAServiceWaitsFor(t *testing.T) {
 	e.Create(half, e.Slice(half, "10.244.1.7"))
 	since := e.Mark()
 	e.SvcAPIAttach(good, "later", "10.244.1.8", suite.Port("SCTP", 7070)) // good has no such listener; Services are seen in their order
-	e.LookedAt(since, "gateway", good)
+	e.LookedAt(since, "svcapigateway", good)
 	if err := e.Read(svc); err != nil {
 		t.Fatal(err)
 	}
