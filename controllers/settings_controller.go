@@ -149,7 +149,8 @@ func (r *SettingsReconciler) report(ctx context.Context, about client.Object, er
 	}
 	ctrl.LoggerFrom(ctx).Error(err, "the settings can't be used"+kept)
 	note := err.Error() + kept
-	r.Recorder.Eventf(about, nil, corev1.EventTypeWarning, model.ReasonConfigurationInvalid, "Configure", "%s", strings.ToValidUTF8(note[:min(len(note), 1000)], ""))
+	note = strings.ToValidUTF8(note[:min(len(note), 1000)], "")
+	r.Recorder.Eventf(about, nil, corev1.EventTypeWarning, model.ReasonConfigurationInvalid, "Configure", "%s", note)
 }
 
 // SetupWithManager registers the watches.

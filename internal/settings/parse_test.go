@@ -126,7 +126,9 @@ func TestParseNamesProblemsInOrder(t *testing.T) {
 		secret map[string][]byte
 		want   []string // beginnings
 	}{
-		"neither":      {nil, nil, []string{"ConfigMap avi-system/avi-k8s-config doesn't exist; create it", "Secret avi-system/avi-secret doesn't exist; create it"}},
+		"neither": {nil, nil, []string{
+			"ConfigMap avi-system/avi-k8s-config doesn't exist; create it", "Secret avi-system/avi-secret doesn't exist; create it",
+		}},
 		"no ConfigMap": {nil, secret, []string{"ConfigMap avi-system/avi-k8s-config doesn't exist"}},
 		"no Secret":    {config, nil, []string{"Secret avi-system/avi-secret doesn't exist"}},
 		"both empty": {map[string]string{}, map[string][]byte{}, []string{

@@ -402,7 +402,8 @@ func TestRoutedGatewayOfNoClass(t *testing.T) {
 	if err := e.Read(gw); err != nil {
 		t.Fatal(err)
 	}
-	if len(gw.Finalizers) > 0 || len(e.Sim.Writes()) > 0 || apimeta.FindStatusCondition(gw.Status.Conditions, "Accepted").ObservedGeneration > 0 {
+	accepted := apimeta.FindStatusCondition(gw.Status.Conditions, "Accepted")
+	if len(gw.Finalizers) > 0 || len(e.Sim.Writes()) > 0 || accepted.ObservedGeneration > 0 {
 		t.Fatalf("it was taken on: %+v %v", gw, e.Written())
 	}
 	e.NoParents(route)

@@ -326,7 +326,8 @@ func TestRestartDuringAnOutageKeepsTheAddress(t *testing.T) {
 	if err := e.Read(svc); err != nil {
 		t.Fatal(err)
 	}
-	if len(svc.Status.LoadBalancer.Ingress) != 1 || svc.Status.LoadBalancer.Ingress[0].IP != vip || svc.Annotations["ako.vmware.com/tenant-name"] == "" {
+	in := svc.Status.LoadBalancer.Ingress
+	if len(in) != 1 || in[0].IP != vip || svc.Annotations["ako.vmware.com/tenant-name"] == "" {
 		t.Errorf("the address was taken from the status: %+v", svc)
 	}
 	e.Sim.SetDown(false)
