@@ -19,8 +19,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim/control"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
 )
 
 func main() {

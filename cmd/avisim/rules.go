@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim/control"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
 )
 
 // ruleFlags switch rules at the start.

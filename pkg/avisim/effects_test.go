@@ -758,7 +758,7 @@ func TestEffectDocs(t *testing.T) {
 	_, rest, _ := strings.Cut(string(b), "<!-- effects: made by avisim effects --markdown -->\n\n")
 	have, _, ok := strings.Cut(rest, "\n<!-- end of effects -->")
 	if !ok || have != EffectDocs() {
-		t.Errorf("docs/simulator.md does not list the effects as they are: put the output of go run ./hack/avisim effects --markdown between its marks")
+		t.Errorf("docs/simulator.md does not list the effects as they are: put the output of go run ./cmd/avisim effects --markdown between its marks")
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // worldFlags are the flags that say how the simulated world behaves from the start.

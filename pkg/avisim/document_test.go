@@ -15,7 +15,7 @@ const document = "../../docs/simulator.md"
 
 // TestDocument fails if the document's tables of evidence are not those of the code.
 func TestDocument(t *testing.T) {
-	const begin, end = "<!-- From the code: go test ./internal/avisim -run TestDocument -update -->\n", "<!-- End of what is from the code. -->\n"
+	const begin, end = "<!-- From the code: go test ./pkg/avisim -run TestDocument -update -->\n", "<!-- End of what is from the code. -->\n"
 	b, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +31,7 @@ func TestDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if have != want {
-		t.Errorf("%s is not what the code says: run go test ./internal/avisim -run TestDocument -update", document)
+		t.Errorf("%s is not what the code says: run go test ./pkg/avisim -run TestDocument -update", document)
 	}
 }
 

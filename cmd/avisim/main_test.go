@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim/control"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
 )
 
 // TestCommands runs each subcommand against a simulator's control API.

@@ -20,7 +20,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 //go:embed web

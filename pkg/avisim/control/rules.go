@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // RuleSwitch switches a rule on or off.

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // duration is a time.Duration as JSON writes it, "2s".
