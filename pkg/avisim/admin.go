@@ -6,153 +6,162 @@ import (
 	"net/url"
 )
 
-// The methods here act as another administrator would: no session, no version gate, no rules, no latency, no log.
+// Admin acts on a world as another administrator would: no session, no version gate, no rules, no latency, no log.
+type Admin struct{ world *World }
+
+// Admin returns the other administrator.
+func (w *World) Admin() *Admin { return &Admin{w} }
 
 // Objects returns copies of all objects of a type, in all tenants, in the order in which they were created. References
 // are rendered as "/api/<type>/<uuid>#<name>".
-func (s *Server) Objects(typ string) []map[string]any {
-	s.catchUp()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	sh := s.store.shelves[typ]
-	if sh == nil {
-		return nil
-	}
-	r := &renderer{store: s.store, names: true}
-	out := make([]map[string]any, len(sh.ordered))
-	for i, o := range sh.ordered {
-		out[i] = r.object(o)
-	}
+func (a *Admin) Objects(typ string) []map[string]any {
+	var out []map[string]any
+	a.world.Read(func(s *Reader) {
+		r := s.Renderer("", true)
+		for _, o := range s.store.all(typ) {
+			out = append(out, r.object(o))
+		}
+	})
 	return out
 }
 
 // Object returns a copy of one object; tenant is a name. A singleton's name is "".
-func (s *Server) Object(typ, tenant, name string) (map[string]any, bool) {
-	s.catchUp()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	o, err := s.byName(typ, tenant, name)
-	if err != nil {
-		return nil, false
-	}
-	return (&renderer{store: s.store, names: true}).object(o), true
+func (a *Admin) Object(typ, tenant, name string) (body map[string]any, found bool) {
+	a.world.Read(func(s *Reader) {
+		if o, err := s.byName(typ, tenant, name); err == nil {
+			body, found = s.Renderer("", true).object(o), true
+		}
+	})
+	return body, found
 }
 
-func (s *Server) byName(typ, tenant, name string) (*object, error) {
-	id, ok := s.store.tenantByName(tenant)
-	if !ok {
-		return nil, fmt.Errorf("no tenant %q", tenant)
-	}
-	objs := s.store.named(typ, id, name)
-	if len(objs) == 0 {
-		return nil, fmt.Errorf("no %s %q in tenant %q", typ, name, tenant)
-	}
-	return objs[0], nil
+// Find returns the names of an object and of its tenant.
+func (a *Admin) Find(typ, uuid string) (name, tenant string, found bool) {
+	a.world.Read(func(s *Reader) {
+		if o := s.store.get(ref{typ, uuid}); o != nil {
+			name, tenant, found = o.name, s.Tenant(o.tenant), true
+		}
+	})
+	return name, tenant, found
 }
 
 // Edit changes an object. The function gets a copy with references rendered as by Object and may write any JSON-like
 // value into it; _last_modified is bumped if something changed.
-func (s *Server) Edit(typ, tenant, name string, change func(map[string]any)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o, err := s.byName(typ, tenant, name)
-	if err != nil {
-		return err
-	}
-	body := (&renderer{store: s.store, names: true}).object(o)
-	change(body)
-	if body, err = normal(body); err != nil {
-		return fmt.Errorf("editing %s %q: %w", typ, name, err)
-	}
-	w := &write{server: s, store: s.store, kind: o.kind, old: o, at: s.version, tenant: o.tenant, incoming: body, trusted: true}
-	delete(body, "_last_modified")
-	return w.do()
+func (a *Admin) Edit(typ, tenant, name string, change func(map[string]any)) (err error) {
+	a.world.Write(func(s *Writer) {
+		var o *object
+		if o, err = s.byName(typ, tenant, name); err != nil {
+			return
+		}
+		body := s.Renderer("", true).object(o)
+		change(body)
+		if body, err = normal(body); err != nil {
+			err = fmt.Errorf("editing %s %q: %w", typ, name, err)
+			return
+		}
+		delete(body, "_last_modified")
+		err = s.force(Write{Kind: o.kind, Old: o, Incoming: body})
+	})
+	return err
+}
+
+// Touch gives an object another _last_modified and changes nothing else.
+func (a *Admin) Touch(typ, tenant, name string) (err error) {
+	a.world.Write(func(s *Writer) {
+		var o *object
+		if o, err = s.byName(typ, tenant, name); err == nil {
+			s.Touch(o)
+		}
+	})
+	return err
 }
 
 // Create makes an object in a tenant and returns its uuid. Defaults are filled and references resolved as for a client.
-func (s *Server) Create(typ, tenant string, body map[string]any) (uuid string, err error) {
+func (a *Admin) Create(typ, tenant string, body map[string]any) (uuid string, err error) {
 	body, err = normal(body)
 	if err != nil {
 		return "", fmt.Errorf("creating %s: %w", typ, err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sh := s.store.shelves[typ]
-	id, ok := s.store.tenantByName(tenant)
-	if sh == nil || !ok {
-		return "", fmt.Errorf("creating %s: no such type, or no tenant %q", typ, tenant)
-	}
-	w := &write{server: s, store: s.store, kind: sh.kind, at: s.version, tenant: id, incoming: body, trusted: true, slug: str(body, "uuid")}
-	o, bad := w.run()
-	if bad != nil {
-		return "", fmt.Errorf("creating %s %q: %w", typ, w.name, bad)
-	}
-	return o.uuid, nil
+	a.world.Write(func(s *Writer) {
+		kind := KindOf(typ)
+		id, ok := s.store.tenantByName(tenant)
+		if kind == nil || !ok {
+			err = fmt.Errorf("creating %s: no such type, or no tenant %q", typ, tenant)
+			return
+		}
+		o, bad := s.apply(&write{Write: Write{Kind: kind, Tenant: id, Incoming: body, Slug: str(body, "uuid")}, trusted: true})
+		if bad != nil {
+			err = fmt.Errorf("creating %s %q: %w", typ, str(body, "name"), bad)
+			return
+		}
+		uuid = o.uuid
+	})
+	return uuid, err
 }
 
 // Remove deletes an object even if others refer to it.
-func (s *Server) Remove(typ, tenant, name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o, err := s.byName(typ, tenant, name)
-	if err != nil {
-		return err
-	}
-	s.discard(o)
-	return nil
+func (a *Admin) Remove(typ, tenant, name string) (err error) {
+	a.world.Write(func(s *Writer) {
+		var o *object
+		if o, err = s.byName(typ, tenant, name); err == nil {
+			s.store.drop(o)
+		}
+	})
+	return err
 }
 
 // AddTenant makes a tenant.
-func (s *Server) AddTenant(name string) error {
-	_, err := s.Create("tenant", adminTenant, map[string]any{"name": name})
+func (a *Admin) AddTenant(name string) error {
+	_, err := a.Create("tenant", adminTenant, map[string]any{"name": name})
 	return err
 }
 
 // AddVIPNetwork makes a network in Default-Cloud, if there is none of that name, and adds it to the networks that the
 // cloud's IPAM profile may use. With a zero first, the whole prefix may be used.
-func (s *Server) AddVIPNetwork(name string, subnet netip.Prefix, first, last netip.Addr) error {
+func (a *Admin) AddVIPNetwork(name string, subnet netip.Prefix, first, last netip.Addr) error {
 	configured := map[string]any{"prefix": prefix(subnet.Masked())}
 	if first.IsValid() {
 		configured["static_ip_ranges"] = []any{map[string]any{
 			"range": map[string]any{"begin": address(first), "end": address(last)}, "type": "STATIC_IPS_FOR_VIP_AND_SE"}}
 	}
-	if have, ok := s.Object("network", adminTenant, name); ok {
+	if have, ok := a.Object("network", adminTenant, name); ok {
 		for _, cs := range messages(have["configured_subnets"]) {
 			pm, _ := cs["prefix"].(map[string]any)
 			if p, ok := parsePrefix(pm); ok && p == subnet.Masked() {
 				return nil // from before a restart
 			}
 		}
-		return s.Edit("network", adminTenant, name, func(m map[string]any) {
+		return a.Edit("network", adminTenant, name, func(m map[string]any) {
 			l, _ := m["configured_subnets"].([]any)
 			m["configured_subnets"] = append(l, configured)
 		})
 	}
-	if _, err := s.Create("network", adminTenant, map[string]any{"name": name, "dhcp_enabled": false, "configured_subnets": []any{configured}}); err != nil {
+	if _, err := a.Create("network", adminTenant, map[string]any{"name": name, "dhcp_enabled": false, "configured_subnets": []any{configured}}); err != nil {
 		return err
 	}
-	return s.Edit("ipamdnsproviderprofile", adminTenant, "Default-IPAM", func(m map[string]any) {
+	return a.Edit("ipamdnsproviderprofile", adminTenant, "Default-IPAM", func(m map[string]any) {
 		internal := m["internal_profile"].(map[string]any) // shipped so
 		l, _ := internal["usable_networks"].([]any)
 		internal["usable_networks"] = append(l, map[string]any{"nw_ref": "/api/network?name=" + url.QueryEscape(name)})
 	})
 }
 
+// SetPassword changes the password of a user, who is made a superuser if there is none of the name.
+func (a *Admin) SetPassword(username, password string) {
+	change := func(m map[string]any) { m["password"] = password }
+	if a.Edit("user", adminTenant, username, change) != nil {
+		// A user has no references that could be missing, and its name is free: there is no error to report.
+		_, _ = a.Create("user", adminTenant, map[string]any{"name": username, "password": password, "is_superuser": true})
+	}
+}
+
 // Tree is everything that the server holds, by type, as Objects returns it; types without objects are left out.
-func (s *Server) Tree() map[string][]map[string]any {
+func (a *Admin) Tree() map[string][]map[string]any {
 	out := map[string][]map[string]any{}
-	for _, t := range objectTypes() {
-		if objs := s.Objects(t.path); len(objs) > 0 {
-			out[t.path] = objs
+	for typ := range kinds() {
+		if objs := a.Objects(typ); len(objs) > 0 {
+			out[typ] = objs
 		}
 	}
 	return out
-}
-
-// do runs the write for callers that want an error value.
-func (w *write) do() error {
-	if _, err := w.run(); err != nil {
-		return fmt.Errorf("%s %q: %w", w.kind.path, w.name, err)
-	}
-	return nil
 }

@@ -8,8 +8,9 @@ import (
 
 // agenda is what is going to happen by itself: an address that a cloud hands out late, an address that moves. Nothing waits
 // for the moment; the first call after it does what is due, so that a test with a clock of its own sees the same as a person.
+// The world's lock guards it, but for due.
 type agenda struct {
-	next    atomic.Int64 // µs of the first item, 0 if there is none; read without the lock
+	next    atomic.Int64 // µs of the first item, 0 if there is none
 	items   agendaHeap
 	planned int
 }
@@ -34,26 +35,29 @@ func (h *agendaHeap) Pop() any {
 	return last
 }
 
-// later plans something. The Server's lock is held, now and when it is done.
-func (s *Server) later(after time.Duration, do func()) {
-	s.agenda.planned++
-	heap.Push(&s.agenda.items, agendaItem{s.now().Add(after).UnixMicro(), s.agenda.planned, do})
-	s.agenda.next.Store(s.agenda.items[0].at)
+// add plans something for a time.
+func (a *agenda) add(at time.Time, do func()) {
+	a.planned++
+	heap.Push(&a.items, agendaItem{at.UnixMicro(), a.planned, do})
+	a.next.Store(a.items[0].at)
 }
 
-// catchUp does what is due. It is called at the begin of each request and of each look from Go.
-func (s *Server) catchUp() {
-	now := s.now().UnixMicro()
-	if next := s.agenda.next.Load(); next == 0 || next > now {
+// due reports whether there is something to do by now. It needs no lock.
+func (a *agenda) due(now time.Time) bool {
+	next := a.next.Load()
+	return next != 0 && next <= now.UnixMicro()
+}
+
+// catchUp does what is due. The world is locked for writing, as it is for each item.
+func (a *agenda) catchUp(now time.Time) {
+	if !a.due(now) {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.agenda.items) > 0 && s.agenda.items[0].at <= now {
-		heap.Pop(&s.agenda.items).(agendaItem).do()
+	for len(a.items) > 0 && a.items[0].at <= now.UnixMicro() {
+		heap.Pop(&a.items).(agendaItem).do()
 	}
-	s.agenda.next.Store(0)
-	if len(s.agenda.items) > 0 {
-		s.agenda.next.Store(s.agenda.items[0].at)
+	a.next.Store(0)
+	if len(a.items) > 0 {
+		a.next.Store(a.items[0].at)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -50,16 +52,8 @@ func plain(status int, text string) *answer { return &answer{status: status, bod
 // detail answers as the Controller's framework does before the application is reached.
 func detail(status int, text string) *answer { return reply(status, map[string]any{"detail": text}) }
 
-// apiError is a refusal by the application: a status and the text of the body's "error".
-type apiError struct {
-	status int
-	text   string
-	object string // goes into obj_name if set
-}
-
-func (e *apiError) Error() string { return fmt.Sprintf("%d %s", e.status, e.text) }
-
-func (e *apiError) answer() *answer {
+// refusal is the answer that a refusal by the application becomes.
+func refusal(e *apiError) *answer {
 	body := map[string]any{"error": e.text}
 	if e.object != "" {
 		body["obj_name"] = e.object
@@ -67,18 +61,124 @@ func (e *apiError) answer() *answer {
 	return reply(e.status, body)
 }
 
-func refuse(status int, format string, args ...any) *apiError {
-	return &apiError{status: status, text: fmt.Sprintf(format, args...)}
+// refused answers with a refusal.
+func refused(status int, format string, args ...any) *answer {
+	return refusal(refuse(status, format, args...))
 }
 
-// badPB is the answer to a body that the Controller can't decode into its messages. Evidence: documented by an issue.
-func badPB(format string, args ...any) *apiError {
-	return refuse(http.StatusInternalServerError, "Bad pb: "+format, args...)
+// usual are the bodies of statuses that a fault answers with unless it brings its own.
+var usual = map[int]string{
+	http.StatusBadRequest:          `{"error":"No available free IPs"}`,
+	http.StatusUnauthorized:        `{"detail":"Authentication credentials were not provided."}`,
+	http.StatusForbidden:           `{"error":"Configuration is disallowed during upgrade"}`,
+	http.StatusNotFound:            `{"error":"%s object not found!"}`,
+	http.StatusConflict:            `{"error":"%s with this Name, Tenant ref and Cloud ref already exists."}`,
+	http.StatusPreconditionFailed:  `{"error":"Need to reload object data %s"}`,
+	419:                            `{"error":"Need to switch session"}`,
+	http.StatusTooManyRequests:     `{"error":"Too many requests"}`,
+	http.StatusInternalServerError: `{"error":"Internal server error"}`,
+	http.StatusBadGateway:          "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>",
+	http.StatusServiceUnavailable:  "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>",
+	http.StatusGatewayTimeout:      "<html><head><title>504 Gateway Time-out</title></head><body><center><h1>504 Gateway Time-out</h1></center></body></html>",
 }
 
-// fieldText is the form of an answer to a value outside of its limits. Evidence: the form is documented, most texts are not.
-const fieldText = "Field check for %s failed : %s"
-
-func fieldCheck(field, format string, args ...any) *apiError {
-	return refuse(http.StatusBadRequest, fieldText, field, fmt.Sprintf(format, args...))
+// usualAnswer is the answer of a status with the body that clients know it by.
+func usualAnswer(c *call, status int) *answer {
+	body := usual[status]
+	title := c.route.typ
+	if kind := KindOf(title); kind != nil {
+		title = kind.title
+	}
+	switch {
+	case status == http.StatusUnauthorized && c.route.typ == "login":
+		body = `{"error":"Invalid credentials"}`
+	case strings.Contains(body, "%s"):
+		body = fmt.Sprintf(body, title)
+	}
+	return typed(plain(status, body))
 }
+
+// typed says that a body is HTML if it looks so; all others go out as JSON, whatever they are.
+func typed(a *answer) *answer {
+	if len(a.body) > 0 && a.body[0] == '<' {
+		a.set("Content-Type", "text/html")
+	}
+	return a
+}
+
+func missing(kind *Kind) *answer {
+	return refused(http.StatusNotFound, "%s object not found!", kind.title)
+}
+
+func notAllowed(c *call) *answer {
+	return detail(http.StatusMethodNotAllowed, fmt.Sprintf("Method '%s' not allowed.", c.r.Method)) // documented
+}
+
+// notFound answers for an unknown endpoint. Evidence: 404 with a body that is not JSON is documented, the bytes are not.
+func notFound() *answer {
+	a := plain(http.StatusNotFound, "<!DOCTYPE html><html><head><title>404 Not Found</title></head><body><h1>Not Found</h1></body></html>")
+	a.set("Content-Type", "text/html")
+	return a
+}
+
+func parse(b []byte) (map[string]any, *answer) {
+	body, err := decode(b)
+	if err != nil {
+		return nil, detail(http.StatusBadRequest, "JSON parse error - "+err.Error())
+	}
+	return body, nil
+}
+
+// fixedHeaders go with every answer. Evidence: recorded.
+var fixedHeaders = map[string][]string{
+	"Content-Type":                     {"application/json"},
+	"Cache-Control":                    {"private, no-cache, must-revalidate"},
+	"Vary":                             {"Accept, Cookie", "Origin"},
+	"Strict-Transport-Security":        {"max-age=31536000; includeSubdomains"},
+	"X-Frame-Options":                  {"SAMEORIGIN"},
+	"X-Content-Type-Options":           {"nosniff"},
+	"X-Xss-Protection":                 {"1; mode=block"},
+	"Referrer-Policy":                  {"strict-origin"},
+	"Content-Security-Policy":          {"default-src 'self'; style-src 'self' 'unsafe-inline'; font-src 'self' data:; img-src 'self' data:;"},
+	"Access-Control-Allow-Origin":      {"https://portal.avinetworks.com"},
+	"Access-Control-Allow-Credentials": {"true"},
+	"Access-Control-Allow-Methods":     {"GET, POST, PUT, DELETE, OPTIONS"},
+	"Access-Control-Expose-Headers":    {"X-NEXT-CALL"},
+	"Access-Control-Allow-Headers": {"Accept,Authorization,Cache-Control,Content-Type,DNT,If-Modified-Since,Keep-Alive,Origin,User-Agent," +
+		"X-Mx-ReqToken,X-Requested-With,X-Avi-Tenant,X-Avi-UserAgent,X-Avi-Tenant-UUID,X-CSRFToken,X-PORTAL-AUTHTOKEN"},
+}
+
+// Send writes the answer to a call; deliver, if there is one, writes the body.
+func (a *answer) Send(w http.ResponseWriter, c *call, deliver func(http.ResponseWriter, *http.Request, []byte)) {
+	h := w.Header()
+	for k, v := range fixedHeaders {
+		if !a.bare || k == "Content-Type" || k == "Cache-Control" {
+			h[k] = v
+		}
+	}
+	h["AVI_API_VERSION"] = []string{c.version.join(".")}
+	if c.version == oldest {
+		h["AVI_API_VERSION"] = []string{"16_4_2"}
+	}
+	if a.bare {
+		h.Set("Vary", "Cookie") // recorded
+	} else {
+		h.Set("Allow", c.allow())
+	}
+	for k, v := range a.header {
+		h[k] = v
+	}
+	if deliver != nil {
+		h.Set("Content-Length", strconv.Itoa(len(a.body)))
+		w.WriteHeader(a.status)
+		deliver(w, c.r, a.body)
+		return
+	}
+	w.WriteHeader(a.status)
+	if c.r.Method != http.MethodHead {
+		_, _ = w.Write(a.body) // a client that is gone is not our concern
+	}
+}
+
+// cut, as an answer, is none: the connection is cut.
+var cut = new(answer)

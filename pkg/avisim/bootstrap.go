@@ -122,45 +122,47 @@ func shipped() []struct {
 // configured are the types whose shipped objects stand for somebody's configuration: they can be deleted.
 var configured = map[string]bool{"network": true, "ipamdnsproviderprofile": true, "errorpageprofile": true}
 
-// populate fills a new server from its state file, or with the shipped objects and those of the fixture.
-func (s *Server) populate() error {
+// populate fills a new world from its state file, or with the shipped objects and those of the fixture.
+func (w *World) populate() error {
 	f := &fixture{}
-	if s.options.FixtureFile != "" {
+	if file := w.settings.FixtureFile; file != "" {
 		var err error
-		if f, err = loadFixture(s.options.FixtureFile); err != nil {
+		if f, err = loadFixture(file); err != nil {
 			return err
 		}
 	}
 	var in *snapshot
-	if s.options.StateFile != "" {
+	if w.settings.StateFile != "" {
 		var err error
-		if in, err = (fileKeeper{s.options.StateFile}).load(); err != nil {
+		if in, err = (fileKeeper{w.settings.StateFile}).load(); err != nil {
 			return err
 		}
 	}
+	var err error
 	if in != nil {
-		if err := s.restore(in); err != nil {
-			return fmt.Errorf("state file %s does not fit: %w; nothing was changed", s.options.StateFile, err)
+		w.Write(func(s *Writer) { err = s.restore(in) })
+		if err != nil {
+			return misfit(w.settings.StateFile, err)
 		}
-		return f.apply(s, false)
+		w.loaded = in
+		return f.apply(w, false)
 	}
-	if err := s.bootstrap(); err != nil {
-		return fmt.Errorf("creating the shipped objects: %w", err)
-	}
-	s.mu.Lock()
-	err := f.build(s)
-	s.mu.Unlock()
+	w.Write(func(s *Writer) {
+		if err = s.bootstrap(); err != nil {
+			err = fmt.Errorf("creating the shipped objects: %w", err)
+			return
+		}
+		err = f.build(s)
+	})
 	if err != nil {
 		return err
 	}
-	return f.apply(s, true)
+	return f.apply(w, true)
 }
 
 // bootstrap makes the shipped objects.
-func (s *Server) bootstrap() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	admin := &object{ref: ref{"tenant", adminTenant}, kind: s.store.shelves["tenant"].kind, name: adminTenant, tenant: adminTenant,
+func (s *Writer) bootstrap() error {
+	admin := &object{ref: ref{"tenant", adminTenant}, kind: KindOf("tenant"), name: adminTenant, tenant: adminTenant,
 		modified: s.tick(), system: true, body: map[string]any{"name": adminTenant, "local": true}}
 	s.store.put(admin)
 	for _, group := range shipped() {
@@ -177,54 +179,39 @@ func (s *Server) bootstrap() error {
 	if err := s.shipAdmin(); err != nil {
 		return err
 	}
-	for _, e := range []struct {
-		typ, name string
-		set       map[string]any
-	}{
-		{"cloud", defaultCloud, map[string]any{"ipam_provider_ref": "/api/ipamdnsproviderprofile?name=Default-IPAM",
-			"dns_provider_ref": "/api/ipamdnsproviderprofile?name=Default-DNS"}},
-		{"systemconfiguration", "", map[string]any{"default_license_tier": s.options.LicenseTier}},
-	} {
-		o, err := s.byName(e.typ, adminTenant, e.name)
-		if err != nil {
-			return err
-		}
-		w := &write{server: s, store: s.store, kind: o.kind, old: o, at: s.version, tenant: o.tenant, patch: map[string]any{"replace": e.set}, trusted: true}
-		if err := w.do(); err != nil {
-			return err
-		}
+	if err := s.set("cloud", defaultCloud, ref{}, map[string]any{"ipam_provider_ref": "/api/ipamdnsproviderprofile?name=Default-IPAM",
+		"dns_provider_ref": "/api/ipamdnsproviderprofile?name=Default-DNS"}); err != nil {
+		return err
 	}
-	return nil
+	return s.set("systemconfiguration", "", ref{}, map[string]any{"default_license_tier": s.settings.LicenseTier})
 }
 
 // ship creates one object with a stable uuid.
-func (s *Server) ship(typ, tenant, cloud, name string, body map[string]any, system bool) error {
-	kind := s.store.shelves[typ].kind
+func (s *Writer) ship(typ, tenant, cloud, name string, body map[string]any, system bool) error {
+	kind := KindOf(typ)
 	body, err := normal(body)
 	if err != nil {
 		return fmt.Errorf("%s %q: %w", typ, name, err)
 	}
-	w := &write{server: s, store: s.store, kind: kind, at: s.version, tenant: tenant, incoming: body, trusted: true, system: system,
-		slug: stable(typ, cloud, name)}
+	w := &write{Write: Write{Kind: kind, Tenant: tenant, Incoming: body, Slug: stable(typ, cloud, name)}, trusted: true, system: system}
 	switch {
 	case kind.singleton:
-		w.slug = "default"
-	case s.store.get(ref{typ, w.slug}) != nil: // of another tenant's cloud, or of one that was renamed
-		w.slug = ""
+		w.Slug = "default"
+	case s.store.get(ref{typ, w.Slug}) != nil: // of another tenant's cloud, or of one that was renamed
+		w.Slug = ""
 	}
-	return w.do()
+	return s.must(w)
 }
 
 // shipAdmin makes the first user. Evidence: its uuid and name are recorded.
-func (s *Server) shipAdmin() error {
-	w := &write{server: s, store: s.store, kind: s.store.shelves["user"].kind, at: s.version, tenant: adminTenant, trusted: true, system: true, slug: "user-1",
-		incoming: map[string]any{"name": s.options.Username, "password": s.options.Password, "full_name": "System Administrator", "is_superuser": true,
-			"access": []any{map[string]any{"role_ref": "/api/role?name=System-Admin", "all_tenants": true}}}}
-	return w.do()
+func (s *Writer) shipAdmin() error {
+	return s.must(&write{trusted: true, system: true, Write: Write{Kind: KindOf("user"), Tenant: adminTenant, Slug: "user-1",
+		Incoming: map[string]any{"name": s.settings.Username, "password": s.settings.Password, "full_name": "System Administrator", "is_superuser": true,
+			"access": []any{map[string]any{"role_ref": "/api/role?name=System-Admin", "all_tenants": true}}}}})
 }
 
 // furnish makes what belongs to each new cloud: the VRFs global and management, and an SE group. Evidence: documented.
-func (s *Server) furnish(cloud *object) {
+func (s *Writer) furnish(cloud *object) {
 	for _, p := range []struct {
 		typ  string
 		body map[string]any

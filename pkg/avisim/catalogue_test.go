@@ -11,30 +11,30 @@ import (
 // TestErrorCatalogue has one case for each row of the project's catalogue of errors: what provokes it, and the exact status,
 // body and headers of the answer.
 func TestErrorCatalogue(t *testing.T) {
-	type world struct {
+	type stage struct {
 		*client
 		s   *Server
 		ids map[string]string // a service's uuids by type
 	}
 	const json, html = "application/json", "text/html; charset=utf-8"
-	item := func(w world, typ string) string { return "/api/" + typ + "/" + w.ids[typ] }
-	vrf := func(w world) string {
+	item := func(w stage, typ string) string { return "/api/" + typ + "/" + w.ids[typ] }
+	vrf := func(w stage) string {
 		o, _ := w.s.Object("vrfcontext", "admin", "global")
 		return "/api/vrfcontext/" + str(o, "uuid")
 	}
 	for _, tt := range []struct {
 		row     string
-		do      func(w world) response
+		do      func(w stage) response
 		status  int
 		body    string
 		content string // Content-Type
 		cookies int    // Set-Cookie headers; 2 renew the session, 3 begin one
 	}{
-		{"400 field introduced in later versions", func(w world) response {
+		{"400 field introduced in later versions", func(w stage) response {
 			w.version = "22.1.2"
 			return w.do("POST", "/api/networkprofile", obj{"name": "n", "profile": obj{"type": "PROTOCOL_TYPE_SCTP_PROXY", "sctp_proxy_profile": obj{}}})
 		}, 400, `{"error":"Incoming request (v22_1_2) has field (sctp_proxy_profile) introduced in later versions(v22_1_3)."}`, json, 2},
-		{"400 VRF of VS and pool", func(w world) response {
+		{"400 VRF of VS and pool", func(w stage) response {
 			if _, err := w.s.Create("vrfcontext", "admin", obj{"name": "second"}); err != nil {
 				w.t.Fatal(err)
 			}
@@ -42,89 +42,89 @@ func TestErrorCatalogue(t *testing.T) {
 			b["vrf_context_ref"] = "/api/vrfcontext?name=second"
 			return w.do("POST", "/api/virtualservice", b)
 		}, 400, `{"error":"VRF Context for x and pool amf different"}`, json, 2},
-		{"400 sub-object validation", func(w world) response {
+		{"400 sub-object validation", func(w stage) response {
 			b := vsBody("x", "other", "amf")
 			b["vh_matches"] = []obj{{"host": "a.example.com"}}
 			return w.do("POST", "/api/virtualservice", b)
 		}, 400, `{"error":"{\"vh_matches\":\"{\"path\":\"Field check for path failed : There must be at least 1 path\"}\"}"}`, json, 2},
-		{"400 duplicate route_id", func(w world) response {
+		{"400 duplicate route_id", func(w stage) response {
 			return w.do("POST", "/api/vrfcontext", obj{"name": "v", "static_routes": []obj{route1("1"), route1("1")}})
 		}, 400, `{"error":"Unique constraints route_id has duplicated value(s)"}`, json, 2},
-		{"400 no free IPs", func(w world) response {
+		{"400 no free IPs", func(w stage) response {
 			w.s.SetIPAMExhausted(true)
 			return w.do("POST", "/api/vsvip", vsvipBody("x"))
 		}, 400, `{"error":"No available free IPs","obj_name":"x"}`, json, 2},
-		{"400 VrfContext object not found", func(w world) response {
+		{"400 VrfContext object not found", func(w stage) response {
 			return w.do("POST", "/api/pool", obj{"name": "p", "vrf_ref": "/api/vrfcontext?name=nope"})
 		}, 400, `{"error":"VrfContext object not found"}`, json, 2},
-		{"400 Network object not found", func(w world) response {
+		{"400 Network object not found", func(w stage) response {
 			return w.do("POST", "/api/vsvip", obj{"name": "v", "vip": []obj{{"auto_allocate_ip": true, "ipam_network_subnet": obj{"network_ref": "/api/network/?name=nope"}}}})
 		}, 400, `{"error":"Network object not found"}`, json, 2},
-		{"400 Cannot modify VrfContext", func(w world) response {
+		{"400 Cannot modify VrfContext", func(w stage) response {
 			w.tenant = "blue"
 			return w.do("PUT", vrf(w), obj{"name": "global"})
 		}, 400, `{"error":"Cannot modify VrfContext"}`, json, 2},
-		{"400 vip_id changed", func(w world) response {
+		{"400 vip_id changed", func(w stage) response {
 			return w.do("PATCH", item(w, "vsvip"), obj{"replace": obj{"vip": []obj{{"vip_id": "9", "auto_allocate_ip": true}}}})
 		}, 400, `{"error":"Changing an existing VIP's vip_id is not supported"}`, json, 2},
-		{"400 new preferred IP", func(w world) response {
+		{"400 new preferred IP", func(w stage) response {
 			return w.do("PUT", item(w, "vsvip"), obj{"name": "amf", "vip": []obj{{"vip_id": "0", "auto_allocate_ip": true, "ip_address": obj{"addr": "10.10.9.9", "type": "V4"}}}})
 		}, 400, `{"error":"If a new preferred IP is needed, please recreate the VIP"}`, json, 2},
-		{"400 vCenter URL", func(w world) response {
+		{"400 vCenter URL", func(w stage) response {
 			cloud := func(url string) obj {
 				return obj{"name": "vc", "vtype": "CLOUD_VCENTER", "vcenter_configuration": obj{"vcenter_url": url, "datacenter": "dc", "privilege": "WRITE_ACCESS"}}
 			}
 			id := w.want(201, "POST", "/api/cloud", cloud("10.0.0.1")).uuid()
 			return w.do("PUT", "/api/cloud/"+id, cloud("10.0.0.2"))
 		}, 400, `{"error":"Change of Vcenter URL/Datacenter for a vCenter cloud is not supported. Please delete the cloud and create a new one"}`, json, 2},
-		{"401 invalid credentials", func(w world) response { return w.loginAs("admin", "wrong") },
+		{"401 invalid credentials", func(w stage) response { return w.loginAs("admin", "wrong") },
 			401, `{"error":"Invalid credentials"}`, json, 0},
-		{"401 no session", func(w world) response { return newClient(w.t, w.s).do("GET", "/api/pool", nil) },
+		{"401 no session", func(w stage) response { return newClient(w.t, w.s).do("GET", "/api/pool", nil) },
 			401, `{"detail":"Authentication credentials were not provided."}`, json, 0},
-		{"401 expired session", func(w world) response {
+		{"401 expired session", func(w stage) response {
 			w.s.ExpireSessions()
 			return w.do("POST", "/api/pool", obj{"name": "p"})
 		}, 401, `{"detail":"Authentication credentials were not provided."}`, json, 0},
-		{"401 CSRF token", func(w world) response {
+		{"401 CSRF token", func(w stage) response {
 			w.csrf = "invalid"
 			return w.do("POST", "/api/pool", obj{"name": "p"})
 		}, 401, `CSRF token missing or incorrect.`, json, 2},
-		{"401 stale csrftoken cookie on login", func(w world) response {
+		{"401 stale csrftoken cookie on login", func(w stage) response {
 			w.s.SetStrictLogin(true)
 			w.csrf = "stale"
 			return w.loginAs("admin", "avi123$%")
 		}, 401, `CSRF token missing or incorrect.`, json, 0},
-		{"403 upgrade", func(w world) response {
+		{"403 upgrade", func(w stage) response {
 			w.s.SetUpgradeMode(true)
 			return w.do("POST", "/api/pool", obj{"name": "p"})
 		}, 403, `{"error":"Configuration is disallowed during upgrade"}`, json, 2},
-		{"403 tenant does not exist", func(w world) response {
+		{"403 tenant does not exist", func(w stage) response {
 			w.tenant = "green"
 			return w.do("GET", "/api/pool", nil)
 		}, 403, `{"error":"Tenant 'green' does not exist!"}`, json, 2},
-		{"403 object is referred", func(w world) response { return w.do("DELETE", item(w, "l4policyset"), nil) },
+		{"403 object is referred", func(w stage) response { return w.do("DELETE", item(w, "l4policyset"), nil) },
 			403, `{"error":"Cannot delete, object is referred by: ['VirtualService amf']"}`, json, 2},
-		{"404 object not found", func(w world) response { return w.do("GET", "/api/vsvip/none", nil) },
+		{"404 object not found", func(w stage) response { return w.do("GET", "/api/vsvip/none", nil) },
 			404, `{"error":"VsVip object not found!"}`, json, 2},
-		{"405 method", func(w world) response { return w.do("DELETE", "/api/cluster", nil) },
+		{"405 method", func(w stage) response { return w.do("DELETE", "/api/cluster", nil) },
 			405, `{"detail":"Method 'DELETE' not allowed."}`, json, 2},
-		{"409 already exists", func(w world) response { return w.do("POST", "/api/vrfcontext", obj{"name": "global"}) },
+		{"409 already exists", func(w stage) response { return w.do("POST", "/api/vrfcontext", obj{"name": "global"}) },
 			409, `{"error":"Vrf context with this Name, Tenant ref and Cloud ref already exists."}`, json, 2},
-		{"412 reload", func(w world) response {
+		{"412 reload", func(w stage) response {
 			b := w.want(200, "GET", item(w, "vsvip"), nil).body
 			w.want(200, "PATCH", item(w, "vsvip"), obj{"replace": obj{"dns_info": []obj{{"fqdn": "a.demo.avi.local"}}}})
 			return w.do("PUT", item(w, "vsvip"), b)
 		}, 412, `{"error":"Need to reload object data VsVip"}`, json, 2},
-		{"419 switch session", func(w world) response {
+		{"419 switch session", func(w stage) response {
 			other := newClient(w.t, w.s)
 			other.login()
 			w.want(200, "PUT", "/api/useraccount", obj{"old_password": "avi123$%", "password": "new"})
 			return other.do("GET", "/api/pool", nil)
 		}, 419, `{"error":"Need to switch session"}`, html, 3},
-		{"500 Bad pb", func(w world) response {
+		{"500 Bad pb", func(w stage) response {
 			return w.do("POST", "/api/vsvip", obj{"name": "v", "vip": []obj{{"ip_address": obj{"addr": "10.10.0.99", "type": "V4"}, "ip6_address": obj{}}}})
 		}, 500, `{"error":"Bad pb: `, json, 2},
-		{"503 Controller initialising", func(w world) response {
+		{"503 Controller initialising", func(w stage) response {
 			with(w.t.(*testing.T), w.s, "booting")
 			return w.do("GET", "/api/initial-data", nil)
 		}, 503, "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>", "text/html", 0},
@@ -134,7 +134,7 @@ func TestErrorCatalogue(t *testing.T) {
 			if err := s.AddTenant("blue"); err != nil {
 				t.Fatal(err)
 			}
-			w := world{c, s, c.service("amf", "10.20.1.1")}
+			w := stage{c, s, c.service("amf", "10.20.1.1")}
 			c.want(201, "POST", "/api/vsvip", vsvipBody("other"))
 			r := tt.do(w)
 			if r.status != tt.status || r.raw != tt.body && !(strings.HasSuffix(tt.body, ": ") && strings.HasPrefix(r.raw, tt.body)) {

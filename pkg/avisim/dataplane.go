@@ -46,12 +46,14 @@ type ForwardingServer struct {
 }
 
 // Forwarding returns the view of now.
-func (s *Server) Forwarding() Forwarding {
-	s.catchUp()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	out := Forwarding{Generation: s.revision.Load(), VirtualServices: []ForwardingRule{}}
-	for _, vs := range s.store.shelves["virtualservice"].ordered {
+func (v *Board) Forwarding() (out Forwarding) {
+	v.world.Read(func(s *Reader) { out = forwarding(s) })
+	return out
+}
+
+func forwarding(s *Reader) Forwarding {
+	out := Forwarding{Generation: s.Revision(), VirtualServices: []ForwardingRule{}}
+	for _, vs := range s.store.all("virtualservice") {
 		rule := ForwardingRule{Name: vs.name, State: "OPER_" + s.virtualServiceState(vs).name, Addresses: []string{}, Listeners: []ForwardingService{}}
 		if t := s.store.get(ref{"tenant", vs.tenant}); t != nil {
 			rule.Tenant = t.name
@@ -66,7 +68,7 @@ func (s *Server) Forwarding() Forwarding {
 			}
 		}
 		for _, l := range listeners(s.store, vs.body) {
-			rule.Listeners = append(rule.Listeners, ForwardingService{l.protocol, l.first, l.last, s.targets(vs, l)})
+			rule.Listeners = append(rule.Listeners, ForwardingService{l.protocol, l.first, l.last, targets(s, vs, l)})
 		}
 		out.VirtualServices = append(out.VirtualServices, rule)
 	}
@@ -75,7 +77,7 @@ func (s *Server) Forwarding() Forwarding {
 
 // targets lists where the traffic of a listener goes: the rules of the policies in the order of their indexes, then the
 // virtual service's own pool or pool group. Evidence: the order, and the fall back, are documented.
-func (s *Server) targets(vs *object, l listener) []ForwardingTarget {
+func targets(s *Reader, vs *object, l listener) []ForwardingTarget {
 	byIndex := func(a, b map[string]any) int { return integer(a, "index") - integer(b, "index") }
 	out := []ForwardingTarget{}
 	policies := messages(vs.body["l4_policies"])
@@ -94,12 +96,12 @@ func (s *Server) targets(vs *object, l listener) []ForwardingTarget {
 			}
 			ports, some := portsOf(r, l)
 			if action, _ := at(r, "action", "select_pool").(map[string]any); some && action != nil {
-				out = append(out, s.target(ports, refAt(action, "pool_ref"), refAt(action, "pool_group_ref")))
+				out = append(out, target(s, ports, refAt(action, "pool_ref"), refAt(action, "pool_group_ref")))
 			}
 		}
 	}
 	if pool, group := refAt(vs.body, "pool_ref"), refAt(vs.body, "pool_group_ref"); pool != (ref{}) || group != (ref{}) {
-		out = append(out, s.target(nil, pool, group))
+		out = append(out, target(s, nil, pool, group))
 	}
 	return out
 }
@@ -138,7 +140,7 @@ func portsOf(rule map[string]any, l listener) ([]int, bool) {
 
 // target reads a pool, or the pools of a group with the highest priority that have servers; a member's ratio multiplies the
 // weight of its servers. Evidence: documented.
-func (s *Server) target(ports []int, pool, group ref) ForwardingTarget {
+func target(s *Reader, ports []int, pool, group ref) ForwardingTarget {
 	out := ForwardingTarget{Ports: ports, Pools: []string{}, Servers: []ForwardingServer{}}
 	add := func(p *object, ratio int) {
 		out.Pools = append(out.Pools, p.name)

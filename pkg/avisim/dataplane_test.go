@@ -6,7 +6,7 @@ import (
 )
 
 func TestForwarding(t *testing.T) {
-	w := newWorld(t, Dynamics{})
+	w := newStage(t, Dynamics{})
 	w.want(201, "POST", "/api/vsvip", vsvipBody("v"))
 	for _, p := range []struct{ name, ip string }{{"a", "10.20.0.1"}, {"b", "10.20.0.2"}, {"c", "10.20.0.3"}, {"d", "10.20.0.4"}} {
 		w.want(201, "POST", "/api/pool", poolBody(p.name, p.ip))

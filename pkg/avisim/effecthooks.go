@@ -2,12 +2,12 @@ package avisim
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +19,7 @@ import (
 // Time.
 
 func latency(a args, r *chance) hooks {
-	return hooks{before: func(_ *Server, c *call) *answer {
+	return hooks{before: func(_ *Layer, c *call) *answer {
 		if !sleep(c.r.Context(), a.duration("delay")+time.Duration(r.float()*float64(a.duration("jitter")))) {
 			return cut
 		}
@@ -28,7 +28,7 @@ func latency(a args, r *chance) hooks {
 }
 
 func hang(args, *chance) hooks {
-	return hooks{final: true, before: func(_ *Server, c *call) *answer {
+	return hooks{final: true, before: func(_ *Layer, c *call) *answer {
 		<-c.r.Context().Done()
 		return cut
 	}}
@@ -63,13 +63,13 @@ func stall(a args, _ *chance) hooks {
 // Connections.
 
 func refuseConnections(args, *chance) hooks {
-	return hooks{hold: func(s *Server) func() { return s.listener.refuse() }}
+	return hooks{hold: func(s *Layer) func() { return s.Gate.refuse() }}
 }
 
 func down(args, *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
-		s.SetDown(true)
-		return func() { s.SetDown(false) }
+	return hooks{hold: func(s *Layer) func() {
+		s.Gate.SetDown(true)
+		return func() { s.Gate.SetDown(false) }
 	}}
 }
 
@@ -80,21 +80,21 @@ func half(w http.ResponseWriter, _ *http.Request, body []byte) {
 }
 
 func tlsFailure(args, *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
-		s.tlsBroken.Add(1)
-		s.listener.cut()
-		return func() { s.tlsBroken.Add(-1) }
+	return hooks{hold: func(s *Layer) func() {
+		end := s.Identity.BreakHandshakes()
+		s.Gate.cut()
+		return end
 	}}
 }
 
-func newCertificate(s *Server, _ *call) error { return s.RotateCertificate() }
+func newCertificate(s *Layer, _ *call) error { return s.Identity.Rotate() }
 
-func lastOnConnection(_ *Server, _ *call, a *answer) { a.set("Connection", "close") }
+func lastOnConnection(_ *Layer, _ *call, a *answer) { a.set("Connection", "close") }
 
 // Answers.
 
 func fixedAnswer(a args, _ *chance) hooks {
-	return hooks{final: true, before: func(_ *Server, c *call) *answer {
+	return hooks{final: true, before: func(_ *Layer, c *call) *answer {
 		code, body := a.int("status"), a.text("body")
 		text := http.StatusText(code)
 		contentType := map[string]string{"json": "application/json", "plain": "text/plain; charset=utf-8", "html": "text/html"}[a.text("format")]
@@ -132,14 +132,14 @@ func retryAfter(out *answer, a args) *answer {
 }
 
 func unavailable(a args, _ *chance) hooks {
-	return hooks{final: true, before: func(_ *Server, c *call) *answer {
+	return hooks{final: true, before: func(_ *Layer, c *call) *answer {
 		return retryAfter(usualAnswer(c, a.int("status")), a)
 	}}
 }
 
 func rateLimit(a args, _ *chance) hooks {
 	bucket := rate.NewLimiter(rate.Limit(a.float("rate")), a.int("burst"))
-	return hooks{before: func(_ *Server, c *call) *answer {
+	return hooks{before: func(_ *Layer, c *call) *answer {
 		if bucket.Allow() {
 			return nil
 		}
@@ -147,163 +147,57 @@ func rateLimit(a args, _ *chance) hooks {
 	}}
 }
 
-// overLimit tells if a request is over the limits of the controller properties. Evidence: the settings are documented by the
-// schema, both off by default; that one without the other does nothing, and the answer, are unverified.
-func (s *Server) overLimit() bool {
-	s.mu.RLock()
-	o := s.store.get(ref{"controllerproperties", "default"})
-	s.mu.RUnlock()
-	if o == nil {
-		return false
-	}
-	perSecond, burst := integer(o.body, "portal_request_rate_limit"), integer(o.body, "portal_request_burst_limit")
-	if perSecond <= 0 {
-		return false
-	}
-	if burst <= 0 {
-		burst = perSecond
-	}
-	s.bucketMu.Lock()
-	defer s.bucketMu.Unlock()
-	if s.bucket == nil || s.bucket.Limit() != rate.Limit(perSecond) || s.bucket.Burst() != burst {
-		s.bucket = rate.NewLimiter(rate.Limit(perSecond), burst)
-	}
-	return !s.bucket.Allow()
-}
-
 // Sessions.
 
 func expireSessions(a args, _ *chance) hooks {
-	return hooks{act: func(s *Server, _ *call) error {
-		switch a.text("how") {
-		case "kill":
-			s.ExpireSessions()
-		case "idle":
-			s.ageSessions(func(x *session) { x.used = time.Time{} })
-		case "force":
-			s.ageSessions(func(x *session) { x.made = time.Time{} })
-		}
-		return nil
-	}}
+	return hooks{act: func(s *Layer, _ *call) error { s.API.Accounts().Age(a.text("how")); return nil }}
 }
 
-func (s *Server) ageSessions(age func(*session)) {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
-	for _, x := range s.sessions {
-		age(x)
-	}
-}
+func switchSessions(s *Layer, _ *call) error { s.API.Accounts().SwitchSessions(); return nil }
 
-func switchSessions(s *Server, _ *call) error {
-	s.ageSessions(func(x *session) { x.swapped = true })
-	return nil
-}
-
-func rotateCSRF(s *Server, _ *call) error {
-	s.ageSessions(func(x *session) { x.csrf = secret() })
-	return nil
-}
+func rotateCSRF(s *Layer, _ *call) error { s.API.Accounts().RotateCSRF(); return nil }
 
 func changePassword(a args, _ *chance) hooks {
-	return hooks{act: func(s *Server, _ *call) error {
-		user := s.userOf(a)
-		if err := s.Edit("user", adminTenant, user, func(m map[string]any) { m["password"] = a.text("password") }); err != nil {
-			return err
-		}
-		s.sessionMu.Lock()
-		defer s.sessionMu.Unlock()
-		for id, x := range s.sessions {
-			if x.user != user {
-				continue
-			}
-			switch a.text("sessions") {
-			case "switch":
-				x.swapped = true
-			case "kill":
-				delete(s.sessions, id)
-			}
-		}
-		return nil
+	return hooks{act: func(s *Layer, _ *call) error {
+		return s.API.Accounts().ChangePassword(a.text("username"), a.text("password"), a.text("sessions"))
 	}}
 }
 
-// userOf is the one that an effect names, or the one that the server was started with.
-func (s *Server) userOf(a args) string {
-	if u := a.text("username"); u != "" {
-		return u
-	}
-	return s.options.Username
-}
-
-func expireTokens(s *Server, _ *call) error {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
-	s.tokens = slices.DeleteFunc(s.tokens, func(t token) bool { return t.single })
-	for i := range s.tokens {
-		s.tokens[i].expires = time.Time{}
-	}
-	return nil
-}
+func expireTokens(s *Layer, _ *call) error { s.API.Accounts().ExpireTokens(); return nil }
 
 func lockAccount(a args, _ *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
-		user := s.userOf(a)
-		add := func(n int) {
-			s.sessionMu.Lock()
-			defer s.sessionMu.Unlock()
-			s.locked[user] += n
-		}
-		add(1)
-		return func() { add(-1) }
-	}}
+	return hooks{hold: func(s *Layer) func() { return s.API.Accounts().Lock(a.text("username")) }}
 }
 
 // Cluster.
 
 func upgrade(a args, _ *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
-		s.SetUpgradeMode(true)
+	return hooks{hold: func(s *Layer) func() {
+		s.API.SetUpgradeMode(true)
 		return func() {
 			if v := a.text("version"); v != "" {
-				_ = s.SetVersion(v) // checked as the parameter's kind
+				_ = s.World.Switches().SetVersion(v) // checked as the parameter's kind
 			}
-			s.SetUpgradeMode(false)
+			s.API.SetUpgradeMode(false)
 		}
 	}}
 }
 
 func setVersion(a args, _ *chance) hooks {
-	return hooks{act: func(s *Server, _ *call) error { return s.SetVersion(a.text("version")) }}
-}
-
-// SetVersion makes the Controller one of another version, as an upgrade does. Objects stay as they are.
-func (s *Server) SetVersion(v string) error {
-	parsed, err := parseVersion(v)
-	if err != nil {
-		return err
-	}
-	s.epoch.Lock() // no request is being processed
-	defer s.epoch.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.version = parsed
-	return nil
+	return hooks{act: func(s *Layer, _ *call) error { return s.World.Switches().SetVersion(a.text("version")) }}
 }
 
 func leaderChange(a args, _ *chance) hooks {
 	d := a.duration("refuse")
-	h := hooks{act: func(s *Server, _ *call) error {
+	h := hooks{act: func(s *Layer, _ *call) error {
 		if d > 0 {
-			time.AfterFunc(d, s.listener.refuse())
+			time.AfterFunc(d, s.Gate.refuse())
 		}
-		now := s.now()
 		if lost := a.duration("lose"); lost > 0 {
-			s.forgetSince(now.Add(-lost))
+			since := s.World.Now().Add(-lost)
+			s.World.Write(func(w *Writer) { w.ForgetSince(since) })
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.leader, s.upSince = a.text("leader"), now.UTC().Format("2006-01-02 15:04:05")
+		s.World.Switches().SetLeader(a.text("leader"))
 		return nil
 	}}
 	if d > 0 {
@@ -315,17 +209,12 @@ func leaderChange(a args, _ *chance) hooks {
 // Concurrency.
 
 // subject is the object that an effect is about: of its arguments, and where they are empty, of the request.
-func (s *Server) subject(c *call, a args) (typ, tenant, name string, err error) {
+func (s *Layer) subject(c *call, a args) (typ, tenant, name string, err error) {
 	typ, tenant, name = a.text("type"), a.text("tenant"), a.text("name")
 	if c != nil {
-		s.mu.RLock()
-		o := s.store.get(ref{c.route.typ, c.route.uuid})
-		if o != nil && tenant == "" {
-			if t := s.store.get(ref{"tenant", o.tenant}); t != nil {
-				tenant = t.name
-			}
+		if _, of, found := s.World.Admin().Find(c.route.typ, c.route.uuid); found && tenant == "" {
+			tenant = of
 		}
-		s.mu.RUnlock()
 		if typ == "" {
 			typ = c.route.typ
 		}
@@ -346,8 +235,8 @@ func (s *Server) subject(c *call, a args) (typ, tenant, name string, err error) 
 }
 
 // foreign makes the hooks of what another client does to an object.
-func foreign(a args, do func(s *Server, c *call, typ, tenant, name string) error) hooks {
-	return hooks{late: true, act: func(s *Server, c *call) error {
+func foreign(a args, do func(s *Layer, c *call, typ, tenant, name string) error) hooks {
+	return hooks{late: true, act: func(s *Layer, c *call) error {
 		typ, tenant, name, err := s.subject(c, a)
 		if err != nil {
 			return err
@@ -357,9 +246,9 @@ func foreign(a args, do func(s *Server, c *call, typ, tenant, name string) error
 }
 
 func foreignEdit(a args, _ *chance) hooks {
-	return foreign(a, func(s *Server, _ *call, typ, tenant, name string) error {
+	return foreign(a, func(s *Layer, _ *call, typ, tenant, name string) error {
 		if field := a.text("field"); field != "" {
-			return s.Edit(typ, tenant, name, func(m map[string]any) {
+			return s.World.Admin().Edit(typ, tenant, name, func(m map[string]any) {
 				var v any
 				if json.Unmarshal([]byte(a.text("value")), &v) != nil {
 					v = a.text("value")
@@ -367,39 +256,32 @@ func foreignEdit(a args, _ *chance) hooks {
 				m[field] = v
 			})
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		o, err := s.byName(typ, tenant, name)
-		if err != nil {
-			return err
-		}
-		touched := *o
-		touched.modified = s.tick()
-		s.store.put(&touched)
-		return nil
+		return s.World.Admin().Touch(typ, tenant, name)
 	})
 }
 
 func foreignDelete(a args, _ *chance) hooks {
-	return foreign(a, func(s *Server, _ *call, typ, tenant, name string) error { return s.Remove(typ, tenant, name) })
+	return foreign(a, func(s *Layer, _ *call, typ, tenant, name string) error {
+		return s.World.Admin().Remove(typ, tenant, name)
+	})
 }
 
 func foreignCreate(a args, _ *chance) hooks {
-	return foreign(a, func(s *Server, c *call, typ, tenant, name string) error {
+	return foreign(a, func(s *Layer, c *call, typ, tenant, name string) error {
 		body := map[string]any{"name": name}
 		if c != nil {
 			if in, err := decode(c.body); err == nil && in["cloud_ref"] != nil {
 				body["cloud_ref"] = in["cloud_ref"]
 			}
 		}
-		_, err := s.Create(typ, tenant, body)
+		_, err := s.World.Admin().Create(typ, tenant, body)
 		return err
 	})
 }
 
 func hide(a args, _ *chance) hooks {
 	pattern := a.pattern("name")
-	return hooks{after: func(_ *Server, _ *call, an *answer) {
+	return hooks{after: func(_ *Layer, _ *call, an *answer) {
 		an.edit(func(body map[string]any) {
 			results, _ := body["results"].([]any)
 			kept := slices.DeleteFunc(results, func(e any) bool {
@@ -419,17 +301,17 @@ func hide(a args, _ *chance) hooks {
 }
 
 func staleReads(a args, _ *chance) hooks {
-	var r *replica
+	var r *Replica
 	return hooks{
-		prepare: func(s *Server) (end func()) { r, end = s.replicate(a.duration("lag")); return end },
-		before:  func(_ *Server, c *call) *answer { c.replica = r; return nil },
+		prepare: func(s *Layer) (end func()) { r, end = s.World.Replicate(a.duration("lag")); return end },
+		before:  func(_ *Layer, c *call) *answer { c.replica = r; return nil },
 	}
 }
 
 func duplicate(a args, _ *chance) hooks {
-	return hooks{process: func(s *Server, c *call) *answer {
+	return hooks{process: func(_ *Layer, c *call, process func(*call) *answer) *answer {
 		again := *c
-		first, second := s.process(c), s.process(&again)
+		first, second := process(c), process(&again)
 		if a.text("answer") == "first" {
 			return first
 		}
@@ -440,31 +322,25 @@ func duplicate(a args, _ *chance) hooks {
 // Addresses.
 
 func ipamExhausted(args, *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
-		s.SetIPAMExhausted(true)
-		return func() { s.SetIPAMExhausted(false) }
+	return hooks{hold: func(s *Layer) func() {
+		s.World.Switches().SetIPAMExhausted(true)
+		return func() { s.World.Switches().SetIPAMExhausted(false) }
 	}}
 }
 
 func ipamAsync(a args, _ *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
-		set := func(d time.Duration) (was time.Duration) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			was, s.ipam.options.Async = s.ipam.options.Async, d
-			return was
-		}
-		was := set(a.duration("delay"))
-		return func() { set(was) }
+	return hooks{hold: func(s *Layer) func() {
+		was := s.World.Switches().SetIPAMAsync(a.duration("delay"))
+		return func() { s.World.Switches().SetIPAMAsync(was) }
 	}}
 }
 
 // otherAddress processes the write of a VsVip as if the addresses that it prefers were just being taken by somebody else, and
 // as if preferring were no more than that.
-func otherAddress(s *Server, c *call) *answer {
+func otherAddress(s *Layer, c *call, process func(*call) *answer) *answer {
 	body, err := decode(c.body)
 	if err != nil {
-		return s.process(c)
+		return process(c)
 	}
 	var taken []map[string]any
 	for _, v := range messages(body["vip"]) {
@@ -476,25 +352,25 @@ func otherAddress(s *Server, c *call) *answer {
 		}
 	}
 	if len(taken) > 0 {
-		holder := map[string]any{"name": "address-taken-" + secret(), "vip": taken}
+		holder := map[string]any{"name": "address-taken-" + rand.Text(), "vip": taken}
 		for _, k := range []string{"cloud_ref", "vrf_context_ref"} {
 			if v := body[k]; v != nil {
 				holder[k] = v
 			}
 		}
-		if _, err := s.Create("vsvip", adminTenant, holder); err == nil { // else it is taken anyway
-			defer func() { _ = s.Remove("vsvip", adminTenant, holder["name"].(string)) }()
+		if _, err := s.World.Admin().Create("vsvip", adminTenant, holder); err == nil { // else it is taken anyway
+			defer func() { _ = s.World.Admin().Remove("vsvip", adminTenant, holder["name"].(string)) }()
 		}
 		if b, err := json.Marshal(body); err == nil {
 			c.body = b
 		}
 	}
-	return s.process(c)
+	return process(c)
 }
 
 func addressChanges(a args, _ *chance) hooks {
 	a["type"] = "vsvip"
-	return hooks{late: true, lateWrites: true, act: func(s *Server, c *call) error {
+	return hooks{late: true, lateWrites: true, act: func(s *Layer, c *call) error {
 		_, tenant, name, err := s.subject(c, a)
 		if err != nil {
 			return err
@@ -508,8 +384,8 @@ func addressChanges(a args, _ *chance) hooks {
 }
 
 // moveAddress gives the first VIP of a VsVip another address: the one given, or the next that is free.
-func (s *Server) moveAddress(tenant, name, address string) error {
-	body, ok := s.Object("vsvip", tenant, name)
+func (s *Layer) moveAddress(tenant, name, address string) error {
+	body, ok := s.World.Admin().Object("vsvip", tenant, name)
 	vips := messages(body["vip"])
 	if !ok || len(vips) == 0 {
 		return fmt.Errorf("no vsvip %q with a VIP in tenant %q", name, tenant)
@@ -529,7 +405,7 @@ func (s *Server) moveAddress(tenant, name, address string) error {
 		}
 	}
 	for range 256 {
-		err = s.Edit("vsvip", tenant, name, func(m map[string]any) {
+		err = s.World.Admin().Edit("vsvip", tenant, name, func(m map[string]any) {
 			if v := messages(m["vip"]); len(v) > 0 {
 				v[0][field] = map[string]any{"addr": next.String(), "type": map[bool]string{true: "V4", false: "V6"}[next.Is4()]}
 			}
@@ -578,7 +454,7 @@ func (a *answer) editObjects(change func(map[string]any)) {
 }
 
 func pageTruncated(a args, _ *chance) hooks {
-	return hooks{after: func(_ *Server, _ *call, an *answer) {
+	return hooks{after: func(_ *Layer, _ *call, an *answer) {
 		an.edit(func(body map[string]any) {
 			if l, _ := body["results"].([]any); len(l) > max(0, a.int("keep")) {
 				body["results"] = l[:max(0, a.int("keep"))]
@@ -587,12 +463,12 @@ func pageTruncated(a args, _ *chance) hooks {
 	}}
 }
 
-func pageLoop(_ *Server, c *call, a *answer) {
+func pageLoop(_ *Layer, c *call, a *answer) {
 	a.edit(func(body map[string]any) { body["next"] = c.base() + c.r.URL.RequestURI() })
 }
 
 func wrongCount(a args, _ *chance) hooks {
-	return hooks{after: func(_ *Server, _ *call, an *answer) {
+	return hooks{after: func(_ *Layer, _ *call, an *answer) {
 		an.edit(func(body map[string]any) {
 			if n, ok := body["count"].(float64); ok {
 				body["count"] = int(n) + a.int("add")
@@ -602,7 +478,7 @@ func wrongCount(a args, _ *chance) hooks {
 }
 
 func pageSizeIgnored(a args, _ *chance) hooks {
-	return hooks{before: func(_ *Server, c *call) *answer {
+	return hooks{before: func(_ *Layer, c *call) *answer {
 		c.query.Set("page_size", a.text("size"))
 		return nil
 	}}
@@ -610,7 +486,7 @@ func pageSizeIgnored(a args, _ *chance) hooks {
 
 // Decoding.
 
-func unknownFields(_ *Server, _ *call, a *answer) {
+func unknownFields(_ *Layer, _ *call, a *answer) {
 	extra := func() map[string]any {
 		return map[string]any{"depth": 2.5, "list": []any{"a", 1, nil}, "empty": map[string]any{}}
 	}
@@ -627,7 +503,7 @@ func unknownFields(_ *Server, _ *call, a *answer) {
 }
 
 func dropFields(a args, _ *chance) hooks {
-	return hooks{after: func(_ *Server, _ *call, an *answer) {
+	return hooks{after: func(_ *Layer, _ *call, an *answer) {
 		an.editObjects(func(o map[string]any) {
 			for f := range strings.SplitSeq(a.text("fields"), ",") {
 				delete(o, strings.TrimSpace(f))
@@ -652,7 +528,7 @@ func everywhere(v any, visit func(map[string]any)) {
 }
 
 func nullLists(a args, _ *chance) hooks {
-	return hooks{after: func(_ *Server, _ *call, an *answer) {
+	return hooks{after: func(_ *Layer, _ *call, an *answer) {
 		empty := func(o map[string]any) {
 			everywhere(o, func(m map[string]any) {
 				for k, v := range m {
@@ -671,7 +547,7 @@ func nullLists(a args, _ *chance) hooks {
 }
 
 func unknownEnum(a args, _ *chance) hooks {
-	return hooks{after: func(_ *Server, _ *call, an *answer) {
+	return hooks{after: func(_ *Layer, _ *call, an *answer) {
 		an.edit(func(body map[string]any) {
 			everywhere(body, func(m map[string]any) {
 				if _, ok := m[a.text("field")].(string); ok {
@@ -684,55 +560,29 @@ func unknownEnum(a args, _ *chance) hooks {
 
 // Health.
 
-// forced is a state that a fault holds virtual services in.
-type forced struct {
-	name  *regexp.Regexp
-	state state
-}
-
-// forcedState is the state that a fault holds a virtual service in.
-func (s *Server) forcedState(vs *object) (state, bool) {
-	for _, f := range s.forced {
-		if f.name == nil || f.name.MatchString(vs.name) {
-			return f.state, true
-		}
-	}
-	return state{}, false
-}
-
 func stuck(a args, _ *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		f := &forced{a.pattern("name"), state{strings.TrimPrefix(a.text("state"), "OPER_"), a.text("reason"), s.tick()}}
-		s.forced = append(slices.Clone(s.forced), f)
-		s.revision.Add(1)
-		return func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.forced = slices.DeleteFunc(slices.Clone(s.forced), func(x *forced) bool { return x == f })
-			s.revision.Add(1)
-		}
+	return hooks{hold: func(s *Layer) func() {
+		return s.World.Switches().HoldState(a.pattern("name"), a.text("state"), a.text("reason"))
 	}}
 }
 
 func serverDown(a args, _ *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
+	return hooks{hold: func(s *Layer) func() {
 		at := a.server("server")
-		s.SetServerHealth(at.Addr().String(), int(at.Port()), false, a.text("reason"))
-		return func() { s.SetServerHealth(at.Addr().String(), int(at.Port()), true, "") }
+		s.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), false, a.text("reason"))
+		return func() { s.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), true, "") }
 	}}
 }
 
 func serverFlap(a args, _ *chance) hooks {
-	return hooks{hold: func(s *Server) func() {
+	return hooks{hold: func(s *Layer) func() {
 		at, stop := a.server("server"), make(chan struct{})
 		set := func(up bool) {
 			reason := a.text("reason")
 			if up {
 				reason = ""
 			}
-			s.SetServerHealth(at.Addr().String(), int(at.Port()), up, reason)
+			s.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), up, reason)
 		}
 		set(false)
 		var done sync.WaitGroup

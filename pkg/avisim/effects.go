@@ -2,7 +2,6 @@ package avisim
 
 import (
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -33,20 +32,17 @@ type hooks struct {
 	final      bool // nothing that comes later matters for the request: it gets its answer, or none
 	lateWrites bool // with late: it follows a write, too
 	late       bool // an action that follows a read instead of preceding it, so that what was read is old at once
-	prepare    func(*Server) (end func())
-	hold       func(*Server) (end func())
-	act        func(*Server, *call) error                       // call is nil outside of a request
-	before     func(*Server, *call) *answer                     // may wait, change the call, or answer instead of processing; cut: no answer
-	process    func(*Server, *call) *answer                     // instead of Server.process
-	after      func(*Server, *call, *answer)                    // changes the answer
+	prepare    func(*Layer) (end func())
+	hold       func(*Layer) (end func())
+	act        func(*Layer, *call) error                        // call is nil outside of a request
+	before     func(*Layer, *call) *answer                      // may wait, change the call, or answer instead of processing; cut: no answer
+	process    func(*Layer, *call, func(*call) *answer) *answer // around the processing
+	after      func(*Layer, *call, *answer)                     // changes the answer
 	lose       bool                                             // cut the connection instead of answering
-	deliver    func(http.ResponseWriter, *http.Request, []byte) // writes the body, after the headers
+	deliver    Deliver                                          // writes the body, after the headers
 }
 
 func (h *hooks) covers(c *call) bool { return h.scope == nil || h.scope(c) }
-
-// cut, as an answer, is none: the connection is cut.
-var cut = new(answer)
 
 // chance is a source of randomness that concurrent requests may share.
 type chance struct {
@@ -128,3 +124,6 @@ func effectNames() []string {
 	}
 	return out
 }
+
+// follows tells if an action comes after the processing of the request.
+func (h *hooks) follows(c *call) bool { return h.late && (h.lateWrites || isRead(c)) }

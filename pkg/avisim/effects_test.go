@@ -62,7 +62,7 @@ func (c *client) fails(method, path string, body any) error {
 	return err
 }
 
-func list(r response) []map[string]any { return messages(r.body["results"]) }
+func resultsOf(r response) []map[string]any { return messages(r.body["results"]) }
 
 const html503 = "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>"
 
@@ -353,7 +353,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		c.want(201, "POST", "/api/vsvip", vsvipBody("lost"))
 		c.want(201, "POST", "/api/pool", poolBody("lost"))
 		c.want(200, "PATCH", "/api/pool/"+id, obj{"replace": obj{"enabled": false}})
-		c.want(204, "DELETE", "/api/vsvip/"+str(list(c.do("GET", "/api/vsvip?name=kept", nil))[0], "uuid"), nil)
+		c.want(204, "DELETE", "/api/vsvip/"+str(resultsOf(c.do("GET", "/api/vsvip?name=kept", nil))[0], "uuid"), nil)
 		with(t, s, "leader-change", "refuse", "150ms", "lose", "200ms")
 		if _, err := net.DialTimeout("tcp", s.Host(), time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("not refused: %v", err)
@@ -363,7 +363,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			t.Errorf("%s since %s", name, up)
 		}
 		for _, typ := range []string{"pool", "vsvip"} {
-			if r := c.want(200, "GET", "/api/"+typ, nil); len(list(r)) != 1 || str(list(r)[0], "name") != "kept" || list(r)[0]["enabled"] == false {
+			if r := c.want(200, "GET", "/api/"+typ, nil); len(resultsOf(r)) != 1 || str(resultsOf(r)[0], "name") != "kept" || resultsOf(r)[0]["enabled"] == false {
 				t.Errorf("%s: %s", typ, r.raw)
 			}
 		}
@@ -406,13 +406,13 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"foreign-create": func(t *testing.T, s *Server, c *client) {
 		for _, typ := range []string{"pool", "vsvip", "l4policyset", "virtualservice", "healthmonitor"} {
 			id := when(t, s, Fault{Method: "POST", Type: typ}, "foreign-create")
-			if r := c.want(200, "GET", "/api/"+typ+"?name=n", nil); len(list(r)) != 0 {
+			if r := c.want(200, "GET", "/api/"+typ+"?name=n", nil); len(resultsOf(r)) != 0 {
 				t.Error(r.raw)
 			}
 			if r := c.want(409, "POST", "/api/"+typ, obj{"name": "n"}); !strings.HasSuffix(str(r.body, "error"), "already exists.") {
 				t.Error(r.raw)
 			}
-			if r := c.want(200, "GET", "/api/"+typ+"?name=n", nil); len(list(r)) != 1 {
+			if r := c.want(200, "GET", "/api/"+typ+"?name=n", nil); len(resultsOf(r)) != 1 {
 				t.Error(r.raw)
 			}
 			s.RemoveFault(id)
@@ -421,7 +421,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"conflict": func(t *testing.T, s *Server, c *client) {
 		id := when(t, s, Fault{ObjectName: regexp.MustCompile("^p$")}, "conflict")
 		c.expect(409, `{"error":"Pool with this Name, Tenant ref and Cloud ref already exists."}`, "POST", "/api/pool", poolBody("p"))
-		if r := c.want(200, "GET", "/api/pool?name=p", nil); len(list(r)) != 0 {
+		if r := c.want(200, "GET", "/api/pool?name=p", nil); len(resultsOf(r)) != 0 {
 			t.Error(r.raw)
 		}
 		c.want(201, "POST", "/api/pool", poolBody("other"))
@@ -434,7 +434,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		}
 		with(t, s, "hide", "name", "^a$")
 		for _, path := range []string{"/api/pool", "/api/pool-inventory"} {
-			if r := c.want(200, "GET", path, nil); len(list(r)) != 1 || integer(r.body, "count") != 1 {
+			if r := c.want(200, "GET", path, nil); len(resultsOf(r)) != 1 || integer(r.body, "count") != 1 {
 				t.Error(r.raw)
 			}
 		}
@@ -449,13 +449,13 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		id := c.want(201, "POST", "/api/pool", poolBody("new")).uuid()
 		c.want(204, "DELETE", "/api/pool/"+old, nil)
 		c.want(404, "GET", "/api/pool/"+id, nil)
-		if r := c.want(200, "GET", "/api/pool-inventory?include_name", nil); len(list(r)) != 1 || str(list(r)[0], "config", "name") != "old" {
+		if r := c.want(200, "GET", "/api/pool-inventory?include_name", nil); len(resultsOf(r)) != 1 || str(resultsOf(r)[0], "config", "name") != "old" {
 			t.Error(r.raw)
 		}
 		c.want(200, "GET", "/api/pool/"+old+"/runtime/server", nil)
 		c.want(409, "POST", "/api/pool", poolBody("new"))
 		eventually(t, func() bool {
-			l := list(c.want(200, "GET", "/api/pool", nil))
+			l := resultsOf(c.want(200, "GET", "/api/pool", nil))
 			return len(l) == 1 && str(l[0], "name") == "new"
 		})
 	},
@@ -466,7 +466,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			t.Error("not created")
 		}
 		r := c.want(200, "GET", "/api/pool?name=a", nil)
-		c.want(404, "DELETE", "/api/pool/"+str(list(r)[0], "uuid"), nil)
+		c.want(404, "DELETE", "/api/pool/"+str(resultsOf(r)[0], "uuid"), nil)
 		s.RemoveFault(id)
 		with(t, s, "duplicate", "answer", "first")
 		c.want(201, "POST", "/api/pool", poolBody("b"))
@@ -501,7 +501,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			t.Errorf("at once: %v", vip)
 		}
 		eventually(t, func() bool {
-			v := messages(list(c.want(200, "GET", "/api/vsvip", nil))[0]["vip"])[0]
+			v := messages(resultsOf(c.want(200, "GET", "/api/vsvip", nil))[0]["vip"])[0]
 			return str(v, "ip_address", "addr") != "" && v["avi_allocated_vip"] == true
 		})
 		s.RemoveFault(id)
@@ -540,7 +540,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"page-truncated": func(t *testing.T, s *Server, c *client) {
 		makePools(c, 5)
 		with(t, s, "page-truncated", "keep", "2")
-		if r := c.want(200, "GET", "/api/pool?page_size=4", nil); len(list(r)) != 2 || integer(r.body, "count") != 5 || str(r.body, "next") == "" {
+		if r := c.want(200, "GET", "/api/pool?page_size=4", nil); len(resultsOf(r)) != 2 || integer(r.body, "count") != 5 || str(r.body, "next") == "" {
 			t.Error(r.raw)
 		}
 	},
@@ -555,14 +555,14 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"wrong-count": func(t *testing.T, s *Server, c *client) {
 		makePools(c, 3)
 		with(t, s, "wrong-count", "add", "-2")
-		if r := c.want(200, "GET", "/api/pool", nil); len(list(r)) != 3 || integer(r.body, "count") != 1 {
+		if r := c.want(200, "GET", "/api/pool", nil); len(resultsOf(r)) != 3 || integer(r.body, "count") != 1 {
 			t.Error(r.raw)
 		}
 	},
 	"page-size-ignored": func(t *testing.T, s *Server, c *client) {
 		makePools(c, 5)
 		with(t, s, "page-size-ignored", "size", "2")
-		if r := c.want(200, "GET", "/api/pool?page_size=200", nil); len(list(r)) != 2 || str(r.body, "next") == "" {
+		if r := c.want(200, "GET", "/api/pool?page_size=200", nil); len(resultsOf(r)) != 2 || str(r.body, "next") == "" {
 			t.Error(r.raw)
 		}
 	},
@@ -570,7 +570,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"unknown-fields": func(t *testing.T, s *Server, c *client) {
 		id := c.want(201, "POST", "/api/pool", poolBody("p", "10.0.0.1")).uuid()
 		with(t, s, "unknown-fields")
-		one, many := c.want(200, "GET", "/api/pool/"+id, nil).body, list(c.want(200, "GET", "/api/pool", nil))[0]
+		one, many := c.want(200, "GET", "/api/pool/"+id, nil).body, resultsOf(c.want(200, "GET", "/api/pool", nil))[0]
 		for _, o := range []obj{one, many} {
 			nothing, have := o["x_nothing"]
 			if at(o, "x_of_the_future", "depth") != 2.5 || o["x_flag"] != true || !have || nothing != nil || messages(o["servers"])[0]["x_of_the_future"] == nil {
@@ -581,8 +581,8 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"drop-fields": func(t *testing.T, s *Server, c *client) {
 		with(t, s, "drop-fields", "fields", "_last_modified, url")
 		r := c.want(201, "POST", "/api/pool", poolBody("p"))
-		inventory := list(c.want(200, "GET", "/api/pool-inventory", nil))[0]
-		for _, o := range []obj{r.body, list(c.want(200, "GET", "/api/pool", nil))[0], inventory, inventory["config"].(obj)} {
+		inventory := resultsOf(c.want(200, "GET", "/api/pool-inventory", nil))[0]
+		for _, o := range []obj{r.body, resultsOf(c.want(200, "GET", "/api/pool", nil))[0], inventory, inventory["config"].(obj)} {
 			if o["_last_modified"] != nil || o["url"] != nil || o["uuid"] == nil {
 				t.Errorf("%v", o)
 			}
@@ -591,7 +591,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"null-lists": func(t *testing.T, s *Server, c *client) {
 		c.want(201, "POST", "/api/pool", poolBody("p", "10.0.0.1"))
 		id := with(t, s, "null-lists")
-		o := list(c.want(200, "GET", "/api/pool", nil))[0]
+		o := resultsOf(c.want(200, "GET", "/api/pool", nil))[0]
 		if v, have := o["servers"]; !have || v != nil {
 			t.Errorf("%v", o)
 		}
@@ -727,7 +727,7 @@ func TestEffectTable(t *testing.T) {
 		given := map[string]string{}
 		for j := range e.params {
 			p := &e.params[j]
-			if kinds[p.Kind] == nil || p.About == "" || (p.Kind == "enum") != (len(p.Enum) > 0) {
+			if paramKinds[p.Kind] == nil || p.About == "" || (p.Kind == "enum") != (len(p.Enum) > 0) {
 				t.Errorf("%s: parameter %+v", e.name, p)
 			}
 			if p.Kind == "server" {

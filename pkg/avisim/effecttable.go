@@ -122,12 +122,11 @@ var effectTable = []effect{
 		{"every", "duration", nil, "1s", "how long it is down, and up"}, {"reason", "text", nil, "Health monitor failed", "its reason"},
 	}, nil, serverFlap},
 
-	{"clear-faults", "other", kindAction, "–", "removes all faults, this one too", nil, nil, always(hooks{act: func(s *Server, _ *call) error { s.ClearFaults(); return nil }})},
+	{"clear-faults", "other", kindAction, "–", "removes all faults, this one too", nil, nil, always(hooks{act: func(s *Layer, _ *call) error { s.ClearFaults(); return nil }})},
 }
 
 // What effects are made for.
 
-func isRead(c *call) bool { return c.r.Method == http.MethodGet || c.r.Method == http.MethodHead }
 func isPost(c *call) bool {
 	return c.r.Method == http.MethodPost && c.route.api && c.route.uuid == "" && onObject(c)
 }
@@ -146,23 +145,23 @@ func isVIPWrite(c *call) bool {
 }
 
 // onObject tells if a request is about objects of a stored type.
-func onObject(c *call) bool { return c.route.api && c.store.shelves[c.route.typ] != nil }
+func onObject(c *call) bool { return c.route.api && KindOf(c.route.typ) != nil }
 
 // always makes the build function of an effect without parameters.
 func always(h hooks) func(args, *chance) hooks { return func(args, *chance) hooks { return h } }
 
-func usually(status int) func(*Server, *call) *answer {
-	return func(_ *Server, c *call) *answer { return usualAnswer(c, status) }
+func usually(status int) func(*Layer, *call) *answer {
+	return func(_ *Layer, c *call) *answer { return usualAnswer(c, status) }
 }
 
-func noAnswer(*Server, *call) *answer { return cut }
+func noAnswer(*Layer, *call) *answer { return cut }
 
-func readOnly(*Server, *call) *answer {
-	return refuse(http.StatusForbidden, "The system is in read-only mode").answer() // the text is unverified
+func readOnly(*Layer, *call) *answer {
+	return refused(http.StatusForbidden, "The system is in read-only mode") // the text is unverified
 }
 
 func hiddenReferrer(a args, _ *chance) hooks {
-	return hooks{final: true, before: func(*Server, *call) *answer {
-		return refuse(http.StatusForbidden, "Cannot delete, object is referred by: %s", quoteList(strings.Split(a.text("by"), ", "))).answer()
+	return hooks{final: true, before: func(*Layer, *call) *answer {
+		return refused(http.StatusForbidden, "Cannot delete, object is referred by: %s", quoteList(strings.Split(a.text("by"), ", ")))
 	}}
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -78,7 +79,40 @@ func (f *Fault) conditional() bool {
 	return f.Method != "" || f.Type != "" || f.Route != "" || f.ObjectName != nil || f.Tenant != "" || f.After > 0 || f.Probability > 0
 }
 
-// fault is an injected Fault with its counts. What is not said to be under mu is under Server.faultMu.
+// Target is what faults act on.
+type Target struct {
+	World    *World
+	API      *API
+	Gate     *gate
+	Identity *Identity
+}
+
+// Layer is a layer of faults around an API. All methods are safe for concurrent use.
+type Layer struct {
+	*Target
+
+	mu     sync.Mutex
+	faults []*fault
+	lastID int
+	hits   int
+
+	revision                  atomic.Int64 // counts changes of the faults
+	readLatency, writeLatency atomic.Int64
+}
+
+// NewLayer makes a layer without faults.
+func NewLayer(t *Target) *Layer { return &Layer{Target: t} }
+
+// SetLatency sets how long each read and each write takes at least.
+func (s *Layer) SetLatency(read, write time.Duration) {
+	s.readLatency.Store(int64(read))
+	s.writeLatency.Store(int64(write))
+}
+
+// FaultRevision is raised with each change of the faults and of their counts.
+func (s *Layer) FaultRevision() int64 { return s.revision.Load() }
+
+// fault is an injected Fault with its counts. What is not said to be under mu is under the layer's lock.
 type fault struct {
 	Fault
 	id               int
@@ -96,25 +130,9 @@ type fault struct {
 	ends     time.Time
 }
 
-// usual are the bodies of statuses that a fault answers with unless it brings its own.
-var usual = map[int]string{
-	http.StatusBadRequest:          `{"error":"No available free IPs"}`,
-	http.StatusUnauthorized:        `{"detail":"Authentication credentials were not provided."}`,
-	http.StatusForbidden:           `{"error":"Configuration is disallowed during upgrade"}`,
-	http.StatusNotFound:            `{"error":"%s object not found!"}`,
-	http.StatusConflict:            `{"error":"%s with this Name, Tenant ref and Cloud ref already exists."}`,
-	http.StatusPreconditionFailed:  `{"error":"Need to reload object data %s"}`,
-	419:                            `{"error":"Need to switch session"}`,
-	http.StatusTooManyRequests:     `{"error":"Too many requests"}`,
-	http.StatusInternalServerError: `{"error":"Internal server error"}`,
-	http.StatusBadGateway:          "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>",
-	http.StatusServiceUnavailable:  "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>",
-	http.StatusGatewayTimeout:      "<html><head><title>504 Gateway Time-out</title></head><body><center><h1>504 Gateway Time-out</h1></center></body></html>",
-}
-
 // Inject adds a fault that is known to be valid, and panics if it is not. Faults are tried in the order in which they were
 // added; all that match take effect, up to the first that settles what becomes of the request.
-func (s *Server) Inject(f Fault) (remove func()) {
+func (s *Layer) Inject(f Fault) (remove func()) {
 	added, err := s.inject(f, nil)
 	if err != nil {
 		panic(fmt.Sprintf("avisim: fault %q: %v", f.Name, err))
@@ -124,7 +142,7 @@ func (s *Server) Inject(f Fault) (remove func()) {
 
 // AddFault adds a fault and returns its number. A fault that is done at once, of actions without conditions only, has the
 // number 0 and is not kept.
-func (s *Server) AddFault(f Fault) (id int, err error) {
+func (s *Layer) AddFault(f Fault) (id int, err error) {
 	if len(f.effects()) == 0 {
 		return 0, errors.New("a fault needs an effect")
 	}
@@ -135,11 +153,11 @@ func (s *Server) AddFault(f Fault) (id int, err error) {
 	return added.id, nil
 }
 
-func (s *Server) inject(f Fault, struck func()) (*fault, error) {
+func (s *Layer) inject(f Fault, struck func()) (*fault, error) {
 	if struck != nil {
 		struck = sync.OnceFunc(struck)
 	}
-	added := &fault{Fault: f, since: s.now(), struck: struck, gone: make(chan struct{}), chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
+	added := &fault{Fault: f, since: s.World.Now(), struck: struck, gone: make(chan struct{}), chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
 	if f.Probability < 0 || f.Probability > 1 || f.After < 0 || f.Count < 0 || f.Duration < 0 {
 		return nil, errors.New("probability has to be from 0 to 1, and after, count and duration not below 0")
 	}
@@ -169,20 +187,20 @@ func (s *Server) inject(f Fault, struck func()) (*fault, error) {
 			if err := h.act(s, nil); err != nil {
 				return nil, err
 			}
-			s.faultMu.Lock()
-			s.faultHits++
-			s.faultMu.Unlock()
+			s.mu.Lock()
+			s.hits++
+			s.mu.Unlock()
 		}
 	}
 	if !lasting {
 		return added, nil
 	}
-	s.faultMu.Lock()
-	s.faultID++
-	added.id = s.faultID
+	s.mu.Lock()
+	s.lastID++
+	added.id = s.lastID
 	s.faults = append(s.faults, added)
-	s.faultMu.Unlock()
-	s.faultRevision.Add(1)
+	s.mu.Unlock()
+	s.revision.Add(1)
 	added.prepare(s)
 	if !f.conditional() && struck == nil {
 		added.begin(s)
@@ -191,7 +209,7 @@ func (s *Server) inject(f Fault, struck func()) (*fault, error) {
 }
 
 // prepare starts what has to run before the first request matches, and the clock unless a state starts it.
-func (f *fault) prepare(s *Server) {
+func (f *fault) prepare(s *Layer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	waits := false
@@ -206,7 +224,7 @@ func (f *fault) prepare(s *Server) {
 	}
 }
 
-func (f *fault) clock(s *Server) {
+func (f *fault) clock(s *Layer) {
 	if f.Duration > 0 && f.timer == nil && !f.over {
 		f.ends = time.Now().Add(f.Duration)
 		f.timer = time.AfterFunc(f.Duration, func() { s.RemoveFault(f.id) })
@@ -214,7 +232,7 @@ func (f *fault) clock(s *Server) {
 }
 
 // begin starts the states, once.
-func (f *fault) begin(s *Server) {
+func (f *fault) begin(s *Layer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.on || f.over {
@@ -247,38 +265,38 @@ func (f *fault) end() {
 }
 
 // RemoveFault removes a fault by its number, ends its states, and tells if there was one.
-func (s *Server) RemoveFault(id int) bool {
-	s.faultMu.Lock()
+func (s *Layer) RemoveFault(id int) bool {
+	s.mu.Lock()
 	i := slices.IndexFunc(s.faults, func(f *fault) bool { return f.id == id })
 	if i < 0 {
-		s.faultMu.Unlock()
+		s.mu.Unlock()
 		return false
 	}
 	gone := s.faults[i]
 	s.faults = slices.Delete(slices.Clone(s.faults), i, i+1)
-	s.faultMu.Unlock()
+	s.mu.Unlock()
 	gone.end()
-	s.faultRevision.Add(1)
+	s.revision.Add(1)
 	return true
 }
 
 // ClearFaults removes all faults and ends their states. FaultHits keeps its count.
-func (s *Server) ClearFaults() {
-	s.faultMu.Lock()
+func (s *Layer) ClearFaults() {
+	s.mu.Lock()
 	gone := s.faults
 	s.faults = nil
-	s.faultMu.Unlock()
+	s.mu.Unlock()
 	for _, f := range slices.Backward(gone) {
 		f.end()
 	}
-	s.faultRevision.Add(1)
+	s.revision.Add(1)
 }
 
 // FaultHits returns how many times any fault took effect.
-func (s *Server) FaultHits() int {
-	s.faultMu.Lock()
-	defer s.faultMu.Unlock()
-	return s.faultHits
+func (s *Layer) FaultHits() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hits
 }
 
 // ActiveFault is a fault that was added and not removed.
@@ -293,9 +311,9 @@ type ActiveFault struct {
 }
 
 // Faults lists the faults, oldest first.
-func (s *Server) Faults() []ActiveFault {
-	s.faultMu.Lock()
-	defer s.faultMu.Unlock()
+func (s *Layer) Faults() []ActiveFault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	out := make([]ActiveFault, 0, len(s.faults))
 	for _, f := range s.faults {
 		a := ActiveFault{ID: f.id, Fault: f.Fault, Matched: f.matched, Applied: f.applied, Since: f.since, State: "active"}
@@ -320,31 +338,7 @@ func (s *Server) Faults() []ActiveFault {
 
 func (f *fault) spent() bool { return f.Count > 0 && f.applied >= f.Count }
 
-// strike finds the faults that apply to a request, and counts them.
-func (s *Server) strike(c *call) []*fault {
-	s.faultMu.Lock()
-	defer s.faultMu.Unlock()
-	var out []*fault
-	for _, f := range s.faults {
-		if f.spent() || !f.matches(s, c) {
-			continue
-		}
-		f.matched++
-		if f.matched <= f.After || f.Probability > 0 && f.chance.Float64() >= f.Probability {
-			continue
-		}
-		f.applied++
-		s.faultHits++
-		s.faultRevision.Add(1)
-		out = append(out, f)
-		if slices.ContainsFunc(f.hooks, func(h hooks) bool { return h.final && h.covers(c) }) {
-			break
-		}
-	}
-	return out
-}
-
-func (f *fault) matches(s *Server, c *call) bool {
+func (f *fault) matches(s *Layer, c *call) bool {
 	tenant := c.r.Header.Get("X-Avi-Tenant")
 	if tenant == "" {
 		tenant = adminTenant
@@ -360,60 +354,16 @@ func (f *fault) matches(s *Server, c *call) bool {
 }
 
 // objectName is the name of the object that a request is about, as far as it can be known before processing.
-func (s *Server) objectName(c *call) string {
+func (s *Layer) objectName(c *call) string {
 	if c.route.uuid != "" {
-		s.mu.RLock()
-		defer s.mu.RUnlock()
-		if o := s.store.get(ref{c.route.typ, c.route.uuid}); o != nil {
-			return o.name
-		}
-		return ""
+		name, _, _ := s.World.Admin().Find(c.route.typ, c.route.uuid)
+		return name
 	}
 	var in struct{ Name string }
 	if c.r.Method == http.MethodPost && json.Unmarshal(c.body, &in) == nil {
 		return in.Name
 	}
 	return c.query.Get("name")
-}
-
-// usualAnswer is the answer of a status with the body that clients know it by.
-func usualAnswer(c *call, status int) *answer {
-	body := usual[status]
-	title := c.route.typ
-	if sh := c.store.shelves[title]; sh != nil {
-		title = sh.kind.title
-	}
-	switch {
-	case status == http.StatusUnauthorized && c.route.typ == "login":
-		body = `{"error":"Invalid credentials"}`
-	case strings.Contains(body, "%s"):
-		body = fmt.Sprintf(body, title)
-	}
-	return typed(plain(status, body))
-}
-
-// typed says that a body is HTML if it looks so; all others go out as JSON, whatever they are.
-func typed(a *answer) *answer {
-	if len(a.body) > 0 && a.body[0] == '<' {
-		a.set("Content-Type", "text/html")
-	}
-	return a
-}
-
-// SetLatency sets how long each read and each write takes at least.
-func (s *Server) SetLatency(read, write time.Duration) {
-	s.readLatency.Store(int64(read))
-	s.writeLatency.Store(int64(write))
-}
-
-// SetUpgradeMode makes writes fail with 403 "Configuration is disallowed during upgrade" while reads work.
-func (s *Server) SetUpgradeMode(on bool) { s.upgrading.Store(on) }
-
-// SetIPAMExhausted makes every allocation fail with 400 "No available free IPs".
-func (s *Server) SetIPAMExhausted(on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ipam.exhausted = on
 }
 
 // wireFault is a Fault as JSON and YAML write it.

@@ -177,7 +177,7 @@ func parseFixture(path string, raw []byte) (*fixture, error) {
 	return f, nil
 }
 
-var unknownField = regexp.MustCompile(`^line (\d+): field (\S+) not found in type avisim\.(\S+)$`)
+var unknownField = regexp.MustCompile(`^line (\d+): field (\S+) not found in type \w+\.(\S+)$`)
 
 // explain turns the decoder's errors into ones that say what may be written.
 func (f *fixture) explain(err error) error {
@@ -259,8 +259,8 @@ func choose[V any](m map[string]V) string {
 	return strings.Join(keys, ", ")
 }
 
-// build makes the objects. Nothing else can see the Server yet, but its lock is held as for any write.
-func (f *fixture) build(s *Server) error {
+// build makes the objects.
+func (f *fixture) build(s *Writer) error {
 	f.shipped = s.store.seq
 	for i, t := range f.Tenants {
 		if t.Name == "" {
@@ -296,26 +296,26 @@ func (f *fixture) build(s *Server) error {
 }
 
 // apply takes over what is not an object: this has to be done after a restart too.
-func (f *fixture) apply(s *Server, fresh bool) error {
+func (f *fixture) apply(w *World, fresh bool) error {
 	for i, u := range f.Users {
 		if u.Name == "" || u.Password == "" {
 			return f.at([]any{"users", i}, "name or password is missing")
 		}
 		if fresh {
-			s.SetPassword(u.Name, u.Password)
+			w.Admin().SetPassword(u.Name, u.Password)
 		}
 	}
 	if f.IPAM != (fixtureIPAM{}) {
-		s.SetIPAM(IPAM{Async: f.IPAM.Async, Quarantine: f.IPAM.Quarantine})
+		w.Switches().SetIPAM(IPAM{Async: f.IPAM.Async, Quarantine: f.IPAM.Quarantine})
 	}
 	if d := f.Dynamics; d != (fixtureDynamics{}) {
-		s.SetDynamics(Dynamics(d))
+		w.Switches().SetDynamics(Dynamics(d))
 	}
 	return nil
 }
 
 // make creates one object of the admin tenant with a stable uuid, or changes the one that is shipped under its name.
-func (f *fixture) make(s *Server, path []any, typ string, cloud ref, body map[string]any) error {
+func (f *fixture) make(s *Writer, path []any, typ string, cloud ref, body map[string]any) error {
 	name, _ := body["name"].(string)
 	if cloud != (ref{}) {
 		body["cloud_ref"] = cloud.String()
@@ -340,29 +340,27 @@ func (f *fixture) make(s *Server, path []any, typ string, cloud ref, body map[st
 	if id == "" {
 		id = stable(typ, cloud.uuid+"/"+adminTenant, name)
 	}
-	w := &write{server: s, store: s.store, kind: s.store.shelves[typ].kind, at: s.version, tenant: adminTenant, incoming: body, trusted: true, slug: id}
-	if err := w.do(); err != nil {
+	if err := s.force(Write{Kind: KindOf(typ), Tenant: adminTenant, Incoming: body, Slug: id}); err != nil {
 		return f.at(path, "%v", err)
 	}
 	return nil
 }
 
 // set changes fields of a shipped object of the admin tenant.
-func (s *Server) set(typ, name string, cloud ref, fields map[string]any) error {
+func (s *Writer) set(typ, name string, cloud ref, fields map[string]any) error {
 	fields, err := normal(fields)
 	if err != nil {
 		return err
 	}
 	for _, o := range s.store.named(typ, adminTenant, name) {
 		if o.cloud == cloud {
-			w := &write{server: s, store: s.store, kind: o.kind, old: o, at: s.version, tenant: o.tenant, patch: map[string]any{"replace": fields}, trusted: true}
-			return w.do()
+			return s.force(Write{Kind: o.kind, Old: o, Patch: map[string]any{"replace": fields}})
 		}
 	}
 	return fmt.Errorf("there is no %s %q", typ, name)
 }
 
-func (f *fixture) cloud(s *Server, path []any, c fixtureCloud) error {
+func (f *fixture) cloud(s *Writer, path []any, c fixtureCloud) error {
 	kind, ok := fixtureClouds[c.Type]
 	switch {
 	case c.Name == "":
@@ -408,7 +406,7 @@ func namedRef(typ, name string, cloud *object) string {
 	return q
 }
 
-func (f *fixture) vrf(s *Server, path []any, cloud *object, v fixtureVRF) error {
+func (f *fixture) vrf(s *Writer, path []any, cloud *object, v fixtureVRF) error {
 	if v.Name == "" {
 		return f.at(path, "name is missing")
 	}
@@ -438,7 +436,7 @@ func (f *fixture) vrf(s *Server, path []any, cloud *object, v fixtureVRF) error 
 	return f.make(s, path, "vrfcontext", cloud.ref, body)
 }
 
-func (f *fixture) network(s *Server, path []any, cloud *object, index int, n fixtureNetwork) error {
+func (f *fixture) network(s *Writer, path []any, cloud *object, index int, n fixtureNetwork) error {
 	if n.Name == "" {
 		return f.at(path, "name is missing")
 	}
@@ -491,7 +489,7 @@ func (f *fixture) network(s *Server, path []any, cloud *object, index int, n fix
 	return f.make(s, path, "network", cloud.ref, body)
 }
 
-func (f *fixture) group(s *Server, path []any, cloud *object, g fixtureGroup) error {
+func (f *fixture) group(s *Writer, path []any, cloud *object, g fixtureGroup) error {
 	ha, ok := fixtureHA[g.HA]
 	switch {
 	case g.Name == "":
@@ -526,7 +524,7 @@ func (f *fixture) group(s *Server, path []any, cloud *object, g fixtureGroup) er
 }
 
 // profiles makes the cloud's IPAM and DNS profiles.
-func (f *fixture) profiles(s *Server, path []any, cloud *object, c fixtureCloud) error {
+func (f *fixture) profiles(s *Writer, path []any, cloud *object, c fixtureCloud) error {
 	set := map[string]any{}
 	usable := []any{}
 	for i, name := range c.IPAM.Networks {
@@ -584,9 +582,9 @@ func (f *fixture) profiles(s *Server, path []any, cloud *object, c fixtureCloud)
 }
 
 // object makes a further object, with the checks that a client's write meets.
-func (f *fixture) object(s *Server, path []any, o fixtureObject) error {
-	sh := s.store.shelves[o.Type]
-	if sh == nil || sh.kind.singleton {
+func (f *fixture) object(s *Writer, path []any, o fixtureObject) error {
+	kind := KindOf(o.Type)
+	if kind == nil || kind.singleton {
 		return f.at(append(path, "type"), "%q is not a type of objects: use one as in /api/<type>, such as pool", o.Type)
 	}
 	if o.Tenant == "" {
@@ -604,8 +602,7 @@ func (f *fixture) object(s *Server, path []any, o fixtureObject) error {
 	if id == "" {
 		id = stable(o.Type, tenant+"/"+str(body, "cloud_ref"), str(body, "name"))
 	}
-	w := &write{server: s, store: s.store, kind: sh.kind, at: s.version, tenant: tenant, incoming: body, slug: id}
-	if err := w.do(); err != nil {
+	if err := s.must(&write{Write: Write{Kind: kind, At: s.version, Tenant: tenant, Incoming: body, Slug: id}}); err != nil {
 		return f.at(append(path, "body"), "%v", err)
 	}
 	return nil
@@ -617,13 +614,13 @@ const tier1Attribute = "tier1path"
 // tier1VRF finds the VRF of an object that names a tier-1 router and no VRF. Evidence: inferred from a client that leaves
 // the VRF out where there is a router.
 func (w *write) tier1VRF() {
-	field := map[string]string{"vsvip": "vrf_context_ref", "pool": "vrf_ref"}[w.kind.path]
+	field := map[string]string{"vsvip": "vrf_context_ref", "pool": "vrf_ref"}[w.Kind.path]
 	path := str(w.body, "tier1_lr")
 	if field == "" || path == "" || w.body[field] != nil {
 		return
 	}
-	for _, v := range w.store.shelves["vrfcontext"].ordered {
-		if v.cloud == w.cloud && v.visible(w.tenant) && slices.ContainsFunc(messages(v.body["attrs"]), func(m map[string]any) bool {
+	for _, v := range w.store.all("vrfcontext") {
+		if v.cloud == w.cloud && v.visible(w.Tenant) && slices.ContainsFunc(messages(v.body["attrs"]), func(m map[string]any) bool {
 			return str(m, "key") == tier1Attribute && str(m, "value") == path
 		}) {
 			w.body[field] = v.ref

@@ -19,10 +19,10 @@ func TestFixtures(t *testing.T) {
 		vips               []obj
 		more               obj
 		want               string
-		check              func(t *testing.T, w *world)
+		check              func(t *testing.T, w *stage)
 	}{
 		{file: "none", cloud: "Default-Cloud", vtype: "CLOUD_NONE", vips: vips(obj{"auto_allocate_ip": true, "auto_allocate_ip_type": "V4_V6"}),
-			want: "192.168.10.100+fd00:168:10::100", check: func(t *testing.T, w *world) {
+			want: "192.168.10.100+fd00:168:10::100", check: func(t *testing.T, w *stage) {
 				if n := len(w.s.Objects("serviceengine")); n != 2 {
 					t.Errorf("%d service engines", n)
 				}
@@ -35,7 +35,7 @@ func TestFixtures(t *testing.T) {
 				}
 			}},
 		{file: "vcenter", cloud: "vcenter", vtype: "CLOUD_VCENTER", vips: vips(obj{"auto_allocate_ip": true}),
-			more: obj{"vrf_context_ref": "/api/vrfcontext?name=dmz&cloud=vcenter"}, want: "10.50.0.2", check: func(t *testing.T, w *world) {
+			more: obj{"vrf_context_ref": "/api/vrfcontext?name=dmz&cloud=vcenter"}, want: "10.50.0.2", check: func(t *testing.T, w *stage) {
 				n, _ := w.s.Object("network", "admin", "frontend")
 				c, _ := w.s.Object("cloud", "admin", "vcenter")
 				if str(n, "uuid") != "dvportgroup-100-"+str(c, "uuid") {
@@ -43,7 +43,7 @@ func TestFixtures(t *testing.T) {
 				}
 			}},
 		{file: "nsxt-overlay", cloud: "nsx-overlay", vtype: "CLOUD_NSXT", vips: vips(obj{"auto_allocate_ip": true}), more: obj{"tier1_lr": lr + "core"},
-			want: "100.64.10.2", check: func(t *testing.T, w *world) {
+			want: "100.64.10.2", check: func(t *testing.T, w *stage) {
 				r := w.want(201, "POST", "/api/vsvip", obj{"name": "same", "cloud_ref": "/api/cloud?name=nsx-overlay", "tier1_lr": lr + "apps", "vip": vips(obj{"auto_allocate_ip": true})})
 				if addresses(r.body) != "100.64.10.2" || !strings.HasSuffix(str(r.body, "vrf_context_ref"), "#t1-apps") {
 					t.Error(r.raw)
@@ -56,7 +56,7 @@ func TestFixtures(t *testing.T) {
 			vips: vips(obj{"auto_allocate_ip": true}, obj{"auto_allocate_ip": true, "placement_networks": []any{obj{"network_ref": "/api/network?name=vlan-200&cloud=nsx-vlan"}}})},
 		{file: "aws", cloud: "aws", vtype: "CLOUD_AWS", want: "- -",
 			vips: vips(obj{"vip_id": "1", "auto_allocate_ip": true, "subnet_uuid": "subnet-0a1b2c3d"}, obj{"vip_id": "2", "auto_allocate_ip": true, "subnet_uuid": "subnet-4e5f6a7b", "auto_allocate_floating_ip": true}),
-			check: func(t *testing.T, w *world) {
+			check: func(t *testing.T, w *stage) {
 				w.now.advance(3 * time.Second)
 				v := w.mustObject("vsvip", "v")
 				if got := addresses(v); got != "172.31.16.2 172.31.32.2" || str(messages(v["vip"])[1], "floating_ip", "addr") != "203.0.113.2" {
@@ -68,7 +68,7 @@ func TestFixtures(t *testing.T) {
 			now := newClock()
 			o := Options{FixtureFile: filepath.Join(fixtureFolder, tt.file+".yaml"), Now: now.now, StateFile: filepath.Join(t.TempDir(), "state")}
 			s, c := signedIn(t, o)
-			w := &world{t, c, s, now}
+			w := &stage{t, c, s, now}
 			cloud := w.want(200, "GET", "/api/cloud?name="+tt.cloud, nil)
 			m := messages(cloud.body["results"])[0]
 			if str(m, "vtype") != tt.vtype {
@@ -167,7 +167,7 @@ func TestFixtureSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, Options{FixtureFile: path})
-	if got := fmt.Sprint(s.tier(), s.dynamics, s.ipam.options); got != "BASIC{1m0s 0s true false} {0s 1h0m0s 0s false 0s}" {
+	if got := fmt.Sprint(s.world.writer.Tier(), s.world.dynamics, s.world.ipam.options); got != "BASIC{1m0s 0s true false} {0s 1h0m0s 0s false 0s}" {
 		t.Error(got)
 	}
 }

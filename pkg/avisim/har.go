@@ -3,6 +3,7 @@ package avisim
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -72,12 +73,12 @@ type (
 	}
 )
 
-// HAR writes the request log as an HTTP Archive 1.2, with secrets masked. A normal one is the same in each run that makes the same
+// Archive writes the log, of a server at a host and of a version, as an HTTP Archive 1.2, with secrets masked. A normal one is the same in each run that makes the same
 // requests: times are counted, durations and sizes are left out, and uuids, values of _last_modified and the server's address are numbered.
-func (s *Server) HAR(normal bool) ([]byte, error) {
-	out := har{harLog{Version: "1.2", Creator: harCreator{"avisim", s.options.Version}, Entries: []harEntry{}}}
-	for i, r := range s.Requests() {
-		e := s.harEntry(r)
+func (l *Log) Archive(host, version string, normal bool) ([]byte, error) {
+	out := har{harLog{Version: "1.2", Creator: harCreator{"avisim", version}, Entries: []harEntry{}}}
+	for i, r := range l.Requests() {
+		e := entryOf(r, host)
 		if normal {
 			e.Started = time.Date(2000, 1, 1, 0, 0, i, 0, time.UTC).Format("2006-01-02T15:04:05.000Z07:00")
 			e.Time, e.Timings = 0, harTimings{}
@@ -89,12 +90,12 @@ func (s *Server) HAR(normal bool) ([]byte, error) {
 	if err != nil || !normal {
 		return b, err
 	}
-	return normalise(b, s.Host()), nil
+	return normalise(b, host), nil
 }
 
-func (s *Server) harEntry(r Request) harEntry {
+func entryOf(r Request, host string) harEntry {
 	ms := float64(r.Took) / float64(time.Millisecond)
-	u := "https://" + s.Host() + r.Path
+	u := "https://" + host + r.Path
 	if r.Query != "" {
 		u += "?" + r.Query
 	}
@@ -105,7 +106,7 @@ func (s *Server) harEntry(r Request) harEntry {
 			Headers: harHeaders(r.ResponseHeader), HeadersSize: -1, BodySize: len(harText(r.Response)),
 			Content: harBody{Size: new(len(harText(r.Response))), MimeType: contentType(r.ResponseHeader), Text: harText(r.Response)}}}
 	query, _ := url.ParseQuery(r.Query)
-	for _, k := range sortedKeys(query) {
+	for _, k := range slices.Sorted(maps.Keys(query)) {
 		for _, v := range query[k] {
 			e.Request.Query = append(e.Request.Query, harPair{k, v})
 		}
@@ -137,7 +138,7 @@ func harText(b json.RawMessage) string {
 
 func harHeaders(h http.Header) []harPair {
 	out := []harPair{}
-	for _, k := range sortedKeys(h) {
+	for _, k := range slices.Sorted(maps.Keys(h)) {
 		for _, v := range h[k] {
 			out = append(out, harPair{k, v})
 		}

@@ -19,15 +19,13 @@ var inventoried = map[string]bool{"virtualservice": true, "pool": true, "poolgro
 	"serviceenginegroup": true, "cloud": true, "network": true}
 
 // inventory serves /api/<type>-inventory[/<uuid>]. Evidence: the shapes are documented, include= too.
-func (s *Server) inventory(c *call) *answer {
+func inventory(c *call, s *Reader) *answer {
 	kind := c.kind()
 	if !inventoried[kind.path] {
 		return notFound()
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	show := func(r *renderer, o *object) map[string]any {
-		out := s.inventoryItem(r, o)
+		out := inventoryItem(s, r, o)
 		if c.version < refsInInventory {
 			plainRefs(out, "pools", "poolgroups", "virtualservices")
 		}
@@ -37,13 +35,13 @@ func (s *Server) inventory(c *call) *answer {
 		return out
 	}
 	if c.route.uuid == "" {
-		return s.list(c, kind, show)
+		return listOf(c, s, kind, show, nil)
 	}
 	o := s.store.get(ref{kind.path, c.route.uuid})
 	if o == nil || !o.visible(c.tenant) {
 		return missing(kind)
 	}
-	return reply(http.StatusOK, show(c.renderer(c.named()), o))
+	return reply(http.StatusOK, show(c.renderer(s, c.named()), o))
 }
 
 // refsInInventory is a version whose inventories list references as messages. Evidence: that older ones have plain strings is
@@ -60,23 +58,14 @@ func plainRefs(m map[string]any, keys ...string) {
 	}
 }
 
-// keep drops all other keys.
-func keep(m map[string]any, keys []string) {
-	for k := range m {
-		if !slices.Contains(keys, k) {
-			delete(m, k)
-		}
-	}
-}
-
-func (s *Server) inventoryItem(r *renderer, o *object) map[string]any {
+func inventoryItem(s *Reader, r *renderer, o *object) map[string]any {
 	config := map[string]any{"uuid": o.uuid, "url": r.url(o.ref), "_last_modified": microseconds(o.modified)}
 	for _, f := range inventoryFields {
 		if v, ok := o.body[f]; ok {
 			config[f] = r.value(v)
 		}
 	}
-	rt := s.runtime(r, o)
+	rt := runtimeOf(s, r, o)
 	out := map[string]any{
 		"uuid": o.uuid, "url": r.url(o.ref), "config": config, "runtime": rt,
 		"alert": map[string]any{"low": 0, "medium": 0, "high": 0}, "metrics": map[string]any{},
@@ -103,11 +92,11 @@ func (s *Server) inventoryItem(r *renderer, o *object) map[string]any {
 	case "serviceenginegroup":
 		out["serviceengines"], out["virtualservices"] = refList(r, s.referring(o.ref, "serviceengine")), refList(r, s.referring(o.ref, "virtualservice"))
 	case "serviceengine":
-		config["vs_refs"] = s.virtualServicesOn(r, o)
+		config["vs_refs"] = virtualServicesOn(s, r, o)
 	case "cloud":
-		out["status"] = s.statusOfCloud(o)
+		out["status"] = statusOfCloud(o)
 	case "network":
-		out["discovery"] = s.discovery(r, o)
+		out["discovery"] = discovery(s, r, o)
 	}
 	return out
 }
@@ -121,38 +110,8 @@ func refList(r *renderer, objs []*object) []any {
 	return out
 }
 
-func (s *Server) applicationType(vs *object) string {
-	if p := s.store.get(refAt(vs.body, "application_profile_ref")); p != nil {
-		return str(p.body, "type")
-	}
-	return ""
-}
-
-// poolGroups returns the pool groups that a virtual service's body reaches, directly and through L4 policies.
-func poolGroups(s *store, vs map[string]any) []*object {
-	var out []*object
-	for _, to := range ordered(vs) {
-		switch to.typ {
-		case "poolgroup":
-			if o := s.get(to); o != nil {
-				out = append(out, o)
-			}
-		case "l4policyset":
-			if o := s.get(to); o != nil {
-				out = append(out, poolGroups(s, o.body)...)
-			}
-		}
-	}
-	return out
-}
-
-// referring returns the objects of a type that refer to one.
-func (s *Server) referring(to ref, typ string) []*object {
-	return slices.DeleteFunc(s.store.referrers(to), func(o *object) bool { return o.typ != typ })
-}
-
 // virtualServicesOn lists the virtual services on a service engine.
-func (s *Server) virtualServicesOn(r *renderer, se *object) []any {
+func virtualServicesOn(s *Reader, r *renderer, se *object) []any {
 	out := []any{}
 	for _, vs := range s.referring(refAt(se.body, "se_group_ref"), "virtualservice") {
 		if slices.ContainsFunc(s.engines(vs), func(e *object) bool { return e.ref == se.ref }) {
@@ -169,48 +128,23 @@ func healthScore(rt map[string]any) int {
 	return 0
 }
 
-// users lists the virtual services that refer to an object directly or through policies and pool groups.
-func (s *Server) users(to ref) []*object {
-	var out []*object
-	seen := map[ref]bool{}
-	var up func(ref)
-	up = func(to ref) {
-		for _, o := range s.store.referrers(to) {
-			if seen[o.ref] {
-				continue
-			}
-			seen[o.ref] = true
-			switch o.typ {
-			case "virtualservice":
-				out = append(out, o)
-			case "l4policyset", "poolgroup":
-				up(o.ref)
-			}
-		}
-	}
-	up(to)
-	return out
-}
-
 // sub serves a sub-resource of an object that has to be there; show makes its body, nil if the type has no such thing.
-func (s *Server) sub(c *call, show func(*renderer, *object) any) *answer {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+func sub(c *call, s *Reader, show func(*renderer, *object) any) *answer {
 	kind := c.kind()
 	o := s.store.get(ref{kind.path, c.route.uuid})
 	if o == nil || !o.visible(c.tenant) {
 		return missing(kind)
 	}
-	body := show(c.renderer(c.named()), o)
+	body := show(c.renderer(s, c.named()), o)
 	if body == nil {
 		return notFound()
 	}
 	return reply(http.StatusOK, body)
 }
 
-func (s *Server) subRuntime(c *call) *answer {
-	return s.sub(c, func(r *renderer, o *object) any {
-		rt := s.runtime(r, o)
+func subRuntime(c *call, s *Reader) *answer {
+	return sub(c, s, func(r *renderer, o *object) any {
+		rt := runtimeOf(s, r, o)
 		if rt == nil {
 			return nil
 		}
@@ -221,16 +155,16 @@ func (s *Server) subRuntime(c *call) *answer {
 
 // subRuntimeDetail serves …/runtime/detail: what …/runtime says, with what the object reaches. Evidence: that the one of a pool
 // is a list is documented by the vendor's own sample, that of a pool group inferred; what is added is unverified.
-func (s *Server) subRuntimeDetail(c *call) *answer {
-	return s.sub(c, func(r *renderer, o *object) any {
-		rt := s.runtime(r, o)
+func subRuntimeDetail(c *call, s *Reader) *answer {
+	return sub(c, s, func(r *renderer, o *object) any {
+		rt := runtimeOf(s, r, o)
 		if rt == nil {
 			return nil
 		}
 		rt["uuid"], rt["name"], rt["url"] = o.uuid, o.name, r.url(o.ref)
 		switch o.typ {
 		case "pool":
-			rt["servers"] = s.serverRuntime(o)
+			rt["servers"] = serverRuntime(s, o)
 		case "poolgroup":
 			rt["members"] = r.value(o.body["members"])
 		case "virtualservice":
@@ -243,23 +177,23 @@ func (s *Server) subRuntimeDetail(c *call) *answer {
 	})
 }
 
-func (s *Server) poolServers(c *call) *answer {
-	return s.sub(c, func(_ *renderer, o *object) any { return s.serverRuntime(o) })
+func poolServers(c *call, s *Reader) *answer {
+	return sub(c, s, func(_ *renderer, o *object) any { return serverRuntime(s, o) })
 }
 
 // poolServersDetail has one entry for each server and service engine that serves the pool. Evidence: documented.
-func (s *Server) poolServersDetail(c *call) *answer {
-	return s.sub(c, func(_ *renderer, o *object) any {
-		return s.eachEngine(o, func(e map[string]any) { e["shm_runtime"] = []any{} })
+func poolServersDetail(c *call, s *Reader) *answer {
+	return sub(c, s, func(_ *renderer, o *object) any {
+		return eachEngine(s, o, func(e map[string]any) { e["shm_runtime"] = []any{} })
 	})
 }
 
 // poolServersMonitors shows what the health monitors of each server say. Evidence: the path is documented, the shape
 // unverified.
-func (s *Server) poolServersMonitors(c *call) *answer {
-	return s.sub(c, func(_ *renderer, o *object) any {
+func poolServersMonitors(c *call, s *Reader) *answer {
+	return sub(c, s, func(_ *renderer, o *object) any {
 		monitors, _ := o.body["health_monitor_refs"].([]any)
-		return s.eachEngine(o, func(e map[string]any) {
+		return eachEngine(s, o, func(e map[string]any) {
 			status, shm := e["oper_status"], []any{}
 			for _, m := range monitors {
 				if m, ok := m.(ref); ok {
@@ -273,24 +207,11 @@ func (s *Server) poolServersMonitors(c *call) *answer {
 	})
 }
 
-// engines are the service engines that serve a virtual service.
-func (s *Server) engines(vs *object) []*object {
-	var out []*object
-	if x := s.placement.of(vs); x != nil {
-		for _, at := range x.active() {
-			if se := s.store.get(at); se != nil {
-				out = append(out, se)
-			}
-		}
-	}
-	return out
-}
-
 // serverRuntime is the list of a pool's servers. Evidence: the shape is documented.
-func (s *Server) serverRuntime(pool *object) []any {
+func serverRuntime(s *Reader, pool *object) []any {
 	out := []any{}
 	for _, x := range s.servers(pool) {
-		st := x.render()
+		st := render(x.state)
 		e := map[string]any{
 			"ip_addr": x.body["ip"], "port": x.at.port, "hostname": x.body["hostname"], "is_local": true, "is_standby": false,
 			"oper_status": st, "last_state_change": st["last_changed_time"], "server_enabled": x.enabled,
@@ -304,10 +225,10 @@ func (s *Server) serverRuntime(pool *object) []any {
 }
 
 // eachEngine is serverRuntime with an entry for each engine, to which more is added.
-func (s *Server) eachEngine(pool *object, add func(map[string]any)) []any {
+func eachEngine(s *Reader, pool *object, add func(map[string]any)) []any {
 	out := []any{}
 	engines := s.poolEngines(pool)
-	for _, e := range messages(s.serverRuntime(pool)) {
+	for _, e := range messages(serverRuntime(s, pool)) {
 		add(e)
 		if len(engines) == 0 {
 			out = append(out, e)
@@ -321,68 +242,57 @@ func (s *Server) eachEngine(pool *object, add func(map[string]any)) []any {
 	return out
 }
 
-// poolEngines are the service engines that serve a pool.
-func (s *Server) poolEngines(pool *object) []*object {
-	var out []*object
-	for _, vs := range s.users(pool.ref) {
-		for _, se := range s.engines(vs) {
-			if !slices.Contains(out, se) {
-				out = append(out, se)
-			}
-		}
-	}
-	return out
-}
-
 // switchoverOf serves POST /api/virtualservice/<uuid>/switchover. Evidence: the path is documented, the effect inferred.
-func (s *Server) switchoverOf(c *call) *answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	kind := c.kind()
-	o := s.store.get(ref{kind.path, c.route.uuid})
-	if o == nil || !o.visible(c.tenant) {
-		return missing(kind)
-	}
-	if err := s.switchover(o); err != nil {
-		return refuse(http.StatusBadRequest, "%s", err.Error()).answer()
-	}
-	return reply(http.StatusOK, map[string]any{})
+func switchoverOf(c *call) (a *answer) {
+	c.api.world.Write(func(s *Writer) {
+		o := s.store.get(ref{c.route.typ, c.route.uuid})
+		if o == nil || !o.visible(c.tenant) {
+			a = missing(c.kind())
+			return
+		}
+		if err := s.Switchover(o); err != nil {
+			a = refused(http.StatusBadRequest, "%s", err.Error())
+			return
+		}
+		a = reply(http.StatusOK, map[string]any{})
+	})
+	return a
 }
 
-func (s *Server) poolUsers(c *call) *answer {
-	return s.sub(c, func(r *renderer, o *object) any { return refList(r, s.users(o.ref)) })
+func poolUsers(c *call, s *Reader) *answer {
+	return sub(c, s, func(r *renderer, o *object) any { return refList(r, s.users(o.ref)) })
 }
 
-func (s *Server) cloudStatus(c *call) *answer {
-	return s.sub(c, func(_ *renderer, o *object) any { return s.statusOfCloud(o) })
+func cloudStatus(c *call, s *Reader) *answer {
+	return sub(c, s, func(_ *renderer, o *object) any { return statusOfCloud(o) })
 }
 
 // statusOfCloud says that the cloud is ready for placement. Evidence: keys and value are documented.
-func (s *Server) statusOfCloud(o *object) map[string]any {
+func statusOfCloud(o *object) map[string]any {
 	return map[string]any{"cc_id": o.uuid, "state": "CLOUD_STATE_PLACEMENT_READY", "reason": "", "se_image_state": []any{}}
 }
 
 // groupPlacement sums up where the virtual services of a group are. Evidence: the path is documented, the shape unverified.
-func (s *Server) groupPlacement(c *call) *answer {
-	return s.sub(c, func(r *renderer, o *object) any {
+func groupPlacement(c *call, s *Reader) *answer {
+	return sub(c, s, func(r *renderer, o *object) any {
 		return map[string]any{"uuid": o.uuid, "name": o.name, "num_vs": len(s.referring(o.ref, "virtualservice")),
 			"serviceengines": refList(r, s.referring(o.ref, "serviceengine"))}
 	})
 }
 
 // networkRuntimes serves /api/networkruntime[/<uuid>]: the addresses in use on each network. Evidence: keys are documented.
-func (s *Server) networkRuntimes(c *call) *answer {
-	return s.ofNetworks(c, "NetworkRuntime", s.networkRuntime)
+func networkRuntimes(c *call, s *Reader) *answer {
+	return ofNetworks(c, s, "NetworkRuntime", func(r *renderer, o *object) map[string]any { return networkRuntime(s, r, o) })
 }
 
 // networkDiscoveries serves /api/vimgrnwruntime[/<uuid>]: the networks of clouds that discover them, such as vCenter. Evidence:
 // keys are documented; that a No Access cloud has none is inferred.
-func (s *Server) networkDiscoveries(c *call) *answer {
-	return s.ofNetworks(c, "VIMgrNWRuntime", func(r *renderer, o *object) map[string]any { return s.discovery(r, o) })
+func networkDiscoveries(c *call, s *Reader) *answer {
+	return ofNetworks(c, s, "VIMgrNWRuntime", func(r *renderer, o *object) map[string]any { return discovery(s, r, o) })
 }
 
 // discovery is what a cloud that discovers its networks knows of one, nil in other clouds.
-func (s *Server) discovery(r *renderer, o *object) map[string]any {
+func discovery(s *Reader, r *renderer, o *object) map[string]any {
 	cloud := s.store.get(o.cloud)
 	if cloud == nil || str(cloud.body, "vtype") == "CLOUD_NONE" {
 		return nil
@@ -403,18 +313,16 @@ func (s *Server) discovery(r *renderer, o *object) map[string]any {
 
 // ofNetworks serves a list or an item made from networks; show returns nil for those that have no such thing. All filters
 // of networks work.
-func (s *Server) ofNetworks(c *call, title string, show func(*renderer, *object) map[string]any) *answer {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	kind := s.store.shelves["network"].kind
+func ofNetworks(c *call, s *Reader, title string, show func(*renderer, *object) map[string]any) *answer {
+	kind := KindOf("network")
 	if id := c.route.uuid; id != "" {
 		o := s.store.get(ref{"network", id})
 		if o != nil && o.visible(c.tenant) {
-			if body := show(c.renderer(c.named()), o); body != nil {
+			if body := show(c.renderer(s, c.named()), o); body != nil {
 				return reply(http.StatusOK, body)
 			}
 		}
-		return refuse(http.StatusNotFound, "%s object not found!", title).answer()
+		return refused(http.StatusNotFound, "%s object not found!", title)
 	}
-	return s.listOf(c, kind, show, func(o *object) bool { return show(c.renderer(false), o) != nil })
+	return listOf(c, s, kind, show, func(o *object) bool { return show(c.renderer(s, false), o) != nil })
 }

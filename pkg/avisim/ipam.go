@@ -1,7 +1,6 @@
 package avisim
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -50,20 +49,6 @@ type IPAM struct {
 	ChangeAfter time.Duration
 }
 
-// SetIPAM changes how addresses are handed out from now on.
-func (s *Server) SetIPAM(o IPAM) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o.Quarantine != s.ipam.options.Quarantine {
-		for _, k := range s.ipam.restQueue {
-			s.ipam.unrest(k)
-		}
-		s.ipam.restQueue = nil
-	}
-	s.ipam.options = o
-	s.ipamSlow.Store(int64(o.Slow))
-}
-
 func assignVIPIDs(body map[string]any) {
 	for i, v := range messages(body["vip"]) {
 		if str(v, "vip_id") == "" {
@@ -92,12 +77,12 @@ type assignment struct {
 // address out gets it back (documented: a client relies on it). discovered_networks are given on allocation only; an
 // update that drops them loses them, and the VS goes down (documented by an issue; see runtime.go).
 func (p *ipam) assign(w *write) *apiError {
-	p.wake(w.server.now().UnixMicro())
+	p.wake(w.world.now().UnixMicro())
 	assignVIPIDs(w.body)
 	a := &assignment{ipam: p, w: w, vrf: refAt(w.body, "vrf_context_ref"), cloud: w.store.get(w.cloud), taken: map[netip.Addr]bool{}}
 	var before map[string]map[string]any
-	if w.old != nil {
-		before, a.self = vipsByID(w.old.body), w.old.uuid
+	if w.Old != nil {
+		before, a.self = vipsByID(w.Old.body), w.Old.uuid
 	}
 	for _, v := range messages(w.body["vip"]) {
 		if err := a.entry(v, before[str(v, "vip_id")]); err != nil {
@@ -266,7 +251,7 @@ func (a *assignment) float(v, old map[string]any) *apiError {
 			continue
 		}
 		some := false
-		for _, n := range a.w.store.shelves["network"].ordered {
+		for _, n := range a.w.store.all("network") {
 			if n.cloud != a.w.cloud || !hasAttribute(n, floatingNetwork) {
 				continue
 			}
@@ -375,7 +360,7 @@ func (a *assignment) choices(v map[string]any, f family) ([]choice, *apiError) {
 		}
 	}
 	if len(out) == 0 && a.public() {
-		for _, n := range a.w.store.shelves["network"].ordered {
+		for _, n := range a.w.store.all("network") {
 			if n.cloud == a.w.cloud && !hasAttribute(n, floatingNetwork) {
 				out = append(out, choice{n.ref, named})
 			}
@@ -387,7 +372,7 @@ func (a *assignment) choices(v map[string]any, f family) ([]choice, *apiError) {
 // subnets finds what a subnet_uuid names: a subnet by its id, name or prefix (documented by the schema).
 func (a *assignment) subnets(id string) []choice {
 	var out []choice
-	for _, n := range a.w.store.shelves["network"].ordered {
+	for _, n := range a.w.store.all("network") {
 		if n.cloud != a.w.cloud {
 			continue
 		}
@@ -433,7 +418,7 @@ func (a *assignment) ranges(v map[string]any, f family) ([]*addressRange, *apiEr
 }
 
 // settleVIPs takes note of a committed VsVip: of its addresses, and of what is to happen to them later.
-func (s *Server) settleVIPs(o, old *object) {
+func (s *Writer) settleVIPs(o, old *object) {
 	s.ipam.hold(o, s.now())
 	var before map[string]map[string]any
 	if old != nil {
@@ -457,75 +442,63 @@ func (s *Server) settleVIPs(o, old *object) {
 }
 
 // reassign fills in the addresses that a VsVip waits for, or moves it to others. A VsVip that finds none waits on.
-func (s *Server) reassign(uuid string, move bool) {
+func (s *Writer) reassign(uuid string, move bool) {
 	o := s.store.get(ref{"vsvip", uuid})
 	if o == nil {
 		return
 	}
-	w := &write{server: s, store: s.store, kind: o.kind, old: o, at: s.version, tenant: o.tenant, incoming: o.body, trusted: true,
-		filling: true, moving: move}
-	if err := w.do(); err != nil && !move {
+	w := &write{Write: Write{Kind: o.kind, Old: o, Incoming: o.body}, trusted: true, filling: true, moving: move}
+	if err := s.must(w); err != nil && !move {
 		s.later(max(s.ipam.options.Async, time.Second), func() { s.reassign(uuid, false) })
 	}
 }
 
-// networkRuntime is the accounting of a network. Evidence: the shape is documented by the schema; that static addresses in
-// its ranges count as allocated is inferred.
-func (s *Server) networkRuntime(r *renderer, o *object) map[string]any {
+// later plans something: the world is locked for writing when it is done.
+func (s *Writer) later(after time.Duration, do func()) { s.agenda.add(s.now().Add(after), do) }
+
+// RangeUse is the accounting of one address range of a network.
+type RangeUse struct {
+	Subnet  netip.Prefix
+	Use     string // STATIC_IPS_FOR_…
+	Total   int    // addresses of the range
+	Resting int    // returned and not to be given out yet
+	Held    []Held // by address
+}
+
+// Held is an address with the uuid of the VsVip that holds it.
+type Held struct {
+	Addr netip.Addr
+	By   string
+}
+
+// Usage is the accounting of a network: of each of its ranges, in the order of its subnets.
+func (s *Reader) Usage(o *object) []RangeUse {
 	n := &network{object: o, vrf: refAt(o.body, "vrf_context_ref")}
 	if known := s.ipam.networks[o.ref]; known != nil {
 		n.used = known.used
 	}
 	now := s.now().UnixMicro()
-	var subnets []any
-	var last netip.Prefix
-	holders := map[string]bool{}
+	var out []RangeUse
 	for _, sp := range spansOf(o) {
-		if len(subnets) == 0 || sp.subnet != last {
-			last = sp.subnet
-			subnets = append(subnets, map[string]any{"prefix": prefix(sp.subnet), "ip_range_runtimes": []any{}})
-		}
-		var used []netip.Addr
-		for _, m := range []map[netip.Addr]string{n.used, s.ipam.inVRF[n.vrf]} {
-			for a := range m {
-				if sp.contains(a) {
-					used = append(used, a)
-				}
+		use := RangeUse{Subnet: sp.subnet, Use: sp.use, Total: sp.size()}
+		static := s.ipam.inVRF[n.vrf]
+		for a, by := range n.used {
+			if sp.contains(a) {
+				use.Held = append(use.Held, Held{a, by})
 			}
 		}
-		slices.SortFunc(used, netip.Addr.Compare)
-		used = slices.Compact(used)
-		resting := 0
+		for a, by := range static {
+			if _, allocated := n.used[a]; !allocated && sp.contains(a) {
+				use.Held = append(use.Held, Held{a, by})
+			}
+		}
+		slices.SortFunc(use.Held, func(a, b Held) int { return a.Addr.Compare(b.Addr) })
 		for k, until := range s.ipam.resting {
 			if k.network == o.ref && sp.contains(k.addr) && until > now && !s.ipam.booked(n, k.addr) {
-				resting++
+				use.Resting++
 			}
 		}
-		list := make([]any, 0, len(used))
-		for _, a := range used {
-			holder := n.used[a]
-			if holder == "" {
-				holder = s.ipam.inVRF[n.vrf][a]
-			}
-			holders[holder] = true
-			e := map[string]any{"ip": address(a), "obj_uuid": holder}
-			if v := s.store.get(ref{"vsvip", holder}); v != nil {
-				e["obj_info"] = fmt.Sprintf("%s %s", v.kind.title, v.name)
-			}
-			list = append(list, e)
-		}
-		sub := subnets[len(subnets)-1].(map[string]any)
-		sub["ip_range_runtimes"] = append(sub["ip_range_runtimes"].([]any), map[string]any{
-			"type": sp.use, "total_ip_count": sp.size(), "free_ip_count": sp.size() - len(used) - resting, "allocated_ips": list})
-	}
-	uuids := []any{}
-	for _, h := range sortedKeys(holders) {
-		uuids = append(uuids, h)
-	}
-	out := map[string]any{"uuid": o.uuid, "name": o.name, "url": r.base + "/api/networkruntime/" + o.uuid, "tenant_ref": r.url(ref{"tenant", o.tenant}),
-		"_last_modified": microseconds(o.modified), "obj_uuids": uuids}
-	if len(subnets) > 0 {
-		out["subnet_runtime"] = subnets
+		out = append(out, use)
 	}
 	return out
 }

@@ -1,8 +1,8 @@
 package avisim
 
 import (
+	"cmp"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -12,29 +12,65 @@ type storeChange struct {
 	old, new *object
 }
 
-// historyLimit bounds how many changes are kept for a leader that loses them.
-const historyLimit = 8192
+// historyLimit bounds how many changes are kept for a leader that loses them, changeLimit how many are kept for people.
+const (
+	historyLimit = 8192
+	changeLimit  = 500
+)
 
-// journal takes note of a change of the store; Server.mu is held.
-func (s *Server) journal(old, o *object) {
+// Change is something that happened to an object: it was created, changed, deleted, or its state became another one.
+type Change struct {
+	ID     int64     `json:"id"`
+	Time   time.Time `json:"time"`
+	Type   string    `json:"type"`
+	Name   string    `json:"name"`
+	Tenant string    `json:"tenant"`
+	What   string    `json:"what"`
+	State  string    `json:"state,omitempty"` // the new one
+}
+
+// journal takes note of a change of the store.
+func (s *Writer) journal(old, o *object) {
 	s.revision.Add(1)
 	c := storeChange{s.now(), old, o}
 	if len(s.history) >= historyLimit {
 		s.history = slices.Clone(s.history[historyLimit/2:])
 	}
 	s.history = append(s.history, c)
-	s.noted(c.at, old, o)
 	for _, r := range s.replicas {
-		r.mu.Lock()
 		r.pending = append(r.pending, c)
-		r.mu.Unlock()
 	}
+	what := "changed"
+	switch {
+	case old == nil:
+		what = "created"
+	case o == nil:
+		what, o = "deleted", old
+	}
+	s.Note(Change{Time: c.at, Type: o.typ, Name: o.name, Tenant: s.Tenant(o.tenant), What: what})
 }
 
-// forgetSince undoes the changes since a time, as a leader does that took over before they reached it.
-func (s *Server) forgetSince(t time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// Note adds a change to those that people see, and numbers it.
+func (s *Writer) Note(c Change) {
+	s.changeID++
+	c.ID = s.changeID
+	if len(s.changes) >= changeLimit {
+		s.changes = slices.Clone(s.changes[changeLimit/5:])
+	}
+	s.changes = append(s.changes, c)
+}
+
+// Changes returns the last changes, at most limit of them, whose IDs are above one, oldest first.
+func (s *Reader) Changes(after int64, limit int) []Change {
+	i, _ := slices.BinarySearchFunc(s.changes, after+1, func(c Change, id int64) int { return cmp.Compare(c.ID, id) })
+	return append([]Change{}, s.changes[max(i, len(s.changes)-limit):]...)
+}
+
+// LastChange is the ID of the last change.
+func (s *Reader) LastChange() int64 { return s.changeID }
+
+// ForgetSince undoes the changes since a time, as a leader does that took over before they reached it.
+func (s *Writer) ForgetSince(t time.Time) {
 	i := len(s.history)
 	for i > 0 && !s.history[i-1].at.Before(t) {
 		i--
@@ -45,7 +81,7 @@ func (s *Server) forgetSince(t time.Time) {
 	for _, c := range slices.Backward(lost) {
 		switch {
 		case c.old == nil:
-			s.discard(c.new)
+			s.store.drop(c.new)
 		default:
 			o := *c.old
 			s.store.put(&o)
@@ -54,40 +90,39 @@ func (s *Server) forgetSince(t time.Time) {
 	s.history = s.history[:kept] // the undoing is no history of its own
 }
 
-// replica is a store that lags behind, for reads from a follower.
-type replica struct {
-	mu      sync.Mutex
+// Replica is a store that lags behind, for reads from a follower. The world's lock guards it.
+type Replica struct {
 	lag     time.Duration
 	store   *store
 	pending []storeChange
 }
 
-// replicate makes a replica of the store as it is, and keeps it up until the returned function is called.
-func (s *Server) replicate(lag time.Duration) (r *replica, end func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r = &replica{lag: lag, store: newStore(0)}
-	for _, sh := range s.store.shelves {
-		for _, o := range sh.ordered {
-			r.put(o)
+// Replicate makes a replica of the store as it is, and keeps it up until the returned function is called.
+func (w *World) Replicate(lag time.Duration) (r *Replica, end func()) {
+	r = &Replica{lag: lag, store: newStore(0)}
+	w.Write(func(s *Writer) {
+		for _, sh := range s.store.shelves {
+			for _, o := range sh.ordered {
+				r.put(o)
+			}
 		}
-	}
-	s.replicas = append(s.replicas, r)
+		s.replicas = append(s.replicas, r)
+	})
 	return r, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.replicas = slices.DeleteFunc(s.replicas, func(x *replica) bool { return x == r })
+		w.Write(func(s *Writer) {
+			s.replicas = slices.DeleteFunc(s.replicas, func(x *Replica) bool { return x == r })
+		})
 	}
 }
 
 // put stores a copy, since a store writes the order of creation into what it gets.
-func (r *replica) put(o *object) {
+func (r *Replica) put(o *object) {
 	c := *o
 	r.store.put(&c)
 }
 
-// catchUp applies the changes that are older than the lag; the replica's lock is held.
-func (r *replica) catchUp(now time.Time) {
+// catchUp applies the changes that are older than the lag.
+func (r *Replica) catchUp(now time.Time) {
 	n := 0
 	for _, c := range r.pending {
 		if c.at.Add(r.lag).After(now) {
@@ -100,21 +135,4 @@ func (r *replica) catchUp(now time.Time) {
 		}
 	}
 	r.pending = r.pending[n:]
-}
-
-// answerFor continues an authenticated request: here, or, if a fault sent it there, on a replica. A replica is a server of its
-// own with the same settings, whose store is an older one.
-func (s *Server) answerFor(c *call, ep *endpoint) *answer {
-	r := c.replica
-	if r == nil || ep == nil || !c.route.api || s.store.shelves[c.route.typ] == nil {
-		return s.authenticated(c, ep)
-	}
-	s.mu.RLock() // what the replica shares does not change meanwhile
-	defer s.mu.RUnlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.catchUp(s.now())
-	follower := &Server{options: s.options, version: s.version, now: s.now, inside: s.inside}
-	follower.store, c.store = r.store, r.store
-	return follower.authenticated(c, ep)
 }

@@ -16,6 +16,13 @@ const (
 	maxPageSize     = 200 // documented
 )
 
+// query is a request for a list.
+type query struct {
+	c    *call
+	s    *Reader
+	kind *Kind
+}
+
 // controls are the query parameters of a list that are not filters.
 var controls = map[string]bool{
 	"page": true, "page_size": true, "fields": true, "include_name": true, "include_refs": true, "skip_default": true, "sort": true,
@@ -31,13 +38,13 @@ var filterOps = map[string]func(have, want string) bool{
 	"in":        func(have, want string) bool { return slices.Contains(strings.Split(want, ","), have) },
 }
 
-// parseQuery reads the parameters. Unknown ones filter by a field of that name. Evidence: documented by the schema and by
+// filters reads the parameters. Unknown ones filter by a field of that name. Evidence: documented by the schema and by
 // the clients that use them.
-func (s *Server) parseQuery(c *call) []func(*object) bool {
-	values := c.query
+func (q *query) filters() []func(*object) bool {
+	values := q.c.query
 	var filters []func(*object) bool
 	for key := range values {
-		want := s.filterValue(c, values.Get(key))
+		want := q.filterValue(values.Get(key))
 		if key == "" || controls[key] {
 			continue
 		}
@@ -48,7 +55,7 @@ func (s *Server) parseQuery(c *call) []func(*object) bool {
 				if have, ok := o.body[key].(string); ok {
 					return have == want
 				}
-				return slices.Contains(s.texts(o, path), want)
+				return slices.Contains(q.texts(o, path), want)
 			})
 			continue
 		}
@@ -57,16 +64,16 @@ func (s *Server) parseQuery(c *call) []func(*object) bool {
 			match, path = op, path[:len(path)-1]
 		}
 		filters = append(filters, func(o *object) bool {
-			return negate != slices.ContainsFunc(s.texts(o, path), func(have string) bool { return match(have, want) })
+			return negate != slices.ContainsFunc(q.texts(o, path), func(have string) bool { return match(have, want) })
 		})
 	}
 	// Documented by the vendor's own tests, which ask for the health monitors of tenant=admin.
 	if name := values.Get("tenant"); name != "" && name != allTenants {
-		filters = append(filters, func(o *object) bool { return slices.Contains(s.texts(o, []string{"tenant_ref", "name"}), name) })
+		filters = append(filters, func(o *object) bool { return slices.Contains(q.texts(o, []string{"tenant_ref", "name"}), name) })
 	}
 	// The header is documented by the vendor's own tests, which read an SE group by name with it, from a cloud of several.
-	if name := cmp.Or(values.Get("cloud"), c.r.Header.Get("X-Avi-Cloud")); name != "" && c.kindIsOfCloud() {
-		filters = append(filters, func(o *object) bool { return slices.Contains(s.texts(o, []string{"cloud_ref", "name"}), name) })
+	if name := cmp.Or(values.Get("cloud"), q.c.r.Header.Get("X-Avi-Cloud")); name != "" && q.c.kindIsOfCloud() {
+		filters = append(filters, func(o *object) bool { return slices.Contains(q.texts(o, []string{"cloud_ref", "name"}), name) })
 	}
 	if id := values.Get("cloud_uuid"); id != "" {
 		filters = append(filters, func(o *object) bool { return !o.kind.cloud || o.cloud.uuid == id })
@@ -76,33 +83,33 @@ func (s *Server) parseQuery(c *call) []func(*object) bool {
 	}
 	for param, fold := range map[string]bool{"search": false, "isearch": true} {
 		if text := values.Get(param); text != "" {
-			filters = append(filters, func(o *object) bool { return s.search(o, text, fold) })
+			filters = append(filters, func(o *object) bool { return q.search(o, text, fold) })
 		}
 	}
 	if typ, id, ok := strings.Cut(values.Get("refers_to"), ":"); ok {
-		filters = append(filters, func(o *object) bool { _, refers := s.store.in[ref{typ, id}][o.ref]; return refers })
+		filters = append(filters, func(o *object) bool { return q.s.store.Refers(o.ref, ref{typ, id}) })
 	}
 	if typ, id, ok := strings.Cut(values.Get("referred_by"), ":"); ok {
-		filters = append(filters, func(o *object) bool { _, refers := s.store.in[o.ref][ref{typ, id}]; return refers })
+		filters = append(filters, func(o *object) bool { return q.s.store.Refers(ref{typ, id}, o.ref) })
 	}
 	return filters
 }
 
 // kindIsOfCloud tells if the objects of the path belong to clouds.
 func (c *call) kindIsOfCloud() bool {
-	sh := c.store.shelves[c.route.typ]
-	return sh == nil || sh.kind.cloud // what is no type here is made from networks
+	kind := KindOf(c.route.typ)
+	return kind == nil || kind.cloud // what is no type here is made from networks
 }
 
 // filterValue is a filter's value; of a reference, in any form that names an object, its uuid. Evidence: inferred.
-func (s *Server) filterValue(c *call, v string) string {
+func (q *query) filterValue(v string) string {
 	_, path, ok := strings.Cut(v, "/api/")
 	if !ok {
 		return v
 	}
 	typ, _, _ := strings.Cut(path, "/")
 	typ, _, _ = strings.Cut(typ, "?")
-	if o := (resolver{store: s.store, scope: scope{tenant: c.tenant}}).find(typ, v); o != nil {
+	if o := (resolver{store: q.s.store, scope: scope{tenant: q.c.tenant}}).find(typ, v); o != nil {
 		return o.uuid
 	}
 	return v
@@ -110,7 +117,7 @@ func (s *Server) filterValue(c *call, v string) string {
 
 // texts returns the values at a path of an object as text: through lists, and through a reference to the name or
 // uuid of its object.
-func (s *Server) texts(o *object, path []string) []string {
+func (q *query) texts(o *object, path []string) []string {
 	switch path[0] {
 	case "uuid":
 		return []string{o.uuid}
@@ -138,7 +145,7 @@ func (s *Server) texts(o *object, path []string) []string {
 			case path[0] == "uuid":
 				out = append(out, x.uuid)
 			case path[0] == "name":
-				if to := s.store.get(x); to != nil {
+				if to := q.s.store.get(x); to != nil {
 					out = append(out, to.name)
 				}
 			}
@@ -151,18 +158,6 @@ func (s *Server) texts(o *object, path []string) []string {
 	}
 	walk(o.body, path)
 	return out
-}
-
-func text(v any) string {
-	switch x := v.(type) {
-	case string:
-		return x
-	case bool:
-		return strconv.FormatBool(x)
-	case float64:
-		return number(x)
-	}
-	return ""
 }
 
 func labelled(o *object, key, value string) bool {
@@ -179,14 +174,14 @@ func labelled(o *object, key, value string) bool {
 }
 
 // search finds text in any field, or in one with the form (field,text).
-func (s *Server) search(o *object, want string, fold bool) bool {
+func (q *query) search(o *object, want string, fold bool) bool {
 	match := strings.Contains
 	if fold {
 		match = filterOps["icontains"]
 	}
 	if inner, ok := strings.CutPrefix(want, "("); ok {
 		field, t, _ := strings.Cut(strings.TrimSuffix(inner, ")"), ",")
-		return slices.ContainsFunc(s.texts(o, strings.Split(field, ".")), func(have string) bool { return match(have, t) })
+		return slices.ContainsFunc(q.texts(o, strings.Split(field, ".")), func(have string) bool { return match(have, t) })
 	}
 	var anywhere func(v any) bool
 	anywhere = func(v any) bool {
@@ -206,14 +201,12 @@ func (s *Server) search(o *object, want string, fold bool) bool {
 	return anywhere(o.body) || match(o.uuid, want)
 }
 
-// list answers a GET of a type or of its inventory; show renders one object.
-func (s *Server) list(c *call, kind *objectType, show func(*renderer, *object) map[string]any) *answer {
-	return s.listOf(c, kind, show, nil)
-}
+// list serves GET /api/<type>.
+func list(c *call, s *Reader) *answer { return listOf(c, s, c.kind(), c.show(s), nil) }
 
-// listOf is list for those objects only that pass the test, if there is one.
-func (s *Server) listOf(c *call, kind *objectType, show func(*renderer, *object) map[string]any, test func(*object) bool) *answer {
-	found := s.matching(c, kind, test)
+// listOf answers with the objects of a type that the request is about and that pass the test, if there is one; show renders one object.
+func listOf(c *call, s *Reader, kind *Kind, show func(*renderer, *object) map[string]any, test func(*object) bool) *answer {
+	found := (&query{c, s, kind}).matching(test)
 	page, size, bad := paging(c.query)
 	if bad != nil {
 		return bad
@@ -223,7 +216,7 @@ func (s *Server) listOf(c *call, kind *objectType, show func(*renderer, *object)
 		return detail(http.StatusNotFound, "Invalid page.") // unverified
 	}
 	last := min(first+size, len(found))
-	r := c.renderer(c.named())
+	r := c.renderer(s, c.named())
 	results := make([]any, 0, last-first)
 	for _, o := range found[first:last] {
 		results = append(results, show(r, o))
@@ -247,40 +240,40 @@ type listCache struct {
 const listCacheSize = 16
 
 // matching returns the objects that a list is about, in its order. The result is shared.
-func (s *Server) matching(c *call, kind *objectType, test func(*object) bool) []*object {
-	if test != nil || c.query.Has("name") || c.query.Has("uuid") { // found by index
-		return s.match(c, kind, test)
+func (q *query) matching(test func(*object) bool) []*object {
+	if test != nil || q.c.replica != nil || q.c.query.Has("name") || q.c.query.Has("uuid") { // found by index, or of another store
+		return q.match(test)
 	}
-	what := maps.Clone(c.query)
+	what := maps.Clone(q.c.query)
 	what.Del("page")
 	what.Del("page_size")
-	key := strings.Join([]string{kind.path, c.route.typ, c.tenant, c.r.Header.Get("X-Avi-Cloud"), what.Encode()}, "\x00")
-	l := &s.store.lists
+	key := strings.Join([]string{q.kind.path, q.c.route.typ, q.c.tenant, q.c.r.Header.Get("X-Avi-Cloud"), what.Encode()}, "\x00")
+	l := &q.c.api.lists
 	l.mu.Lock()
-	if l.found == nil || l.generation != s.store.generation || len(l.found) >= listCacheSize {
-		l.generation, l.found = s.store.generation, map[string][]*object{}
+	if l.found == nil || l.generation != q.s.store.generation || len(l.found) >= listCacheSize {
+		l.generation, l.found = q.s.store.generation, map[string][]*object{}
 	}
 	found, known := l.found[key]
 	l.mu.Unlock()
 	if known {
 		return found
 	}
-	found = s.match(c, kind, nil)
+	found = q.match(nil)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.found[key] = found // the caller holds the lock of the store, so that the generation is the same
 	return found
 }
 
-func (s *Server) match(c *call, kind *objectType, test func(*object) bool) []*object {
-	filters := s.parseQuery(c)
+func (q *query) match(test func(*object) bool) []*object {
+	filters := q.filters()
 	if test != nil {
 		filters = append(filters, test)
 	}
 	var found []*object
 next:
-	for _, o := range s.candidates(c, kind) {
-		if !o.visible(c.tenant) {
+	for _, o := range q.candidates() {
+		if !o.visible(q.c.tenant) {
 			continue
 		}
 		for _, f := range filters {
@@ -290,10 +283,10 @@ next:
 		}
 		found = append(found, o)
 	}
-	if by := c.query.Get("sort"); by != "" {
-		s.sort(found, strings.Split(by, ","))
+	if by := q.c.query.Get("sort"); by != "" {
+		q.sort(found, strings.Split(by, ","))
 	}
-	if n, err := strconv.Atoi(c.query.Get("limit_by")); err == nil && n >= 0 && n < len(found) {
+	if n, err := strconv.Atoi(q.c.query.Get("limit_by")); err == nil && n >= 0 && n < len(found) {
 		found = found[:n]
 	}
 	return found
@@ -301,7 +294,7 @@ next:
 
 // sort orders objects by fields, each descending with a minus before it; numbers by value. Evidence: one field is
 // documented, several are inferred.
-func (s *Server) sort(objs []*object, by []string) {
+func (q *query) sort(objs []*object, by []string) {
 	type key struct {
 		text   string
 		number float64
@@ -310,7 +303,7 @@ func (s *Server) sort(objs []*object, by []string) {
 	keys := map[*object][]key{}
 	for _, o := range objs {
 		for _, f := range by {
-			k := key{text: strings.Join(s.texts(o, strings.Split(strings.TrimPrefix(f, "-"), ".")), " ")}
+			k := key{text: strings.Join(q.texts(o, strings.Split(strings.TrimPrefix(f, "-"), ".")), " ")}
 			var err error
 			k.number, err = strconv.ParseFloat(k.text, 64)
 			k.isNum = err == nil
@@ -336,25 +329,24 @@ func (s *Server) sort(objs []*object, by []string) {
 }
 
 // candidates returns the objects that a list has to look at: those of the name or uuid that it asks for, else all.
-func (s *Server) candidates(c *call, kind *objectType) []*object {
-	sh := s.store.shelves[kind.path]
-	if c.query.Has("exclude") {
-		return sh.ordered
+func (q *query) candidates() []*object {
+	if q.c.query.Has("exclude") {
+		return q.s.store.all(q.kind.path)
 	}
-	if id := c.query.Get("uuid"); id != "" {
-		if o := sh.byUUID[id]; o != nil {
+	if id := q.c.query.Get("uuid"); id != "" {
+		if o := q.s.store.get(ref{q.kind.path, id}); o != nil {
 			return []*object{o}
 		}
 		return nil
 	}
-	name := c.query.Get("name")
+	name := q.c.query.Get("name")
 	if name == "" {
-		return sh.ordered
+		return q.s.store.all(q.kind.path)
 	}
 	var out []*object
-	for _, t := range s.store.shelves["tenant"].ordered {
-		if c.tenant == allTenants || t.uuid == c.tenant || t.uuid == adminTenant {
-			out = append(out, s.store.named(kind.path, t.uuid, name)...)
+	for _, t := range q.s.store.all("tenant") {
+		if q.c.tenant == allTenants || t.uuid == q.c.tenant || t.uuid == adminTenant {
+			out = append(out, q.s.store.named(q.kind.path, t.uuid, name)...)
 		}
 	}
 	slices.SortFunc(out, func(a, b *object) int { return cmp.Compare(a.seq, b.seq) })
@@ -371,7 +363,7 @@ func paging(q url.Values) (page, size int, bad *answer) {
 		}
 		n, err := strconv.Atoi(v)
 		if err != nil || n < 1 || key == "page_size" && n > maxPageSize {
-			return 0, 0, refuse(http.StatusBadRequest, "Invalid value %s for %s", v, key).answer()
+			return 0, 0, refused(http.StatusBadRequest, "Invalid value %s for %s", v, key)
 		}
 		*to = n
 	}
@@ -387,100 +379,4 @@ func nextQuery(q url.Values, page int) string {
 	}
 	next.Set("page", strconv.Itoa(page))
 	return next.Encode()
-}
-
-// includes tells if a switch-like parameter is on: present in any form but an explicit false. Evidence: recorded for
-// include_name.
-func includes(q url.Values, key string) bool {
-	return q.Has(key) && !strings.EqualFold(q.Get(key), "false")
-}
-
-// show renders an object for GET, shaped by the query's fields, skip_default and join_subresources.
-func (s *Server) show(c *call) func(*renderer, *object) map[string]any {
-	only := c.query.Get("fields")
-	joined := strings.Split(c.query.Get("join_subresources"), ",")
-	skip := includes(c.query, "skip_default")
-	return func(r *renderer, o *object) map[string]any {
-		out := s.present(c, r, o, skip)
-		switch o.typ {
-		case "virtualservice":
-			internals(out)
-		case "vsvip": // recorded
-			if users := s.referring(o.ref, "virtualservice"); len(users) > 0 {
-				refs := make([]any, len(users))
-				for i, vs := range users {
-					refs[i] = r.url(vs.ref)
-				}
-				out["vs_refs"] = refs
-			}
-		case "sslkeyandcertificate":
-			if cert, _ := out["certificate"].(map[string]any); cert != nil && at(o.body, "certificate", "certificate") != nil {
-				for _, k := range writesHide {
-					cert[k] = at(o.body, "certificate", k)
-				}
-			}
-			if o.body["key"] != nil && out["key"] == nil {
-				out["key"] = sensitive
-			}
-		}
-		if only != "" {
-			fields := []string{"uuid", "url", "name"}
-			for f := range strings.SplitSeq(only, ",") {
-				top, _, _ := strings.Cut(f, ".") // a part of a message: the whole of it
-				fields = append(fields, top)
-			}
-			keep(out, fields)
-		}
-		if slices.ContainsFunc(joined, func(j string) bool { return j == "runtime" || j == "runtime/detail" }) {
-			if rt := s.runtime(r, o); rt != nil {
-				out["runtime"] = rt
-			}
-		}
-		return out
-	}
-}
-
-// internals adds what a GET of a virtual service shows beyond the schema, so that clients learn to tolerate it and not to
-// echo a GET into a PUT. Evidence: recorded on 20.1.
-func internals(vs map[string]any) {
-	vs["marked_for_delete"], vs["self_se_election"], vs["version"] = false, true, "1"
-	vs["redis_db"], vs["redis_port"] = 8, 5028
-	ticket := map[string]any{"name": "00000000-0000-4000-8000-000000000001", "aes_key": "", "hmac_key": ""}
-	vs["tls_ticket_key"] = []any{ticket, ticket, ticket}
-	vs["vip_runtime"] = []any{map[string]any{"vip_id": "0", "num_additional_se": 0, "requested_resource": map[string]any{"num_se": 1, "num_standby_se": 0}}}
-}
-
-// writesHide are the fields of a certificate that reads show and answers to writes do not. Evidence: recorded.
-var writesHide = []string{"certificate", "public_key"}
-
-// configpbSince is the version that brought configpb_attributes to all types. Evidence: documented.
-const configpbSince version = 21<<48 | 1<<32 | 1<<16
-
-// present renders an object as the request's version knows it. Evidence: recorded.
-func (s *Server) present(c *call, r *renderer, o *object, skipDefault bool) map[string]any {
-	out := r.object(o)
-	if o.kind.singleton { // recorded
-		delete(out, "name")
-		out["url"] = r.base + "/api/" + o.typ
-	}
-	if c.version < configpbSince {
-		delete(out, "configpb_attributes")
-	}
-	if o.typ == "sslkeyandcertificate" { // recorded, but for export_key, which the vendor's own tests document
-		if o.body["status"] != nil {
-			out["key_passphrase"] = ""
-		}
-		if cert, _ := out["certificate"].(map[string]any); cert != nil {
-			for _, k := range writesHide {
-				delete(cert, k)
-			}
-		}
-		if includes(c.query, "export_key") {
-			out["key"] = o.body["key"]
-		}
-	}
-	if m := o.kind.message(); m != nil && (skipDefault || c.version < s.version || m.retires) {
-		m.trim(out, c.version, skipDefault)
-	}
-	return out
 }

@@ -261,7 +261,7 @@ func TestListCache(t *testing.T) {
 			}
 		}
 	}
-	if n := len(s.store.lists.found); n > listCacheSize {
+	if n := len(s.api.lists.found); n > listCacheSize {
 		t.Errorf("%d lists are kept", n)
 	}
 }

@@ -164,34 +164,11 @@ func abort(w http.ResponseWriter) {
 	panic(http.ErrAbortHandler)
 }
 
-// sleep waits, and tells if the client still does.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return true
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // SetDown cuts all connections and closes new ones at once, as a Controller does whose process is gone; SetDown(false)
-// ends that. State is kept.
-func (s *Server) SetDown(down bool) {
-	s.listener.down.Store(down)
+// ends that.
+func (g *gate) SetDown(down bool) {
+	g.down.Store(down)
 	if down {
-		s.listener.cut()
+		g.cut()
 	}
-}
-
-// configFor lets handshakes fail while a fault says so.
-func (s *Server) configFor(*tls.ClientHelloInfo) (*tls.Config, error) {
-	if s.tlsBroken.Load() > 0 {
-		return nil, errors.New("handshake failed on purpose")
-	}
-	return nil, nil
 }

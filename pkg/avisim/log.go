@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -51,31 +52,83 @@ type Counter struct {
 	Status int    `json:"status"`
 }
 
-func (s *Server) record(c *call, entry Request, a *answer) {
-	entry.Route, entry.Query = c.route.template(), maskText(entry.Query)
-	if !s.options.OmitBodies {
-		entry.Header = maskHeader(c.r.Header)
-		entry.Body = loggable(c.body, c.route)
-		if a != cut {
-			entry.ResponseHeader = maskHeader(a.header)
-			entry.Response = loggable(a.body, c.route)
-		}
+// Log keeps the requests that a server got. All methods are safe for concurrent use.
+type Log struct {
+	omitBodies bool
+
+	mu       sync.Mutex
+	passing  sync.RWMutex // held for reading by requests on their way into the log
+	entries  []Request
+	size     int // bytes, about
+	limit    int // see logBytes
+	lastID   int64
+	counters map[Counter]int
+}
+
+// NewLog makes an empty log; with omitBodies, it keeps neither bodies nor headers.
+func NewLog(omitBodies bool) *Log {
+	return &Log{omitBodies: omitBodies, limit: logBytes, counters: map[Counter]int{}}
+}
+
+// Pending is a request on its way into the log. From the processing of a request to its entry in the log nobody reads the log, so
+// that who has seen what a request did finds it there.
+type Pending struct {
+	log     *Log
+	passing bool
+}
+
+// Begin is called when a request arrives; Leave has to be called when it is over.
+func (l *Log) Begin() *Pending { return &Pending{log: l} }
+
+// Enter is called when what the request does may become visible.
+func (p *Pending) Enter() {
+	if !p.passing {
+		p.passing = true
+		p.log.passing.RLock()
+	}
+}
+
+// Leave lets others read the log.
+func (p *Pending) Leave() {
+	if p.passing {
+		p.passing = false
+		p.log.passing.RUnlock()
+	}
+}
+
+// Add logs the request. Its secrets are masked and its bodies cut to what is kept, and it gets its ID.
+func (p *Pending) Add(entry Request) {
+	defer p.Leave()
+	l := p.log
+	entry.Query = maskText(entry.Query)
+	if l.omitBodies {
+		entry.Header, entry.ResponseHeader, entry.Body, entry.Response = nil, nil, nil, nil
+	} else {
+		entry.Header, entry.ResponseHeader = maskHeader(entry.Header), maskHeader(entry.ResponseHeader)
+		entry.Body, entry.Response = loggable(entry.Body, entry.Type), loggable(entry.Response, entry.Type)
 	}
 	size := entryBytes + len(entry.Body) + len(entry.Response)
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
-	s.requestID++
-	entry.ID = s.requestID
-	s.counters[Counter{c.r.Method, entry.Route, entry.Status}]++
-	if len(s.log) >= logLimit || s.logSize+size > s.logBytes {
-		s.log = slices.Clone(s.log[len(s.log)/2:])
-		s.logSize = 0
-		for _, r := range s.log {
-			s.logSize += entryBytes + len(r.Body) + len(r.Response)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastID++
+	entry.ID = l.lastID
+	l.counters[Counter{entry.Method, entry.Route, entry.Status}]++
+	if len(l.entries) >= logLimit || l.size+size > l.limit {
+		l.entries = slices.Clone(l.entries[len(l.entries)/2:])
+		l.size = 0
+		for _, r := range l.entries {
+			l.size += entryBytes + len(r.Body) + len(r.Response)
 		}
 	}
-	s.log = append(s.log, entry)
-	s.logSize += size
+	l.entries = append(l.entries, entry)
+	l.size += size
+}
+
+// LastID is the ID of the last entry.
+func (l *Log) LastID() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lastID
 }
 
 const mask = "********"
@@ -147,12 +200,12 @@ func maskJSON(v any, typ string) any {
 
 // loggable masks the secrets of a body. One without a suspicious word goes as it is: decoding each again would cost more than
 // serving it.
-func loggable(b []byte, r route) json.RawMessage {
+func loggable(b []byte, typ string) json.RawMessage {
 	if len(b) == 0 || len(b) > bodyLimit {
 		return nil
 	}
 	valid := json.Valid(b)
-	if valid && r.typ != "sslkeyandcertificate" && !suspicious(string(b)) {
+	if valid && typ != "sslkeyandcertificate" && !suspicious(string(b)) {
 		return b
 	}
 	var v any
@@ -162,7 +215,7 @@ func loggable(b []byte, r route) json.RawMessage {
 	} else {
 		v = maskText(string(b))
 	}
-	out, err := json.Marshal(maskJSON(v, r.typ))
+	out, err := json.Marshal(maskJSON(v, typ))
 	if err != nil {
 		return nil
 	}
@@ -170,28 +223,28 @@ func loggable(b []byte, r route) json.RawMessage {
 }
 
 // Requests returns the log: all requests since the start or the last reset, oldest first, in order of completion.
-func (s *Server) Requests() []Request {
-	s.passing.Lock()
-	defer s.passing.Unlock() // see leave
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
-	return append([]Request{}, s.log...)
+func (l *Log) Requests() []Request {
+	l.passing.Lock()
+	defer l.passing.Unlock() // see Pending
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Request{}, l.entries...)
 }
 
 // RequestsAfter returns the last entries, at most limit of them, whose IDs are above one.
-func (s *Server) RequestsAfter(id int64, limit int) []Request {
-	s.passing.Lock()
-	defer s.passing.Unlock() // see leave
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
-	i, _ := slices.BinarySearchFunc(s.log, id+1, func(r Request, id int64) int { return int(r.ID - id) })
-	return append([]Request{}, s.log[max(i, len(s.log)-limit):]...)
+func (l *Log) RequestsAfter(id int64, limit int) []Request {
+	l.passing.Lock()
+	defer l.passing.Unlock() // see Pending
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(l.entries, id+1, func(r Request, id int64) int { return int(r.ID - id) })
+	return append([]Request{}, l.entries[max(i, len(l.entries)-limit):]...)
 }
 
 // Writes returns the logged POST, PUT, PATCH and DELETE requests under /api, whatever became of them.
-func (s *Server) Writes() []Request {
+func (l *Log) Writes() []Request {
 	var out []Request
-	for _, r := range s.Requests() {
+	for _, r := range l.Requests() {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && strings.HasPrefix(strings.TrimLeft(r.Path, "/"), "api/") {
 			out = append(out, r)
 		}
@@ -201,30 +254,30 @@ func (s *Server) Writes() []Request {
 
 // Unexpected returns the logged requests that none of the patterns allows. A pattern is a method and a path template, such as
 // "GET /api/pool/{uuid}"; * stands for any method or any part of a segment, ** for any rest of a path.
-func (s *Server) Unexpected(allowed ...string) []Request {
+func (l *Log) Unexpected(allowed ...string) []Request {
 	var patterns []*regexp.Regexp
 	for _, a := range allowed {
 		p := strings.ReplaceAll(regexp.QuoteMeta(strings.Join(strings.Fields(a), " ")), `\*\*`, ".*")
 		patterns = append(patterns, regexp.MustCompile("^"+strings.ReplaceAll(p, `\*`, "[^/ ]*")+"$"))
 	}
-	return slices.DeleteFunc(s.Requests(), func(r Request) bool {
+	return slices.DeleteFunc(l.Requests(), func(r Request) bool {
 		return slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(r.Method + " " + r.Route) })
 	})
 }
 
 // Counters returns how many requests each route got, by status.
-func (s *Server) Counters() map[Counter]int {
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
-	return maps.Clone(s.counters)
+func (l *Log) Counters() map[Counter]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.counters)
 }
 
 // ResetRequests empties the log and the counters.
-func (s *Server) ResetRequests() {
-	s.passing.Lock()
-	defer s.passing.Unlock() // see leave
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
-	s.log, s.logSize = nil, 0
-	clear(s.counters)
+func (l *Log) ResetRequests() {
+	l.passing.Lock()
+	defer l.passing.Unlock() // see Pending
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries, l.size = nil, 0
+	clear(l.counters)
 }

@@ -46,12 +46,12 @@ func TestSecretsAreMasked(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := string(log) + string(archive)
-	s.sessionMu.Lock()
+	s.Accounts.mu.Lock()
 	secrets := []string{hush, c.csrf}
-	for id := range s.sessions {
+	for id := range s.Accounts.sessions {
 		secrets = append(secrets, id)
 	}
-	s.sessionMu.Unlock()
+	s.Accounts.mu.Unlock()
 	for _, secret := range secrets {
 		if secret == "" || strings.Contains(all, secret) {
 			i := strings.Index(all, secret)
@@ -99,14 +99,13 @@ func TestCountersPerRoute(t *testing.T) {
 
 // TestLogIsBounded shows that the oldest entries go, by number and by size.
 func TestLogIsBounded(t *testing.T) {
-	s := start(t, Options{})
+	s := NewLog(false)
 	const logBytes = 16 << 20
-	s.logBytes = logBytes
+	s.limit = logBytes
 	body := []byte(`{"name":"` + strings.Repeat("x", bodyLimit-100) + `"}`)
-	r, _ := http.NewRequest("POST", "/api/pool", nil)
 	const entries = 3 * logBytes / bodyLimit / 4 // half as many again as fit
 	for range entries {
-		s.record(&call{r: r, body: body, route: parseRoute("/api/pool")}, Request{}, &answer{status: 201, body: body})
+		s.Begin().Add(Request{Method: "POST", Route: "/api/pool", Type: "pool", Status: 201, Body: body, Response: body})
 	}
 	log := s.Requests()
 	size := 0

@@ -10,53 +10,53 @@ import (
 // <field>_refs_data in it, or in a message of it, hold objects that are created, or changed, and referred to by <field>_ref or
 // <field>_refs. Evidence: documented; that the answer is the top object is unverified.
 
-// macro serves /api/macro. All or nothing: an error undoes what was done.
-func (s *Server) macro(c *call) *answer {
+// runMacro serves /api/macro. All or nothing: an error undoes what was done.
+func runMacro(c *call) (a *answer) {
 	in, bad := parse(c.body)
 	if bad != nil {
 		return bad
 	}
-	kind := s.model(str(in, "model_name"))
+	kind := model(str(in, "model_name"))
 	data, _ := in["data"].(map[string]any)
 	switch {
 	case kind == nil || kind.singleton:
-		return refuse(http.StatusBadRequest, "Invalid model_name %s", str(in, "model_name")).answer()
+		return refused(http.StatusBadRequest, "Invalid model_name %s", str(in, "model_name"))
 	case data == nil:
-		return refuse(http.StatusBadRequest, "data is missing").answer()
+		return refused(http.StatusBadRequest, "data is missing")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := &macro{server: s, call: c}
-	if c.r.Method == http.MethodDelete {
-		o := m.existing(kind, data)
-		if o == nil {
-			return missing(kind)
-		}
-		if err := m.remove(o); err != nil {
-			return err.answer()
+	c.api.world.Write(func(s *Writer) { a = (&macro{world: s, call: c}).answer(kind, data) })
+	return a
+}
+
+func (m *macro) answer(kind *Kind, data map[string]any) *answer {
+	method := m.call.r.Method
+	existing := m.existing(kind, data)
+	switch {
+	case existing == nil && method != http.MethodPost:
+		return missing(kind)
+	case method == http.MethodDelete:
+		if err := m.remove(existing); err != nil {
+			return refusal(err)
 		}
 		return &answer{status: http.StatusNoContent}
-	}
-	if c.r.Method == http.MethodPut && m.existing(kind, data) == nil {
-		return missing(kind)
 	}
 	o, err := m.write(kind, data)
 	if err != nil {
 		m.undo(0)
-		return err.answer()
+		return refusal(err)
 	}
 	status := http.StatusOK
-	if c.r.Method == http.MethodPost {
+	if method == http.MethodPost {
 		status = http.StatusCreated
 	}
-	return s.written(c, status, o)
+	return m.call.written(&m.world.Reader, status, o)
 }
 
 // model finds a type by the name of its message, or by its path.
-func (s *Server) model(name string) *objectType {
-	for _, sh := range s.store.shelves {
-		if sh.kind.title == name || name != "" && sh.kind.path == strings.ToLower(name) {
-			return sh.kind
+func model(name string) *Kind {
+	for _, kind := range kinds() {
+		if kind.title == name || name != "" && kind.path == strings.ToLower(name) {
+			return kind
 		}
 	}
 	return nil
@@ -64,27 +64,27 @@ func (s *Server) model(name string) *objectType {
 
 // macro is one transaction.
 type macro struct {
-	server *Server
-	call   *call
-	done   []change
+	world *Writer
+	call  *call
+	done  []change
 }
 
 // change is a committed write: old is nil if it created the object.
 type change struct{ old, now *object }
 
-// part is an object inside of another one's data.
-type part struct {
-	kind   *objectType
+// piece is an object inside of another one's data.
+type piece struct {
+	kind   *Kind
 	data   map[string]any
 	settle func(ref) // puts the reference where the object was
 }
 
 // write creates or changes the object with all that its data holds: what is inside comes first, and what refers by name to a
 // later one of the same call is tried again after that.
-func (m *macro) write(kind *objectType, data map[string]any) (*object, *apiError) {
+func (m *macro) write(kind *Kind, data map[string]any) (*object, *apiError) {
 	waiting := m.parts(data)
 	for len(waiting) > 0 {
-		var again []part
+		var again []piece
 		var last *apiError
 		for _, p := range waiting {
 			before := len(m.done)
@@ -107,25 +107,25 @@ func (m *macro) write(kind *objectType, data map[string]any) (*object, *apiError
 	if err := m.call.owns(kind); err != nil {
 		return nil, err
 	}
-	w := &write{server: m.server, store: m.server.store, kind: kind, at: m.call.version, tenant: m.call.tenant, incoming: data}
+	w := Write{Kind: kind, At: m.call.version, Tenant: m.call.tenant, Incoming: data}
 	if m.call.r.Method == http.MethodPut {
-		if w.old = m.existing(kind, data); w.old != nil {
-			if m.call.tenant != allTenants && w.old.tenant != m.call.tenant {
+		if w.Old = m.existing(kind, data); w.Old != nil {
+			if m.call.tenant != allTenants && w.Old.tenant != m.call.tenant {
 				return nil, refuse(http.StatusBadRequest, "Cannot modify %s", kind.title)
 			}
-			w.tenant = w.old.tenant
+			w.Tenant = w.Old.tenant
 		}
 	}
-	o, err := w.run()
-	if err == nil && o != w.old {
-		m.done = append(m.done, change{w.old, o})
+	o, err := m.world.Apply(w)
+	if err == nil && o != w.Old {
+		m.done = append(m.done, change{w.Old, o})
 	}
 	return o, err
 }
 
 // parts takes the objects out of the data, in the order of their fields.
-func (m *macro) parts(data map[string]any) []part {
-	var out []part
+func (m *macro) parts(data map[string]any) []piece {
+	var out []piece
 	for _, key := range sortedKeys(data) {
 		field, ok := strings.CutSuffix(key, "_data")
 		one, many := strings.HasSuffix(field, "_ref"), strings.HasSuffix(field, "_refs")
@@ -137,14 +137,14 @@ func (m *macro) parts(data map[string]any) []part {
 			}
 			continue
 		}
-		kind := m.server.store.shelves[resolver{store: m.server.store}.guess(field)]
+		kind := guess(field)
 		objects := messages(elements(data[key]))
 		if kind == nil || len(objects) == 0 {
 			continue
 		}
 		delete(data, key)
 		for _, o := range objects {
-			out = append(out, part{kind.kind, o, func(to ref) {
+			out = append(out, piece{kind, o, func(to ref) {
 				if one {
 					data[field] = to.String()
 				} else {
@@ -158,23 +158,18 @@ func (m *macro) parts(data map[string]any) []part {
 }
 
 // existing finds the object that the data is about, by uuid or else by name.
-func (m *macro) existing(kind *objectType, data map[string]any) *object {
-	r := resolver{store: m.server.store, scope: scope{tenant: m.call.tenant}}
+func (m *macro) existing(kind *Kind, data map[string]any) *object {
+	r := resolver{store: m.world.store, scope: scope{tenant: m.call.tenant}}
 	if id := str(data, "uuid"); id != "" {
-		return r.visible(m.server.store.get(ref{kind.path, id}))
+		return r.visible(m.world.store.get(ref{kind.path, id}))
 	}
-	return m.server.store.lookup(kind.path, str(data, "name"), r.scope)
+	return m.world.store.lookup(kind.path, str(data, "name"), r.scope)
 }
 
 // undo takes back what was done after the first so many changes, last first.
 func (m *macro) undo(first int) {
 	for _, d := range slices.Backward(m.done[first:]) {
-		if d.old == nil {
-			// Nothing refers to it any more; a cloud takes what was made for it along.
-			_ = m.server.remove(d.now)
-			continue
-		}
-		m.server.store.put(d.old)
+		m.world.Undo(d.old, d.now)
 	}
 	m.done = m.done[:first]
 }
@@ -185,11 +180,11 @@ var macroKeeps = []string{"tenant", "cloud", "serviceengine", "serviceenginegrou
 // remove deletes an object and what only it refers to, directly or through others that go with it; shipped objects and those
 // of other tenants stay.
 func (m *macro) remove(top *object) *apiError {
-	s := m.server
+	s := m.world
 	if m.call.tenant != allTenants && top.tenant != m.call.tenant {
 		return refuse(http.StatusBadRequest, "Cannot modify %s", top.kind.title)
 	}
-	if err := s.remove(top); err != nil {
+	if err := s.Remove(top); err != nil {
 		return err
 	}
 	for _, to := range ordered(top.body) {

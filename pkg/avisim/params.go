@@ -27,8 +27,8 @@ type Param struct {
 	About   string   `json:"about"`
 }
 
-// kinds check the text of an argument. An empty text is fine for every kind but those that say otherwise.
-var kinds = map[string]func(string) error{
+// paramKinds check the text of an argument. An empty text is fine for every kind but those that say otherwise.
+var paramKinds = map[string]func(string) error{
 	"duration": func(s string) error {
 		d, err := time.ParseDuration(s)
 		if err != nil || d < 0 {
@@ -74,7 +74,7 @@ func (p *Param) check(text string) error {
 	if p.Kind == "enum" && !slices.Contains(p.Enum, text) {
 		return fmt.Errorf("%s: %q is none of %s", p.Name, text, strings.Join(p.Enum, ", "))
 	}
-	if err := kinds[p.Kind](text); err != nil {
+	if err := paramKinds[p.Kind](text); err != nil {
 		return fmt.Errorf("%s: %w", p.Name, err)
 	}
 	return nil

@@ -14,10 +14,10 @@ var patchVerbs = []string{"delete", "replace", "add"}
 // delete resets to the default; for lists add appends, and merges entries that have a key, replace replaces, delete
 // removes the entries named. Which fields are an entry's key is unverified (listKey).
 func (w *write) applyPatch() *apiError {
-	if len(w.patch) == 0 {
+	if len(w.Patch) == 0 {
 		return refuse(http.StatusBadRequest, "Patch data must have one of add, replace, delete or json_patch")
 	}
-	for verb, v := range w.patch {
+	for verb, v := range w.Patch {
 		if verb == "json_patch" {
 			continue
 		}
@@ -26,14 +26,14 @@ func (w *write) applyPatch() *apiError {
 		}
 	}
 	for _, verb := range patchVerbs {
-		part, _ := w.patch[verb].(map[string]any)
+		part, _ := w.Patch[verb].(map[string]any)
 		for _, name := range sortedKeys(part) {
 			if err := w.applyField(verb, name, clone(part[name])); err != nil {
 				return err
 			}
 		}
 	}
-	if ops, ok := w.patch["json_patch"]; ok {
+	if ops, ok := w.Patch["json_patch"]; ok {
 		l, ok := ops.([]any)
 		if !ok {
 			return refuse(http.StatusBadRequest, "json_patch must be a list")
@@ -59,13 +59,13 @@ func (w *write) applyField(verb, name string, v any) *apiError {
 	}
 	// Entries are compared with stored ones, so they have to look like stored ones first.
 	part := map[string]any{name: entries}
-	m := w.kind.message()
+	m := w.Kind.message()
 	if m != nil {
 		if err := m.conform(part, w.breaks); err != nil {
 			return err
 		}
 	}
-	r := resolver{store: w.store, scope: scope{w.old.tenant, w.old.cloud}}
+	r := resolver{store: w.store, scope: scope{w.Old.tenant, w.Old.cloud}}
 	if err := r.message(m, part); err != nil {
 		return err
 	}
@@ -86,11 +86,11 @@ func (w *write) applyField(verb, name string, v any) *apiError {
 func (w *write) patchParts() []map[string]any {
 	var parts []map[string]any
 	for _, verb := range patchVerbs {
-		if p, ok := w.patch[verb].(map[string]any); ok {
+		if p, ok := w.Patch[verb].(map[string]any); ok {
 			parts = append(parts, p)
 		}
 	}
-	for _, op := range messages(w.patch["json_patch"]) {
+	for _, op := range messages(w.Patch["json_patch"]) {
 		path := strings.Split(strings.TrimPrefix(str(op, "path"), "/"), "/")
 		v := op["value"]
 		for _, p := range slices.Backward(path) {

@@ -5,8 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -36,28 +34,50 @@ const (
 	saveRest  = 5 // × the duration of the last save
 )
 
-// keeper stores whole states.
+// keeper stores whole states. Tests have others than the file.
 type keeper interface {
 	load() (*snapshot, error) // nil if nothing was saved yet
 	save(*snapshot) error
 }
 
-// snapshot is all that a restart needs.
+// snapshot is all that a restart needs. Parts of other packages stand beside the world's own fields, under names of their own.
 type snapshot struct {
-	Format      int                      `json:"format"`
-	Version     string                   `json:"version"`
-	Tick        int64                    `json:"tick"`       // the last _last_modified
-	Configured  string                   `json:"configured"` // password that the options named for their user
-	Sessions    map[string]savedSession  `json:"sessions"`
-	Tokens      []savedToken             `json:"tokens"`
-	Certificate *savedCertificate        `json:"certificate,omitempty"`
-	Health      []savedHealth            `json:"health,omitempty"`
-	Failed      map[string]engineFailure `json:"failed,omitempty"`   // service engines by uuid
-	Cluster     map[string]any           `json:"cluster,omitempty"`  // of /api/cluster
-	Changed     int64                    `json:"changed,omitempty"`  // its _last_modified
-	Dangling    int                      `json:"dangling,omitempty"` // references to what is not there: somebody forced a removal
+	Format     int                      `json:"format"`
+	Version    string                   `json:"version"`
+	Tick       int64                    `json:"tick"`       // the last _last_modified
+	Configured string                   `json:"configured"` // password that the settings named for their user
+	Health     []savedHealth            `json:"health,omitempty"`
+	Failed     map[string]engineFailure `json:"failed,omitempty"`   // service engines by uuid
+	Cluster    map[string]any           `json:"cluster,omitempty"`  // of /api/cluster
+	Changed    int64                    `json:"changed,omitempty"`  // its _last_modified
+	Dangling   int                      `json:"dangling,omitempty"` // references to what is not there: somebody forced a removal
 
-	Objects []*savedObject `json:"-"`
+	Objects []*savedObject             `json:"-"`
+	Parts   map[string]json.RawMessage `json:"-"`
+}
+
+// part is what another package keeps in the state.
+type part struct {
+	name string
+	save func() any
+}
+
+// Keep lets another package keep something in the state under a name: load gets what was saved, if the world began with a state that has it,
+// and save returns what JSON can write. It is called without the world's lock.
+func (w *World) Keep(name string, save func() any, load func(json.RawMessage) error) error {
+	w.parts = append(w.parts, part{name, save})
+	if w.loaded == nil || w.loaded.Parts[name] == nil {
+		return nil
+	}
+	if err := load(w.loaded.Parts[name]); err != nil {
+		return misfit(w.settings.StateFile, err)
+	}
+	return nil
+}
+
+// misfit is the error about a state file that can be read and not used.
+func misfit(file string, err error) error {
+	return fmt.Errorf("state file %s does not fit: %w; nothing was changed", file, err)
 }
 
 type savedObject struct {
@@ -74,39 +94,11 @@ type savedObject struct {
 	Body     map[string]any `json:"body"`
 }
 
-type savedSession struct {
-	User    string    `json:"user"`
-	CSRF    string    `json:"csrf"`
-	Made    time.Time `json:"made"`
-	Used    time.Time `json:"used"`
-	Swapped bool      `json:"swapped,omitempty"`
-}
-
-type savedToken struct {
-	ID      string    `json:"id"`
-	Secret  string    `json:"secret"`
-	User    string    `json:"user"`
-	Hours   int       `json:"hours"`
-	Expires time.Time `json:"expires"`
-	Single  bool      `json:"single,omitempty"`
-}
-
-type savedCertificate struct {
-	Chain [][]byte `json:"chain"` // DER
-	Key   []byte   `json:"key"`   // PKCS #8
-	CA    []byte   `json:"ca"`    // PEM
-}
-
 type savedHealth struct {
 	Server netip.AddrPort `json:"server"`
 	At     int64          `json:"at"`
 	Up     bool           `json:"up"`
 	Reason string         `json:"reason,omitempty"`
-}
-
-// MarshalJSON is how a state file writes a reference; see unwrap. Answers never hold one: they are rendered.
-func (r ref) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]string{"$ref": r.typ + "/" + r.uuid})
 }
 
 // wrap escapes the keys that would look like the mark of a reference, in a copy if there are any.
@@ -217,7 +209,7 @@ func (s *snapshot) write(to io.Writer) error {
 	w := bufio.NewWriterSize(to, 1<<20)
 	sum := sha256.New()
 	out := io.MultiWriter(w, sum)
-	head, err := json.Marshal(s)
+	head, err := s.head()
 	if err != nil {
 		return err
 	}
@@ -242,6 +234,20 @@ func (s *snapshot) write(to io.Writer) error {
 		return err
 	}
 	return w.Flush()
+}
+
+// head is the state without the objects, as JSON.
+func (s *snapshot) head() ([]byte, error) {
+	own, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]json.RawMessage{}
+	if err := json.Unmarshal(own, &all); err != nil {
+		return nil, err
+	}
+	maps.Copy(all, s.Parts)
+	return json.Marshal(all)
 }
 
 func (k fileKeeper) load() (*snapshot, error) {
@@ -269,16 +275,21 @@ func readSnapshot(raw []byte) (*snapshot, error) {
 		return nil, errors.New("its checksum does not match")
 	}
 	var in struct {
-		State   *snapshot      `json:"state"`
-		Objects []*savedObject `json:"objects"`
+		State   json.RawMessage `json:"state"`
+		Objects []*savedObject  `json:"objects"`
 	}
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return nil, err
 	}
-	if in.State == nil || in.State.Format != stateFormat {
+	out := &snapshot{Objects: in.Objects}
+	if in.State != nil {
+		if err := errors.Join(json.Unmarshal(in.State, out), json.Unmarshal(in.State, &out.Parts)); err != nil {
+			return nil, err
+		}
+	}
+	if out.Format != stateFormat {
 		return nil, fmt.Errorf("it is not of format %d, the one that this program reads", stateFormat)
 	}
-	in.State.Objects = in.Objects
 	for _, o := range in.Objects {
 		if o == nil {
 			return nil, errors.New("an object is null")
@@ -291,71 +302,59 @@ func readSnapshot(raw []byte) (*snapshot, error) {
 			return nil, fmt.Errorf("%s %q has no body", o.Type, o.Name)
 		}
 	}
-	return in.State, nil
+	return out, nil
 }
 
 // snapshot takes the state as it is now. Bodies are immutable, so only the list of objects is copied under the lock.
-func (s *Server) snapshot() *snapshot {
-	out := &snapshot{Format: stateFormat, Version: s.version.join("."), Configured: s.options.Password,
-		Sessions: map[string]savedSession{}, Failed: map[string]engineFailure{}}
-	s.mu.RLock()
-	out.Tick = s.lastTick
-	out.Cluster, out.Changed = s.clusterBody, s.clusterModified // never written to again
+func (w *World) snapshot() *snapshot {
+	out := &snapshot{Format: stateFormat, Configured: w.settings.Password, Failed: map[string]engineFailure{}, Parts: map[string]json.RawMessage{}}
 	var all []*object
-	for _, sh := range s.store.shelves {
-		all = append(all, sh.ordered...)
-	}
-	for to, from := range s.store.in {
-		if s.store.get(to) == nil {
-			out.Dangling += len(from)
+	w.Read(func(s *Reader) {
+		out.Version, out.Tick = s.version.join("."), s.lastTick
+		out.Cluster, out.Changed = s.cluster.Body, s.cluster.Modified
+		for _, sh := range s.store.shelves {
+			all = append(all, sh.ordered...)
 		}
-	}
-	for k, events := range s.health {
-		e := events[len(events)-1]
-		out.Health = append(out.Health, savedHealth{netip.AddrPortFrom(k.addr, uint16(k.port)), e.at, e.up, e.reason})
-	}
-	maps.Copy(out.Failed, s.placement.failed)
-	s.mu.RUnlock()
-
+		out.Dangling = s.store.Dangling()
+		for k, events := range s.health {
+			e := events[len(events)-1]
+			out.Health = append(out.Health, savedHealth{netip.AddrPortFrom(k.addr, uint16(k.port)), e.at, e.up, e.reason})
+		}
+		maps.Copy(out.Failed, s.placement.failed)
+	})
 	slices.SortFunc(all, func(a, b *object) int { return cmp.Compare(a.seq, b.seq) })
 	for _, o := range all {
 		body, _ := wrap(o.body)
 		out.Objects = append(out.Objects, &savedObject{o.typ, o.uuid, o.name, o.tenant, o.cloud.uuid, o.seq, o.modified, o.since, o.seen, o.system,
 			body.(map[string]any)})
 	}
-	if c := s.certificate.Load(); c != nil && s.options.CertFile == "" {
-		if key, err := x509.MarshalPKCS8PrivateKey(c.leaf.PrivateKey); err == nil {
-			out.Certificate = &savedCertificate{c.leaf.Certificate, key, c.ca}
+	for _, p := range w.parts {
+		if v := p.save(); v != nil {
+			b, err := json.Marshal(v)
+			if err != nil { // only a mistake in the program makes a part that JSON can't write
+				panic("avisim: " + p.name + ": " + err.Error())
+			}
+			out.Parts[p.name] = b
 		}
-	}
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
-	for id, x := range s.sessions {
-		out.Sessions[id] = savedSession{x.user, x.csrf, x.made, x.used, x.swapped}
-	}
-	for _, t := range s.tokens {
-		out.Tokens = append(out.Tokens, savedToken{t.id, t.secret, t.user, t.hours, t.expires, t.single})
 	}
 	return out
 }
 
-// restore fills a new Server from a snapshot, and checks that the objects fit together.
-func (s *Server) restore(in *snapshot) error {
+// restore fills a new world from a snapshot, and checks that the objects fit together.
+func (s *Writer) restore(in *snapshot) error {
 	if v, err := parseVersion(in.Version); err != nil || v > s.version {
 		return fmt.Errorf("it is of version %s: start with that version or a newer one instead of %s", in.Version, s.version.join("."))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.lastTick = in.Tick
 	s.placement.hiring, s.placement.closed = true, true // the engines that there were come back with the rest
 	addresses := map[restKey]string{}
 	slices.SortFunc(in.Objects, func(a, b *savedObject) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, x := range in.Objects {
-		sh := s.store.shelves[x.Type]
-		if sh == nil {
+		kind := KindOf(x.Type)
+		if kind == nil {
 			return fmt.Errorf("type %q is not known to this program", x.Type)
 		}
-		o := &object{ref: ref{x.Type, x.UUID}, kind: sh.kind, name: x.Name, tenant: x.Tenant, seq: x.Seq, modified: x.Modified, since: x.Since,
+		o := &object{ref: ref{x.Type, x.UUID}, kind: kind, name: x.Name, tenant: x.Tenant, seq: x.Seq, modified: x.Modified, since: x.Since,
 			seen: x.Seen, system: x.System, body: x.Body}
 		if x.Cloud != "" {
 			o.cloud = ref{"cloud", x.Cloud}
@@ -390,106 +389,112 @@ func (s *Server) restore(in *snapshot) error {
 		}
 	}
 	s.placement.hiring, s.placement.closed = false, false
-	dangling := 0
-	for to, from := range s.store.in {
-		if s.store.get(to) == nil {
-			dangling += len(from)
-		}
-	}
-	if dangling != in.Dangling {
+	if dangling := s.store.Dangling(); dangling != in.Dangling {
 		return fmt.Errorf("%d references lead to objects that are not there, and there were %d", dangling, in.Dangling)
 	}
-	for _, o := range s.store.shelves["tenant"].ordered {
+	for _, o := range s.store.all("tenant") {
 		if o.uuid == adminTenant {
-			return s.restoreRest(in)
+			s.restoreRest(in)
+			return nil
 		}
 	}
 	return errors.New("it has no tenant admin")
 }
 
-// restoreRest takes over what is not an object.
-func (s *Server) restoreRest(in *snapshot) error {
+// restoreRest takes over what is not an object, and the password that the settings give.
+func (s *Writer) restoreRest(in *snapshot) {
 	if in.Cluster != nil {
-		s.clusterBody, s.clusterModified = in.Cluster, in.Changed
+		s.cluster.Body, s.cluster.Modified = in.Cluster, in.Changed
 	}
 	for _, h := range in.Health {
 		s.health[endpointKey{h.Server.Addr(), int(h.Server.Port())}] = []healthEvent{{at: h.At, up: h.Up, reason: h.Reason, proven: true}}
 	}
-	if c := in.Certificate; c != nil && s.options.CertFile == "" && s.certificateFits(c) {
-		key, err := x509.ParsePKCS8PrivateKey(c.Key)
-		if err != nil {
-			return fmt.Errorf("its certificate's key: %w", err)
-		}
-		s.certificate.Store(&certificate{leaf: tls.Certificate{Certificate: c.Chain, PrivateKey: key}, ca: c.CA})
-	}
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
-	// A password that the options give anew wins over one that a client set; else the options would have no effect.
-	if o := s.user(s.options.Username); o != nil && in.Configured != s.options.Password {
+	// A password that the settings give anew wins over one that a client set; else the settings would have no effect.
+	if o := s.User(s.settings.Username); o != nil && in.Configured != s.settings.Password {
 		given := *o
 		given.body = cloneMap(o.body)
-		given.body["password"] = s.options.Password
+		given.body["password"] = s.settings.Password
 		s.store.put(&given)
 	}
-	for id, x := range in.Sessions {
-		s.sessions[id] = &session{user: x.User, csrf: x.CSRF, made: x.Made, used: x.Used, swapped: x.Swapped}
-	}
-	for _, t := range in.Tokens {
-		s.tokens = append(s.tokens, token{id: t.ID, secret: t.Secret, user: t.User, hours: t.Hours, expires: t.Expires, single: t.Single})
-	}
-	return nil
 }
 
-// certificateFits tells if a saved certificate is good for another month and for the names that the options ask for.
-func (s *Server) certificateFits(c *savedCertificate) bool {
-	if len(c.Chain) == 0 {
-		return false
-	}
-	leaf, err := x509.ParseCertificate(c.Chain[0])
-	return err == nil && time.Until(leaf.NotAfter) > 30*24*time.Hour &&
-		!slices.ContainsFunc(s.options.HostNames, func(h string) bool { return leaf.VerifyHostname(h) != nil })
-}
-
-// saver saves in the background.
+// saver saves in the background, and is the only one that writes the file.
 type saver struct {
 	keeper keeper
-	wake   chan struct{} // holds one: something changed
+	take   func() *snapshot
+	logf   func(string, ...any)
+	wake   chan struct{}   // holds one: something changed
+	ask    chan chan error // saves that somebody waits for
 	stop   chan struct{}
 	done   chan struct{}
-	mu     sync.Mutex // one save at a time
-	once   sync.Once
+	end    func()
 }
 
-// startSaving begins to save changes.
-func (s *Server) startSaving(k keeper) {
-	v := &saver{keeper: k, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
-	s.saver.Store(v)
-	go func() {
-		defer close(v.done)
-		var took time.Duration
-		for {
-			select {
-			case <-v.stop:
-				return
-			case <-v.wake:
+// StartSaving begins to save changes to the state file, if there is one.
+func (w *World) StartSaving() {
+	w.loaded = nil
+	if w.settings.StateFile != "" {
+		w.saveTo(fileKeeper{w.settings.StateFile})
+		w.Dirty()
+	}
+}
+
+func (w *World) saveTo(k keeper) {
+	v := &saver{keeper: k, take: w.snapshot, logf: w.settings.Logf, wake: make(chan struct{}, 1), ask: make(chan chan error),
+		stop: make(chan struct{}), done: make(chan struct{})}
+	if v.logf == nil {
+		v.logf = func(string, ...any) {}
+	}
+	v.end = sync.OnceFunc(func() { close(v.stop); <-v.done })
+	w.saver.Store(v)
+	go v.run()
+}
+
+// run saves what changed, after a pause that lets changes gather, and what is asked for at once.
+func (v *saver) run() {
+	defer close(v.done)
+	var took time.Duration
+	var pause <-chan time.Time // nil: nothing changed
+	for {
+		wake := v.wake
+		if pause != nil {
+			wake = nil // what changes during the pause is saved with the rest
+		}
+		select {
+		case <-v.stop:
+			if err := v.save(); err != nil {
+				v.logf("saving the state failed: %v", err)
 			}
-			select {
-			case <-v.stop:
-				return
-			case <-time.After(max(saveDelay, saveRest*took)):
-			}
+			return
+		case <-wake:
+			pause = time.After(max(saveDelay, saveRest*took))
+			continue
+		case reply := <-v.ask:
+			reply <- v.save()
+			pause = nil
+		case <-pause:
+			pause = nil
 			begin := time.Now()
-			if err := s.Save(); err != nil {
-				s.logf("saving the state failed, and is tried again: %v", err)
-				s.dirty()
+			if err := v.save(); err != nil {
+				v.logf("saving the state failed, and is tried again: %v", err)
+				pause = time.After(max(saveDelay, saveRest*took))
 			}
 			took = time.Since(begin)
 		}
-	}()
+	}
 }
 
-// dirty notes that something changed.
-func (s *Server) dirty() {
+// save writes all that changed until now.
+func (v *saver) save() error {
+	select {
+	case <-v.wake:
+	default:
+	}
+	return v.keeper.save(v.take())
+}
+
+// Dirty notes that something changed.
+func (s *inside) Dirty() {
 	if v := s.saver.Load(); v != nil {
 		select {
 		case v.wake <- struct{}{}:
@@ -498,53 +503,24 @@ func (s *Server) dirty() {
 	}
 }
 
-// Save writes the state file now. Without one there is nothing to do.
-func (s *Server) Save() error {
-	v := s.saver.Load()
+// Save writes the state file now. Without one, or after StopSaving, there is nothing to do.
+func (w *World) Save() error {
+	v := w.saver.Load()
 	if v == nil {
 		return nil
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	select { // what changed until now is in this save
-	case <-v.wake:
-	default:
-	}
-	return v.keeper.save(s.snapshot())
-}
-
-// stopSaving ends it with a last save.
-func (s *Server) stopSaving() {
-	v := s.saver.Load()
-	if v == nil {
-		return
-	}
-	v.once.Do(func() {
-		close(v.stop)
-		<-v.done
-		if err := s.Save(); err != nil {
-			s.logf("saving the state failed: %v", err)
-		}
-	})
-}
-
-func (s *Server) logf(format string, args ...any) {
-	if s.options.Logf != nil {
-		s.options.Logf(format, args...)
+	reply := make(chan error)
+	select {
+	case v.ask <- reply:
+		return <-reply
+	case <-v.done:
+		return nil
 	}
 }
 
-// follow keeps what depends on the objects up to date with the store.
-func (s *Server) follow(old, now *object) {
-	switch {
-	case now == nil:
-		delete(s.overrides, old.ref)
-		if old.typ == "vsvip" {
-			s.ipam.release(old.uuid, s.now())
-		}
-	case now.typ == "vsvip":
-		s.settleVIPs(now, old)
+// StopSaving ends it with a last save.
+func (w *World) StopSaving() {
+	if v := w.saver.Load(); v != nil {
+		v.end()
 	}
-	s.placement.changed(old, now)
-	s.dirty()
 }

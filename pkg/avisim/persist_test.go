@@ -38,7 +38,7 @@ func TestRestart(t *testing.T) {
 	now := newClock()
 	o := Options{StateFile: filepath.Join(t.TempDir(), "state.json"), Now: now.now, Seed: 7}
 	s, c := signedIn(t, o)
-	w := &world{t, c, s, now}
+	w := &stage{t, c, s, now}
 	ids := c.service("amf", "10.20.1.1")
 	if err := s.AddTenant("red"); err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ func TestSavesAfterChanges(t *testing.T) {
 	logged := make(chan string, 10)
 	s, c := signedIn(t, Options{Logf: func(f string, a ...any) { logged <- fmt.Sprintf(f, a...) }})
 	k := &memoryKeeper{saved: make(chan *snapshot, 100), fail: errors.New("disk full")}
-	s.startSaving(k)
+	s.world.saveTo(k)
 	for i := range 20 {
 		c.want(201, "POST", "/api/pool", poolBody(fmt.Sprint("p", i)))
 	}

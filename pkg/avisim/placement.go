@@ -12,7 +12,7 @@ import (
 // that an engine's virtual services move when it fails, and that those on one VsVip share engines, is documented; which one
 // is chosen is inferred.
 type placement struct {
-	server *Server
+	world  *Writer
 	groups map[ref]*engineGroup
 	group  map[string]ref // of a placed or waiting virtual service, by uuid
 	failed map[string]engineFailure
@@ -41,8 +41,8 @@ type placed struct {
 	since   int64 // µs, of the change between waiting and placed
 }
 
-func newPlacement(s *Server) *placement {
-	return &placement{server: s, groups: map[ref]*engineGroup{}, group: map[string]ref{}, failed: map[string]engineFailure{}}
+func newPlacement(s *Writer) *placement {
+	return &placement{world: s, groups: map[ref]*engineGroup{}, group: map[string]ref{}, failed: map[string]engineFailure{}}
 }
 
 // of returns the placement of a virtual service; nil for one that needs none.
@@ -137,13 +137,13 @@ func (p *placement) leave(uuid string) {
 		delete(g.placed, uuid)
 	}
 	for len(g.waiting) > 0 { // its room is for the first that waits
-		next := p.server.store.get(ref{"virtualservice", g.waiting[0]})
+		next := p.world.store.get(ref{"virtualservice", g.waiting[0]})
 		x := g.placed[g.waiting[0]]
 		if next != nil && x != nil && len(x.engines) == 0 {
 			if !p.assign(next, at, g, x) {
 				return
 			}
-			x.since = p.server.tick()
+			x.since = p.world.tick()
 		}
 		g.waiting = g.waiting[1:]
 	}
@@ -165,7 +165,7 @@ func (p *placement) usable(e *object) bool {
 
 // assign fills up the engines of a virtual service and tells if it has any.
 func (p *placement) assign(vs *object, at ref, g *engineGroup, x *placed) bool {
-	group := p.server.store.get(at)
+	group := p.world.store.get(at)
 	if group == nil {
 		return false
 	}
@@ -175,7 +175,7 @@ func (p *placement) assign(vs *object, at ref, g *engineGroup, x *placed) bool {
 		x.wanted, wanted = 1, 2
 	}
 	limit := 1 << 30
-	if p.server.dynamics.Capacity {
+	if p.world.dynamics.Capacity {
 		limit = max(1, integer(group.body, "max_vs_per_se"))
 	}
 	room := func(e *object) bool {
@@ -219,7 +219,7 @@ func (p *placement) mate(vs *object, g *engineGroup) *placed {
 	if vip == (ref{}) {
 		return nil
 	}
-	for from := range p.server.store.in[vip] {
+	for from := range p.world.store.in[vip] {
 		if x := g.placed[from.uuid]; from.typ == "virtualservice" && from != vs.ref && x != nil && len(x.engines) > 0 {
 			return x
 		}
@@ -231,9 +231,9 @@ func (p *placement) mate(vs *object, g *engineGroup) *placed {
 // capacity counts, else one for a group that has none. Evidence: documented.
 func (p *placement) hire(group *object, g *engineGroup) *object {
 	most := 1
-	if p.server.dynamics.Capacity {
+	if p.world.dynamics.Capacity {
 		most = integer(group.body, "max_se")
-		cloud := p.server.store.get(group.cloud)
+		cloud := p.world.store.get(group.cloud)
 		if cloud == nil || str(cloud.body, "vtype") == "CLOUD_NONE" {
 			most = 0
 		}
@@ -243,19 +243,19 @@ func (p *placement) hire(group *object, g *engineGroup) *object {
 	}
 	p.hiring = true
 	defer func() { p.hiring = false }()
-	return p.server.newEngine(group)
+	return p.world.newEngine(group)
 }
 
 // newEngine makes one more service engine for a group; nil if the names that it tries are taken by others.
-func (s *Server) newEngine(group *object) *object {
+func (s *Writer) newEngine(group *object) *object {
 	have := len(s.placement.groupOf(group.ref).engines)
 	for n := have + 1; n <= 2*have+2; n++ {
 		name := fmt.Sprintf("Avi-se-%s-%d", group.name, n)
-		w := &write{server: s, store: s.store, kind: s.store.shelves["serviceengine"].kind, at: s.version, tenant: group.tenant, trusted: true, system: true,
-			slug: stable("serviceengine", group.uuid, name),
-			incoming: map[string]any{"name": name, "cloud_ref": group.cloud, "se_group_ref": group.ref, "enable_state": "SE_STATE_ENABLED",
-				"mgmt_ip_address": address(netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + n%200)}))}}
-		if o, err := w.run(); err == nil {
+		w := &write{trusted: true, system: true, Write: Write{Kind: KindOf("serviceengine"), Tenant: group.tenant,
+			Slug: stable("serviceengine", group.uuid, name),
+			Incoming: map[string]any{"name": name, "cloud_ref": group.cloud, "se_group_ref": group.ref, "enable_state": "SE_STATE_ENABLED",
+				"mgmt_ip_address": address(netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + n%200)}))}}}
+		if o, err := s.apply(w); err == nil {
 			return o
 		}
 	}
@@ -274,7 +274,7 @@ func (p *placement) rebalance(at ref) {
 	}
 	var list []*object
 	for uuid := range g.placed {
-		if vs := p.server.store.get(ref{"virtualservice", uuid}); vs != nil {
+		if vs := p.world.store.get(ref{"virtualservice", uuid}); vs != nil {
 			list = append(list, vs)
 		}
 	}
@@ -293,7 +293,7 @@ func (p *placement) rebalance(at ref) {
 		switch {
 		case p.assign(vs, at, g, x):
 			if len(before) == 0 {
-				x.since = p.server.tick()
+				x.since = p.world.tick()
 			}
 		case len(before) > 0 && slices.ContainsFunc(before, func(e ref) bool { _, there := engines[e]; return there }):
 			x.engines = before // nowhere to go: it stays where it is, and is down
@@ -302,49 +302,15 @@ func (p *placement) rebalance(at ref) {
 			}
 		default:
 			if len(before) > 0 {
-				x.since = p.server.tick()
+				x.since = p.world.tick()
 			}
 			g.waiting = append(g.waiting, vs.uuid)
 		}
 	}
 }
 
-// FailServiceEngine takes a service engine down. Its virtual services move to others of the group, or go down with it.
-func (s *Server) FailServiceEngine(name, reason string) error {
-	return s.engineHealth(name, func(e *object) { s.placement.failed[e.uuid] = engineFailure{s.tick(), reason} })
-}
-
-// RecoverServiceEngine brings a service engine back.
-func (s *Server) RecoverServiceEngine(name string) error {
-	return s.engineHealth(name, func(e *object) { delete(s.placement.failed, e.uuid) })
-}
-
-func (s *Server) engineHealth(name string, change func(*object)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range s.store.shelves["serviceengine"].ordered {
-		if e.name == name || e.uuid == name {
-			change(e)
-			s.store.changed(e, e)
-			return nil
-		}
-	}
-	return fmt.Errorf("no service engine %q: GET /api/serviceengine lists them", name)
-}
-
-// Switchover makes another of its group's engines the primary one of a virtual service: one that it is on already, or one
-// that it moves to.
-func (s *Server) Switchover(tenant, virtualService string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	vs, err := s.byName("virtualservice", tenant, virtualService)
-	if err != nil {
-		return err
-	}
-	return s.switchover(vs)
-}
-
-func (s *Server) switchover(vs *object) error {
+// Switchover makes another engine the primary one of a virtual service.
+func (s *Writer) Switchover(vs *object) error {
 	x := s.placement.of(vs)
 	if x == nil || len(x.engines) == 0 {
 		return fmt.Errorf("virtual service %q is on no service engine", vs.name)

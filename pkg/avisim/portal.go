@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // the Controller shows SHA-1 fingerprints
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -27,11 +26,11 @@ func deriveKeyAndCertificate(w *write) {
 	if cert == nil {
 		return
 	}
-	if old := w.old; old != nil && str(cert, "certificate") == "" && str(old.body, "certificate", "certificate") != "" {
+	if old := w.Old; old != nil && str(cert, "certificate") == "" && str(old.body, "certificate", "certificate") != "" {
 		cert["certificate"] = at(old.body, "certificate", "certificate")
 	}
 	if str(cert, "certificate") == "" && w.body["key"] == nil {
-		certificate, key, err := selfSigned(cert, w.server.now())
+		certificate, key, err := selfSigned(cert, w.world.now())
 		if err != nil { // only a broken source of randomness can do that
 			return
 		}
@@ -154,30 +153,4 @@ func selfSigned(cert map[string]any, now time.Time) (certificate, key []byte, er
 		return nil, nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
-}
-
-// presentPortal makes the server present the certificate that the system configuration names, if it names one that has
-// its key; else the one that it had at first. Evidence: documented by the vendor's own tests.
-func (s *Server) presentPortal(system *object) {
-	refs, _ := at(system.body, "portal_configuration", "sslkeyandcertificate_refs").([]any)
-	for _, r := range refs {
-		r, _ := r.(ref)
-		o := s.store.get(r)
-		if o == nil {
-			continue
-		}
-		leaf, err := tls.X509KeyPair([]byte(str(o.body, "certificate", "certificate")), []byte(str(o.body, "key")))
-		if err != nil {
-			continue
-		}
-		if s.portal == nil {
-			s.portal = s.certificate.Load()
-		}
-		s.swapCertificate(&certificate{leaf, []byte(str(o.body, "certificate", "certificate"))})
-		return
-	}
-	if s.portal != nil {
-		s.swapCertificate(s.portal)
-		s.portal = nil
-	}
 }

@@ -38,8 +38,8 @@ type probeCount struct {
 	told bool // that it is as ok says
 }
 
-// StartProbing probes until the context ends.
-func (s *Server) StartProbing(ctx context.Context, p Probe) {
+// StartProbing probes the servers of a world until the context ends.
+func StartProbing(ctx context.Context, w *World, p Probe) {
 	if p.Interval <= 0 {
 		p.Interval = 5 * time.Second
 	}
@@ -54,7 +54,7 @@ func (s *Server) StartProbing(ctx context.Context, p Probe) {
 		t := time.NewTicker(p.Interval)
 		defer t.Stop()
 		for {
-			s.probe(ctx, p, counts)
+			probe(ctx, w, p, counts)
 			select {
 			case <-ctx.Done():
 				return
@@ -64,13 +64,11 @@ func (s *Server) StartProbing(ctx context.Context, p Probe) {
 	}()
 }
 
-// probed lists the servers to probe, each once.
-func (s *Server) probed(p Probe) []probed {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+// probes lists the servers to probe, each once.
+func probes(s *Reader, p Probe) []probed {
 	seen := map[endpointKey]int{}
 	var out []probed
-	for _, pool := range s.store.shelves["pool"].ordered {
+	for _, pool := range s.store.all("pool") {
 		want := probed{}
 		refs, _ := pool.body["health_monitor_refs"].([]any)
 		for _, r := range refs {
@@ -99,8 +97,9 @@ func (s *Server) probed(p Probe) []probed {
 }
 
 // probe makes one round. The first result of a server counts at once; later ones as often as the monitors ask.
-func (s *Server) probe(ctx context.Context, p Probe, counts map[endpointKey]*probeCount) {
-	targets := s.probed(p)
+func probe(ctx context.Context, w *World, p Probe, counts map[endpointKey]*probeCount) {
+	var targets []probed
+	w.Read(func(s *Reader) { targets = probes(s, p) })
 	results := make([]error, len(targets))
 	next := make(chan int)
 	var workers sync.WaitGroup
@@ -143,13 +142,11 @@ func (s *Server) probe(ctx context.Context, p Probe, counts map[endpointKey]*pro
 			continue
 		}
 		c.told = true
-		e := healthEvent{up: ok, proven: true}
+		reason := ""
 		if !ok {
-			e.reason = fmt.Sprintf("TCP connection failed: %v", results[i])
+			reason = fmt.Sprintf("TCP connection failed: %v", results[i])
 		}
-		s.mu.Lock()
-		s.observe(t.at, e)
-		s.mu.Unlock()
+		w.Write(func(s *Writer) { s.Proven(t.at, ok, reason) })
 	}
 	for k := range counts {
 		if !known[k] {

@@ -10,7 +10,7 @@ import (
 
 // TestProbe opens and closes a real listener and watches the pool.
 func TestProbe(t *testing.T) {
-	w := newWorld(t, Dynamics{})
+	w := newStage(t, Dynamics{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +30,7 @@ func TestProbe(t *testing.T) {
 	state := func(pool string) string {
 		return w.want(200, "GET", "/api/pool/"+str(w.mustObject("pool", pool), "uuid")+"/runtime/server", nil).raw
 	}
-	if n := len(w.s.probed(p)); n != 1 {
+	if n := len(probes(&w.s.world.writer.Reader, p)); n != 1 {
 		t.Fatalf("%d targets, want the one with a TCP monitor in the network", n)
 	}
 	for i, step := range []struct {
@@ -47,7 +47,7 @@ func TestProbe(t *testing.T) {
 		{"OPER_DOWN", nil}, // one success of two
 		{"OPER_UP", nil},
 	} {
-		w.s.probe(t.Context(), p, counts)
+		probe(t.Context(), w.s.world, p, counts)
 		if raw := state("tcp"); !strings.Contains(raw, step.want) || step.want == "OPER_DOWN" && !strings.Contains(raw, "TCP connection failed") {
 			t.Errorf("round %d: %s, want %s", i, raw, step.want)
 		}

@@ -55,7 +55,7 @@ func (r resolver) message(m *message, body map[string]any) *apiError {
 				}
 			}
 		case strings.HasSuffix(name, "_ref") || strings.HasSuffix(name, "_refs"):
-			w, err := r.value(r.guess(name), v)
+			w, err := r.value(guessed(name), v)
 			if err != nil {
 				return err
 			}
@@ -73,17 +73,21 @@ func (r resolver) message(m *message, body map[string]any) *apiError {
 	return nil
 }
 
-// guess finds the type of a reference field that the schema does not list; "" if it can't.
-func (r resolver) guess(field string) string {
+// guess finds the type of a reference field that the schema does not list, nil if it can't.
+func guess(field string) *Kind {
 	base := strings.TrimSuffix(strings.TrimSuffix(field, "s"), "_ref")
 	base = strings.ReplaceAll(base, "_", "")
 	if t, ok := refTypes[base]; ok {
 		base = t
 	}
-	if r.store.shelves[base] == nil {
-		return ""
+	return KindOf(base)
+}
+
+func guessed(field string) string {
+	if kind := guess(field); kind != nil {
+		return kind.path
 	}
-	return base
+	return ""
 }
 
 func (r resolver) value(typ string, v any) (any, *apiError) {
@@ -104,11 +108,11 @@ func (r resolver) value(typ string, v any) (any, *apiError) {
 		if x == "" {
 			return nil, nil
 		}
-		if r.store.shelves[typ] == nil {
+		if KindOf(typ) == nil {
 			return x, nil // a type that is not simulated: kept as it came
 		}
 		o := r.find(typ, x)
-		if o == nil && (r.lenient || r.store.shelves[typ].kind.loose) {
+		if o == nil && (r.lenient || KindOf(typ).loose) {
 			if id := uuidIn(typ, x); id != "" {
 				return ref{typ, id}, nil
 			}
@@ -116,7 +120,7 @@ func (r resolver) value(typ string, v any) (any, *apiError) {
 		}
 		if o == nil {
 			// Evidence: the text is documented by a client that matches on it; 400 likewise.
-			return nil, refuse(http.StatusBadRequest, "%s object not found", r.store.shelves[typ].kind.title)
+			return nil, refuse(http.StatusBadRequest, "%s object not found", KindOf(typ).title)
 		}
 		return o.ref, nil
 	}
@@ -246,8 +250,8 @@ const sensitive = "<sensitive>"
 
 // keepSecrets carries the secrets over that a client which echoes what it read can't know. Evidence: inferred.
 func keepSecrets(w *write) {
-	for _, f := range secretFields[w.kind.path] {
-		if old := w.old; old != nil && (w.body[f] == nil || w.body[f] == sensitive) && old.body[f] != nil {
+	for _, f := range secretFields[w.Kind.path] {
+		if old := w.Old; old != nil && (w.body[f] == nil || w.body[f] == sensitive) && old.body[f] != nil {
 			w.body[f] = old.body[f]
 		}
 	}

@@ -7,20 +7,6 @@ import (
 	"unicode/utf8"
 )
 
-// Evidence grades a rule or a behaviour, see the package comment.
-type Evidence string
-
-// The grades, best first.
-const (
-	Recorded   Evidence = "recorded"
-	Documented Evidence = "documented"
-	Inferred   Evidence = "inferred"
-	Unverified Evidence = "unverified"
-)
-
-// grades lists them, best first.
-var grades = []Evidence{Recorded, Documented, Inferred, Unverified}
-
 // rule is one check that the Controller makes of what a client wants to write.
 type rule struct {
 	id      string
@@ -95,36 +81,15 @@ func ruleByID(id string) *rule {
 }
 
 // defaultRules returns the rules that are off at the start.
-func defaultRules(o Options) map[string]bool {
+func defaultRules(unknownFields string) map[string]bool {
 	off := map[string]bool{}
 	for _, r := range ruleTable {
 		off[r.id] = r.off
 	}
-	if o.UnknownFields == "reject" {
+	if unknownFields == "reject" {
 		off["unknown-field"] = false
 	}
 	return off
-}
-
-// check reports options that make no sense.
-func (o Options) check() error {
-	if o.StrictEvidence != "" && !slices.Contains(grades, o.StrictEvidence) {
-		return fmt.Errorf("strict evidence %q is none of %v", o.StrictEvidence, grades)
-	}
-	if !slices.Contains([]string{"", "accept", "reject"}, o.UnknownFields) {
-		return fmt.Errorf("unknown fields %q is neither accept nor reject", o.UnknownFields)
-	}
-	return nil
-}
-
-// on tells if a rule is in force.
-func (s *Server) on(id string) bool { return !s.rulesOff[id] }
-
-// SetRule switches one check of the simulated Controller on or off, by the id that [Rules] lists.
-func (s *Server) SetRule(id string, on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rulesOff[id] = !on
 }
 
 // Rule describes one check of the simulated Controller.
@@ -155,29 +120,16 @@ type Warning struct {
 	Text, Type, Object string
 }
 
-// Warnings lists them in the order of [Rules].
-func (s *Server) Warnings() []Warning {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	out := []Warning{}
-	for _, r := range ruleTable {
-		if w := s.warnings[r.id]; w != nil {
-			out = append(out, *w)
-		}
-	}
-	return out
-}
-
 // breaks is what becomes of a write that breaks a rule: the refusal, or nil if the rule is off or less is known of it than
 // is asked for. It is the write's verdict.
 func (w *write) breaks(id, format string, args ...any) *apiError {
-	r, s := ruleByID(id), w.server
-	if !s.on(id) || w.trusted && !formRules[id] {
+	r, s := ruleByID(id), w.world
+	if s.rulesOff[id] || w.trusted && !formRules[id] {
 		return nil
 	}
 	err := refuse(r.status, format, args...)
-	if w.trusted || s.options.StrictEvidence == "" ||
-		slices.Index(grades, r.known) <= slices.Index(grades, s.options.StrictEvidence) {
+	if w.trusted || s.settings.StrictEvidence == "" ||
+		slices.Index(grades, r.known) <= slices.Index(grades, s.settings.StrictEvidence) {
 		return err
 	}
 	n := s.warnings[id]
@@ -186,9 +138,9 @@ func (w *write) breaks(id, format string, args ...any) *apiError {
 		s.warnings[id] = n
 	}
 	n.Count++
-	n.Text, n.Type, n.Object = err.text, w.kind.path, cmp.Or(str(w.body, "name"), str(w.incoming, "name"))
-	if w.old != nil {
-		n.Object = w.old.name
+	n.Text, n.Type, n.Object = err.text, w.Kind.path, cmp.Or(str(w.body, "name"), str(w.Incoming, "name"))
+	if w.Old != nil {
+		n.Object = w.Old.name
 	}
 	return nil
 }
@@ -226,91 +178,11 @@ func vsTierProfile(w *write) string {
 	return ""
 }
 
-// listener is one entry of services with the protocol that its profile gives it.
-type listener struct {
-	first, last int
-	profile     string // PROTOCOL_TYPE_…
-	protocol    string // TCP, UDP, SCTP
-	ssl         bool
-}
-
-func listeners(s *store, vs map[string]any) []listener {
-	kind := func(r ref) string {
-		if o := s.get(r); o != nil {
-			return str(o.body, "profile", "type")
-		}
-		return ""
-	}
-	base := kind(refAt(vs, "network_profile_ref"))
-	var out []listener
-	for _, e := range messages(vs["services"]) {
-		l := listener{first: integer(e, "port"), last: integer(e, "port_range_end"), profile: base, ssl: boolean(e, "enable_ssl", false)}
-		l.last = max(l.last, l.first)
-		if r := refAt(e, "override_network_profile_ref"); r != (ref{}) {
-			l.profile = kind(r)
-		}
-		l.protocol = profileProtocols[l.profile]
-		out = append(out, l)
-	}
-	return out
-}
-
-func (l listener) overlaps(m listener) bool { return l.first <= m.last && m.first <= l.last }
-func (l listener) equals(m listener) bool   { return l.first == m.first && l.last == m.last }
-
 func vsAddress(w *write) string {
 	if w.body["vsvip_ref"] == nil && w.body["vip"] == nil && str(w.body, "type") != "VS_TYPE_VH_CHILD" {
 		return "Virtual Service must have a VIP: vsvip_ref is required"
 	}
 	return ""
-}
-
-// pools returns the pools that a virtual service's body reaches, directly, through pool groups and through L4 policies.
-func pools(s *store, vs map[string]any) []*object {
-	var out []*object
-	seen := map[ref]bool{}
-	var add func(r ref)
-	add = func(r ref) {
-		o := s.get(r)
-		if o == nil || seen[r] {
-			return
-		}
-		seen[r] = true
-		switch r.typ {
-		case "pool":
-			out = append(out, o)
-		case "poolgroup", "l4policyset":
-			for _, to := range ordered(o.body) {
-				if to.typ == "pool" || to.typ == "poolgroup" {
-					add(to)
-				}
-			}
-		}
-	}
-	add(refAt(vs, "pool_ref"))
-	add(refAt(vs, "pool_group_ref"))
-	for _, p := range messages(vs["l4_policies"]) {
-		add(refAt(p, "l4_policy_set_ref"))
-	}
-	return out
-}
-
-// ordered lists the references of a value by position, so that what is made of them does not depend on map order.
-func ordered(v any) []ref {
-	var out []ref
-	switch x := v.(type) {
-	case ref:
-		out = append(out, x)
-	case map[string]any:
-		for _, k := range sortedKeys(x) {
-			out = append(out, ordered(x[k])...)
-		}
-	case []any:
-		for _, e := range x {
-			out = append(out, ordered(e)...)
-		}
-	}
-	return out
 }
 
 func vsVRF(w *write) string {
@@ -417,7 +289,7 @@ func neighbours(w *write) []*object {
 		return nil
 	}
 	return slices.DeleteFunc(w.store.referrers(vip), func(o *object) bool {
-		return o.typ != "virtualservice" || w.old != nil && o.uuid == w.old.uuid
+		return o.typ != "virtualservice" || w.Old != nil && o.uuid == w.Old.uuid
 	})
 }
 
@@ -442,7 +314,7 @@ func sharedPool(w *write) string {
 	other = func(of ref) *object {
 		for _, o := range w.store.referrers(of) {
 			switch {
-			case seen[o.ref] || w.old != nil && o.ref == w.old.ref:
+			case seen[o.ref] || w.Old != nil && o.ref == w.Old.ref:
 				continue
 			case o.typ == "virtualservice" && isHTTP(o.body) != isHTTP(w.body):
 				return o
@@ -513,10 +385,10 @@ func vsVHPath(w *write) string {
 
 func cloudVCenter(w *write) string {
 	for _, f := range []string{"vcenter_url", "datacenter"} {
-		if w.old == nil {
+		if w.Old == nil {
 			return ""
 		}
-		had, want := str(w.old.body, "vcenter_configuration", f), str(w.body, "vcenter_configuration", f)
+		had, want := str(w.Old.body, "vcenter_configuration", f), str(w.body, "vcenter_configuration", f)
 		if had != "" && want != "" && had != want {
 			return "Change of Vcenter URL/Datacenter for a vCenter cloud is not supported. Please delete the cloud and create a new one"
 		}
@@ -525,14 +397,14 @@ func cloudVCenter(w *write) string {
 }
 
 func vsTypeChange(w *write) string {
-	if w.old != nil && str(w.old.body, "type") != str(w.body, "type") {
+	if w.Old != nil && str(w.Old.body, "type") != str(w.body, "type") {
 		return "Virtual Service type cannot be changed"
 	}
 	return ""
 }
 
 func vsGroupChange(w *write) string {
-	if w.old != nil && boolean(w.old.body, "enabled", true) && refAt(w.old.body, "se_group_ref") != refAt(w.body, "se_group_ref") {
+	if w.Old != nil && boolean(w.Old.body, "enabled", true) && refAt(w.Old.body, "se_group_ref") != refAt(w.body, "se_group_ref") {
 		return "Virtual Service must be disabled to change its Service Engine Group"
 	}
 	return ""
@@ -542,7 +414,7 @@ func vsGroupChange(w *write) string {
 // The Controller has a check of updates by type (documented), of which nothing else is known; clients in the field change the
 // protocol of a live virtual service and nobody reports a refusal. So it is off unless asked for.
 func vsProfileChange(w *write) string {
-	if w.old == nil || !boolean(w.old.body, "enabled", true) {
+	if w.Old == nil || !boolean(w.Old.body, "enabled", true) {
 		return ""
 	}
 	kind := func(vs map[string]any) string {
@@ -551,17 +423,17 @@ func vsProfileChange(w *write) string {
 		}
 		return ""
 	}
-	if before, after := kind(w.old.body), kind(w.body); before != after && before != "" {
+	if before, after := kind(w.Old.body), kind(w.body); before != after && before != "" {
 		return fmt.Sprintf("Network profile type of Virtual Service %s cannot be changed from %s to %s while it is enabled", w.name, before, after)
 	}
 	return ""
 }
 
 func profileTypeChange(w *write) string {
-	if w.old == nil || str(w.old.body, "profile", "type") == str(w.body, "profile", "type") {
+	if w.Old == nil || str(w.Old.body, "profile", "type") == str(w.body, "profile", "type") {
 		return ""
 	}
-	for _, o := range w.store.referrers(w.old.ref) {
+	for _, o := range w.store.referrers(w.Old.ref) {
 		return fmt.Sprintf("Type of network profile %s cannot be changed, it is used by %s %s", w.name, o.kind.title, o.name)
 	}
 	return ""
@@ -617,10 +489,10 @@ func vipsByID(m map[string]any) map[string]map[string]any {
 // vipID refuses a changed vip_id: one that is gone although there are not fewer entries than before.
 func vipID(w *write) string {
 	assignVIPIDs(w.body)
-	if w.old == nil {
+	if w.Old == nil {
 		return ""
 	}
-	before, after := vipsByID(w.old.body), vipsByID(w.body)
+	before, after := vipsByID(w.Old.body), vipsByID(w.body)
 	for id := range before {
 		if _, kept := after[id]; !kept && len(after) >= len(before) {
 			return "Changing an existing VIP's vip_id is not supported"
@@ -630,10 +502,10 @@ func vipID(w *write) string {
 }
 
 func vipPreferred(w *write) string {
-	if w.old == nil {
+	if w.Old == nil {
 		return ""
 	}
-	before := vipsByID(w.old.body)
+	before := vipsByID(w.Old.body)
 	for _, v := range messages(w.body["vip"]) {
 		old := before[str(v, "vip_id")]
 		for _, f := range families {

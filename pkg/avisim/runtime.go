@@ -3,8 +3,8 @@ package avisim
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -39,16 +39,6 @@ type Dynamics struct {
 	Capacity bool
 }
 
-// SetDynamics changes how states come about.
-func (s *Server) SetDynamics(d Dynamics) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dynamics = d
-	for at := range s.placement.groups {
-		s.placement.rebalance(at)
-	}
-}
-
 // healthEvent is what was said about a server at a time. Servers that nothing was said about are up.
 type healthEvent struct {
 	at     int64 // µs
@@ -60,18 +50,7 @@ type healthEvent struct {
 // healthHistory is how many events of a server are kept: enough to see through flapping that is faster than the checks.
 const healthHistory = 8
 
-// SetServerHealth marks a server, in all pools that have it, as up or down, with the reason that clients read.
-func (s *Server) SetServerHealth(ip string, port int, up bool, reason string) {
-	a, err := netip.ParseAddr(ip)
-	if err != nil {
-		return // no server has such an address
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.observe(endpointKey{a, port}, healthEvent{up: up, reason: reason})
-}
-
-func (s *Server) observe(k endpointKey, e healthEvent) {
+func (s *Writer) observe(k endpointKey, e healthEvent) {
 	e.at = s.tick()
 	l := s.health[k]
 	if len(l) >= healthHistory {
@@ -79,31 +58,7 @@ func (s *Server) observe(k endpointKey, e healthEvent) {
 	}
 	s.health[k] = append(slices.Clip(l), e)
 	s.revision.Add(1)
-	s.dirty()
-}
-
-// SetOperStatus sets the operational status of an object by hand, whatever its parts are: "OPER_RESOURCES" with a reason, for
-// a virtual service that is stuck. An empty state ends that.
-func (s *Server) SetOperStatus(typ, tenant, name, operState, reason string) error {
-	known := []string{"UP", "DOWN", "CREATING", "RESOURCES", "INACTIVE", "DISABLED", "UNUSED", "UNKNOWN", "PROCESSING", "INITIALIZING",
-		"ERROR_DISABLED", "AWAIT_MANUAL_PLACEMENT", "UPGRADING", "SE_PROCESSING", "PARTITIONED", "DISABLING", "FAILED", "UNAVAIL", "AGGREGATE_DOWN"}
-	short := strings.TrimPrefix(operState, "OPER_")
-	if short != "" && !slices.Contains(known, short) {
-		return fmt.Errorf("state %q is not one of OPER_%s", operState, strings.Join(known, ", OPER_"))
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o, err := s.byName(typ, tenant, name)
-	if err != nil {
-		return err
-	}
-	delete(s.overrides, o.ref)
-	if short != "" {
-		s.overrides[o.ref] = state{short, reason, s.tick()}
-	}
-	s.revision.Add(1)
-	s.dirty()
-	return nil
+	s.Dirty()
 }
 
 // state is an operational status.
@@ -111,20 +66,6 @@ type state struct {
 	name   string // without OPER_
 	reason string
 	since  int64 // µs
-}
-
-// render makes the schema's OperationalStatus of it.
-func (st state) render() map[string]any {
-	out := map[string]any{
-		"state":             "OPER_" + st.name,
-		"last_changed_time": map[string]any{"secs": st.since / 1e6, "usecs": st.since % 1e6},
-	}
-	if st.reason != "" {
-		out["reason"] = []any{st.reason}
-		out["reason_code"] = 1
-		out["reason_code_string"] = "SYSERR_" + st.name
-	}
-	return out
 }
 
 // serverState is the state of one server of a pool.
@@ -137,7 +78,7 @@ type serverState struct {
 
 // checks are how long the monitors of a pool need to find a server up, and down. Evidence: that a server has to pass all of
 // them, and is down when one fails, is documented; that the first check is made at once is inferred.
-func (s *Server) checks(pool *object) (up, down int64) {
+func (s *Reader) checks(pool *object) (up, down int64) {
 	refs, _ := pool.body["health_monitor_refs"].([]any)
 	if !s.dynamics.Checks {
 		return 0, 0
@@ -189,7 +130,7 @@ func healthAt(events []healthEvent, since, now, upAfter, downAfter int64) state 
 	return st
 }
 
-func (s *Server) servers(pool *object) []serverState {
+func (s *Reader) servers(pool *object) []serverState {
 	now := s.now().UnixMicro()
 	now = max(now, s.lastTick) // what was ticked is past
 	up, down := s.checks(pool)
@@ -209,7 +150,7 @@ func (s *Server) servers(pool *object) []serverState {
 
 // poolState follows from the servers. Evidence: inferred from the enumeration and documents; min_servers_up is documented;
 // texts are unverified.
-func (s *Server) poolState(pool *object) (st state, enabled, up, total int) {
+func (s *Reader) poolState(pool *object) (st state, enabled, up, total int) {
 	st = state{since: pool.since}
 	list := s.servers(pool)
 	total = len(list)
@@ -264,7 +205,7 @@ func (s *store) used(to ref) bool {
 // virtualServiceState follows from switches, the VsVip, the service engines and the pools. Evidence: that an update which
 // drops discovered_networks takes the VS down is documented by an issue, with its reason; min_pools_up is documented; that
 // a VS without room is in OPER_RESOURCES, and the order of the states, is inferred; the other texts are unverified.
-func (s *Server) virtualServiceState(vs *object) state {
+func (s *Reader) virtualServiceState(vs *object) state {
 	if set, ok := s.overrides[vs.ref]; ok {
 		return set
 	}
@@ -350,7 +291,7 @@ func (s *Server) virtualServiceState(vs *object) state {
 }
 
 // enginesUp counts the active engines of a virtual service that work, and names a failure.
-func (s *Server) enginesUp(x *placed) (up int, why engineFailure) {
+func (s *Reader) enginesUp(x *placed) (up int, why engineFailure) {
 	for _, e := range x.active() {
 		f, failed := s.placement.failed[e.uuid]
 		if !failed {
@@ -373,45 +314,8 @@ func (x *placed) active() []ref {
 	return x.engines
 }
 
-// runtime is the runtime part of an object, nil for types that have none.
-func (s *Server) runtime(r *renderer, o *object) map[string]any {
-	switch o.typ {
-	case "virtualservice":
-		return s.virtualServiceRuntime(r, o)
-	case "pool":
-		st, enabled, up, total := s.poolState(o)
-		return map[string]any{
-			"oper_status": st.render(), "num_servers": total, "num_servers_enabled": enabled, "num_servers_up": up,
-			"percent_servers_up_enabled": percent(up, enabled), "percent_servers_up_total": percent(up, total),
-		}
-	case "network":
-		out := s.networkRuntime(r, o)
-		out["oper_status"] = state{"UP", "", o.modified}.render()
-		return out
-	case "poolgroup":
-		return map[string]any{"oper_status": s.poolGroupState(o).render()}
-	case "serviceengine":
-		st := state{"UP", "", o.since}
-		if f, failed := s.placement.failed[o.uuid]; failed {
-			st = state{"DOWN", f.Reason, f.Since}
-		} else if !s.placement.usable(o) {
-			st = state{"DISABLED", "", o.modified}
-		}
-		if set, ok := s.overrides[o.ref]; ok {
-			st = set
-		}
-		return map[string]any{"oper_status": st.render(), "se_connected": st.name != "DOWN", "hb_status": map[string]any{"num_hb_misses": 0}}
-	case "vsvip", "serviceenginegroup", "cloud":
-		if set, ok := s.overrides[o.ref]; ok {
-			return map[string]any{"oper_status": set.render()}
-		}
-		return map[string]any{"oper_status": state{"UP", "", o.since}.render()}
-	}
-	return nil
-}
-
 // poolGroupState is up if one of the group's pools is. Evidence: inferred.
-func (s *Server) poolGroupState(o *object) state {
+func (s *Reader) poolGroupState(o *object) state {
 	if set, ok := s.overrides[o.ref]; ok {
 		return set
 	}
@@ -431,43 +335,45 @@ func (s *Server) poolGroupState(o *object) state {
 	return st
 }
 
-func percent(n, of int) int {
-	if of == 0 {
-		return 0
-	}
-	return n * 100 / of
+// forced is a state that a fault holds virtual services in.
+type forced struct {
+	name  *regexp.Regexp
+	state state
 }
 
-// virtualServiceRuntime is the runtime of a virtual service, with the service engines that it is on. Evidence: the shape is
-// documented.
-func (s *Server) virtualServiceRuntime(r *renderer, vs *object) map[string]any {
-	st := s.virtualServiceState(vs)
-	x := s.placement.of(vs)
-	if x == nil || st.name == "CREATING" {
-		x = &placed{wanted: 1}
-	}
-	up, _ := s.enginesUp(x)
-	share := percent(min(up, x.wanted), x.wanted)
-	vips := vs.body["vip"]
-	if v := s.store.get(refAt(vs.body, "vsvip_ref")); v != nil {
-		vips = v.body["vip"]
-	}
-	scale := "SCALE_NONE"
-	if len(x.active()) < x.wanted {
-		scale = "SCALE_OUT" // unverified
-	}
-	engines := []any{}
-	for i, at := range x.engines {
-		e := map[string]any{"uuid": at.uuid, "url": r.url(at), "primary": i == 0, "standby": x.standby && i > 0}
-		if se := s.store.get(at); se != nil {
-			e["mgmt_ip"] = se.body["mgmt_ip_address"]
+// forcedState is the state that a fault holds a virtual service in.
+func (s *Reader) forcedState(vs *object) (state, bool) {
+	for _, f := range s.forced {
+		if f.name == nil || f.name.MatchString(vs.name) {
+			return f.state, true
 		}
-		engines = append(engines, e)
 	}
-	summary := []any{}
-	for _, v := range messages(vips) {
-		summary = append(summary, map[string]any{"vip_id": str(v, "vip_id"), "oper_status": st.render(), "percent_ses_up": share,
-			"num_se_assigned": len(x.active()), "num_se_requested": x.wanted, "scale_status": map[string]any{"state": scale}, "service_engine": engines})
+	return state{}, false
+}
+
+// EngineState is the state of a service engine.
+func (s *Reader) EngineState(o *object) state {
+	if set, ok := s.overrides[o.ref]; ok {
+		return set
 	}
-	return map[string]any{"oper_status": st.render(), "percent_ses_up": share, "vip_summary": summary}
+	if f, failed := s.placement.failed[o.uuid]; failed {
+		return state{"DOWN", f.Reason, f.Since}
+	}
+	if !s.placement.usable(o) {
+		return state{"DISABLED", "", o.modified}
+	}
+	return state{"UP", "", o.since}
+}
+
+// OtherState is the state of an object whose state follows from nothing: it is up unless it was set by hand.
+func (s *Reader) OtherState(o *object) state {
+	if set, ok := s.overrides[o.ref]; ok {
+		return set
+	}
+	return state{"UP", "", o.since}
+}
+
+// Proven says of a server what checks that were already made found, so that no delay applies.
+func (s *Writer) Proven(at endpointKey, up bool, reason string) {
+	s.observe(at, healthEvent{up: up, reason: reason, proven: true})
 }

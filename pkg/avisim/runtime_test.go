@@ -8,22 +8,22 @@ import (
 )
 
 // world is a server with a settable clock and what these tests ask it.
-type world struct {
+type stage struct {
 	*testing.T
 	*client
 	s   *Server
 	now *clock
 }
 
-func newWorld(t *testing.T, d Dynamics) *world {
+func newStage(t *testing.T, d Dynamics) *stage {
 	now := newClock()
 	s, c := signedIn(t, Options{Now: now.now})
 	s.SetDynamics(d)
-	return &world{t, c, s, now}
+	return &stage{t, c, s, now}
 }
 
 // state renders a VS as "STATE percent_ses_up primary": "UP 100 Avi-se-1".
-func (w *world) state(name string) string {
+func (w *stage) state(name string) string {
 	w.Helper()
 	o, _ := w.s.Object("virtualservice", "admin", name)
 	rt := w.want(200, "GET", "/api/virtualservice/"+str(o, "uuid")+"/runtime?include_name", nil).body
@@ -42,7 +42,7 @@ func (w *world) state(name string) string {
 	return out
 }
 
-func (w *world) expect(step string, want map[string]string) {
+func (w *stage) expect(step string, want map[string]string) {
 	w.Helper()
 	for name, state := range want {
 		if got := w.state(name); got != state {
@@ -51,14 +51,14 @@ func (w *world) expect(step string, want map[string]string) {
 	}
 }
 
-func (w *world) since(path string) time.Time {
+func (w *stage) since(path string) time.Time {
 	w.Helper()
 	rt := w.want(200, "GET", path+"/runtime", nil).body
 	t, _ := at(rt, "oper_status", "last_changed_time").(map[string]any)
 	return time.UnixMicro(int64(integer(t, "secs"))*1e6 + int64(integer(t, "usecs"))).UTC()
 }
 
-func (w *world) group(name string, fields obj, engines ...string) {
+func (w *stage) group(name string, fields obj, engines ...string) {
 	w.Helper()
 	body := obj{"name": name}
 	for k, v := range fields {
@@ -73,7 +73,7 @@ func (w *world) group(name string, fields obj, engines ...string) {
 }
 
 // serve makes a VS with all its parts in a group.
-func (w *world) serve(name, group string) (vs string) {
+func (w *stage) serve(name, group string) (vs string) {
 	w.Helper()
 	w.want(201, "POST", "/api/vsvip", vsvipBody(name))
 	w.want(201, "POST", "/api/pool", poolBody(name, "10.20.1.1"))
@@ -84,7 +84,7 @@ func (w *world) serve(name, group string) (vs string) {
 }
 
 func TestStateMachine(t *testing.T) {
-	w := newWorld(t, Dynamics{PlacementDelay: 10 * time.Second, Initialization: 5 * time.Second, Checks: true})
+	w := newStage(t, Dynamics{PlacementDelay: 10 * time.Second, Initialization: 5 * time.Second, Checks: true})
 	vs := w.serve("a", "Default-Group")
 	begin := w.since(vs)
 	w.now.advance(time.Millisecond) // the writes' own microseconds are past
@@ -118,7 +118,7 @@ func TestStateMachine(t *testing.T) {
 }
 
 func TestEngines(t *testing.T) {
-	w := newWorld(t, Dynamics{Capacity: true})
+	w := newStage(t, Dynamics{Capacity: true})
 	w.group("g", obj{"max_vs_per_se": 2}, "se-1", "se-2")
 	paths := map[string]string{}
 	for _, n := range []string{"a", "b", "c", "d", "e", "f"} {
@@ -171,14 +171,14 @@ func TestEngines(t *testing.T) {
 	for _, p := range paths {
 		w.do("DELETE", p, nil)
 	}
-	for at, n := range w.s.placement.groups[ref{"serviceenginegroup", str(w.mustObject("serviceenginegroup", "g"), "uuid")}].load {
+	for at, n := range w.s.world.placement.groups[ref{"serviceenginegroup", str(w.mustObject("serviceenginegroup", "g"), "uuid")}].load {
 		if n != 0 {
 			t.Errorf("%s still carries %d", at, n)
 		}
 	}
 }
 
-func (w *world) mustObject(typ, name string) obj {
+func (w *stage) mustObject(typ, name string) obj {
 	w.Helper()
 	o, ok := w.s.Object(typ, "admin", name)
 	if !ok {
@@ -189,7 +189,7 @@ func (w *world) mustObject(typ, name string) obj {
 
 func TestPlacement(t *testing.T) {
 	t.Run("scale out", func(t *testing.T) {
-		w := newWorld(t, Dynamics{})
+		w := newStage(t, Dynamics{})
 		w.group("g", obj{"min_scaleout_per_vs": 2}, "se-1")
 		w.serve("a", "g")
 		w.expect("one of two", map[string]string{"a": "UP 50 se-1"})
@@ -199,7 +199,7 @@ func TestPlacement(t *testing.T) {
 		w.expect("two", map[string]string{"a": "UP 100 se-1 se-2"})
 	})
 	t.Run("active and standby", func(t *testing.T) {
-		w := newWorld(t, Dynamics{})
+		w := newStage(t, Dynamics{})
 		w.group("g", obj{"ha_mode": "HA_MODE_LEGACY_ACTIVE_STANDBY"}, "se-1", "se-2")
 		w.serve("a", "g")
 		w.expect("new", map[string]string{"a": "UP 100 se-1 (se-2)"})
@@ -209,7 +209,7 @@ func TestPlacement(t *testing.T) {
 		w.expect("failover", map[string]string{"a": "UP 100 se-2"})
 	})
 	t.Run("distributed, and together on one VsVip", func(t *testing.T) {
-		w := newWorld(t, Dynamics{})
+		w := newStage(t, Dynamics{})
 		w.group("g", obj{"algo": "PLACEMENT_ALGO_DISTRIBUTED"}, "se-1", "se-2")
 		w.serve("a", "g")
 		w.serve("b", "g")
@@ -220,7 +220,7 @@ func TestPlacement(t *testing.T) {
 		w.expect("all", map[string]string{"a": "UP 100 se-1", "b": "UP 100 se-2", "c": "UP 100 se-1"})
 	})
 	t.Run("engines on demand", func(t *testing.T) {
-		w := newWorld(t, Dynamics{})
+		w := newStage(t, Dynamics{})
 		w.group("g", nil)
 		w.serve("a", "g")
 		w.expect("new", map[string]string{"a": "UP 100 Avi-se-g-1"})
@@ -232,7 +232,7 @@ func TestPlacement(t *testing.T) {
 		}
 	})
 	t.Run("no more engines than max_se, and none without write access", func(t *testing.T) {
-		w := newWorld(t, Dynamics{Capacity: true})
+		w := newStage(t, Dynamics{Capacity: true})
 		w.group("g", nil)
 		w.serve("a", "g")
 		w.expect("no access", map[string]string{"a": "RESOURCES 0"})
@@ -250,7 +250,7 @@ func TestPlacement(t *testing.T) {
 }
 
 func TestMinimums(t *testing.T) {
-	w := newWorld(t, Dynamics{})
+	w := newStage(t, Dynamics{})
 	w.service("a", "10.20.1.1", "10.20.1.2")
 	pool := "/api/pool/" + str(w.mustObject("pool", "a"), "uuid")
 	w.want(200, "PATCH", pool, obj{"replace": obj{"min_servers_up": 2}})
@@ -280,7 +280,7 @@ func TestMinimums(t *testing.T) {
 }
 
 func TestSetOperStatus(t *testing.T) {
-	w := newWorld(t, Dynamics{})
+	w := newStage(t, Dynamics{})
 	w.service("a", "10.20.1.1")
 	if err := w.s.SetOperStatus("virtualservice", "admin", "a", "OPER_RESOURCES", "stuck"); err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func TestSetOperStatus(t *testing.T) {
 
 // TestLastChanged shows that what does not change a state does not change its time either.
 func TestLastChanged(t *testing.T) {
-	w := newWorld(t, Dynamics{})
+	w := newStage(t, Dynamics{})
 	ids := w.service("a", "10.20.1.1", "10.20.1.2")
 	vs, pool := "/api/virtualservice/"+ids["virtualservice"], "/api/pool/"+ids["pool"]
 	before, beforePool := w.since(vs), w.since(pool)

@@ -571,13 +571,3 @@ func literal(text string) any {
 	_ = json.Unmarshal([]byte(text), &v) // nil for another text
 	return v
 }
-
-// elements returns the entries of a list, or the value itself as the only one.
-func elements(v any) []any {
-	if l, ok := v.([]any); ok {
-		return l
-	}
-	return []any{v}
-}
-
-func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }

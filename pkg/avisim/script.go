@@ -248,7 +248,7 @@ func (p *scriptParser) effect(n *yaml.Node) Effect {
 // Run takes the steps of a script, and returns when it has taken the last one, or when the context ends. The faults that it
 // added stay until their time is over or somebody removes them. A step that waits for a request waits for ever, unless its
 // fault is removed, which ends the script.
-func (s *Server) Run(ctx context.Context, sc *Script) error {
+func (s *Layer) Run(ctx context.Context, sc *Script) error {
 	for i := range sc.steps {
 		st := &sc.steps[i]
 		if !sleep(ctx, st.after) {
@@ -261,7 +261,7 @@ func (s *Server) Run(ctx context.Context, sc *Script) error {
 	return nil
 }
 
-func (s *Server) take(ctx context.Context, st *step) error {
+func (s *Layer) take(ctx context.Context, st *step) error {
 	if st.on == nil {
 		_, err := s.AddFault(st.fault)
 		return err

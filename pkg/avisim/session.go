@@ -1,13 +1,17 @@
 package avisim
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,8 +24,7 @@ const (
 	maxHours    = 87600 // of a user token: documented
 )
 
-// session is one login. Sessions, tokens and failures are guarded by Server.sessionMu, which may be held while Server.mu is
-// taken, but not the other way round. Users and their passwords are objects of the store.
+// session is one login.
 type session struct {
 	user    string
 	csrf    string
@@ -44,6 +47,25 @@ type failures struct {
 	locked time.Time // until then
 }
 
+// Accounts are the sessions, tokens and lock-outs of the users; the users themselves, and their passwords, are objects of the world. The
+// lock may be held while the world's is taken, but not the other way round.
+type Accounts struct {
+	world    *World
+	username string // the one that effects mean which name none
+	strict   atomic.Bool
+
+	mu       sync.Mutex
+	sessions map[string]*session
+	failures map[string]failures
+	tokens   []token
+	locked   map[string]int // users whose logins are refused, by how many faults
+}
+
+func newAccounts(w *World, username string) (*Accounts, error) {
+	s := &Accounts{world: w, username: username, sessions: map[string]*session{}, failures: map[string]failures{}, locked: map[string]int{}}
+	return s, errors.Join(w.Keep("sessions", s.saveSessions, s.loadSessions), w.Keep("tokens", s.saveTokens, s.loadTokens))
+}
+
 // account is what the store says about a user, with the settings that apply to its sessions.
 type account struct {
 	object      *object
@@ -57,68 +79,30 @@ type account struct {
 }
 
 // account looks a user up; object is nil if there is none. Evidence: the fields and their defaults are documented.
-func (s *Server) account(name string) account {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	system, controller := s.store.get(ref{"systemconfiguration", "default"}), s.store.get(ref{"controllerproperties", "default"})
-	a := account{
-		idle: time.Duration(integer(controller.body, "api_idle_timeout")) * time.Minute, sessions: integer(controller.body, "max_concurrent_sessions"),
-		force: time.Duration(integer(system.body, "portal_configuration", "api_force_timeout")) * time.Hour,
-		basic: at(system.body, "portal_configuration", "allow_basic_authentication") == true,
-	}
-	if a.object = s.user(name); a.object == nil {
-		return a
-	}
-	body := a.object.body
-	a.password, a.active = str(body, "password"), boolean(body, "is_active", true)
-	profile := s.store.get(refAt(body, "user_profile_ref"))
-	if profile == nil {
-		profile = s.store.lookup("useraccountprofile", "Default-User-Account-Profile", scope{tenant: adminTenant})
-	}
-	if profile != nil {
-		a.maxFailures, a.lockFor = integer(profile.body, "max_login_failure_count"), time.Duration(integer(profile.body, "account_lock_timeout"))*time.Minute
-		if n := integer(profile.body, "max_concurrent_sessions"); n > 0 {
-			a.sessions = n
+func (s *Accounts) account(name string) (a account) {
+	s.world.Read(func(r *Reader) {
+		system, controller := r.store.get(ref{"systemconfiguration", "default"}), r.store.get(ref{"controllerproperties", "default"})
+		a.idle, a.sessions = time.Duration(integer(controller.body, "api_idle_timeout"))*time.Minute, integer(controller.body, "max_concurrent_sessions")
+		a.force = time.Duration(integer(system.body, "portal_configuration", "api_force_timeout")) * time.Hour
+		a.basic = at(system.body, "portal_configuration", "allow_basic_authentication") == true
+		if a.object = r.User(name); a.object == nil {
+			return
 		}
-	}
+		body := a.object.body
+		a.password, a.active = str(body, "password"), boolean(body, "is_active", true)
+		profile := r.store.get(refAt(body, "user_profile_ref"))
+		if profile == nil {
+			profile = r.store.lookup("useraccountprofile", "Default-User-Account-Profile", scope{tenant: adminTenant})
+		}
+		if profile != nil {
+			a.maxFailures = integer(profile.body, "max_login_failure_count")
+			a.lockFor = time.Duration(integer(profile.body, "account_lock_timeout")) * time.Minute
+			if n := integer(profile.body, "max_concurrent_sessions"); n > 0 {
+				a.sessions = n
+			}
+		}
+	})
 	return a
-}
-
-// user finds a user by its name or, as documented for both, its username.
-func (s *Server) user(name string) *object {
-	if name == "" {
-		return nil
-	}
-	if objs := s.store.named("user", adminTenant, name); len(objs) > 0 {
-		return objs[0]
-	}
-	for _, o := range s.store.shelves["user"].ordered {
-		if str(o.body, "username") == name {
-			return o
-		}
-	}
-	return nil
-}
-
-// defaultTenant is the tenant of requests that name none. Evidence: documented.
-func (s *Server) defaultTenant(user string) string {
-	if o := s.user(user); o != nil {
-		if r := refAt(o.body, "default_tenant_ref"); r.typ == "tenant" && s.store.get(r) != nil {
-			return r.uuid
-		}
-	}
-	return adminTenant
-}
-
-// deriveUser fills what a client may leave out. Evidence: inferred.
-func deriveUser(w *write) {
-	keepSecrets(w)
-	for k, v := range map[string]any{"username": w.name, "full_name": "", "email": "", "local": true, "is_superuser": false, "is_active": true,
-		"default_tenant_ref": ref{"tenant", adminTenant}} {
-		if w.body[k] == nil {
-			w.body[k] = v
-		}
-	}
 }
 
 // secret makes a cookie value of the recorded form: 32 characters.
@@ -133,33 +117,35 @@ func secret() string {
 
 // login answers POST /login. Evidence: recorded for JSON and for form bodies; the tenant header is ignored. That failures
 // lock the account is documented, the text of a locked one is unverified.
-func (s *Server) login(c *call) *answer {
-	if s.strictLogin.Load() { // documented by an issue
+func login(c *call) *answer { return c.api.accounts.login(c) }
+
+func (s *Accounts) login(c *call) *answer {
+	if s.strict.Load() { // documented by an issue
 		if k, err := c.r.Cookie("csrftoken"); err == nil && c.r.Header.Get("X-CSRFToken") != k.Value {
 			return plain(http.StatusUnauthorized, "CSRF token missing or incorrect.")
 		}
 	}
 	user, password, tok := credentials(c)
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	a, bad := s.verify(user, password, tok)
 	if bad != nil {
 		return bad
 	}
-	now, id := s.now(), secret()
+	now, id := s.world.Now(), secret()
 	s.sessions[id] = &session{user: a.object.name, csrf: secret(), made: now, used: now}
 	s.limitSessions(a)
-	out := reply(http.StatusOK, s.identity(c, a.object))
+	out := reply(http.StatusOK, loginBody(c, a.object))
 	s.cookies(out, id, s.sessions[id].csrf)
 	return out
 }
 
 // verify checks credentials and counts failures.
-func (s *Server) verify(user, password, tok string) (account, *answer) {
+func (s *Accounts) verify(user, password, tok string) (account, *answer) {
 	a := s.account(user)
-	f, now := s.failures[user], s.now()
+	f, now := s.failures[user], s.world.Now()
 	if now.Before(f.locked) || s.locked[user] > 0 {
-		return a, refuse(http.StatusUnauthorized, "User account is locked").answer()
+		return a, refused(http.StatusUnauthorized, "User account is locked")
 	}
 	if a.object != nil && a.active && (password != "" && password == a.password || s.redeem(a.object.name, password) || s.redeem(a.object.name, tok)) {
 		delete(s.failures, user)
@@ -172,12 +158,12 @@ func (s *Server) verify(user, password, tok string) (account, *answer) {
 		}
 		s.failures[user] = f
 	}
-	return a, refuse(http.StatusUnauthorized, "Invalid credentials").answer()
+	return a, refused(http.StatusUnauthorized, "Invalid credentials")
 }
 
 // limitSessions ends the user's oldest sessions beyond the limit. Evidence: that there is a limit is documented, what
 // happens at it is unverified.
-func (s *Server) limitSessions(a account) {
+func (s *Accounts) limitSessions(a account) {
 	if a.sessions == 0 {
 		return
 	}
@@ -206,9 +192,9 @@ func credentials(c *call) (user, password, tok string) {
 }
 
 // redeem tells if the secret is a valid token of the user, and uses up a single-use one.
-func (s *Server) redeem(user, secret string) bool {
+func (s *Accounts) redeem(user, secret string) bool {
 	for i, t := range s.tokens {
-		if secret == "" || t.secret != secret || t.user != user || !t.single && s.now().After(t.expires) {
+		if secret == "" || t.secret != secret || t.user != user || !t.single && s.world.Now().After(t.expires) {
 			continue
 		}
 		if t.single {
@@ -219,30 +205,31 @@ func (s *Server) redeem(user, secret string) bool {
 	return false
 }
 
-// identity is the body of a login answer. Evidence: recorded.
-func (s *Server) identity(c *call, user *object) map[string]any {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	r := c.renderer(false)
-	var tenants []any
-	for _, o := range s.store.shelves["tenant"].ordered {
-		tenants = append(tenants, r.object(o))
-	}
-	system, controller := s.store.get(ref{"systemconfiguration", "default"}), s.store.get(ref{"controllerproperties", "default"})
-	config := (&renderer{store: s.store}).object(system) // recorded: the copy in the login answer has relative references
-	config["url"] = "/api/systemconfiguration"
-	delete(config, "name")
-	return map[string]any{
-		"user_initialized": true,
-		"version":          s.build(),
-		"user": map[string]any{"uuid": user.uuid, "username": str(user.body, "username"), "name": user.name, "full_name": str(user.body, "full_name"),
-			"email": str(user.body, "email"), "local": boolean(user.body, "local", true), "is_superuser": boolean(user.body, "is_superuser", false),
-			"default_tenant_ref": r.value(user.body["default_tenant_ref"]), "ui_property": "{}"},
-		"tenants":             tenants,
-		"system_config":       config,
-		"controller":          map[string]any{"api_idle_timeout": integer(controller.body, "api_idle_timeout")},
-		"session_cookie_name": "avi-sessionid",
-	}
+// loginBody is the body of a login answer. Evidence: recorded.
+func loginBody(c *call, user *object) (out map[string]any) {
+	c.api.world.Read(func(s *Reader) {
+		r := c.renderer(s, false)
+		var tenants []any
+		for _, o := range s.store.all("tenant") {
+			tenants = append(tenants, r.object(o))
+		}
+		system, controller := s.store.get(ref{"systemconfiguration", "default"}), s.store.get(ref{"controllerproperties", "default"})
+		config := s.Renderer("", false).object(system) // recorded: the copy in the login answer has relative references
+		config["url"] = "/api/systemconfiguration"
+		delete(config, "name")
+		out = map[string]any{
+			"user_initialized": true,
+			"version":          build(s.version),
+			"user": map[string]any{"uuid": user.uuid, "username": str(user.body, "username"), "name": user.name, "full_name": str(user.body, "full_name"),
+				"email": str(user.body, "email"), "local": boolean(user.body, "local", true), "is_superuser": boolean(user.body, "is_superuser", false),
+				"default_tenant_ref": r.value(user.body["default_tenant_ref"]), "ui_property": "{}"},
+			"tenants":             tenants,
+			"system_config":       config,
+			"controller":          map[string]any{"api_idle_timeout": integer(controller.body, "api_idle_timeout")},
+			"session_cookie_name": "avi-sessionid",
+		}
+	})
+	return out
 }
 
 // sameSiteSince is the first version whose session cookies were recorded with SameSite.
@@ -250,8 +237,8 @@ const sameSiteSince version = 20<<48 | 1<<32 | 5<<16
 
 // cookies sets the session's cookies on an answer: on every authenticated one, the CSRF token on login only. Evidence:
 // recorded, with their order and attributes.
-func (s *Server) cookies(a *answer, id, csrf string) {
-	now := s.now()
+func (s *Accounts) cookies(a *answer, id, csrf string) {
+	now := s.world.Now()
 	if a.header == nil {
 		a.header = http.Header{}
 	}
@@ -263,7 +250,7 @@ func (s *Server) cookies(a *answer, id, csrf string) {
 		set("csrftoken", csrf, csrfLife, "", "")
 	}
 	site := ""
-	if s.version >= sameSiteSince {
+	if s.world.Version() >= sameSiteSince {
 		site = "SameSite=None; "
 	}
 	set("avi-sessionid", id, sessionLife, "HttpOnly; ", site)
@@ -272,9 +259,9 @@ func (s *Server) cookies(a *answer, id, csrf string) {
 
 // renew sets the session's cookies on the answer to an authenticated request; with basic authentication there is no session,
 // and they say so. Evidence: recorded.
-func (s *Server) renew(c *call, a *answer) {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+func (s *Accounts) renew(c *call, a *answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.sessions[c.session] != nil || c.session == noSession {
 		s.cookies(a, c.session, "")
 	}
@@ -283,18 +270,19 @@ func (s *Server) renew(c *call, a *answer) {
 // noSession is the value of the session cookies with basic authentication. Evidence: recorded.
 const noSession = "None"
 
-func (s *Server) logout(c *call) *answer {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+func logout(c *call) *answer {
+	s := c.api.accounts
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.sessions, c.session)
 	return &answer{status: http.StatusOK, body: []byte("{}")}
 }
 
 // authenticate finds the request's session, or the answer that refuses it. Evidence: texts and statuses are recorded; a
 // CSRF token that matches its cookie but not the session is refused in a recording.
-func (s *Server) authenticate(c *call) *answer {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+func (s *Accounts) authenticate(c *call) *answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if name, password, ok := c.r.BasicAuth(); ok && s.account(name).basic { // recorded: neither CSRF token nor tenant are needed
 		a, bad := s.verify(name, password, "")
 		if bad == nil {
@@ -302,7 +290,7 @@ func (s *Server) authenticate(c *call) *answer {
 		}
 		return bad
 	}
-	now := s.now()
+	now := s.world.Now()
 	var mine *session
 	for _, k := range c.r.Cookies() { // a client may send stale cookies of the same name before the valid one
 		if k.Name != "sessionid" && k.Name != "avi-sessionid" {
@@ -333,7 +321,7 @@ func (s *Server) authenticate(c *call) *answer {
 	}
 	if mine.swapped { // documented by an issue and by older recordings: 419 once, with new cookies
 		delete(s.sessions, c.session)
-		a := refuse(419, "Need to switch session").answer()
+		a := refused(419, "Need to switch session")
 		a.set("Content-Type", "text/html; charset=utf-8")
 		s.cookies(a, secret(), secret()) // recorded; that they are good for a login only is inferred
 		return a
@@ -345,9 +333,10 @@ func (s *Server) authenticate(c *call) *answer {
 
 // userTokens serves /api/user-token. Evidence: documented; the answer's keys beside token and expires_at are unverified, and
 // so is that a user sees its own tokens only.
-func (s *Server) userTokens(c *call) *answer {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+func userTokens(c *call) *answer {
+	s := c.api.accounts
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if c.r.Method != http.MethodPost {
 		results := []any{}
 		for _, t := range s.tokens {
@@ -363,10 +352,10 @@ func (s *Server) userTokens(c *call) *answer {
 	}
 	hours, err := strconv.Atoi(text(in["hours"]))
 	if err != nil || hours < 0 || hours > maxHours {
-		return refuse(http.StatusBadRequest, "Invalid hours %v, must be 0 to %d", in["hours"], maxHours).answer()
+		return refused(http.StatusBadRequest, "Invalid hours %v, must be 0 to %d", in["hours"], maxHours)
 	}
 	t := token{id: "authtoken-" + uuid.NewString(), secret: secret(), user: c.user, hours: hours, single: hours == 0,
-		expires: s.now().Add(time.Duration(hours) * time.Hour)}
+		expires: s.world.Now().Add(time.Duration(hours) * time.Hour)}
 	s.tokens = append(s.tokens, t)
 	out := t.show()
 	out["token"] = t.secret
@@ -378,13 +367,14 @@ func (t token) show() map[string]any {
 }
 
 // userToken serves /api/user-token/<id>.
-func (s *Server) userToken(c *call) *answer {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+func userToken(c *call) *answer {
+	s := c.api.accounts
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.tokens, func(t token) bool { return t.id == c.route.uuid && t.user == c.user })
 	switch {
 	case i < 0:
-		return refuse(http.StatusNotFound, "AuthToken object not found!").answer()
+		return refused(http.StatusNotFound, "AuthToken object not found!")
 	case c.r.Method == http.MethodDelete:
 		s.tokens = slices.Delete(s.tokens, i, i+1)
 		return &answer{status: http.StatusNoContent}
@@ -392,13 +382,11 @@ func (s *Server) userToken(c *call) *answer {
 	return reply(http.StatusOK, s.tokens[i].show())
 }
 
-// userAccount serves /api/useraccount: the user's own data, and a password change, after which the user's other sessions meet
+// changeAccount serves PUT and PATCH of /api/useraccount: a password change, after which the user's other sessions meet
 // 419 and then 401. Evidence: recorded: an empty answer, and that the session itself lives on; documented by issues: what
 // happens to the others; unverified: the refusal of a wrong old password.
-func (s *Server) userAccount(c *call) *answer {
-	if c.reads() {
-		return reply(http.StatusOK, s.ownAccount(c))
-	}
+func changeAccount(c *call) *answer {
+	s := c.api.accounts
 	in, bad := parse(c.body)
 	if bad != nil {
 		return bad
@@ -406,20 +394,20 @@ func (s *Server) userAccount(c *call) *answer {
 	if nested, ok := in["replace"].(map[string]any); ok && c.r.Method == http.MethodPatch {
 		in = nested
 	}
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	password := str(in, "password")
 	if password != "" && str(in, "old_password") != s.account(c.user).password {
-		return refuse(http.StatusBadRequest, "Invalid old password").answer()
+		return refused(http.StatusBadRequest, "Invalid old password")
 	}
-	if err := s.Edit("user", adminTenant, c.user, func(m map[string]any) {
+	if err := s.world.Admin().Edit("user", adminTenant, c.user, func(m map[string]any) {
 		for _, k := range []string{"password", "full_name", "email"} {
 			if v := in[k]; v != nil && v != "" {
 				m[k] = v
 			}
 		}
 	}); err != nil {
-		return refuse(http.StatusBadRequest, "%v", err).answer()
+		return refused(http.StatusBadRequest, "%v", err)
 	}
 	if password != "" {
 		for id, x := range s.sessions {
@@ -429,32 +417,27 @@ func (s *Server) userAccount(c *call) *answer {
 	return &answer{status: http.StatusOK}
 }
 
-func (s *Server) ownAccount(c *call) map[string]any {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	o := s.user(c.user)
+// ownAccount serves GET of /api/useraccount: the user's own data.
+func ownAccount(c *call, s *Reader) *answer {
+	o := s.User(c.user)
 	if o == nil { // deleted since it was authenticated
-		return map[string]any{}
+		return reply(http.StatusOK, map[string]any{})
 	}
-	return c.renderer(false).object(o)
+	return reply(http.StatusOK, c.renderer(s, false).object(o))
 }
 
 // ExpireSessions ends all sessions: the next request of each client is answered with 401.
-func (s *Server) ExpireSessions() {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+func (s *Accounts) ExpireSessions() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	clear(s.sessions)
 }
 
 // SetPassword changes the password of a user, who is made a superuser if there is none of the name, and ends the user's sessions.
-func (s *Server) SetPassword(username, password string) {
-	change := func(m map[string]any) { m["password"] = password }
-	if s.Edit("user", adminTenant, username, change) != nil {
-		// A user has no references that could be missing, and its name is free: there is no error to report.
-		_, _ = s.Create("user", adminTenant, map[string]any{"name": username, "password": password, "is_superuser": true})
-	}
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+func (s *Accounts) SetPassword(username, password string) {
+	s.world.Admin().SetPassword(username, password)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for id, x := range s.sessions {
 		if x.user == username {
 			delete(s.sessions, id)
@@ -463,18 +446,150 @@ func (s *Server) SetPassword(username, password string) {
 }
 
 // LockAccount locks a user out for a time, as too many failed logins do, or lets it in again with 0.
-func (s *Server) LockAccount(username string, d time.Duration) {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
-	s.failures[username] = failures{locked: s.now().Add(d)}
+func (s *Accounts) LockAccount(username string, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures[username] = failures{locked: s.world.Now().Add(d)}
 }
 
 // SetStrictLogin makes a login fail that brings a csrftoken cookie and no matching header, as some releases do.
-func (s *Server) SetStrictLogin(on bool) { s.strictLogin.Store(on) }
+func (s *Accounts) SetStrictLogin(on bool) { s.strict.Store(on) }
 
 // Sessions returns the number of live sessions, so that a test can see a login stampede.
-func (s *Server) Sessions() int {
-	s.sessionMu.Lock()
-	defer s.sessionMu.Unlock()
+func (s *Accounts) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return len(s.sessions)
+}
+
+// Age makes all sessions look as if they were not used (idle) or not made (force) for very long, or ends them (kill).
+func (s *Accounts) Age(how string) {
+	switch how {
+	case "kill":
+		s.ExpireSessions()
+	case "idle":
+		s.each(func(x *session) { x.used = time.Time{} })
+	case "force":
+		s.each(func(x *session) { x.made = time.Time{} })
+	}
+}
+
+// SwitchSessions makes each session be answered once with 419, and be gone then.
+func (s *Accounts) SwitchSessions() { s.each(func(x *session) { x.swapped = true }) }
+
+// RotateCSRF gives all sessions other CSRF tokens.
+func (s *Accounts) RotateCSRF() { s.each(func(x *session) { x.csrf = secret() }) }
+
+func (s *Accounts) each(do func(*session)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.sessions {
+		do(x)
+	}
+}
+
+// ChangePassword changes the password of a user, who has to be there; the user's sessions meet 419 once (switch), are gone
+// (kill), or live on.
+func (s *Accounts) ChangePassword(user, password, sessions string) error {
+	user = cmp.Or(user, s.username)
+	if err := s.world.Admin().Edit("user", adminTenant, user, func(m map[string]any) { m["password"] = password }); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, x := range s.sessions {
+		if x.user != user {
+			continue
+		}
+		switch sessions {
+		case "switch":
+			x.swapped = true
+		case "kill":
+			delete(s.sessions, id)
+		}
+	}
+	return nil
+}
+
+// ExpireTokens makes all user tokens expired.
+func (s *Accounts) ExpireTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokens = slices.DeleteFunc(s.tokens, func(t token) bool { return t.single })
+	for i := range s.tokens {
+		s.tokens[i].expires = time.Time{}
+	}
+}
+
+// Lock refuses the logins of a user until the returned function is called as often as Lock was.
+func (s *Accounts) Lock(user string) (release func()) {
+	user = cmp.Or(user, s.username)
+	add := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.locked[user] += n
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+// What a state file keeps of sessions and tokens.
+type (
+	savedSession struct {
+		User    string    `json:"user"`
+		CSRF    string    `json:"csrf"`
+		Made    time.Time `json:"made"`
+		Used    time.Time `json:"used"`
+		Swapped bool      `json:"swapped,omitempty"`
+	}
+	savedToken struct {
+		ID      string    `json:"id"`
+		Secret  string    `json:"secret"`
+		User    string    `json:"user"`
+		Hours   int       `json:"hours"`
+		Expires time.Time `json:"expires"`
+		Single  bool      `json:"single,omitempty"`
+	}
+)
+
+func (s *Accounts) saveSessions() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]savedSession{}
+	for id, x := range s.sessions {
+		out[id] = savedSession{x.user, x.csrf, x.made, x.used, x.swapped}
+	}
+	return out
+}
+
+func (s *Accounts) loadSessions(raw json.RawMessage) error {
+	var in map[string]savedSession
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return fmt.Errorf("its sessions: %w", err)
+	}
+	for id, x := range in {
+		s.sessions[id] = &session{user: x.User, csrf: x.CSRF, made: x.Made, used: x.Used, swapped: x.Swapped}
+	}
+	return nil
+}
+
+func (s *Accounts) saveTokens() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := []savedToken{}
+	for _, t := range s.tokens {
+		out = append(out, savedToken{t.id, t.secret, t.user, t.hours, t.expires, t.single})
+	}
+	return out
+}
+
+func (s *Accounts) loadTokens(raw json.RawMessage) error {
+	var in []savedToken
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return fmt.Errorf("its tokens: %w", err)
+	}
+	for _, t := range in {
+		s.tokens = append(s.tokens, token{id: t.ID, secret: t.Secret, user: t.User, hours: t.Hours, expires: t.Expires, single: t.Single})
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package avisim
 
 import (
 	"cmp"
-	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -10,13 +9,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// ref names one object: its type's path and its uuid.
-type ref struct{ typ, uuid string }
-
 // object is one stored object. It is immutable: a change stores a new one with the same identity.
 type object struct {
 	ref
-	kind     *objectType
+	kind     *Kind
 	name     string
 	tenant   string  // uuid of the tenant
 	cloud    ref     // zero for types without a cloud
@@ -33,20 +29,18 @@ type nameKey struct{ typ, tenant, name string }
 
 // shelf holds the objects of one type.
 type shelf struct {
-	kind    *objectType
 	byUUID  map[string]*object
 	ordered []*object // by seq
 }
 
-// store holds all objects with the indexes that keep lookups and deletes cheap. It has no lock of its own: the Server's
+// store holds all objects with the indexes that keep lookups and deletes cheap. It has no lock of its own: the world's
 // lock guards it.
 type store struct {
 	shelves    map[string]*shelf
 	names      map[nameKey][]*object
 	in         map[ref]map[ref]struct{} // who refers to the key
 	seq        uint64
-	generation uint64 // raised with every change
-	lists      listCache
+	generation uint64        // raised with every change
 	random     *rand.ChaCha8 // nil: real randomness
 
 	// changed is told of every change: old is nil for a new object, now for one that is gone.
@@ -55,8 +49,8 @@ type store struct {
 
 func newStore(seed int64) *store {
 	s := &store{shelves: map[string]*shelf{}, names: map[nameKey][]*object{}, in: map[ref]map[ref]struct{}{}, changed: func(_, _ *object) {}}
-	for _, t := range objectTypes() {
-		s.shelves[t.path] = &shelf{kind: t, byUUID: map[string]*object{}}
+	for path := range kinds() {
+		s.shelves[path] = &shelf{byUUID: map[string]*object{}}
 	}
 	if seed != 0 {
 		var key [32]byte
@@ -86,6 +80,31 @@ func (s *store) get(r ref) *object {
 		return sh.byUUID[r.uuid]
 	}
 	return nil
+}
+
+// all returns the objects of a type in the order in which they were created. The list is the store's own.
+func (s *store) all(typ string) []*object {
+	if sh := s.shelves[typ]; sh != nil {
+		return sh.ordered
+	}
+	return nil
+}
+
+// Refers reports whether one object refers to another one.
+func (s *store) Refers(from, to ref) bool {
+	_, refers := s.in[to][from]
+	return refers
+}
+
+// Dangling counts the references to objects that are not there.
+func (s *store) Dangling() int {
+	n := 0
+	for to, from := range s.in {
+		if s.get(to) == nil {
+			n += len(from)
+		}
+	}
+	return n
 }
 
 // named returns the objects of a type with the name in a tenant, one per cloud.
@@ -198,31 +217,6 @@ func (s *store) referrers(to ref) []*object {
 	}
 	slices.SortFunc(out, func(a, b *object) int { return cmp.Compare(a.seq, b.seq) })
 	return out
-}
-
-// references yields every reference in a value.
-func references(v any) iter.Seq[ref] {
-	return func(yield func(ref) bool) { walkRefs(v, yield) }
-}
-
-func walkRefs(v any, yield func(ref) bool) bool {
-	switch x := v.(type) {
-	case ref:
-		return yield(x)
-	case map[string]any:
-		for _, e := range x {
-			if !walkRefs(e, yield) {
-				return false
-			}
-		}
-	case []any:
-		for _, e := range x {
-			if !walkRefs(e, yield) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // visible tells if a request in the tenant may see the object. Evidence: isolation is recorded; the admin tenant's

@@ -7,12 +7,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,53 +26,149 @@ type certificate struct {
 	ca   []byte // PEM
 }
 
-// loadCertificate reads the certificate of the options, or makes one.
-func (s *Server) loadCertificate() error {
-	if s.options.CertFile == "" {
-		return s.RotateCertificate()
+// Identity is the certificate that a server shows, and can be another one from the next connection on.
+type Identity struct {
+	file, key string   // in files; else it is made
+	hosts     []string // of the certificate that is made
+	current   atomic.Pointer[certificate]
+	first     atomic.Pointer[certificate] // before Present
+	broken    atomic.Int32                // how many want handshakes to fail
+	changed   func()                      // told of each other certificate
+}
+
+// NewIdentity makes an identity that has no certificate before Load or Ensure. It is read from the files, if there are any, or made for
+// loopback and the hosts, names or addresses. changed is told of each other certificate.
+func NewIdentity(certFile, keyFile string, hosts []string, changed func()) *Identity {
+	return &Identity{file: certFile, key: keyFile, hosts: hosts, changed: changed}
+}
+
+// Ensure reads the certificate or makes one, unless there is one already.
+func (i *Identity) Ensure() error {
+	if i.current.Load() != nil {
+		return nil
 	}
-	leaf, err := tls.LoadX509KeyPair(s.options.CertFile, s.options.KeyFile)
+	if i.file == "" {
+		return i.Rotate()
+	}
+	leaf, err := tls.LoadX509KeyPair(i.file, i.key)
 	if err != nil {
 		return fmt.Errorf("loading the certificate: %w", err)
 	}
-	ca, err := os.ReadFile(s.options.CertFile)
+	ca, err := os.ReadFile(i.file)
 	if err != nil {
 		return fmt.Errorf("loading the certificate: %w", err)
 	}
-	s.certificate.Store(&certificate{leaf, ca})
+	i.current.Store(&certificate{leaf, ca})
 	return nil
 }
 
-// RotateCertificate replaces the CA and the certificate by new ones and closes idle connections, so that a client's
-// next request meets them.
-func (s *Server) RotateCertificate() error {
-	host, _, err := net.SplitHostPort(s.options.Addr)
-	if err != nil {
-		return err
-	}
-	c, err := issue(append([]string{host}, s.options.HostNames...), time.Now()) // certificates are for real clients, so for the real clock
+// Rotate replaces the CA and the certificate by new ones.
+func (i *Identity) Rotate() error {
+	c, err := issue(i.hosts, time.Now()) // certificates are for real clients, so for the real clock
 	if err != nil {
 		return fmt.Errorf("making a certificate: %w", err)
 	}
-	s.swapCertificate(c)
+	i.show(c)
 	return nil
 }
 
-// swapCertificate presents another certificate from the next connection on.
-func (s *Server) swapCertificate(c *certificate) {
-	s.certificate.Store(c)
-	s.dirty()
-	if s.http != nil {
-		s.http.SetKeepAlivesEnabled(false) // closes idle connections
-		s.http.SetKeepAlivesEnabled(true)
+func (i *Identity) show(c *certificate) {
+	i.current.Store(c)
+	i.changed()
+}
+
+// Present shows the certificate of a pair in PEM, and reports whether it is a pair.
+func (i *Identity) Present(certPEM, keyPEM []byte) bool {
+	leaf, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return false
+	}
+	i.first.CompareAndSwap(nil, i.current.Load())
+	i.show(&certificate{leaf, certPEM})
+	return true
+}
+
+// Restore shows again what was shown before the first Present.
+func (i *Identity) Restore() {
+	if c := i.first.Swap(nil); c != nil {
+		i.show(c)
 	}
 }
 
 // CAPEM is the PEM of the CA that a client has to trust.
-func (s *Server) CAPEM() []byte { return s.certificate.Load().ca }
+func (i *Identity) CAPEM() []byte { return i.current.Load().ca }
 
-func (s *Server) serverCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return &s.certificate.Load().leaf, nil
+// BreakHandshakes makes handshakes fail until the returned function is called as often as BreakHandshakes was.
+func (i *Identity) BreakHandshakes() (end func()) {
+	i.broken.Add(1)
+	return func() { i.broken.Add(-1) }
+}
+
+// TLS is the configuration of a server that shows the identity.
+func (i *Identity) TLS() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &i.current.Load().leaf, nil },
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if i.broken.Load() > 0 {
+				return nil, errors.New("handshake failed on purpose")
+			}
+			return nil, nil
+		},
+	}
+}
+
+type savedCertificate struct {
+	Chain [][]byte `json:"chain"` // DER
+	Key   []byte   `json:"key"`   // PKCS #8
+	CA    []byte   `json:"ca"`    // PEM
+}
+
+// Save returns what JSON can write and Load takes; nil for a certificate from files.
+func (i *Identity) Save() any {
+	c := i.current.Load()
+	if c == nil || i.file != "" {
+		return nil
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(c.leaf.PrivateKey)
+	if err != nil {
+		return nil
+	}
+	return savedCertificate{c.leaf.Certificate, key, c.ca}
+}
+
+// Load takes a saved certificate that is good for another month and for the hosts.
+func (i *Identity) Load(raw json.RawMessage) error {
+	var c savedCertificate
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return fmt.Errorf("its certificate: %w", err)
+	}
+	if i.file != "" || !i.fits(c) {
+		return nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(c.Key)
+	if err != nil {
+		return fmt.Errorf("its certificate's key: %w", err)
+	}
+	i.current.Store(&certificate{leaf: tls.Certificate{Certificate: c.Chain, PrivateKey: key}, ca: c.CA})
+	return nil
+}
+
+func (i *Identity) fits(c savedCertificate) bool {
+	if len(c.Chain) == 0 {
+		return false
+	}
+	leaf, err := x509.ParseCertificate(c.Chain[0])
+	return err == nil && time.Until(leaf.NotAfter) > 30*24*time.Hour &&
+		!slices.ContainsFunc(i.hosts, func(h string) bool { return !fitsHost(leaf, h) })
+}
+
+// fitsHost reports whether a certificate is good for a host; the unspecified address, which one may listen on, stands for all.
+func fitsHost(leaf *x509.Certificate, host string) bool {
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return true
+	}
+	return leaf.VerifyHostname(host) == nil
 }
 
 // WriteCertificate makes a CA and a certificate for the hosts, and writes ca.crt, tls.crt and tls.key into a folder. The CA's

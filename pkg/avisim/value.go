@@ -3,7 +3,9 @@ package avisim
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
+	"strconv"
 )
 
 // Bodies are kept as encoding/json decodes them (maps, lists, strings, float64, bool), with one more kind of value:
@@ -132,4 +134,85 @@ func normal(m map[string]any) (map[string]any, error) {
 		return nil, err
 	}
 	return decode(b)
+}
+
+// ref names one object: its type's path and its uuid.
+type ref struct{ typ, uuid string }
+
+// refAt is the resolved reference at the keys, or the zero ref.
+func refAt(m map[string]any, keys ...string) ref {
+	r, _ := at(m, keys...).(ref)
+	return r
+}
+
+func (r ref) String() string { return fmt.Sprintf("/api/%s/%s", r.typ, r.uuid) }
+
+// MarshalJSON is how a state file writes a reference; see unwrap. Answers never hold one: they are rendered.
+func (r ref) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]string{"$ref": r.typ + "/" + r.uuid})
+}
+
+// references yields every reference in a value.
+func references(v any) iter.Seq[ref] {
+	return func(yield func(ref) bool) { walkRefs(v, yield) }
+}
+
+func walkRefs(v any, yield func(ref) bool) bool {
+	switch x := v.(type) {
+	case ref:
+		return yield(x)
+	case map[string]any:
+		for _, e := range x {
+			if !walkRefs(e, yield) {
+				return false
+			}
+		}
+	case []any:
+		for _, e := range x {
+			if !walkRefs(e, yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// ordered lists the references of a value by position, so that what is made of them does not depend on map order.
+func ordered(v any) []ref {
+	var out []ref
+	switch x := v.(type) {
+	case ref:
+		out = append(out, x)
+	case map[string]any:
+		for _, k := range sortedKeys(x) {
+			out = append(out, ordered(x[k])...)
+		}
+	case []any:
+		for _, e := range x {
+			out = append(out, ordered(e)...)
+		}
+	}
+	return out
+}
+
+// elements returns the entries of a list, or the value itself as the only one.
+func elements(v any) []any {
+	if l, ok := v.([]any); ok {
+		return l
+	}
+	return []any{v}
+}
+
+func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+
+func text(v any) string {
+	switch x := v.(type) {
+	case string:
+		return x
+	case bool:
+		return strconv.FormatBool(x)
+	case float64:
+		return number(x)
+	}
+	return ""
 }

@@ -92,23 +92,11 @@ type ServicePage struct {
 	Services []ServiceView  `json:"services"`
 }
 
-// Change is something that happened to an object: it was created, changed, deleted, or its state became another one.
-type Change struct {
-	ID     int64     `json:"id"`
-	Time   time.Time `json:"time"`
-	Type   string    `json:"type"`
-	Name   string    `json:"name"`
-	Tenant string    `json:"tenant"`
-	What   string    `json:"what"`
-	State  string    `json:"state,omitempty"` // the new one
-}
+// Board shows a world to people. What takes long is computed once for many who look.
+type Board struct {
+	world *World
 
-// changeLimit is how many changes are kept.
-const changeLimit = 500
-
-// view is what is computed once for many who look.
-type view struct {
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows; may be held while the world's lock is taken, but not the other way round
 	computed bool
 	revision int64
 	at       time.Time
@@ -118,63 +106,21 @@ type view struct {
 	counts   map[string]int
 	states   map[ref]state
 	texts    map[ref]string // what a search looks through; nil until one does
-
-	changeMu sync.Mutex
-	changes  []Change
-	changeID int64
 }
+
+// NewBoard makes the board of a world.
+func NewBoard(w *World) *Board { return &Board{world: w} }
 
 type viewEntry struct {
 	o     *object
 	state state
 }
 
-// note adds a change to those that people see.
-func (v *view) note(c Change) {
-	v.changeMu.Lock()
-	defer v.changeMu.Unlock()
-	v.changeID++
-	c.ID = v.changeID
-	if len(v.changes) >= changeLimit {
-		v.changes = slices.Clone(v.changes[changeLimit/5:])
-	}
-	v.changes = append(v.changes, c)
-}
-
-// noted tells people of a change of the store; Server.mu is held.
-func (s *Server) noted(at time.Time, old, o *object) {
-	c := Change{Time: at, What: "changed"}
-	switch {
-	case old == nil:
-		c.What = "created"
-	case o == nil:
-		c.What, o = "deleted", old
-	}
-	c.Type, c.Name, c.Tenant = o.typ, o.name, s.tenantName(o.tenant)
-	s.view.note(c)
-}
-
-// Changes returns the last changes, at most limit of them, whose IDs are above one, oldest first.
-func (s *Server) Changes(after int64, limit int) []Change {
-	s.view.changeMu.Lock()
-	defer s.view.changeMu.Unlock()
-	i, _ := slices.BinarySearchFunc(s.view.changes, after+1, func(c Change, id int64) int { return cmp.Compare(c.ID, id) })
-	return append([]Change{}, s.view.changes[max(i, len(s.view.changes)-limit):]...)
-}
-
-func (s *Server) tenantName(uuid string) string {
-	if t := s.store.get(ref{"tenant", uuid}); t != nil {
-		return t.name
-	}
-	return uuid
-}
-
-// look brings the view up to date: at once if nobody looked for a while, and so seldom that it costs a tenth of one core at most.
-// The view's lock is held.
-func (s *Server) look() {
-	s.catchUp()
-	v := &s.view
-	revision, now := s.revision.Load(), time.Now()
+// look brings the board up to date: at once if nobody looked for a while, and so seldom that it costs a tenth of one core at most.
+// The board's lock is held.
+func (v *Board) look() {
+	v.world.CatchUp()
+	revision, now := v.world.Revision(), time.Now()
 	pause := 200 * time.Millisecond
 	if revision == v.revision {
 		pause = time.Second // states change with time, too
@@ -182,13 +128,29 @@ func (s *Server) look() {
 	if v.computed && now.Sub(v.at) < max(pause, 10*v.cost) {
 		return
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	sh := s.store.shelves["virtualservice"]
-	entries := make([]viewEntry, len(sh.ordered))
+	var changes []Change
+	v.world.Read(func(s *Reader) { changes = v.compute(s, now) })
+	if len(changes) > 0 {
+		v.world.Write(func(s *Writer) {
+			for _, c := range changes {
+				s.Note(c)
+			}
+		})
+	}
+	if revision != v.revision {
+		v.texts = nil
+	}
+	v.computed, v.revision, v.at = true, revision, now
+	v.cost = time.Since(now)
+}
+
+// compute looks at all virtual services, and returns what became of their states.
+func (v *Board) compute(s *Reader, now time.Time) (changes []Change) {
+	all := s.store.all("virtualservice")
+	entries := make([]viewEntry, len(all))
 	states, counts := make(map[ref]state, len(entries)), map[string]int{}
 	digest := fnv.New64a()
-	for i, o := range sh.ordered {
+	for i, o := range all {
 		st := s.virtualServiceState(o)
 		entries[i] = viewEntry{o, st}
 		states[o.ref] = st
@@ -199,64 +161,53 @@ func (s *Server) look() {
 			if had {
 				was = old.name + " → "
 			}
-			s.view.note(Change{Time: now, Type: o.typ, Name: o.name, Tenant: s.tenantName(o.tenant), What: was + st.name, State: st.name})
+			changes = append(changes, Change{Time: now, Type: o.typ, Name: o.name, Tenant: s.Tenant(o.tenant), What: was + st.name, State: st.name})
 		}
 	}
 	slices.SortFunc(entries, func(a, b viewEntry) int {
 		return cmp.Or(strings.Compare(a.o.name, b.o.name), cmp.Compare(a.o.seq, b.o.seq))
 	})
-	if revision != v.revision {
-		v.texts = nil
-	}
-	v.computed, v.revision, v.at, v.digest, v.entries, v.counts, v.states = true, revision, now, digest.Sum64(), entries, counts, states
-	v.cost = time.Since(now)
+	v.digest, v.entries, v.counts, v.states = digest.Sum64(), entries, counts, states
+	return changes
 }
 
-// Pulse tells in few bytes if anything changed since the last one: two that are equal mean no.
-type Pulse struct {
-	Objects  int64          `json:"objects"`
-	States   string         `json:"states"`
-	Faults   int64          `json:"faults"`
-	Requests int64          `json:"requests"`
-	Changes  int64          `json:"changes"`
-	Counts   map[string]int `json:"counts"`
+// Digest tells two states of the virtual services apart: the revision of the world that they were computed from, a hash of their states,
+// and how many are in which.
+func (v *Board) Digest() (revision int64, states string, counts map[string]int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.look()
+	return v.revision, fmt.Sprintf("%x", v.digest), v.counts
 }
 
-// Pulse returns the present one.
-func (s *Server) Pulse() Pulse {
-	s.view.mu.Lock()
-	s.look()
-	p := Pulse{Objects: s.view.revision, States: fmt.Sprintf("%x", s.view.digest), Faults: s.faultRevision.Load(), Counts: s.view.counts}
-	s.view.mu.Unlock()
-	s.view.changeMu.Lock()
-	p.Changes = s.view.changeID
-	s.view.changeMu.Unlock()
-	s.logMu.Lock()
-	p.Requests = s.requestID
-	s.logMu.Unlock()
-	return p
+// Changes returns the last changes, at most limit of them, whose IDs are above one, oldest first.
+func (v *Board) Changes(after int64, limit int) (out []Change) {
+	v.world.Read(func(s *Reader) { out = s.Changes(after, limit) })
+	return out
 }
 
 // Services returns a page of virtual services, as they were a moment ago.
-func (s *Server) Services(q ServiceQuery) ServicePage {
-	s.view.mu.Lock()
-	defer s.view.mu.Unlock()
-	s.look()
-	v := &s.view
+func (v *Board) Services(q ServiceQuery) (page ServicePage) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.look()
 	if q.Size < 1 || q.Size > 200 {
 		q.Size = 50
 	}
+	v.world.Read(func(s *Reader) { page = v.page(s, q) })
+	return page
+}
+
+func (v *Board) page(s *Reader, q ServiceQuery) ServicePage {
 	found := v.entries
 	if q.State != "" {
 		found = slices.DeleteFunc(slices.Clone(found), func(e viewEntry) bool { return e.state.name != q.State })
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	if want := strings.ToLower(strings.TrimSpace(q.Search)); want != "" {
 		if v.texts == nil {
 			v.texts = make(map[ref]string, len(v.entries))
 			for _, e := range v.entries {
-				v.texts[e.o.ref] = s.searchText(e.o)
+				v.texts[e.o.ref] = searchText(s, e.o)
 			}
 		}
 		found = slices.DeleteFunc(slices.Clone(found), func(e viewEntry) bool { return !strings.Contains(v.texts[e.o.ref], want) })
@@ -272,15 +223,15 @@ func (s *Server) Services(q ServiceQuery) ServicePage {
 	first := (page.Page - 1) * q.Size
 	for _, e := range found[first:min(first+q.Size, len(found))] {
 		if o := s.store.get(e.o.ref); o != nil { // else deleted a moment ago
-			page.Services = append(page.Services, s.serviceView(o))
+			page.Services = append(page.Services, serviceView(s, o))
 		}
 	}
 	return page
 }
 
 // searchText is what a search looks through: all but the states, which change without a write.
-func (s *Server) searchText(vs *object) string {
-	parts := []string{vs.name, s.tenantName(vs.tenant)}
+func searchText(s *Reader, vs *object) string {
+	parts := []string{vs.name, s.Tenant(vs.tenant)}
 	name := func(r ref) *object {
 		o := s.store.get(r)
 		if o != nil {
@@ -323,10 +274,10 @@ func (s *Server) searchText(vs *object) string {
 	return strings.ToLower(strings.Join(parts, "\n"))
 }
 
-// serviceView shows a virtual service; Server.mu is held.
-func (s *Server) serviceView(vs *object) ServiceView {
+// serviceView shows a virtual service.
+func serviceView(s *Reader, vs *object) ServiceView {
 	st := s.virtualServiceState(vs)
-	out := ServiceView{UUID: vs.uuid, Name: vs.name, Tenant: s.tenantName(vs.tenant), State: st.name, Reason: st.reason,
+	out := ServiceView{UUID: vs.uuid, Name: vs.name, Tenant: s.Tenant(vs.tenant), State: st.name, Reason: st.reason,
 		Since: time.UnixMicro(st.since), Modified: time.UnixMicro(vs.modified), Ports: []string{}, VIPs: []VIPView{}, Rules: []RuleView{}, Pools: []PoolView{}}
 	if c := s.store.get(vs.cloud); c != nil {
 		out.Cloud = c.name
@@ -363,9 +314,9 @@ func (s *Server) serviceView(vs *object) ServiceView {
 		}
 		out.VIPs = append(out.VIPs, x)
 	}
-	out.Rules = s.ruleViews(vs)
+	out.Rules = ruleViews(s, vs)
 	for _, p := range pools(s.store, vs.body) {
-		out.Pools = append(out.Pools, s.poolView(p))
+		out.Pools = append(out.Pools, poolView(s, p))
 	}
 	return out
 }
@@ -384,7 +335,7 @@ func protocolName(s string) string {
 	return s
 }
 
-func (s *Server) ruleViews(vs *object) []RuleView {
+func ruleViews(s *Reader, vs *object) []RuleView {
 	out := []RuleView{}
 	for _, lp := range messages(vs.body["l4_policies"]) {
 		set := s.store.get(refAt(lp, "l4_policy_set_ref"))
@@ -398,19 +349,19 @@ func (s *Server) ruleViews(vs *object) []RuleView {
 			case action == nil:
 				v.Action, v.Targets = "none", []TargetView{}
 			default:
-				v.Group, v.Targets = s.targetViews(action)
+				v.Group, v.Targets = targetViews(s, action)
 			}
 			out = append(out, v)
 		}
 	}
-	if group, targets := s.targetViews(vs.body); len(targets) > 0 {
+	if group, targets := targetViews(s, vs.body); len(targets) > 0 {
 		out = append(out, RuleView{Name: "default", Match: "all else", Group: group, Targets: targets})
 	}
 	return out
 }
 
 // targetViews are the pools that pool_ref or pool_group_ref of a message lead to, and the group's name.
-func (s *Server) targetViews(m map[string]any) (group string, out []TargetView) {
+func targetViews(s *Reader, m map[string]any) (group string, out []TargetView) {
 	out = []TargetView{}
 	add := func(r ref, ratio int) {
 		if p := s.store.get(r); p != nil {
@@ -455,7 +406,7 @@ func matchText(rule map[string]any) string {
 	return text
 }
 
-func (s *Server) poolView(p *object) PoolView {
+func poolView(s *Reader, p *object) PoolView {
 	st, enabled, up, total := s.poolState(p)
 	out := PoolView{UUID: p.uuid, Name: p.name, State: st.name, Reason: st.reason, Up: up, Enabled: enabled, Total: total, Servers: []ServerView{}}
 	for _, x := range s.servers(p) {
@@ -464,34 +415,6 @@ func (s *Server) poolView(p *object) PoolView {
 			ip = x.at.addr.String()
 		}
 		out.Servers = append(out.Servers, ServerView{ip, x.at.port, x.name, x.reason})
-	}
-	return out
-}
-
-// Status is what the Controller says of itself, and how much there is of it.
-type Status struct {
-	Host    string         `json:"host"`
-	Version string         `json:"version"`
-	License string         `json:"license"`
-	Leader  string         `json:"leader"`
-	UpSince string         `json:"upSince"`
-	Upgrade bool           `json:"upgrade"`
-	Objects map[string]int `json:"objects"` // by type
-}
-
-// Status returns the present one.
-func (s *Server) Status() Status {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	out := Status{Host: s.Host(), Version: s.version.join("."), License: s.tier(), Leader: s.leader, UpSince: s.upSince,
-		Upgrade: s.upgrading.Load(), Objects: map[string]int{}}
-	if nodes := messages(s.clusterBody["nodes"]); out.Leader == "" && len(nodes) > 0 {
-		out.Leader = str(nodes[0], "name")
-	}
-	for typ, sh := range s.store.shelves {
-		if n := len(sh.ordered); n > 0 {
-			out.Objects[typ] = n
-		}
 	}
 	return out
 }

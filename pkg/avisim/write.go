@@ -8,29 +8,56 @@ import (
 	"strconv"
 )
 
-// write is one POST, PUT or PATCH on its way through the pipeline, or the same thing done out of band.
-type write struct {
-	server *Server
-	store  *store
-	kind   *objectType
-	old    *object // nil on creation
-	at     version // the request's API version
-
-	tenant string // uuid of the tenant that owns the object
-	cloud  ref
-	name   string
-	body   map[string]any // the whole new document
-
-	incoming map[string]any // POST, PUT: the body as it came
-	patch    map[string]any // PATCH: the verbs as they came
-	slug     string         // uuid asked for by the client
-	trusted  bool           // out of band: no gates, no rules, no tenant checks
-	system   bool
-	filling  bool // addresses that were left open come now
-	moving   bool // and those that are there are replaced
+// Write is one POST, PUT or PATCH of a client.
+type Write struct {
+	Kind     *Kind
+	Old      *object        // nil on creation
+	At       version        // the request's API version
+	Tenant   string         // uuid of the tenant that owns the object; that of Old if empty
+	Incoming map[string]any // POST, PUT: the body as it came
+	Patch    map[string]any // PATCH: the verbs as they came
+	Slug     string         // uuid asked for by the client
 }
 
-// run takes the write through all steps and commits it. The Server's lock is held. Nothing is changed on an error.
+// write is a Write on its way through the pipeline, or the same thing done out of band.
+type write struct {
+	Write
+	world *Writer
+	store *store
+
+	cloud ref
+	name  string
+	body  map[string]any // the whole new document
+
+	trusted bool // out of band: no gates, no rules, no tenant checks
+	system  bool
+	filling bool // addresses that were left open come now
+	moving  bool // and those that are there are replaced
+}
+
+// Apply takes a write through all steps and commits it. Nothing is changed on a refusal.
+func (s *Writer) Apply(w Write) (*object, *apiError) { return s.apply(&write{Write: w}) }
+
+// force applies a write out of band.
+func (s *Writer) force(w Write) error { return s.must(&write{Write: w, trusted: true}) }
+
+// must is apply for callers that want an error value.
+func (s *Writer) must(w *write) error {
+	if _, err := s.apply(w); err != nil {
+		return fmt.Errorf("%s %q: %w", w.Kind.path, w.name, err)
+	}
+	return nil
+}
+
+func (s *Writer) apply(w *write) (*object, *apiError) {
+	w.world, w.store = s, s.store
+	if w.Old != nil && w.Tenant == "" {
+		w.Tenant = w.Old.tenant
+	}
+	return w.run()
+}
+
+// run takes the write through all steps.
 func (w *write) run() (*object, *apiError) {
 	steps := []func() *apiError{
 		w.gate, w.document, w.settle, w.current, w.tier, w.resolve, w.complete, w.unique, w.rules, w.addresses, w.mandatory,
@@ -45,12 +72,12 @@ func (w *write) run() (*object, *apiError) {
 
 // gate refuses what is newer than the request's version. Evidence: documented by issues, text exact.
 func (w *write) gate() *apiError {
-	m := w.kind.message()
+	m := w.Kind.message()
 	if m == nil || w.trusted {
 		return nil
 	}
-	for _, p := range append(w.patchParts(), w.incoming) {
-		if err := m.gate(p, w.at, w.breaks); err != nil {
+	for _, p := range append(w.patchParts(), w.Incoming) {
+		if err := m.gate(p, w.At, w.breaks); err != nil {
 			return err
 		}
 	}
@@ -59,15 +86,15 @@ func (w *write) gate() *apiError {
 
 // document makes the whole new document: the body of POST and PUT, the old one with the verbs applied for PATCH.
 func (w *write) document() *apiError {
-	if w.patch != nil {
-		w.body = cloneMap(w.old.body)
+	if w.Patch != nil {
+		w.body = cloneMap(w.Old.body)
 		if err := w.applyPatch(); err != nil {
 			return err
 		}
 	} else {
-		w.body = cloneMap(w.incoming)
+		w.body = cloneMap(w.Incoming)
 	}
-	if m := w.kind.message(); m != nil {
+	if m := w.Kind.message(); m != nil {
 		return m.conform(w.body, w.breaks)
 	}
 	for k, v := range w.body {
@@ -83,32 +110,32 @@ func (w *write) settle() *apiError {
 	for _, k := range []string{"url", "uuid", "_last_modified", "configpb_attributes"} {
 		delete(w.body, k)
 	}
-	if w.kind.path == "vsvip" { // shown to readers, who may echo it
+	if w.Kind.path == "vsvip" { // shown to readers, who may echo it
 		delete(w.body, "vs_refs")
 	}
 	w.name = str(w.body, "name")
-	if w.name == "" && !w.kind.singleton {
+	if w.name == "" && !w.Kind.singleton {
 		return fieldCheck("name", "Missing required field")
 	}
-	in := resolver{store: w.store, scope: scope{tenant: w.tenant}}
+	in := resolver{store: w.store, scope: scope{tenant: w.Tenant}}
 	if given := str(w.body, "tenant_ref"); given != "" {
 		o := in.find("tenant", given)
 		switch {
 		case o == nil:
 			return refuse(http.StatusBadRequest, "Tenant object not found")
-		case w.tenant == allTenants:
-			w.tenant = o.uuid
-		case o.uuid != w.tenant:
+		case w.Tenant == allTenants:
+			w.Tenant = o.uuid
+		case o.uuid != w.Tenant:
 			if err := w.breaks("tenant-ref", "tenant_ref %s differs from the tenant of the request", o.name); err != nil {
 				return err
 			}
 		}
 	}
-	if w.tenant == allTenants {
-		w.tenant = adminTenant
+	if w.Tenant == allTenants {
+		w.Tenant = adminTenant
 	}
-	w.body["tenant_ref"] = ref{"tenant", w.tenant}
-	if !w.kind.cloud {
+	w.body["tenant_ref"] = ref{"tenant", w.Tenant}
+	if !w.Kind.cloud {
 		return nil
 	}
 	switch given := w.body["cloud_ref"].(type) {
@@ -121,14 +148,14 @@ func (w *write) settle() *apiError {
 		}
 		w.cloud = o.ref
 	default:
-		if w.old != nil {
-			w.cloud = w.old.cloud
+		if w.Old != nil {
+			w.cloud = w.Old.cloud
 		} else if o := w.store.lookup("cloud", defaultCloud, scope{tenant: adminTenant}); o != nil {
 			w.cloud = o.ref
 		}
 	}
-	if w.old != nil && w.old.cloud != w.cloud {
-		if err := w.breaks("cloud-change", "Cloud of %s %s cannot be changed", w.kind.title, w.name); err != nil {
+	if w.Old != nil && w.Old.cloud != w.cloud {
+		if err := w.breaks("cloud-change", "Cloud of %s %s cannot be changed", w.Kind.title, w.name); err != nil {
 			return err
 		}
 	}
@@ -139,18 +166,18 @@ func (w *write) settle() *apiError {
 // current refuses a PUT that was made from an older reading. Evidence: documented for VsVip with its exact text, and
 // for three more types; that a PUT without _last_modified passes is inferred.
 func (w *write) current() *apiError {
-	if w.old == nil || w.patch != nil {
+	if w.Old == nil || w.Patch != nil {
 		return nil
 	}
-	if seen := str(w.incoming, "_last_modified"); seen != "" && seen != microseconds(w.old.modified) {
-		return refuse(http.StatusPreconditionFailed, "Need to reload object data %s", w.kind.title)
+	if seen := str(w.Incoming, "_last_modified"); seen != "" && seen != microseconds(w.Old.modified) {
+		return refuse(http.StatusPreconditionFailed, "Need to reload object data %s", w.Kind.title)
 	}
 	return nil
 }
 
 // tier refuses what the licence tier does not have. Evidence: the schema's edition notes; the answer is unverified.
 func (w *write) tier() *apiError {
-	m := w.kind.message()
+	m := w.Kind.message()
 	if m == nil || w.trusted {
 		return nil
 	}
@@ -160,7 +187,7 @@ func (w *write) tier() *apiError {
 // licenseTier is the tier that holds for the object: the lower one of the system's and its cloud's. Evidence: that a cloud
 // has a tier of its own is documented, how the two combine is unverified.
 func (w *write) licenseTier() string {
-	system := w.server.tier()
+	system := w.world.Tier()
 	if c := w.store.get(w.cloud); c != nil {
 		for _, t := range lowerTiers {
 			if own := str(c.body, "license_tier"); own == t || system == t {
@@ -173,8 +200,8 @@ func (w *write) licenseTier() string {
 
 func (w *write) resolve() *apiError {
 	// An edit out of band brings back all references of the object, and some may be dangling after a forced removal.
-	r := resolver{w.store, scope{w.tenant, w.cloud}, w.trusted && w.old != nil && w.incoming != nil}
-	if err := r.message(w.kind.message(), w.body); err != nil {
+	r := resolver{w.store, scope{w.Tenant, w.cloud}, w.trusted && w.Old != nil && w.Incoming != nil}
+	if err := r.message(w.Kind.message(), w.body); err != nil {
 		if w.trusted {
 			return err
 		}
@@ -182,7 +209,7 @@ func (w *write) resolve() *apiError {
 			return err
 		}
 		r.lenient = true
-		if err := r.message(w.kind.message(), w.body); err != nil {
+		if err := r.message(w.Kind.message(), w.body); err != nil {
 			return err
 		}
 	}
@@ -197,17 +224,17 @@ func (w *write) resolve() *apiError {
 // complete fills defaults and derived fields.
 func (w *write) complete() *apiError {
 	w.tier1VRF()
-	for _, f := range sortedKeys(w.kind.refDefaults) {
-		w.defaultRef(f, w.kind.refDefaults[f])
+	for _, f := range sortedKeys(w.Kind.refDefaults) {
+		w.defaultRef(f, w.Kind.refDefaults[f])
 	}
-	if w.kind.path == "virtualservice" {
+	if w.Kind.path == "virtualservice" {
 		w.virtualServiceRefs()
 	}
-	if m := w.kind.message(); m != nil {
-		m.fill(w.body, w.server.version, w.licenseTier())
+	if m := w.Kind.message(); m != nil {
+		m.fill(w.body, w.world.version, w.licenseTier())
 	}
-	if w.kind.derive != nil {
-		w.kind.derive(w)
+	if w.Kind.derive != nil {
+		w.Kind.derive(w)
 	}
 	return nil
 }
@@ -217,8 +244,8 @@ func (w *write) defaultRef(field, name string) {
 	if _, have := w.body[field]; have {
 		return
 	}
-	f := w.kind.message().fields[field]
-	if o := w.store.lookup(f.target, name, scope{w.tenant, w.cloud}); o != nil {
+	f := w.Kind.message().fields[field]
+	if o := w.store.lookup(f.target, name, scope{w.Tenant, w.cloud}); o != nil {
 		w.body[field] = o.ref
 	}
 }
@@ -233,7 +260,7 @@ func (w *write) virtualServiceRefs() {
 	}
 	w.defaultRef("vrf_context_ref", "global")
 	for f, name := range map[string]string{"application_profile_ref": "System-HTTP", "network_profile_ref": "System-TCP-Proxy"} {
-		if own, ok := w.kind.message().fields[f].presetIn(w.licenseTier()).(string); ok {
+		if own, ok := w.Kind.message().fields[f].presetIn(w.licenseTier()).(string); ok {
 			name = own
 		}
 		w.defaultRef(f, name)
@@ -242,22 +269,22 @@ func (w *write) virtualServiceRefs() {
 
 // unique refuses a second object of the same name. Evidence: one type's exact text is documented.
 func (w *write) unique() *apiError {
-	if w.kind.singleton {
+	if w.Kind.singleton {
 		return nil
 	}
-	for _, o := range w.store.named(w.kind.path, w.tenant, w.name) {
-		if o.cloud == w.cloud && (w.old == nil || o.uuid != w.old.uuid) {
+	for _, o := range w.store.named(w.Kind.path, w.Tenant, w.name) {
+		if o.cloud == w.cloud && (w.Old == nil || o.uuid != w.Old.uuid) {
 			keys := "Name and Tenant ref"
-			if w.kind.cloud {
+			if w.Kind.cloud {
 				keys = "Name, Tenant ref and Cloud ref"
 			}
-			if err := w.breaks("name-unique", "%s with this %s already exists.", w.kind.verbose(), keys); err != nil {
+			if err := w.breaks("name-unique", "%s with this %s already exists.", w.Kind.verbose(), keys); err != nil {
 				return err
 			}
 		}
 	}
-	if w.slug != "" && w.store.get(ref{w.kind.path, w.slug}) != nil {
-		return refuse(http.StatusConflict, "%s with this Uuid already exists.", w.kind.verbose())
+	if w.Slug != "" && w.store.get(ref{w.Kind.path, w.Slug}) != nil {
+		return refuse(http.StatusConflict, "%s with this Uuid already exists.", w.Kind.verbose())
 	}
 	return nil
 }
@@ -268,7 +295,7 @@ func (w *write) rules() *apiError {
 	}
 	for i := range ruleTable {
 		r := &ruleTable[i]
-		if r.check == nil || r.typ != "" && r.typ != w.kind.path || !w.server.on(r.id) {
+		if r.check == nil || r.typ != "" && r.typ != w.Kind.path || w.world.rulesOff[r.id] {
 			continue
 		}
 		if text := r.check(w); text != "" {
@@ -281,14 +308,14 @@ func (w *write) rules() *apiError {
 }
 
 func (w *write) addresses() *apiError {
-	if w.kind.path != "vsvip" {
+	if w.Kind.path != "vsvip" {
 		return nil
 	}
-	return w.server.ipam.assign(w)
+	return w.world.ipam.assign(w)
 }
 
 func (w *write) mandatory() *apiError {
-	m := w.kind.message()
+	m := w.Kind.message()
 	if m == nil || w.trusted {
 		return nil
 	}
@@ -298,34 +325,34 @@ func (w *write) mandatory() *apiError {
 // commit stores the object. A write that changes nothing keeps _last_modified; evidence for that: none, it is the
 // choice that makes a needless write visible in the log only.
 func (w *write) commit() *object {
-	o := &object{ref: ref{typ: w.kind.path}, kind: w.kind, name: w.name, tenant: w.tenant, cloud: w.cloud, body: w.body, system: w.system}
+	o := &object{ref: ref{typ: w.Kind.path}, kind: w.Kind, name: w.name, tenant: w.Tenant, cloud: w.cloud, body: w.body, system: w.system}
 	count := 1.0
-	if w.old != nil {
-		o.uuid, o.system, o.tenant = w.old.uuid, w.old.system, w.old.tenant
-		if kept, ok := w.old.body["configpb_attributes"]; ok {
+	if w.Old != nil {
+		o.uuid, o.system, o.tenant = w.Old.uuid, w.Old.system, w.Old.tenant
+		if kept, ok := w.Old.body["configpb_attributes"]; ok {
 			w.body["configpb_attributes"] = kept
-			count = float64(integer(w.old.body, "configpb_attributes", "version") + 1)
+			count = float64(integer(w.Old.body, "configpb_attributes", "version") + 1)
 		}
-		if equal(w.old.body, w.body) && !w.server.bumps {
-			return w.old
+		if equal(w.Old.body, w.body) && !w.world.bumps {
+			return w.Old
 		}
-	} else if o.uuid = w.slug; o.uuid == "" {
-		o.uuid = w.store.newID(w.kind.path)
+	} else if o.uuid = w.Slug; o.uuid == "" {
+		o.uuid = w.store.newID(w.Kind.path)
 	}
-	if w.server.version >= configpbSince {
+	if w.world.version >= configpbSince {
 		w.body["configpb_attributes"] = map[string]any{"version": count}
 	}
-	o.modified = w.server.tick()
+	o.modified = w.world.tick()
 	w.store.put(o)
-	if o.typ == "cloud" && w.old == nil {
-		w.server.furnish(o)
+	if o.typ == "cloud" && w.Old == nil {
+		w.world.furnish(o)
 	}
 	return o
 }
 
-// remove deletes an object unless something refers to it. Evidence: text and 403 are documented, the status of the
+// Remove deletes an object unless something refers to it. Evidence: text and 403 are documented, the status of the
 // system default's text is not.
-func (s *Server) remove(o *object) *apiError {
+func (s *Writer) Remove(o *object) *apiError {
 	if o.system {
 		return refuse(http.StatusForbidden, "Cannot delete system default object")
 	}
@@ -351,13 +378,13 @@ func (s *Server) remove(o *object) *apiError {
 		return refuse(status, "Cannot delete, object is referred by: %s", quoteList(by))
 	}
 	for _, p := range append(parts, o) {
-		s.discard(p)
+		s.store.drop(p)
 	}
 	return nil
 }
 
 // parts are the objects that the server made for a cloud or a service engine group, with their own.
-func (s *Server) parts(of *object) []*object {
+func (s *Reader) parts(of *object) []*object {
 	made := map[string][]string{"cloud": {"vrfcontext", "serviceenginegroup", "serviceengine"}, "serviceenginegroup": {"serviceengine"}}[of.typ]
 	if made == nil {
 		return nil
@@ -371,29 +398,24 @@ func (s *Server) parts(of *object) []*object {
 	return out
 }
 
-// discard drops an object and what it held.
-func (s *Server) discard(o *object) { s.store.drop(o) }
-
-// tick returns the next _last_modified: now in µs, but always more than the last one. Evidence: recorded.
-func (s *Server) tick() int64 {
-	s.lastTick = max(s.now().UnixMicro(), s.lastTick+1)
-	return s.lastTick
-}
-
 func microseconds(t int64) string { return strconv.FormatInt(t, 10) }
 
-// refAt is the resolved reference at the keys, or the zero ref.
-func refAt(m map[string]any, keys ...string) ref {
-	r, _ := at(m, keys...).(ref)
-	return r
+// Touch gives an object another _last_modified and changes nothing else.
+func (s *Writer) Touch(o *object) *object {
+	touched := *o
+	touched.modified = s.tick()
+	s.store.put(&touched)
+	return &touched
 }
 
-// tier is the default licence tier of the system configuration.
-func (s *Server) tier() string {
-	if o := s.store.get(ref{"systemconfiguration", "default"}); o != nil {
-		return str(o.body, "default_license_tier")
+// Undo takes a committed write back: now is what it made of old, which is nil if it created the object.
+func (s *Writer) Undo(old, now *object) {
+	if old == nil {
+		_ = s.Remove(now) // nothing refers to it any more; a cloud takes what was made for it along
+		return
 	}
-	return ""
+	s.store.put(old)
 }
 
-func (r ref) String() string { return fmt.Sprintf("/api/%s/%s", r.typ, r.uuid) }
+// configpbSince is the version that brought configpb_attributes to all types. Evidence: documented.
+const configpbSince version = 21<<48 | 1<<32 | 1<<16
