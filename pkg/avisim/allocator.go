@@ -75,7 +75,7 @@ func newIPAM() *ipam {
 
 func (sp span) contains(a netip.Addr) bool { return !a.Less(sp.first) && !sp.last.Less(a) }
 
-// vip tells if the range may serve virtual services.
+// vip reports whether the range may serve virtual services.
 func (sp span) vip() bool { return sp.use != "STATIC_IPS_FOR_SE" }
 
 // size is the number of addresses, as far as the schema's uint32 can say it.
@@ -164,7 +164,7 @@ func whole(network ref, p netip.Prefix) span {
 	return span{network, p, first, last, "STATIC_IPS_FOR_VIP_AND_SE"}
 }
 
-// booked tells if an address of a network is held, by allocation or by a static address in the network's VRF.
+// booked reports whether an address of a network is held, by allocation or by a static address in the network's VRF.
 func (p *ipam) booked(n *network, a netip.Addr) bool {
 	if _, used := n.used[a]; used {
 		return true

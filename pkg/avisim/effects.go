@@ -125,5 +125,5 @@ func effectNames() []string {
 	return out
 }
 
-// follows tells if an action comes after the processing of the request.
+// follows reports whether an action comes after the processing of the request.
 func (h *hooks) follows(c *call) bool { return h.late && (h.lateWrites || isRead(c)) }

@@ -74,7 +74,7 @@ func (f *Fault) effects() []Effect {
 	return out
 }
 
-// conditional tells if the fault waits for certain requests.
+// conditional reports whether the fault waits for certain requests.
 func (f *Fault) conditional() bool {
 	return f.Method != "" || f.Type != "" || f.Route != "" || f.ObjectName != nil || f.Tenant != "" || f.After > 0 || f.Probability > 0
 }
@@ -264,7 +264,7 @@ func (f *fault) end() {
 	}
 }
 
-// RemoveFault removes a fault by its number, ends its states, and tells if there was one.
+// RemoveFault removes a fault by its number, ends its states, and reports whether there was one.
 func (s *Layer) RemoveFault(id int) bool {
 	s.mu.Lock()
 	i := slices.IndexFunc(s.faults, func(f *fault) bool { return f.id == id })

@@ -1,7 +1,6 @@
 package avisim
 
 import (
-	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -138,7 +137,7 @@ func (a *assignment) entry(v, old map[string]any) *apiError {
 		}
 	}
 	if !some && !a.w.trusted {
-		return refuse(http.StatusBadRequest, "VIP %s has no IP address and no auto_allocate_ip", str(v, "vip_id"))
+		return refuse(statusBadRequest, "VIP %s has no IP address and no auto_allocate_ip", str(v, "vip_id"))
 	}
 	return a.float(v, old)
 }
@@ -170,7 +169,7 @@ func (a *assignment) allocate(v map[string]any, f family, want netip.Addr, vrf r
 	if err != nil {
 		return want, span{}, err
 	}
-	none := refuse(http.StatusBadRequest, "No available free IPs")
+	none := refuse(statusBadRequest, "No available free IPs")
 	if a.exhausted {
 		return want, span{}, none
 	}
@@ -189,11 +188,11 @@ func (a *assignment) allocate(v map[string]any, f family, want netip.Addr, vrf r
 				holder = a.inVRF[n.vrf][want]
 			}
 			if holder != "" && holder != a.self || a.taken[want] {
-				return want, r.span, refuse(http.StatusBadRequest, "Preferred IP %s is not available", want)
+				return want, r.span, refuse(statusBadRequest, "Preferred IP %s is not available", want)
 			}
 			return want, r.span, nil
 		}
-		return want, span{}, refuse(http.StatusBadRequest, "Preferred IP %s is not in the configured ranges", want)
+		return want, span{}, refuse(statusBadRequest, "Preferred IP %s is not in the configured ranges", want)
 	}
 	for _, r := range ranges {
 		other := func(x netip.Addr) bool { return x == want || skip(x) }
@@ -268,7 +267,7 @@ func (a *assignment) float(v, old map[string]any) *apiError {
 			}
 		}
 		if some && v[f.floating] == nil {
-			return refuse(http.StatusBadRequest, "No available free IPs")
+			return refuse(statusBadRequest, "No available free IPs")
 		}
 	}
 	return nil
@@ -318,7 +317,7 @@ func (a *assignment) choices(v map[string]any, f family) ([]choice, *apiError) {
 		profile = a.w.store.get(refAt(a.cloud.body, "ipam_provider_ref"))
 	}
 	if profile == nil && !a.public() {
-		return nil, refuse(http.StatusBadRequest, "Cloud has no IPAM profile to allocate an IP address from")
+		return nil, refuse(statusBadRequest, "Cloud has no IPAM profile to allocate an IP address from")
 	}
 	sub := func(s any) netip.Prefix {
 		m, _ := s.(map[string]any)
@@ -412,7 +411,7 @@ func (a *assignment) ranges(v map[string]any, f family) ([]*addressRange, *apiEr
 		}
 	}
 	if !subnets {
-		return nil, refuse(http.StatusBadRequest, "No network/subnet matched for VIP %s (%s)", str(v, "vip_id"), f.kind)
+		return nil, refuse(statusBadRequest, "No network/subnet matched for VIP %s (%s)", str(v, "vip_id"), f.kind)
 	}
 	return out, nil
 }

@@ -117,3 +117,24 @@ var kinds = sync.OnceValue(func() map[string]*Kind {
 
 // KindOf returns the type of a path, nil if there is none.
 func KindOf(path string) *Kind { return kinds()[path] }
+
+// tier1Attribute is the attribute of a VRF that holds the path of its NSX-T tier-1 router. Evidence: documented by a client.
+const tier1Attribute = "tier1path"
+
+// tier1VRF finds the VRF of an object that names a tier-1 router and no VRF. Evidence: inferred from a client that leaves
+// the VRF out where there is a router.
+func (w *write) tier1VRF() {
+	field := map[string]string{"vsvip": "vrf_context_ref", "pool": "vrf_ref"}[w.Kind.path]
+	path := str(w.body, "tier1_lr")
+	if field == "" || path == "" || w.body[field] != nil {
+		return
+	}
+	for _, v := range w.store.all("vrfcontext") {
+		if v.cloud == w.cloud && v.visible(w.Tenant) && slices.ContainsFunc(messages(v.body["attrs"]), func(m map[string]any) bool {
+			return str(m, "key") == tier1Attribute && str(m, "value") == path
+		}) {
+			w.body[field] = v.ref
+			return
+		}
+	}
+}

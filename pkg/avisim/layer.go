@@ -2,6 +2,7 @@ package avisim
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -119,4 +120,19 @@ func (s Struck) begin(c *call) (effects []hooks) {
 		}
 	}
 	return effects
+}
+
+// sleep waits, and reports whether the client still does.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -95,7 +95,7 @@ func (q *query) filters() []func(*object) bool {
 	return filters
 }
 
-// kindIsOfCloud tells if the objects of the path belong to clouds.
+// kindIsOfCloud reports whether the objects of the path belong to clouds.
 func (c *call) kindIsOfCloud() bool {
 	kind := KindOf(c.route.typ)
 	return kind == nil || kind.cloud // what is no type here is made from networks

@@ -139,7 +139,7 @@ var secretWords = []string{"passw", "secret", "token", "passphrase", "private_ke
 // secretPair finds such values in what is neither JSON nor a whole form.
 var secretPair = regexp.MustCompile(`(?i)("?[\w.-]*(?:passw|secret|token|passphrase|private_?key|access_?key)[\w.-]*"?\s*[=:]\s*)("(?:[^"\\]|\\.)*"?|[^&\s,}]+)`)
 
-// suspicious tells if a text has one of the words, in any case.
+// suspicious reports whether a text has one of the words, in any case.
 func suspicious(s string) bool {
 	s = strings.ToLower(s)
 	return slices.ContainsFunc(secretWords, func(w string) bool { return strings.Contains(s, w) })

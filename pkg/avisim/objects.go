@@ -226,7 +226,7 @@ func (c *call) present(s *Reader, r *renderer, o *object, skipDefault bool) map[
 			out["key"] = o.body["key"]
 		}
 	}
-	if m := o.kind.message(); m != nil && (skipDefault || c.version < s.version || m.retires) {
+	if m := o.kind.message(); m != nil && (skipDefault || c.version < s.Version() || m.retires) {
 		m.trim(out, c.version, skipDefault)
 	}
 	return out
@@ -241,7 +241,7 @@ func keep(m map[string]any, keys []string) {
 	}
 }
 
-// includes tells if a switch-like parameter is on: present in any form but an explicit false. Evidence: recorded for
+// includes reports whether a switch-like parameter is on: present in any form but an explicit false. Evidence: recorded for
 // include_name.
 func includes(q url.Values, key string) bool {
 	return q.Has(key) && !strings.EqualFold(q.Get(key), "false")

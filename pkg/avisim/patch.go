@@ -1,7 +1,6 @@
 package avisim
 
 import (
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +14,14 @@ var patchVerbs = []string{"delete", "replace", "add"}
 // removes the entries named. Which fields are an entry's key is unverified (listKey).
 func (w *write) applyPatch() *apiError {
 	if len(w.Patch) == 0 {
-		return refuse(http.StatusBadRequest, "Patch data must have one of add, replace, delete or json_patch")
+		return refuse(statusBadRequest, "Patch data must have one of add, replace, delete or json_patch")
 	}
 	for verb, v := range w.Patch {
 		if verb == "json_patch" {
 			continue
 		}
 		if _, ok := v.(map[string]any); !ok || !slices.Contains(patchVerbs, verb) {
-			return refuse(http.StatusBadRequest, "Invalid patch operation %s", verb)
+			return refuse(statusBadRequest, "Invalid patch operation %s", verb)
 		}
 	}
 	for _, verb := range patchVerbs {
@@ -36,7 +35,7 @@ func (w *write) applyPatch() *apiError {
 	if ops, ok := w.Patch["json_patch"]; ok {
 		l, ok := ops.([]any)
 		if !ok {
-			return refuse(http.StatusBadRequest, "json_patch must be a list")
+			return refuse(statusBadRequest, "json_patch must be a list")
 		}
 		for _, op := range messages(l) {
 			if err := jsonPatch(w.body, op); err != nil {
@@ -107,7 +106,7 @@ func (w *write) patchParts() []map[string]any {
 	return parts
 }
 
-// named tells if a patch entry names a stored one: by those of its key fields that it has, or as a whole if it has none.
+// named reports whether a patch entry names a stored one: by those of its key fields that it has, or as a whole if it has none.
 func named(list string, e, x any) bool {
 	em, ok1 := e.(map[string]any)
 	xm, ok2 := x.(map[string]any)
@@ -154,26 +153,26 @@ func merge(list string, have []any, e any) []any {
 
 // jsonPatch applies one operation in the manner of RFC 6902. Evidence: a documented sample adds a list value at a list's
 // path, which appends its entries, and replaces and removes at an index; "-" is unverified, other operations are refused.
-func jsonPatch(doc map[string]any, op map[string]any) *apiError {
+func jsonPatch(into map[string]any, op map[string]any) *apiError {
 	path := strings.Split(strings.TrimPrefix(str(op, "path"), "/"), "/")
 	for i, p := range path {
 		path[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(p)
 	}
 	bad := func() *apiError {
-		return refuse(http.StatusBadRequest, "Invalid json_patch operation %s at %s", str(op, "op"), str(op, "path"))
+		return refuse(statusBadRequest, "Invalid json_patch operation %s at %s", str(op, "op"), str(op, "path"))
 	}
 	if op["value"] != nil {
 		op["value"] = clone(op["value"])
 	}
-	var at any = doc
+	var v any = into
 	var set func(any) // stores a changed list back into its holder
 	for i, p := range path {
 		last := i == len(path)-1
-		switch x := at.(type) {
+		switch x := v.(type) {
 		case map[string]any:
-			set = func(v any) { x[p] = v }
+			set = func(to any) { x[p] = to }
 			if !last {
-				at = x[p]
+				v = x[p]
 				continue
 			}
 			switch str(op, "op") {
@@ -202,8 +201,8 @@ func jsonPatch(doc map[string]any, op map[string]any) *apiError {
 				return bad()
 			}
 			if !last {
-				at = x[n]
-				set = func(v any) { x[n] = v }
+				v = x[n]
+				set = func(to any) { x[n] = to }
 				continue
 			}
 			switch str(op, "op") {

@@ -493,16 +493,6 @@ func (v *saver) save() error {
 	return v.keeper.save(v.take())
 }
 
-// Dirty notes that something changed.
-func (s *inside) Dirty() {
-	if v := s.saver.Load(); v != nil {
-		select {
-		case v.wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // Save writes the state file now. Without one, or after StopSaving, there is nothing to do.
 func (w *World) Save() error {
 	v := w.saver.Load()

@@ -106,7 +106,7 @@ func (p *placement) changed(old, now *object) {
 	}
 }
 
-// runs tells if a virtual service takes room on service engines.
+// runs reports whether a virtual service takes room on service engines.
 func runs(vs *object) bool {
 	return boolean(vs.body, "enabled", true) && str(vs.body, "type") != "VS_TYPE_VH_CHILD"
 }
@@ -156,14 +156,14 @@ func (g *engineGroup) unload(x *placed) {
 	x.engines = nil
 }
 
-// usable tells if an engine can take virtual services.
+// usable reports whether an engine can take virtual services.
 func (p *placement) usable(e *object) bool {
 	_, failed := p.failed[e.uuid]
 	state := str(e.body, "enable_state")
 	return !failed && (state == "" || state == "SE_STATE_ENABLED")
 }
 
-// assign fills up the engines of a virtual service and tells if it has any.
+// assign fills up the engines of a virtual service and reports whether it has any.
 func (p *placement) assign(vs *object, at ref, g *engineGroup, x *placed) bool {
 	group := p.world.store.get(at)
 	if group == nil {

@@ -2,7 +2,6 @@ package avisim
 
 import (
 	"fmt"
-	"net/http"
 )
 
 // apiError is a refusal by the application: a status and the text of the body's "error".
@@ -20,12 +19,21 @@ func refuse(status int, format string, args ...any) *apiError {
 
 // badPB is the answer to a body that the Controller can't decode into its messages. Evidence: documented by an issue.
 func badPB(format string, args ...any) *apiError {
-	return refuse(http.StatusInternalServerError, "Bad pb: "+format, args...)
+	return refuse(statusInternalServerError, "Bad pb: "+format, args...)
 }
 
 // fieldText is the form of an answer to a value outside of its limits. Evidence: the form is documented, most texts are not.
 const fieldText = "Field check for %s failed : %s"
 
 func fieldCheck(field, format string, args ...any) *apiError {
-	return refuse(http.StatusBadRequest, fieldText, field, fmt.Sprintf(format, args...))
+	return refuse(statusBadRequest, fieldText, field, fmt.Sprintf(format, args...))
 }
+
+// The statuses of refusals, as HTTP numbers them.
+const (
+	statusBadRequest          = 400
+	statusForbidden           = 403
+	statusConflict            = 409
+	statusPreconditionFailed  = 412
+	statusInternalServerError = 500
+)

@@ -159,7 +159,7 @@ var profileProtocols = map[string]string{
 	"PROTOCOL_TYPE_SCTP_PROXY": "SCTP", "PROTOCOL_TYPE_SCTP_FAST_PATH": "SCTP",
 }
 
-// tierAllows tells if the write's tier has a type of network profile.
+// tierAllows reports whether the write's tier has a type of network profile.
 func (w *write) tierAllows(profileType string) bool {
 	i := slices.Index(lowerTiers[:], w.licenseTier())
 	if i < 0 || profileType == "" {

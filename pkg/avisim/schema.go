@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 //go:embed schema.txt
@@ -485,7 +486,7 @@ func (m *message) trim(body map[string]any, at version, skipDefault bool) {
 	}
 }
 
-// known tells if a version has the field: if it is not older than the introduction in its own line of releases, such as
+// known reports whether a version has the field: if it is not older than the introduction in its own line of releases, such as
 // 21.1, or, if the field was not introduced in that line, than any introduction.
 func (f *field) known(at version) bool {
 	for _, s := range f.since {
@@ -548,7 +549,7 @@ func (m *message) license(body map[string]any, tier string, judge verdict) *apiE
 	return nil
 }
 
-// within tells if a value is one of those that a tier allows, or counts as unset. The default of a mandatory field does not:
+// within reports whether a value is one of those that a tier allows, or counts as unset. The default of a mandatory field does not:
 // such a field is always sent.
 func (f *field) within(limit tierLimit, v any) bool {
 	for _, e := range elements(v) {
@@ -571,3 +572,48 @@ func literal(text string) any {
 	_ = json.Unmarshal([]byte(text), &v) // nil for another text
 	return v
 }
+
+// objectType describes what the server knows of an object type beside its fields. Path, title, cloud and singleton come from
+// the schema.
+type objectType struct {
+	path      string // as in /api/<path>
+	title     string // as messages spell it; also the name of its message in the schema, if that has one
+	cloud     bool   // belongs to a cloud: cloud_ref is defaulted, names are unique within it
+	singleton bool   // one object with the uuid "default", no list
+}
+
+// listKey names the fields that identify an entry of a list: PATCH add merges and delete removes by it. A list of scalars
+// or references is keyed by the value itself. Evidence: see hack/avisim-schema/overlay.txt.
+func listKey(list string) []string { return table().keys[list] }
+
+// message returns the schema of the type, or nil for a type that is known by name only.
+func (t *objectType) message() *message { return schema()[t.title] }
+
+// verbose is the type's name as the duplicate message spells it: VrfContext becomes "Vrf context". Evidence: that one
+// type's text is documented, the others are inferred.
+func (t *objectType) verbose() string {
+	var b strings.Builder
+	runes := []rune(t.title)
+	for i, r := range runes {
+		if i > 0 && unicode.IsUpper(r) && unicode.IsLower(runes[i-1]) {
+			b.WriteByte(' ')
+		}
+		if i > 0 {
+			r = unicode.ToLower(r)
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// objectTypes lists all types of objects, by path.
+var objectTypes = sync.OnceValue(func() []*objectType {
+	out := make([]*objectType, 0, len(table().types))
+	for _, t := range table().types {
+		if t.path == "cluster" || t.path == "systemlimits" { // endpoints of their own serve these, and no objects
+			continue
+		}
+		out = append(out, &t)
+	}
+	return out
+})

@@ -119,7 +119,7 @@ func TestSchemaIntegrity(t *testing.T) {
 	}
 }
 
-// schemaPath tells if a type is in the table, those with endpoints of their own included.
+// schemaPath reports whether a type is in the table, those with endpoints of their own included.
 func schemaPath(path string) string {
 	for _, t := range table().types {
 		if t.path == path {

@@ -170,8 +170,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		pending.Enter()
 		return s.api.Answer(c)
 	})
-	entry := Request{Time: start, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Route: c.Template(), Type: c.Type(),
-		Tenant: r.Header.Get("X-Avi-Tenant"), Version: r.Header.Get("X-Avi-Version"), Header: r.Header, Body: c.Body(), Fault: struck.Names()}
+	entry := Request{Time: start, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Route: c.route.template(), Type: c.route.typ,
+		Tenant: r.Header.Get("X-Avi-Tenant"), Version: r.Header.Get("X-Avi-Version"), Header: r.Header, Body: c.body, Fault: struck.Names()}
 	if a != cut {
 		entry.Status, entry.ResponseHeader, entry.Response = a.status, a.header, a.body
 	}

@@ -191,7 +191,7 @@ func credentials(c *call) (user, password, tok string) {
 	return form.Get("username"), form.Get("password"), form.Get("token")
 }
 
-// redeem tells if the secret is a valid token of the user, and uses up a single-use one.
+// redeem reports whether the secret is a valid token of the user, and uses up a single-use one.
 func (s *Accounts) redeem(user, secret string) bool {
 	for i, t := range s.tokens {
 		if secret == "" || t.secret != secret || t.user != user || !t.single && s.world.Now().After(t.expires) {
@@ -219,7 +219,7 @@ func loginBody(c *call, user *object) (out map[string]any) {
 		delete(config, "name")
 		out = map[string]any{
 			"user_initialized": true,
-			"version":          build(s.version),
+			"version":          build(s.Version()),
 			"user": map[string]any{"uuid": user.uuid, "username": str(user.body, "username"), "name": user.name, "full_name": str(user.body, "full_name"),
 				"email": str(user.body, "email"), "local": boolean(user.body, "local", true), "is_superuser": boolean(user.body, "is_superuser", false),
 				"default_tenant_ref": r.value(user.body["default_tenant_ref"]), "ui_property": "{}"},

@@ -35,7 +35,7 @@ func runtimeOf(s *Reader, r *renderer, o *object) map[string]any {
 // documented.
 func virtualServiceRuntime(s *Reader, r *renderer, vs *object) map[string]any {
 	st := s.virtualServiceState(vs)
-	x := s.placement.of(vs)
+	x := s.Placed(vs)
 	if x == nil || st.name == "CREATING" {
 		x = &placed{wanted: 1}
 	}

@@ -253,7 +253,7 @@ func TestRoundTrips(t *testing.T) {
 	}
 }
 
-// resolves tells if a reference that was written by name is the url that was read.
+// resolves reports whether a reference that was written by name is the url that was read.
 func (c *client) resolves(wrote, read string) bool {
 	c.t.Helper()
 	if !strings.HasPrefix(wrote, "/api/") {

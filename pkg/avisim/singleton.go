@@ -15,7 +15,7 @@ func build(of version) map[string]any {
 // initialData serves /api/initial-data. Evidence: that it needs no session and carries the version is documented, the other
 // keys are unverified.
 func initialData(_ *call, s *Reader) *answer {
-	return reply(http.StatusOK, map[string]any{"version": build(s.version), "user_initialized": true, "welcome_workflow_complete": true,
+	return reply(http.StatusOK, map[string]any{"version": build(s.Version()), "user_initialized": true, "welcome_workflow_complete": true,
 		"session_cookie_name": "avi-sessionid", "clustered": false, "sso": false, "sso_enabled": false, "support_email": ""})
 }
 
@@ -63,14 +63,14 @@ func clusterRuntime(_ *call, s *Reader) *answer {
 		state = "CLUSTER_UP_HA_ACTIVE"
 	}
 	return reply(http.StatusOK, map[string]any{
-		"node_info":      map[string]any{"uuid": nodeUUID, "cluster_uuid": clusterUUID, "version": build(s.version)["Tag"], "mgmt_ip": "127.0.0.1"},
+		"node_info":      map[string]any{"uuid": nodeUUID, "cluster_uuid": clusterUUID, "version": build(s.Version())["Tag"], "mgmt_ip": "127.0.0.1"},
 		"node_states":    states,
 		"cluster_state":  map[string]any{"state": state, "progress": 100, "up_since": up},
 		"service_states": []any{},
 	})
 }
 
-func clusterVersion(_ *call, s *Reader) *answer { return reply(http.StatusOK, build(s.version)) }
+func clusterVersion(_ *call, s *Reader) *answer { return reply(http.StatusOK, build(s.Version())) }
 
 // clusterStatus serves /api/cluster/status. Evidence: that it needs no session is documented, its body is unverified; clients
 // look at the code only.

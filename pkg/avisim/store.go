@@ -219,7 +219,7 @@ func (s *store) referrers(to ref) []*object {
 	return out
 }
 
-// visible tells if a request in the tenant may see the object. Evidence: isolation is recorded; the admin tenant's
+// visible reports whether a request in the tenant may see the object. Evidence: isolation is recorded; the admin tenant's
 // shared types are documented; "*" is documented.
 func (o *object) visible(tenant string) bool {
 	return tenant == allTenants || o.tenant == tenant || o.tenant == adminTenant && o.kind.shared

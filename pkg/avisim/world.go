@@ -281,3 +281,13 @@ func (s *Reader) byName(typ, tenant, name string) (*object, error) {
 	}
 	return objs[0], nil
 }
+
+// Dirty notes that something changed.
+func (s *inside) Dirty() {
+	if v := s.saver.Load(); v != nil {
+		select {
+		case v.wake <- struct{}{}:
+		default:
+		}
+	}
+}

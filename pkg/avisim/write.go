@@ -3,7 +3,6 @@ package avisim
 import (
 	"cmp"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 )
@@ -122,7 +121,7 @@ func (w *write) settle() *apiError {
 		o := in.find("tenant", given)
 		switch {
 		case o == nil:
-			return refuse(http.StatusBadRequest, "Tenant object not found")
+			return refuse(statusBadRequest, "Tenant object not found")
 		case w.Tenant == allTenants:
 			w.Tenant = o.uuid
 		case o.uuid != w.Tenant:
@@ -144,7 +143,7 @@ func (w *write) settle() *apiError {
 	case string:
 		o := in.find("cloud", given)
 		if o == nil {
-			return refuse(http.StatusBadRequest, "Cloud object not found")
+			return refuse(statusBadRequest, "Cloud object not found")
 		}
 		w.cloud = o.ref
 	default:
@@ -170,7 +169,7 @@ func (w *write) current() *apiError {
 		return nil
 	}
 	if seen := str(w.Incoming, "_last_modified"); seen != "" && seen != microseconds(w.Old.modified) {
-		return refuse(http.StatusPreconditionFailed, "Need to reload object data %s", w.Kind.title)
+		return refuse(statusPreconditionFailed, "Need to reload object data %s", w.Kind.title)
 	}
 	return nil
 }
@@ -284,7 +283,7 @@ func (w *write) unique() *apiError {
 		}
 	}
 	if w.Slug != "" && w.store.get(ref{w.Kind.path, w.Slug}) != nil {
-		return refuse(http.StatusConflict, "%s with this Uuid already exists.", w.Kind.verbose())
+		return refuse(statusConflict, "%s with this Uuid already exists.", w.Kind.verbose())
 	}
 	return nil
 }
@@ -354,7 +353,7 @@ func (w *write) commit() *object {
 // system default's text is not.
 func (s *Writer) Remove(o *object) *apiError {
 	if o.system {
-		return refuse(http.StatusForbidden, "Cannot delete system default object")
+		return refuse(statusForbidden, "Cannot delete system default object")
 	}
 	parts := s.parts(o) // what the server made for the object and takes away with it
 	var users []*object
@@ -371,9 +370,9 @@ func (s *Writer) Remove(o *object) *apiError {
 		by = append(by, r.kind.title+" "+r.name)
 	}
 	if len(by) > 0 {
-		status := http.StatusForbidden
+		status := statusForbidden
 		if o.typ == "cloud" { // documented by an issue
-			status = http.StatusBadRequest
+			status = statusBadRequest
 		}
 		return refuse(status, "Cannot delete, object is referred by: %s", quoteList(by))
 	}

@@ -143,7 +143,7 @@ func guard(next http.Handler) http.Handler {
 	})
 }
 
-// local tells if a Host header is an address, or a name that nobody can register: an attacker's own name that resolves to this
+// local reports whether a Host header is an address, or a name that nobody can register: an attacker's own name that resolves to this
 // machine would make its page the same origin.
 func local(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)

@@ -1,7 +1,6 @@
 package avisim
 
 import (
-	"net/http"
 	"net/url"
 	"strings"
 )
@@ -120,7 +119,7 @@ func (r resolver) value(typ string, v any) (any, *apiError) {
 		}
 		if o == nil {
 			// Evidence: the text is documented by a client that matches on it; 400 likewise.
-			return nil, refuse(http.StatusBadRequest, "%s object not found", KindOf(typ).title)
+			return nil, refuse(statusBadRequest, "%s object not found", KindOf(typ).title)
 		}
 		return o.ref, nil
 	}

@@ -78,7 +78,7 @@ func (c *call) base() string { return "https://" + c.r.Host }
 
 func (c *call) renderer(s *Reader, names bool) *renderer { return s.Renderer(c.base(), names) }
 
-// reads tells if the request changes nothing.
+// reads reports whether the request changes nothing.
 func (c *call) reads() bool {
 	return c.r.Method == http.MethodGet || c.r.Method == http.MethodHead || c.r.Method == http.MethodOptions
 }
@@ -88,7 +88,7 @@ func isRead(c *call) bool { return c.r.Method == http.MethodGet || c.r.Method ==
 // kind is the object type that the path names; only for rows with {type}.
 func (c *call) kind() *Kind { return KindOf(c.route.typ) }
 
-// named tells if a read shows names behind references. Evidence: include_name is recorded; that include_refs does the same is
+// named reports whether a read shows names behind references. Evidence: include_name is recorded; that include_refs does the same is
 // inferred from a client that sends both.
 func (c *call) named() bool {
 	return includes(c.query, "include_name") || includes(c.query, "include_refs")
@@ -238,12 +238,3 @@ func (h *API) overLimit() bool {
 	}
 	return !b.Allow()
 }
-
-// Template is the path with the uuid left out, to count requests by.
-func (c *call) Template() string { return c.route.template() }
-
-// Type is the object type of the path, "login", or a special path's first segment.
-func (c *call) Type() string { return c.route.typ }
-
-// Body is the body as it came, or as a fault changed it.
-func (c *call) Body() []byte { return c.body }

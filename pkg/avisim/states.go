@@ -192,7 +192,7 @@ func (s *Reader) poolState(pool *object) (st state, enabled, up, total int) {
 	return st, enabled, up, total
 }
 
-// used tells if anything refers to an object.
+// used reports whether anything refers to an object.
 func (s *store) used(to ref) bool {
 	for from := range s.in[to] {
 		if from != to {
@@ -377,3 +377,6 @@ func (s *Reader) OtherState(o *object) state {
 func (s *Writer) Proven(at endpointKey, up bool, reason string) {
 	s.observe(at, healthEvent{up: up, reason: reason, proven: true})
 }
+
+// Placed is where a virtual service is; nil for one that needs no service engine.
+func (s *Reader) Placed(vs *object) *placed { return s.placement.of(vs) }

@@ -144,7 +144,7 @@ func isVIPWrite(c *call) bool {
 	return c.route.typ == "vsvip" && slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, c.r.Method)
 }
 
-// onObject tells if a request is about objects of a stored type.
+// onObject reports whether a request is about objects of a stored type.
 func onObject(c *call) bool { return c.route.api && KindOf(c.route.typ) != nil }
 
 // always makes the build function of an effect without parameters.
