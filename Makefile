@@ -126,7 +126,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 
 .PHONY: verify
 verify: generate ## Fail if a generated file, a go.mod or the formatting is not current.
-	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' pkg/avisim/schema.txt
+	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
 	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance test/browser; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi

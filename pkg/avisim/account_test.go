@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 func (c *client) loginAs(user, password string) response {
@@ -15,23 +17,23 @@ func (c *client) loginAs(user, password string) response {
 func TestUsers(t *testing.T) {
 	s, c := signedIn(t, Options{})
 	admin := c.want(200, "GET", "/api/user/user-1", nil)
-	if str(admin.body, "username") != "admin" || admin.body["password"] != nil || admin.body["is_superuser"] != true {
+	if doc.Str(admin.body, "username") != "admin" || admin.body["password"] != nil || admin.body["is_superuser"] != true {
 		t.Error(admin.raw)
 	}
 	blue := c.want(201, "POST", "/api/tenant", obj{"name": "blue"}).uuid()
 	joe := c.want(201, "POST", "/api/user", obj{"name": "joe", "password": "secret-joe", "full_name": "Joe", "default_tenant_ref": "/api/tenant?name=blue",
 		"access": []obj{{"role_ref": "/api/role?name=Tenant-Admin", "tenant_ref": "/api/tenant?name=blue"}}})
-	if joe.body["password"] != nil || !strings.HasSuffix(str(messages(joe.body["access"])[0], "role_ref"), "#Tenant-Admin") {
+	if joe.body["password"] != nil || !strings.HasSuffix(doc.Str(doc.Messages(joe.body["access"])[0], "role_ref"), "#Tenant-Admin") {
 		t.Error(joe.raw)
 	}
 	other := newClient(t, s)
-	if r := other.loginAs("joe", "secret-joe"); str(r.body, "user", "full_name") != "Joe" || !strings.HasSuffix(str(r.body, "user", "default_tenant_ref"), blue) {
+	if r := other.loginAs("joe", "secret-joe"); doc.Str(r.body, "user", "full_name") != "Joe" || !strings.HasSuffix(doc.Str(r.body, "user", "default_tenant_ref"), blue) {
 		t.Error(r.raw)
 	}
 	if _, err := s.Create("pool", "blue", obj{"name": "theirs"}); err != nil {
 		t.Fatal(err)
 	}
-	if r := other.want(200, "GET", "/api/pool", nil); integer(r.body, "count") != 1 { // no tenant header: the user's default tenant
+	if r := other.want(200, "GET", "/api/pool", nil); doc.Int(r.body, "count") != 1 { // no tenant header: the user's default tenant
 		t.Error(r.raw)
 	}
 
@@ -107,7 +109,7 @@ func TestSessionLimits(t *testing.T) {
 
 	c.login()
 	profile, _ := s.Object("useraccountprofile", "admin", "Default-User-Account-Profile")
-	c.want(200, "PATCH", "/api/useraccountprofile/"+str(profile, "uuid"), obj{"replace": obj{"max_concurrent_sessions": 2}})
+	c.want(200, "PATCH", "/api/useraccountprofile/"+doc.Str(profile, "uuid"), obj{"replace": obj{"max_concurrent_sessions": 2}})
 	second, third := newClient(t, s), newClient(t, s)
 	for _, x := range []*client{second, third} {
 		clock.advance(time.Second)
@@ -158,7 +160,7 @@ func TestTokenLimits(t *testing.T) {
 	c.want(200, "GET", "/api/user-token/"+r.uuid(), nil)
 	short := c.want(201, "POST", "/api/user-token", obj{"hours": "1"})
 	login := func(r response) int {
-		return newClient(t, s).do("POST", "/login", obj{"username": "admin", "token": str(r.body, "token")}).status
+		return newClient(t, s).do("POST", "/login", obj{"username": "admin", "token": doc.Str(r.body, "token")}).status
 	}
 	if got := login(short); got != 200 {
 		t.Errorf("fresh token: %d", got)

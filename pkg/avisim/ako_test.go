@@ -10,6 +10,9 @@ import (
 
 	"github.com/vmware/alb-sdk/go/clients"
 	"github.com/vmware/alb-sdk/go/models"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
+
 	sdk "github.com/vmware/alb-sdk/go/session"
 )
 
@@ -52,9 +55,9 @@ func akoService(t *testing.T, c *clients.AviClient, name string) map[string]stri
 		if err := c.AviSession.Post(o.uri, o.body, &got); err != nil {
 			t.Fatalf("%s: %v", o.uri, err)
 		}
-		ids[o.typ] = str(got, "uuid")
+		ids[o.typ] = doc.Str(got, "uuid")
 		if o.typ == "vsvip" { // AKO publishes this without another call
-			if vip := messages(got["vip"])[0]; str(vip, "ip_address", "addr") == "" || !strings.HasSuffix(str(vip, "ipam_network_subnet", "network_ref"), "#vip-network") {
+			if vip := doc.Messages(got["vip"])[0]; doc.Str(vip, "ip_address", "addr") == "" || !strings.HasSuffix(doc.Str(vip, "ipam_network_subnet", "network_ref"), "#vip-network") {
 				t.Errorf("vip %v", vip)
 			}
 		}
@@ -93,7 +96,7 @@ func TestAKOBoots(t *testing.T) {
 		{"/api/network/?include_name=true&name=vip-network&cloud_ref.name=Default-Cloud", "admin", 1,
 			"name uuid vrf_context_ref# configured_subnets[].prefix.ip_addr.addr configured_subnets[].prefix.ip_addr.type configured_subnets[].prefix.mask"},
 		{"/api/network/?include_name=true&name=vip-network&cloud_ref.name=Default-Cloud&vrf_context_ref.name=global", "admin", 1, "vrf_context_ref#"},
-		{"/api/network/" + str(network, "uuid") + "?cloud_uuid=" + str(cloud, "uuid") + "&include_name", "admin", 0, "name vrf_context_ref#"},
+		{"/api/network/" + doc.Str(network, "uuid") + "?cloud_uuid=" + doc.Str(cloud, "uuid") + "&include_name", "admin", 0, "name vrf_context_ref#"},
 		{"/api/network/?include_name&page_size=100&name.in=vip-network,node-network", "admin", 2, "name uuid"},
 		{"/api/serviceenginegroup/?include_name&page_size=100&cloud_ref.name=Default-Cloud&name.in=Default-Group,Other", "admin", 1, "name uuid _last_modified cloud_ref#"},
 		{"/api/ipamdnsproviderprofile/?include_name&name=Default-IPAM", "admin", 1, "type internal_profile.usable_networks[].nw_ref#"},
@@ -117,7 +120,7 @@ func TestAKOBoots(t *testing.T) {
 			"l4_connection_policy.rules[].match.protocol.protocol l4_connection_policy.rules[].action.select_pool.pool_ref#"},
 		{"/api/virtualservice/?include_name=true&cloud_ref.name=Default-Cloud&created_by=ako-cl&page_size=100", "*", 1,
 			"name uuid _last_modified cloud_config_cksum tenant_ref# service_metadata vsvip_ref# l4_policies[].l4_policy_set_ref# services[].port type"},
-		{"/api/ipamdnsproviderprofiledomainlist?cloud_uuid=" + str(cloud, "uuid"), "admin", 0, "domains[]"},
+		{"/api/ipamdnsproviderprofiledomainlist?cloud_uuid=" + doc.Str(cloud, "uuid"), "admin", 0, "domains[]"},
 		{"/api/cluster", "admin", 0, "uuid name nodes[].name"},
 		{"/api/tenant", "admin", 1, "name uuid"},
 		{"//api/initial-data", "admin", 0, "version.Version"},
@@ -138,11 +141,11 @@ func TestAKOBoots(t *testing.T) {
 					results = append(results, body)
 					break
 				}
-				total = integer(body, "count")
-				results = append(results, messages(body["results"])...)
+				total = doc.Int(body, "count")
+				results = append(results, doc.Messages(body["results"])...)
 				// As AKO does: cut at the type, and ask for what is behind it.
 				typ := strings.FieldsFunc(tt.uri, func(r rune) bool { return r == '/' || r == '?' })[1]
-				next := strings.Split(str(body, "next"), "/api/"+typ)
+				next := strings.Split(doc.Str(body, "next"), "/api/"+typ)
 				uri = ""
 				if len(next) > 1 {
 					uri = "/api/" + typ + next[1]
@@ -162,7 +165,7 @@ func TestAKOBoots(t *testing.T) {
 	}
 
 	var list struct{ Domains []*string } // the type that AKO decodes into
-	if err := c.AviSession.Get("/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+str(cloud, "uuid"), &list); err != nil || len(list.Domains) != 1 {
+	if err := c.AviSession.Get("/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+doc.Str(cloud, "uuid"), &list); err != nil || len(list.Domains) != 1 {
 		t.Errorf("domains %v, %v", list, err)
 	}
 }
@@ -213,7 +216,7 @@ func TestAKOLives(t *testing.T) {
 	if err := c.AviSession.Put("/api/serviceenginegroup/"+*groups[0].UUID, groups[0], models.ServiceEngineGroupAPIResponse{}); err != nil && !strings.Contains(err.Error(), "non-pointer") {
 		t.Error(err) // AKO gives the SDK no pointer to decode into, and looks only for its own errors
 	}
-	if g, _ := s.Object("serviceenginegroup", "admin", "Default-Group"); str(messages(g["labels"])[0], "value") != "cl" {
+	if g, _ := s.Object("serviceenginegroup", "admin", "Default-Group"); doc.Str(doc.Messages(g["labels"])[0], "value") != "cl" {
 		t.Errorf("labels %v", g["labels"])
 	}
 
@@ -240,11 +243,11 @@ func TestAKOLives(t *testing.T) {
 	if err := c.AviSession.Get("/api/vsvip/"+ids["vsvip"]+"/?include_name", &vip); err != nil {
 		t.Fatal(err)
 	}
-	before := str(messages(vip["vip"])[0], "ip_address", "addr")
+	before := doc.Str(doc.Messages(vip["vip"])[0], "ip_address", "addr")
 	vip["dns_info"] = []obj{{"fqdn": "other.demo.avi.local"}}
 	vip["vip"] = []obj{{"vip_id": "0", "auto_allocate_ip": true, "ipam_network_subnet": obj{"network_ref": "/api/network/?name=vip-network"}}}
 	var written map[string]any
-	if err := c.AviSession.Put("/api/vsvip/"+ids["vsvip"], vip, &written); err != nil || str(messages(written["vip"])[0], "ip_address", "addr") != before {
+	if err := c.AviSession.Put("/api/vsvip/"+ids["vsvip"], vip, &written); err != nil || doc.Str(doc.Messages(written["vip"])[0], "ip_address", "addr") != before {
 		t.Errorf("%v: address %v, was %s", err, written["vip"], before)
 	}
 

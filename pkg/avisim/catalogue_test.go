@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 // TestErrorCatalogue has one case for each row of the project's catalogue of errors: what provokes it, and the exact status,
@@ -20,7 +22,7 @@ func TestErrorCatalogue(t *testing.T) {
 	item := func(w stage, typ string) string { return "/api/" + typ + "/" + w.ids[typ] }
 	vrf := func(w stage) string {
 		o, _ := w.s.Object("vrfcontext", "admin", "global")
-		return "/api/vrfcontext/" + str(o, "uuid")
+		return "/api/vrfcontext/" + doc.Str(o, "uuid")
 	}
 	for _, tt := range []struct {
 		row     string

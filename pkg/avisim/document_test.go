@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/world"
 )
 
 var update = flag.Bool("update", false, "rewrite the tables in docs/simulator.md")
@@ -40,11 +43,11 @@ func evidence() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	var full, bare []string
-	for _, t := range objectTypes() {
-		if t.message() != nil {
-			full = append(full, "`"+t.path+"`")
+	for _, t := range schema.Types() {
+		if t.Message() != nil {
+			full = append(full, "`"+t.Path+"`")
 		} else {
-			bare = append(bare, t.path)
+			bare = append(bare, t.Path)
 		}
 	}
 	line("\n| object types | |\n|---|---|")
@@ -52,7 +55,7 @@ func evidence() string {
 	line("| known by name: they can be written, read and listed, and keep what they are sent | %d others, such as `%s` |", len(bare), strings.Join(bare[:3], "` `"))
 
 	line("\n| grade | endpoints |\n|---|---|")
-	for _, known := range grades {
+	for _, known := range schema.Grades {
 		var paths []string
 		for _, e := range Endpoints() {
 			if e.Known == known {
@@ -90,19 +93,19 @@ func evidence() string {
 func TestBehaviours(t *testing.T) {
 	seen := map[string]bool{}
 	for _, x := range Behaviours() {
-		if x.Area == "" || x.What == "" || !slices.Contains(grades, x.Known) || seen[x.What] || strings.Contains(x.What, "|") {
+		if x.Area == "" || x.What == "" || !slices.Contains(schema.Grades, x.Known) || seen[x.What] || strings.Contains(x.What, "|") {
 			t.Errorf("%+v", x)
 		}
 		seen[x.What] = true
 	}
 	for _, e := range Endpoints() {
-		if !slices.Contains(grades, e.Known) {
+		if !slices.Contains(schema.Grades, e.Known) {
 			t.Errorf("%+v", e)
 		}
 	}
 	for _, r := range Rules() {
-		if seen[r.ID] || r.Summary == "" || r.Status < 400 || !slices.Contains(grades, r.Known) || !slices.Contains(grades, r.Text) ||
-			slices.Index(grades, r.Text) < slices.Index(grades, r.Known) || r.Type != "" && schemaPath(r.Type) == "" {
+		if seen[r.ID] || r.Summary == "" || r.Status < 400 || !slices.Contains(schema.Grades, r.Known) || !slices.Contains(schema.Grades, r.Text) ||
+			slices.Index(schema.Grades, r.Text) < slices.Index(schema.Grades, r.Known) || r.Type != "" && world.KindOf(r.Type) == nil {
 			t.Errorf("%+v", r)
 		}
 		seen[r.ID] = true

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 const noCredentials, noToken = `{"detail":"Authentication credentials were not provided."}`, "CSRF token missing or incorrect."
@@ -31,7 +33,7 @@ func when(t *testing.T, s *Server, f Fault, name string, keyValues ...string) in
 	for i := 0; i < len(keyValues); i += 2 {
 		a[keyValues[i]] = keyValues[i+1]
 	}
-	f.Effects = append(f.Effects, Effect{name, a})
+	f.Effects = append(f.Effects, Effect{Name: name, Args: a})
 	id, err := s.AddFault(f)
 	if err != nil {
 		t.Fatal(err)
@@ -62,9 +64,11 @@ func (c *client) fails(method, path string, body any) error {
 	return err
 }
 
-func resultsOf(r response) []map[string]any { return messages(r.body["results"]) }
+func resultsOf(r response) []map[string]any { return doc.Messages(r.body["results"]) }
 
 const html503 = "<html><head><title>503 Service Temporarily Unavailable</title></head><body><center><h1>503 Service Temporarily Unavailable</h1></center></body></html>"
+
+const html502 = "<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center></body></html>"
 
 // effectTests show, for each effect of the table, what a client sees of it. There is one for each row.
 var effectTests = map[string]func(t *testing.T, s *Server, c *client){
@@ -194,7 +198,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			status                 int
 			raw, contentType, wait string
 		}{
-			{[]string{"status", "502"}, 502, usual[502], "text/html", ""},
+			{[]string{"status", "502"}, 502, html502, "text/html", ""},
 			{[]string{"status", "503", "retry_after", "7"}, 503, html503, "text/html", "7"},
 			{[]string{"status", "503", "format", "json"}, 503, `{"error":"Service Unavailable"}`, "application/json", ""},
 			{[]string{"status", "504", "format", "plain"}, 504, "Gateway Timeout", "text/plain; charset=utf-8", ""},
@@ -270,7 +274,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		login(200, "changed")
 	},
 	"expire-tokens": func(t *testing.T, s *Server, c *client) {
-		tok := str(c.want(201, "POST", "/api/user-token", obj{"hours": 2}).body, "token")
+		tok := doc.Str(c.want(201, "POST", "/api/user-token", obj{"hours": 2}).body, "token")
 		newClient(t, s).want(200, "POST", "/login", obj{"username": "admin", "token": tok})
 		with(t, s, "expire-tokens")
 		newClient(t, s).expect(401, `{"error":"Invalid credentials"}`, "POST", "/login", obj{"username": "admin", "token": tok})
@@ -319,7 +323,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		c.want(400, "GET", "/api/pool", nil)
 		s.RemoveFault(id)
 		c.want(201, "POST", "/api/pool", poolBody("p"))
-		if v := str(c.want(200, "GET", "/api/cluster/version", nil).body, "Version"); v != "31.1.1" {
+		if v := doc.Str(c.want(200, "GET", "/api/cluster/version", nil).body, "Version"); v != "31.1.1" {
 			t.Error(v)
 		}
 	},
@@ -340,11 +344,11 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"leader-change": func(t *testing.T, s *Server, c *client) {
 		runtime := func() (name, up string) {
 			r := c.want(200, "GET", "/api/cluster/runtime", nil)
-			n := messages(r.body["node_states"])[0]
-			if str(n, "role") != "CLUSTER_LEADER" || str(n, "up_since") != str(r.body, "cluster_state", "up_since") {
+			n := doc.Messages(r.body["node_states"])[0]
+			if doc.Str(n, "role") != "CLUSTER_LEADER" || doc.Str(n, "up_since") != doc.Str(r.body, "cluster_state", "up_since") {
 				t.Error(r.raw)
 			}
-			return str(n, "name"), str(n, "up_since")
+			return doc.Str(n, "name"), doc.Str(n, "up_since")
 		}
 		s.SetUpSince("2020-01-01 00:00:00")
 		c.want(201, "POST", "/api/vsvip", vsvipBody("kept"))
@@ -353,7 +357,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		c.want(201, "POST", "/api/vsvip", vsvipBody("lost"))
 		c.want(201, "POST", "/api/pool", poolBody("lost"))
 		c.want(200, "PATCH", "/api/pool/"+id, obj{"replace": obj{"enabled": false}})
-		c.want(204, "DELETE", "/api/vsvip/"+str(resultsOf(c.do("GET", "/api/vsvip?name=kept", nil))[0], "uuid"), nil)
+		c.want(204, "DELETE", "/api/vsvip/"+doc.Str(resultsOf(c.do("GET", "/api/vsvip?name=kept", nil))[0], "uuid"), nil)
 		with(t, s, "leader-change", "refuse", "150ms", "lose", "200ms")
 		if _, err := net.DialTimeout("tcp", s.Host(), time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("not refused: %v", err)
@@ -363,12 +367,12 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			t.Errorf("%s since %s", name, up)
 		}
 		for _, typ := range []string{"pool", "vsvip"} {
-			if r := c.want(200, "GET", "/api/"+typ, nil); len(resultsOf(r)) != 1 || str(resultsOf(r)[0], "name") != "kept" || resultsOf(r)[0]["enabled"] == false {
+			if r := c.want(200, "GET", "/api/"+typ, nil); len(resultsOf(r)) != 1 || doc.Str(resultsOf(r)[0], "name") != "kept" || resultsOf(r)[0]["enabled"] == false {
 				t.Errorf("%s: %s", typ, r.raw)
 			}
 		}
 		// The address that the lost VsVip had is free again, and the other's is not.
-		if a, b := vipAddress(s, "kept"), str(messages(c.want(201, "POST", "/api/vsvip", vsvipBody("next")).body["vip"])[0], "ip_address", "addr"); a == b {
+		if a, b := vipAddress(s, "kept"), doc.Str(doc.Messages(c.want(201, "POST", "/api/vsvip", vsvipBody("next")).body["vip"])[0], "ip_address", "addr"); a == b {
 			t.Errorf("both have %s", a)
 		}
 	},
@@ -385,7 +389,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		when(t, s, Fault{Method: "PUT", Type: "pool", Count: 1}, "foreign-edit", "field", "default_server_port", "value", "8081")
 		c.expect(412, `{"error":"Need to reload object data Pool"}`, "PUT", "/api/pool/"+r.uuid(), r.body)
 		now := c.want(200, "GET", "/api/pool/"+r.uuid(), nil)
-		if integer(now.body, "default_server_port") != 8081 {
+		if doc.Int(now.body, "default_server_port") != 8081 {
 			t.Error(now.raw)
 		}
 		c.want(200, "PUT", "/api/pool/"+r.uuid(), now.body)
@@ -409,7 +413,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			if r := c.want(200, "GET", "/api/"+typ+"?name=n", nil); len(resultsOf(r)) != 0 {
 				t.Error(r.raw)
 			}
-			if r := c.want(409, "POST", "/api/"+typ, obj{"name": "n"}); !strings.HasSuffix(str(r.body, "error"), "already exists.") {
+			if r := c.want(409, "POST", "/api/"+typ, obj{"name": "n"}); !strings.HasSuffix(doc.Str(r.body, "error"), "already exists.") {
 				t.Error(r.raw)
 			}
 			if r := c.want(200, "GET", "/api/"+typ+"?name=n", nil); len(resultsOf(r)) != 1 {
@@ -434,7 +438,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		}
 		with(t, s, "hide", "name", "^a$")
 		for _, path := range []string{"/api/pool", "/api/pool-inventory"} {
-			if r := c.want(200, "GET", path, nil); len(resultsOf(r)) != 1 || integer(r.body, "count") != 1 {
+			if r := c.want(200, "GET", path, nil); len(resultsOf(r)) != 1 || doc.Int(r.body, "count") != 1 {
 				t.Error(r.raw)
 			}
 		}
@@ -449,14 +453,14 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		id := c.want(201, "POST", "/api/pool", poolBody("new")).uuid()
 		c.want(204, "DELETE", "/api/pool/"+old, nil)
 		c.want(404, "GET", "/api/pool/"+id, nil)
-		if r := c.want(200, "GET", "/api/pool-inventory?include_name", nil); len(resultsOf(r)) != 1 || str(resultsOf(r)[0], "config", "name") != "old" {
+		if r := c.want(200, "GET", "/api/pool-inventory?include_name", nil); len(resultsOf(r)) != 1 || doc.Str(resultsOf(r)[0], "config", "name") != "old" {
 			t.Error(r.raw)
 		}
 		c.want(200, "GET", "/api/pool/"+old+"/runtime/server", nil)
 		c.want(409, "POST", "/api/pool", poolBody("new"))
 		eventually(t, func() bool {
 			l := resultsOf(c.want(200, "GET", "/api/pool", nil))
-			return len(l) == 1 && str(l[0], "name") == "new"
+			return len(l) == 1 && doc.Str(l[0], "name") == "new"
 		})
 	},
 	"duplicate": func(t *testing.T, s *Server, c *client) {
@@ -466,7 +470,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			t.Error("not created")
 		}
 		r := c.want(200, "GET", "/api/pool?name=a", nil)
-		c.want(404, "DELETE", "/api/pool/"+str(resultsOf(r)[0], "uuid"), nil)
+		c.want(404, "DELETE", "/api/pool/"+doc.Str(resultsOf(r)[0], "uuid"), nil)
 		s.RemoveFault(id)
 		with(t, s, "duplicate", "answer", "first")
 		c.want(201, "POST", "/api/pool", poolBody("b"))
@@ -496,27 +500,27 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	},
 	"ipam-async": func(t *testing.T, s *Server, c *client) {
 		id := with(t, s, "ipam-async", "delay", "100ms")
-		vip := messages(c.want(201, "POST", "/api/vsvip", vsvipBody("v")).body["vip"])[0]
+		vip := doc.Messages(c.want(201, "POST", "/api/vsvip", vsvipBody("v")).body["vip"])[0]
 		if vip["ip_address"] != nil {
 			t.Errorf("at once: %v", vip)
 		}
 		eventually(t, func() bool {
-			v := messages(resultsOf(c.want(200, "GET", "/api/vsvip", nil))[0]["vip"])[0]
-			return str(v, "ip_address", "addr") != "" && v["avi_allocated_vip"] == true
+			v := doc.Messages(resultsOf(c.want(200, "GET", "/api/vsvip", nil))[0]["vip"])[0]
+			return doc.Str(v, "ip_address", "addr") != "" && v["avi_allocated_vip"] == true
 		})
 		s.RemoveFault(id)
-		if vip := messages(c.want(201, "POST", "/api/vsvip", vsvipBody("w")).body["vip"])[0]; vip["ip_address"] == nil {
+		if vip := doc.Messages(c.want(201, "POST", "/api/vsvip", vsvipBody("w")).body["vip"])[0]; vip["ip_address"] == nil {
 			t.Errorf("still late: %v", vip)
 		}
 	},
 	"ipam-other-address": func(t *testing.T, s *Server, c *client) {
 		with(t, s, "ipam-other-address")
-		first := str(messages(c.want(201, "POST", "/api/vsvip", vsvipBody("first")).body["vip"])[0], "ip_address", "addr")
+		first := doc.Str(doc.Messages(c.want(201, "POST", "/api/vsvip", vsvipBody("first")).body["vip"])[0], "ip_address", "addr")
 		for _, preferred := range []string{"10.10.0.77", nextAddress(first)} { // the second is the one that it would get anyway
 			body := vsvipBody("v" + preferred)
 			body["vip"].([]obj)[0]["ip_address"] = obj{"addr": preferred, "type": "V4"}
-			vip := messages(c.want(201, "POST", "/api/vsvip", body).body["vip"])[0]
-			if got := str(vip, "ip_address", "addr"); got == "" || got == preferred || got == first || vip["avi_allocated_vip"] != true {
+			vip := doc.Messages(c.want(201, "POST", "/api/vsvip", body).body["vip"])[0]
+			if got := doc.Str(vip, "ip_address", "addr"); got == "" || got == preferred || got == first || vip["avi_allocated_vip"] != true {
 				t.Errorf("%s: %v", preferred, vip)
 			}
 		}
@@ -526,7 +530,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	},
 	"ipam-address-changes": func(t *testing.T, s *Server, c *client) {
 		when(t, s, Fault{Method: "POST", Count: 1}, "ipam-address-changes", "delay", "50ms")
-		was := str(messages(c.want(201, "POST", "/api/vsvip", vsvipBody("v")).body["vip"])[0], "ip_address", "addr")
+		was := doc.Str(doc.Messages(c.want(201, "POST", "/api/vsvip", vsvipBody("v")).body["vip"])[0], "ip_address", "addr")
 		if now := vipAddress(s, "v"); now != was {
 			t.Errorf("changed at once: %s", now)
 		}
@@ -540,7 +544,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"page-truncated": func(t *testing.T, s *Server, c *client) {
 		makePools(c, 5)
 		with(t, s, "page-truncated", "keep", "2")
-		if r := c.want(200, "GET", "/api/pool?page_size=4", nil); len(resultsOf(r)) != 2 || integer(r.body, "count") != 5 || str(r.body, "next") == "" {
+		if r := c.want(200, "GET", "/api/pool?page_size=4", nil); len(resultsOf(r)) != 2 || doc.Int(r.body, "count") != 5 || doc.Str(r.body, "next") == "" {
 			t.Error(r.raw)
 		}
 	},
@@ -548,21 +552,21 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		makePools(c, 3)
 		with(t, s, "page-loop")
 		r := c.want(200, "GET", "/api/pool?page_size=2&page=2", nil)
-		if next := str(r.body, "next"); next != "https://"+s.Host()+"/api/pool?page_size=2&page=2" {
+		if next := doc.Str(r.body, "next"); next != "https://"+s.Host()+"/api/pool?page_size=2&page=2" {
 			t.Error(next)
 		}
 	},
 	"wrong-count": func(t *testing.T, s *Server, c *client) {
 		makePools(c, 3)
 		with(t, s, "wrong-count", "add", "-2")
-		if r := c.want(200, "GET", "/api/pool", nil); len(resultsOf(r)) != 3 || integer(r.body, "count") != 1 {
+		if r := c.want(200, "GET", "/api/pool", nil); len(resultsOf(r)) != 3 || doc.Int(r.body, "count") != 1 {
 			t.Error(r.raw)
 		}
 	},
 	"page-size-ignored": func(t *testing.T, s *Server, c *client) {
 		makePools(c, 5)
 		with(t, s, "page-size-ignored", "size", "2")
-		if r := c.want(200, "GET", "/api/pool?page_size=200", nil); len(resultsOf(r)) != 2 || str(r.body, "next") == "" {
+		if r := c.want(200, "GET", "/api/pool?page_size=200", nil); len(resultsOf(r)) != 2 || doc.Str(r.body, "next") == "" {
 			t.Error(r.raw)
 		}
 	},
@@ -573,7 +577,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		one, many := c.want(200, "GET", "/api/pool/"+id, nil).body, resultsOf(c.want(200, "GET", "/api/pool", nil))[0]
 		for _, o := range []obj{one, many} {
 			nothing, have := o["x_nothing"]
-			if at(o, "x_of_the_future", "depth") != 2.5 || o["x_flag"] != true || !have || nothing != nil || messages(o["servers"])[0]["x_of_the_future"] == nil {
+			if doc.At(o, "x_of_the_future", "depth") != 2.5 || o["x_flag"] != true || !have || nothing != nil || doc.Messages(o["servers"])[0]["x_of_the_future"] == nil {
 				t.Errorf("%v", o)
 			}
 		}
@@ -602,7 +606,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"unknown-enum": func(t *testing.T, s *Server, c *client) {
 		ids := c.service("a", "10.0.0.1")
 		with(t, s, "unknown-enum")
-		if got := str(c.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil).body, "oper_status", "state"); got != "OPER_OF_THE_FUTURE" {
+		if got := doc.Str(c.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil).body, "oper_status", "state"); got != "OPER_OF_THE_FUTURE" {
 			t.Error(got)
 		}
 	},
@@ -628,7 +632,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		id := with(t, s, "server-down", "server", "10.0.0.1:30100", "reason", "unplugged")
 		ids := c.service("a", "10.0.0.1")
 		state := func() string {
-			return str(c.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil).body, "oper_status", "state")
+			return doc.Str(c.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil).body, "oper_status", "state")
 		}
 		if state() != "OPER_DOWN" || !strings.Contains(c.want(200, "GET", "/api/pool/"+ids["pool"]+"/runtime/server", nil).raw, "unplugged") {
 			t.Error(state())
@@ -643,7 +647,7 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		id := with(t, s, "server-flap", "server", "10.0.0.1:30100", "every", "30ms")
 		state := func(want string) func() bool {
 			return func() bool {
-				return str(c.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil).body, "oper_status", "state") == want
+				return doc.Str(c.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil).body, "oper_status", "state") == want
 			}
 		}
 		for range 2 {
@@ -677,7 +681,7 @@ func makePools(c *client, n int) {
 
 func vipAddress(s *Server, name string) string {
 	o, _ := s.Object("vsvip", "admin", name)
-	return str(messages(o["vip"])[0], "ip_address", "addr")
+	return doc.Str(doc.Messages(o["vip"])[0], "ip_address", "addr")
 }
 
 func nextAddress(a string) string {
@@ -715,40 +719,6 @@ func TestEffects(t *testing.T) {
 	}
 }
 
-// TestEffectTable holds the table to its own rules.
-func TestEffectTable(t *testing.T) {
-	seen := map[string]bool{}
-	for i := range effectTable {
-		e := &effectTable[i]
-		if seen[e.name] || !regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)*$`).MatchString(e.name) {
-			t.Errorf("name %q", e.name)
-		}
-		seen[e.name] = true
-		given := map[string]string{}
-		for j := range e.params {
-			p := &e.params[j]
-			if paramKinds[p.Kind] == nil || p.About == "" || (p.Kind == "enum") != (len(p.Enum) > 0) {
-				t.Errorf("%s: parameter %+v", e.name, p)
-			}
-			if p.Kind == "server" {
-				given[p.Name] = "10.0.0.1:80"
-			} else if err := p.check(p.Default); err != nil {
-				t.Errorf("%s: default: %v", e.name, err)
-			}
-		}
-		a, err := e.settle(given)
-		if err != nil {
-			t.Errorf("%s: %v", e.name, err)
-			continue
-		}
-		h := e.build(a, newChance(1, 0))
-		does := map[string]bool{kindRequest: h.before != nil || h.process != nil || h.after != nil || h.deliver != nil || h.lose, kindAction: h.act != nil, kindState: h.hold != nil}
-		if !does[e.kind] || e.about == "" || e.grade == "" {
-			t.Errorf("%s: kind %s does nothing of it", e.name, e.kind)
-		}
-	}
-}
-
 // TestEffectDocs holds the documentation to the table.
 func TestEffectDocs(t *testing.T) {
 	b, err := os.ReadFile("../../docs/simulator.md")
@@ -770,19 +740,19 @@ func TestFaultErrors(t *testing.T) {
 	}{
 		{Fault{}, "needs an effect"},
 		{Fault{Effects: []Effect{{Name: "latencee"}}}, `no effect is called "latencee"; there are: latency, `},
-		{Fault{Effects: []Effect{{"latency", map[string]string{"dely": "1s"}}}}, `effect latency has no parameter "dely"; it has: delay, jitter`},
-		{Fault{Effects: []Effect{{"hang", map[string]string{"x": ""}}}}, `it has: none`},
-		{Fault{Effects: []Effect{{"latency", map[string]string{"delay": "soon"}}}}, `delay: "soon" is not a duration`},
-		{Fault{Effects: []Effect{{"answer", map[string]string{"status": "x"}}}}, `status: "x" is not a whole number`},
-		{Fault{Effects: []Effect{{"answer", map[string]string{"format": "xml"}}}}, `format: "xml" is none of usual, json`},
-		{Fault{Effects: []Effect{{"answer", map[string]string{"headers": "nonsense"}}}}, `"nonsense" is not Name: value`},
-		{Fault{Effects: []Effect{{"rate-limit", map[string]string{"rate": "fast"}}}}, `rate: "fast" is not a number`},
-		{Fault{Effects: []Effect{{"null-lists", map[string]string{"results": "maybe"}}}}, `neither true nor false`},
-		{Fault{Effects: []Effect{{"hide", map[string]string{"name": "("}}}}, `missing closing`},
-		{Fault{Effects: []Effect{{"server-down", nil}}}, `server: "" is not ip:port`},
-		{Fault{Effects: []Effect{{"set-version", map[string]string{"version": "next"}}}}, `version: `},
-		{Fault{Effects: []Effect{{"foreign-edit", nil}}}, `which object`},
-		{Fault{Effects: []Effect{{"foreign-edit", map[string]string{"type": "pool", "name": "p"}}}}, `no pool "p"`},
+		{Fault{Effects: []Effect{{Name: "latency", Args: map[string]string{"dely": "1s"}}}}, `effect latency has no parameter "dely"; it has: delay, jitter`},
+		{Fault{Effects: []Effect{{Name: "hang", Args: map[string]string{"x": ""}}}}, `it has: none`},
+		{Fault{Effects: []Effect{{Name: "latency", Args: map[string]string{"delay": "soon"}}}}, `delay: "soon" is not a duration`},
+		{Fault{Effects: []Effect{{Name: "answer", Args: map[string]string{"status": "x"}}}}, `status: "x" is not a whole number`},
+		{Fault{Effects: []Effect{{Name: "answer", Args: map[string]string{"format": "xml"}}}}, `format: "xml" is none of usual, json`},
+		{Fault{Effects: []Effect{{Name: "answer", Args: map[string]string{"headers": "nonsense"}}}}, `"nonsense" is not Name: value`},
+		{Fault{Effects: []Effect{{Name: "rate-limit", Args: map[string]string{"rate": "fast"}}}}, `rate: "fast" is not a number`},
+		{Fault{Effects: []Effect{{Name: "null-lists", Args: map[string]string{"results": "maybe"}}}}, `neither true nor false`},
+		{Fault{Effects: []Effect{{Name: "hide", Args: map[string]string{"name": "("}}}}, `missing closing`},
+		{Fault{Effects: []Effect{{Name: "server-down", Args: nil}}}, `server: "" is not ip:port`},
+		{Fault{Effects: []Effect{{Name: "set-version", Args: map[string]string{"version": "next"}}}}, `version: `},
+		{Fault{Effects: []Effect{{Name: "foreign-edit", Args: nil}}}, `which object`},
+		{Fault{Effects: []Effect{{Name: "foreign-edit", Args: map[string]string{"type": "pool", "name": "p"}}}}, `no pool "p"`},
 		{Fault{Probability: 2, Status: 500}, `probability`},
 	} {
 		if _, err := s.AddFault(tt.fault); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -810,7 +780,7 @@ func TestFaultJSON(t *testing.T) {
 	}
 	var a, b obj
 	_, _ = json.Unmarshal([]byte(strings.Replace(in, "502", `"502"`, 1)), &a), json.Unmarshal(out, &b)
-	if !equal(a, b) {
+	if !doc.Equal(a, b) {
 		t.Errorf("%s\n%s", in, out)
 	}
 	for _, bad := range []string{`{"typ":"pool"}`, `{"delay":"soon"}`, `{"objectName":"("}`, `{"effects":["x"]}`, `[]`} {
@@ -882,7 +852,7 @@ func TestFaultsCombine(t *testing.T) {
 	when(t, s, Fault{Name: "all"}, "wrong-count", "add", "10")
 	for i := range 3 {
 		d := took(func() {
-			if r := c.do("GET", "/api/pool", nil); i < 2 && integer(r.body, "count") != 10 || i == 2 && r.status != 502 {
+			if r := c.do("GET", "/api/pool", nil); i < 2 && doc.Int(r.body, "count") != 10 || i == 2 && r.status != 502 {
 				t.Errorf("%d: %d %s", i, r.status, r.raw)
 			}
 		})

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 // TestEndpoints asks every path of the table for every method: those that its Allow header lists are served, the others get
@@ -22,7 +24,7 @@ func TestEndpoints(t *testing.T) {
 					continue
 				}
 				of := strings.NewReplacer("networkruntime", "network", "vimgrnwruntime", "network").Replace(other)
-				ids[typ] = text(s.Objects(of)[0]["uuid"])
+				ids[typ] = doc.Text(s.Objects(of)[0]["uuid"])
 			}
 			switch {
 			case strings.HasPrefix(path, "/api/user-token"):

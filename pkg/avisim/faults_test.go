@@ -32,8 +32,8 @@ func TestFaultAnswers(t *testing.T) {
 		{"419", Fault{Status: 419}, 419, `{"error":"Need to switch session"}`, nil},
 		{"429", Fault{Status: 429, Header: map[string]string{"Retry-After": "7"}}, 429, `{"error":"Too many requests"}`, map[string]string{"Retry-After": "7"}},
 		{"500", Fault{Status: 500, Body: `{"error":"Bad pb: x"}`}, 500, `{"error":"Bad pb: x"}`, nil},
-		{"502", Fault{Status: 502}, 502, usual[502], map[string]string{"Content-Type": "text/html"}},
-		{"503", Fault{Status: 503}, 503, usual[503], map[string]string{"Content-Type": "text/html"}},
+		{"502", Fault{Status: 502}, 502, html502, map[string]string{"Content-Type": "text/html"}},
+		{"503", Fault{Status: 503}, 503, html503, map[string]string{"Content-Type": "text/html"}},
 		{"504", Fault{Status: 504, Body: "gateway timeout"}, 504, "gateway timeout", map[string]string{"Content-Type": "application/json"}},
 		{"no body", Fault{Status: 599}, 599, "", nil},
 	}

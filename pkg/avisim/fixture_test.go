@@ -1,12 +1,13 @@
 package avisim
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 var fixtureFolder = filepath.Join("..", "..", "config", "components", "simulator", "fixture")
@@ -38,17 +39,17 @@ func TestFixtures(t *testing.T) {
 			more: obj{"vrf_context_ref": "/api/vrfcontext?name=dmz&cloud=vcenter"}, want: "10.50.0.2", check: func(t *testing.T, w *stage) {
 				n, _ := w.s.Object("network", "admin", "frontend")
 				c, _ := w.s.Object("cloud", "admin", "vcenter")
-				if str(n, "uuid") != "dvportgroup-100-"+str(c, "uuid") {
-					t.Error(str(n, "uuid"))
+				if doc.Str(n, "uuid") != "dvportgroup-100-"+doc.Str(c, "uuid") {
+					t.Error(doc.Str(n, "uuid"))
 				}
 			}},
 		{file: "nsxt-overlay", cloud: "nsx-overlay", vtype: "CLOUD_NSXT", vips: vips(obj{"auto_allocate_ip": true}), more: obj{"tier1_lr": lr + "core"},
 			want: "100.64.10.2", check: func(t *testing.T, w *stage) {
 				r := w.want(201, "POST", "/api/vsvip", obj{"name": "same", "cloud_ref": "/api/cloud?name=nsx-overlay", "tier1_lr": lr + "apps", "vip": vips(obj{"auto_allocate_ip": true})})
-				if addresses(r.body) != "100.64.10.2" || !strings.HasSuffix(str(r.body, "vrf_context_ref"), "#t1-apps") {
+				if addresses(r.body) != "100.64.10.2" || !strings.HasSuffix(doc.Str(r.body, "vrf_context_ref"), "#t1-apps") {
 					t.Error(r.raw)
 				}
-				if p := w.want(201, "POST", "/api/pool", obj{"name": "p", "cloud_ref": "/api/cloud?name=nsx-overlay", "tier1_lr": lr + "apps"}); !strings.HasSuffix(str(p.body, "vrf_ref"), "#t1-apps") {
+				if p := w.want(201, "POST", "/api/pool", obj{"name": "p", "cloud_ref": "/api/cloud?name=nsx-overlay", "tier1_lr": lr + "apps"}); !strings.HasSuffix(doc.Str(p.body, "vrf_ref"), "#t1-apps") {
 					t.Error(p.raw)
 				}
 			}},
@@ -59,7 +60,7 @@ func TestFixtures(t *testing.T) {
 			check: func(t *testing.T, w *stage) {
 				w.now.advance(3 * time.Second)
 				v := w.mustObject("vsvip", "v")
-				if got := addresses(v); got != "172.31.16.2 172.31.32.2" || str(messages(v["vip"])[1], "floating_ip", "addr") != "203.0.113.2" {
+				if got := addresses(v); got != "172.31.16.2 172.31.32.2" || doc.Str(doc.Messages(v["vip"])[1], "floating_ip", "addr") != "203.0.113.2" {
 					t.Errorf("%s %v", got, v)
 				}
 			}},
@@ -70,11 +71,11 @@ func TestFixtures(t *testing.T) {
 			s, c := signedIn(t, o)
 			w := &stage{t, c, s, now}
 			cloud := w.want(200, "GET", "/api/cloud?name="+tt.cloud, nil)
-			m := messages(cloud.body["results"])[0]
-			if str(m, "vtype") != tt.vtype {
+			m := doc.Messages(cloud.body["results"])[0]
+			if doc.Str(m, "vtype") != tt.vtype {
 				t.Error(cloud.raw)
 			}
-			if tt.vtype == "CLOUD_NSXT" && !strings.EqualFold(str(m, "nsxt_configuration", "data_network_config", "tz_type"), strings.TrimPrefix(tt.file, "nsxt-")) {
+			if tt.vtype == "CLOUD_NSXT" && !strings.EqualFold(doc.Str(m, "nsxt_configuration", "data_network_config", "tz_type"), strings.TrimPrefix(tt.file, "nsxt-")) {
 				t.Error(cloud.raw)
 			}
 			body := obj{"name": "v", "cloud_ref": "/api/cloud?name=" + tt.cloud, "vip": tt.vips}
@@ -93,7 +94,7 @@ func TestFixtures(t *testing.T) {
 			ids := func(s *Server) (out string) {
 				for _, typ := range []string{"cloud", "network", "vrfcontext", "serviceenginegroup", "serviceengine", "ipamdnsproviderprofile", "tenant", "healthmonitor"} {
 					for _, o := range s.Objects(typ) {
-						out += str(o, "uuid") + "\n"
+						out += doc.Str(o, "uuid") + "\n"
 					}
 				}
 				return out
@@ -158,16 +159,5 @@ func TestFixtureErrors(t *testing.T) {
 	}
 	if _, err := New(Options{FixtureFile: "nowhere.yaml"}); err == nil {
 		t.Error("no error without the file")
-	}
-}
-
-func TestFixtureSettings(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f.yaml")
-	if err := os.WriteFile(path, []byte("licenseTier: BASIC\ndynamics: {placementDelay: 1m, checks: true}\nipam: {quarantine: 1h}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, Options{FixtureFile: path})
-	if got := fmt.Sprint(s.world.writer.Tier(), s.world.dynamics, s.world.ipam.options); got != "BASIC{1m0s 0s true false} {0s 1h0m0s 0s false 0s}" {
-		t.Error(got)
 	}
 }

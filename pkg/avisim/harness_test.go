@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 // client speaks HTTP to a Server as a plain Avi client would.
@@ -140,7 +142,7 @@ func (c *client) want(status int, method, path string, body any) response {
 	return r
 }
 
-func (r response) uuid() string { return str(r.body, "uuid") }
+func (r response) uuid() string { return doc.Str(r.body, "uuid") }
 
 type obj = map[string]any
 

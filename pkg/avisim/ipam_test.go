@@ -7,6 +7,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/world"
 )
 
 // clock is a settable time for Options.Now.
@@ -37,9 +40,9 @@ func addNetwork(t testing.TB, s *Server, name, subnet string, more obj, ranges .
 		use, span, _ := strings.Cut(r, " ")
 		first, last, _ := strings.Cut(span, "-")
 		list = append(list, obj{"type": "STATIC_IPS_FOR_" + use, "range": obj{
-			"begin": address(netip.MustParseAddr(first)), "end": address(netip.MustParseAddr(last))}})
+			"begin": world.Address(netip.MustParseAddr(first)), "end": world.Address(netip.MustParseAddr(last))}})
 	}
-	body := obj{"name": name, "configured_subnets": []any{obj{"prefix": prefix(netip.MustParsePrefix(subnet)), "static_ip_ranges": list}}}
+	body := obj{"name": name, "configured_subnets": []any{obj{"prefix": world.Prefix(netip.MustParsePrefix(subnet)), "static_ip_ranges": list}}}
 	for k, v := range more {
 		body[k] = v
 	}
@@ -66,10 +69,10 @@ func v4(a string) obj { return obj{"addr": a, "type": "V4"} }
 // addresses renders what the VIP entries of an answer hold: "10.0.0.1", "10.0.0.1+fd00::1", "-" for none.
 func addresses(body obj) string {
 	var out []string
-	for _, v := range messages(body["vip"]) {
+	for _, v := range doc.Messages(body["vip"]) {
 		var has []string
-		for _, f := range families {
-			if a := str(v, f.field, "addr"); a != "" {
+		for _, f := range world.Families {
+			if a := doc.Str(v, f.Field, "addr"); a != "" {
 				has = append(has, a)
 			}
 		}
@@ -109,7 +112,7 @@ func TestRanges(t *testing.T) {
 			addNetwork(t, s, "n", tt.subnet, nil, tt.ranges...)
 			for i, want := range tt.want {
 				r := c.do("POST", "/api/vsvip", vsvip(fmt.Sprint("v", i), on("n", tt.entry)))
-				if got := addresses(r.body); got != want && !strings.Contains(str(r.body, "error"), want) {
+				if got := addresses(r.body); got != want && !strings.Contains(doc.Str(r.body, "error"), want) {
 					t.Errorf("%d: %d %s %s, want %s", i, r.status, got, r.raw, want)
 				}
 				if r.status >= 400 && r.status != 400 {
@@ -134,14 +137,14 @@ func TestReturn(t *testing.T) {
 	next := func(want string) response {
 		t.Helper()
 		r := c.do("POST", "/api/vsvip", vsvip("c", on("n", nil)))
-		if got := addresses(r.body) + str(r.body, "error"); got != want {
+		if got := addresses(r.body) + doc.Str(r.body, "error"); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 		consistent(t, s)
 		return r
 	}
 	drop := func(r response) { t.Helper(); c.want(204, "DELETE", "/api/vsvip/"+r.uuid(), nil) }
-	second := messages(a.body["vip"])[1]
+	second := doc.Messages(a.body["vip"])[1]
 	c.want(200, "PUT", "/api/vsvip/"+a.uuid(), obj{"name": "a", "vip": []any{second}})
 	drop(next("10.1.0.1"))
 	s.SetIPAM(IPAM{Quarantine: time.Minute})
@@ -167,9 +170,9 @@ func TestDualStackAndStatic(t *testing.T) {
 	if got := addresses(r.body); got != "10.10.0.10+fd00:10:10::10" {
 		t.Error(got)
 	}
-	v := messages(r.body["vip"])[0]
-	d := messages(v["discovered_networks"])
-	if len(d) != 1 || len(messages(d[0]["subnet"])) != 1 || len(messages(d[0]["subnet6"])) != 1 {
+	v := doc.Messages(r.body["vip"])[0]
+	d := doc.Messages(v["discovered_networks"])
+	if len(d) != 1 || len(doc.Messages(d[0]["subnet"])) != 1 || len(doc.Messages(d[0]["subnet6"])) != 1 {
 		t.Errorf("discovered_networks %v", d)
 	}
 	// A static address in a range counts as taken there, and returns.
@@ -183,7 +186,7 @@ func TestDualStackAndStatic(t *testing.T) {
 	}
 	// Ranges may change under the allocations.
 	if err := s.Edit("network", "admin", "vip-network", func(m map[string]any) {
-		m["configured_subnets"] = []any{obj{"prefix": prefix(netip.MustParsePrefix("10.10.0.0/28"))}}
+		m["configured_subnets"] = []any{obj{"prefix": world.Prefix(netip.MustParsePrefix("10.10.0.0/28"))}}
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +204,7 @@ func TestIPAMModes(t *testing.T) {
 
 	s.SetIPAM(IPAM{Async: 5 * time.Second})
 	r := c.want(201, "POST", "/api/vsvip", vsvip("late", auto))
-	if v := messages(r.body["vip"])[0]; addresses(r.body) != "-" || v["avi_allocated_vip"] != true {
+	if v := doc.Messages(r.body["vip"])[0]; addresses(r.body) != "-" || v["avi_allocated_vip"] != true {
 		t.Errorf("async: %s", r.raw)
 	}
 	now.advance(4 * time.Second)
@@ -209,7 +212,7 @@ func TestIPAMModes(t *testing.T) {
 		t.Errorf("%s too early", got)
 	}
 	now.advance(time.Second)
-	if body := get(r); addresses(body) != "10.10.0.10" || str(body, "_last_modified") == str(r.body, "_last_modified") {
+	if body := get(r); addresses(body) != "10.10.0.10" || doc.Str(body, "_last_modified") == doc.Str(r.body, "_last_modified") {
 		t.Errorf("after the delay: %v", body)
 	}
 
@@ -225,7 +228,7 @@ func TestIPAMModes(t *testing.T) {
 	now.advance(time.Minute)
 	body := get(r)
 	if got := addresses(body); before != "10.10.0.11+fd00:10:10::10" || got != "10.10.0.13+fd00:10:10::11" ||
-		len(messages(messages(body["vip"])[0]["discovered_networks"])) != 1 {
+		len(doc.Messages(doc.Messages(body["vip"])[0]["discovered_networks"])) != 1 {
 		t.Errorf("moved from %s to %s: %v", before, got, body)
 	}
 
@@ -260,7 +263,7 @@ func TestVRFs(t *testing.T) {
 			}
 			continue
 		}
-		n := str(messages(r.body["vip"])[0], "ipam_network_subnet", "network_ref")
+		n := doc.Str(doc.Messages(r.body["vip"])[0], "ipam_network_subnet", "network_ref")
 		if got := addresses(r.body); got != tt.want || !strings.HasSuffix(n, "#"+tt.network) {
 			t.Errorf("%s: %s of %s", tt.vrf, got, n)
 		}
@@ -281,32 +284,32 @@ func TestPublicCloud(t *testing.T) {
 		return o
 	}
 	a, b := in("subnet-a", nil), in("subnet-b", nil)
-	fip := in("elastic", obj{"attrs": []any{obj{"key": floatingNetwork}}})
+	fip := in("elastic", obj{"attrs": []any{obj{"key": "floating"}}})
 	for i, tt := range []struct {
 		entry         obj
 		want, subnet  string
 		floating, via string
 	}{
-		{obj{}, "172.16.1.2", str(a, "uuid"), "", ""},
+		{obj{}, "172.16.1.2", doc.Str(a, "uuid"), "", ""},
 		{obj{"subnet_uuid": "subnet-b"}, "172.16.2.2", "subnet-b", "", ""},
-		{obj{"subnet_uuid": str(b, "uuid")}, "172.16.2.3", str(b, "uuid"), "", ""},
-		{obj{"subnet_uuid": "172.16.2.0/24", "auto_allocate_floating_ip": true}, "172.16.2.4", "172.16.2.0/24", "198.51.100.2", str(fip, "uuid")},
+		{obj{"subnet_uuid": doc.Str(b, "uuid")}, "172.16.2.3", doc.Str(b, "uuid"), "", ""},
+		{obj{"subnet_uuid": "172.16.2.0/24", "auto_allocate_floating_ip": true}, "172.16.2.4", "172.16.2.0/24", "198.51.100.2", doc.Str(fip, "uuid")},
 	} {
 		tt.entry["auto_allocate_ip"] = true
 		r := c.want(201, "POST", "/api/vsvip", obj{"name": fmt.Sprint("v", i), "cloud_ref": "/api/cloud?name=aws", "vip": vips(tt.entry)})
-		v := messages(r.body["vip"])[0]
-		if addresses(r.body) != tt.want || str(v, "subnet_uuid") != tt.subnet || str(v, "floating_ip", "addr") != tt.floating ||
-			str(v, "floating_subnet_uuid") != tt.via || v["avi_allocated_fip"] != (tt.floating != "") || v["ipam_network_subnet"] != nil {
+		v := doc.Messages(r.body["vip"])[0]
+		if addresses(r.body) != tt.want || doc.Str(v, "subnet_uuid") != tt.subnet || doc.Str(v, "floating_ip", "addr") != tt.floating ||
+			doc.Str(v, "floating_subnet_uuid") != tt.via || v["avi_allocated_fip"] != (tt.floating != "") || v["ipam_network_subnet"] != nil {
 			t.Errorf("%v: %s", tt.entry, r.raw)
 		}
 	}
-	used := networkUse(t, c, str(fip, "uuid"))
+	used := networkUse(t, c, doc.Str(fip, "uuid"))
 	if used != "total 13 free 12 allocated 198.51.100.2" {
 		t.Error(used)
 	}
 	v3, _ := s.Object("vsvip", "admin", "v3")
-	c.want(204, "DELETE", "/api/vsvip/"+str(v3, "uuid"), nil)
-	if used := networkUse(t, c, str(fip, "uuid")); used != "total 13 free 13 allocated" {
+	c.want(204, "DELETE", "/api/vsvip/"+doc.Str(v3, "uuid"), nil)
+	if used := networkUse(t, c, doc.Str(fip, "uuid")); used != "total 13 free 13 allocated" {
 		t.Error(used)
 	}
 }
@@ -315,10 +318,10 @@ func TestPublicCloud(t *testing.T) {
 func networkUse(t testing.TB, c *client, uuid string) string {
 	t.Helper()
 	body := c.want(200, "GET", "/api/networkruntime/"+uuid, nil).body
-	r := messages(messages(body["subnet_runtime"])[0]["ip_range_runtimes"])[0]
-	out := fmt.Sprintf("total %d free %d allocated", integer(r, "total_ip_count"), integer(r, "free_ip_count"))
-	for _, a := range messages(r["allocated_ips"]) {
-		out += " " + str(a, "ip", "addr")
+	r := doc.Messages(doc.Messages(body["subnet_runtime"])[0]["ip_range_runtimes"])[0]
+	out := fmt.Sprintf("total %d free %d allocated", doc.Int(r, "total_ip_count"), doc.Int(r, "free_ip_count"))
+	for _, a := range doc.Messages(r["allocated_ips"]) {
+		out += " " + doc.Str(a, "ip", "addr")
 	}
 	return out
 }
@@ -329,21 +332,21 @@ func TestNetworkRuntime(t *testing.T) {
 	n, _ := s.Object("network", "admin", "n")
 	r := c.want(201, "POST", "/api/vsvip", vsvip("a", on("n", nil), on("n", nil)))
 	c.want(201, "POST", "/api/vsvip", vsvip("static", obj{"ip_address": v4("10.1.0.5")}))
-	if got := networkUse(t, c, str(n, "uuid")); got != "total 9 free 6 allocated 10.1.0.1 10.1.0.2 10.1.0.5" {
+	if got := networkUse(t, c, doc.Str(n, "uuid")); got != "total 9 free 6 allocated 10.1.0.1 10.1.0.2 10.1.0.5" {
 		t.Error(got)
 	}
 	s.SetIPAM(IPAM{Quarantine: time.Hour})
 	c.want(204, "DELETE", "/api/vsvip/"+r.uuid(), nil)
-	if got := networkUse(t, c, str(n, "uuid")); got != "total 9 free 6 allocated 10.1.0.5" {
+	if got := networkUse(t, c, doc.Str(n, "uuid")); got != "total 9 free 6 allocated 10.1.0.5" {
 		t.Error(got)
 	}
-	for path, want := range map[string]int{"/api/networkruntime": 200, "/api/networkruntime/nope": 404, "/api/network/" + str(n, "uuid") + "/runtime": 200} {
+	for path, want := range map[string]int{"/api/networkruntime": 200, "/api/networkruntime/nope": 404, "/api/network/" + doc.Str(n, "uuid") + "/runtime": 200} {
 		c.want(want, "GET", path, nil)
 	}
-	if l := c.want(200, "GET", "/api/networkruntime?name=n", nil); integer(l.body, "count") != 1 {
+	if l := c.want(200, "GET", "/api/networkruntime?name=n", nil); doc.Int(l.body, "count") != 1 {
 		t.Error(l.raw)
 	}
-	c.want(405, "DELETE", "/api/networkruntime/"+str(n, "uuid"), nil)
+	c.want(405, "DELETE", "/api/networkruntime/"+doc.Str(n, "uuid"), nil)
 }
 
 // BenchmarkAllocate takes and returns addresses in a /16 of which many are used: the duration must not depend on how many.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 // TestConcurrentClients writes, reads, injects and edits at once, for the race detector, and checks the result.
@@ -85,7 +87,7 @@ func BenchmarkBulkLoad(b *testing.B) {
 	for b.Loop() {
 		for path := "/api/virtualservice?created_by=ako-test&page_size=200&include_name"; path != ""; {
 			r := c.want(200, "GET", path, nil)
-			path = strings.TrimPrefix(str(r.body, "next"), "https://"+s.Host())
+			path = strings.TrimPrefix(doc.Str(r.body, "next"), "https://"+s.Host())
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 func macroBody(name string, change func(obj)) obj {
@@ -35,17 +37,17 @@ func TestMacro(t *testing.T) {
 	s, c := signedIn(t, Options{})
 	before := sizes(s)
 	r := c.want(201, "POST", "/api/macro", macroBody("amf", func(obj) {}))
-	if str(r.body, "name") != "amf" || !strings.HasSuffix(str(r.body, "pool_ref"), "#amf") || !strings.Contains(r.header.Get("Location"), r.uuid()+"#amf") {
+	if doc.Str(r.body, "name") != "amf" || !strings.HasSuffix(doc.Str(r.body, "pool_ref"), "#amf") || !strings.Contains(r.header.Get("Location"), r.uuid()+"#amf") {
 		t.Fatal(r.raw)
 	}
 	pool, _ := s.Object("pool", "admin", "amf")
-	if monitors, _ := pool["health_monitor_refs"].([]any); len(monitors) != 1 || !strings.HasSuffix(text(monitors[0]), "#amf-hm") {
+	if monitors, _ := pool["health_monitor_refs"].([]any); len(monitors) != 1 || !strings.HasSuffix(doc.Text(monitors[0]), "#amf-hm") {
 		t.Errorf("pool %v", pool["health_monitor_refs"])
 	}
 
 	change := macroBody("amf", func(m obj) { m["uuid"], m["description"] = r.uuid(), "changed" })
 	u := c.want(200, "PUT", "/api/macro", change)
-	if u.uuid() != r.uuid() || str(u.body, "description") != "changed" {
+	if u.uuid() != r.uuid() || doc.Str(u.body, "description") != "changed" {
 		t.Error(u.raw)
 	}
 	c.want(404, "PUT", "/api/macro", macroBody("nobody", func(obj) {}))
@@ -92,7 +94,7 @@ func TestMacroRollsBack(t *testing.T) {
 		t.Errorf("changed:\n%s\nat first:\n%s", after, tree)
 	}
 	vip := c.want(201, "POST", "/api/vsvip", vsvipBody("next"))
-	if got := str(messages(vip.body["vip"])[0], "ip_address", "addr"); got != "10.10.0.11" {
+	if got := doc.Str(doc.Messages(vip.body["vip"])[0], "ip_address", "addr"); got != "10.10.0.11" {
 		t.Errorf("an address was lost: %s", got)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 // TestPortalCertificate makes a self-signed certificate, has the system configuration name it, and meets it.
@@ -14,16 +16,16 @@ func TestPortalCertificate(t *testing.T) {
 	made := c.want(201, "POST", "/api/sslkeyandcertificate", obj{"name": "portal", "type": "SSL_CERTIFICATE_TYPE_SYSTEM", "certificate": obj{
 		"self_signed": true, "days_until_expire": 30, "subject": obj{"common_name": "avi", "country": "US"}, "subject_alt_names": []string{s.Host(), "avi.example.org"}}})
 	path := "/api/sslkeyandcertificate/" + made.uuid()
-	if made.body["key"] != nil || str(made.body, "certificate", "certificate") != "" || str(made.body, "certificate", "subject", "distinguished_name") != "C=US, CN=avi" {
+	if made.body["key"] != nil || doc.Str(made.body, "certificate", "certificate") != "" || doc.Str(made.body, "certificate", "subject", "distinguished_name") != "C=US, CN=avi" {
 		t.Error(made.raw)
 	}
 	read := c.want(200, "GET", path, nil)
-	if str(read.body, "key") != "<sensitive>" || !strings.HasPrefix(str(read.body, "certificate", "certificate"), "-----BEGIN CERTIFICATE") {
+	if doc.Str(read.body, "key") != "<sensitive>" || !strings.HasPrefix(doc.Str(read.body, "certificate", "certificate"), "-----BEGIN CERTIFICATE") {
 		t.Error(read.raw)
 	}
-	key := str(c.want(200, "GET", path+"?export_key=true", nil).body, "key")
+	key := doc.Str(c.want(200, "GET", path+"?export_key=true", nil).body, "key")
 	c.want(200, "PUT", path, read.body) // an echo keeps the key
-	if again := str(c.want(200, "GET", path+"?export_key=true", nil).body, "key"); again != key || !strings.HasPrefix(key, "-----BEGIN PRIVATE KEY") {
+	if again := doc.Str(c.want(200, "GET", path+"?export_key=true", nil).body, "key"); again != key || !strings.HasPrefix(key, "-----BEGIN PRIVATE KEY") {
 		t.Errorf("key %.30q, was %.30q", again, key)
 	}
 
@@ -44,7 +46,7 @@ func TestPortalCertificate(t *testing.T) {
 		}
 		return err == nil
 	}
-	own, mine := string(s.CAPEM()), str(read.body, "certificate", "certificate")
+	own, mine := string(s.CAPEM()), doc.Str(read.body, "certificate", "certificate")
 	if !meets(own) || meets(mine) {
 		t.Error("the wrong certificate at first")
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 // direct is a transport that hands requests to the handler without a network.
@@ -45,7 +47,7 @@ func directClient(t testing.TB, s *Server) *client {
 // byUUID returns a copy of an object as Object does.
 func byUUID(s *Server, typ, uuid string) (obj, bool) {
 	for _, o := range s.Objects(typ) {
-		if str(o, "uuid") == uuid {
+		if doc.Str(o, "uuid") == uuid {
 			return o, true
 		}
 	}
@@ -67,8 +69,8 @@ func (r dice) name() string { return fmt.Sprint("n", r.IntN(10)) }
 func (r dice) other(typ string) string {
 	var names []string
 	for _, o := range r.s.Objects(typ) {
-		if strings.HasSuffix(str(o, "tenant_ref"), "#"+r.tenant) {
-			names = append(names, str(o, "name"))
+		if strings.HasSuffix(doc.Str(o, "tenant_ref"), "#"+r.tenant) {
+			names = append(names, doc.Str(o, "name"))
 		}
 	}
 	if len(names) == 0 || r.IntN(12) == 0 {
@@ -190,13 +192,13 @@ func TestRandomOperations(t *testing.T) {
 				id, body := "none", obj{}
 				if len(objects) > 0 {
 					x := objects[r.IntN(len(objects))]
-					id = str(x, "uuid")
-					if _, tenant, _ := strings.Cut(str(x, "tenant_ref"), "#"); r.IntN(6) > 0 {
+					id = doc.Str(x, "uuid")
+					if _, tenant, _ := strings.Cut(doc.Str(x, "tenant_ref"), "#"); r.IntN(6) > 0 {
 						r.tenant = tenant
 					}
 					body = r.body(typ)
 					if r.IntN(3) > 0 {
-						body["name"] = str(x, "name")
+						body["name"] = doc.Str(x, "name")
 					}
 				}
 				c.tenant = r.tenant
@@ -211,7 +213,7 @@ func TestRandomOperations(t *testing.T) {
 					typ = "macro"
 					vs := s.Objects("virtualservice")
 					if len(vs) > 0 {
-						id = str(vs[r.IntN(len(vs))], "uuid")
+						id = doc.Str(vs[r.IntN(len(vs))], "uuid")
 					}
 					what, a = "DELETE", c.do("DELETE", "/api/macro", obj{"model_name": "VirtualService", "data": obj{"uuid": id}})
 				case 0, 1, 2, 3, 4:
@@ -227,7 +229,7 @@ func TestRandomOperations(t *testing.T) {
 					what, a = "PUT", c.do("PUT", item, body)
 				case 7:
 					patch := obj{}
-					for _, k := range sortedKeys(body) { // in an order that the seed gives, not the map
+					for _, k := range doc.Keys(body) { // in an order that the seed gives, not the map
 						if r.IntN(2) == 0 {
 							patch[k] = body[k]
 						}
@@ -285,8 +287,8 @@ func TestRandomOperations(t *testing.T) {
 // pending reports whether an address is to come yet: it comes at once after a restart, which forgets how long it was to take.
 func pending(tree map[string][]map[string]any) bool {
 	for _, o := range tree["vsvip"] {
-		for _, v := range messages(o["vip"]) {
-			kind := str(v, "auto_allocate_ip_type")
+		for _, v := range doc.Messages(o["vip"]) {
+			kind := doc.Str(v, "auto_allocate_ip_type")
 			lacks4, lacks6 := kind != "V6_ONLY" && v["ip_address"] == nil, (kind == "V6_ONLY" || kind == "V4_V6") && v["ip6_address"] == nil
 			if v["auto_allocate_ip"] == true && (lacks4 || lacks6) {
 				return true

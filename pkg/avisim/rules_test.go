@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
 )
 
 // ruleWorld is a server with one SCTP service "amf" and what the rules need beside it: VsVips "other" and, in cloud c2, "far";
@@ -214,6 +217,16 @@ func (tt ruleCase) run(t *testing.T, o Options) (*Server, func() response) {
 	return s, func() response { return c.do(tt.method, path, tt.body) }
 }
 
+// ruleOf finds a rule, or returns an empty one.
+func ruleOf(id string) Rule {
+	for _, r := range Rules() {
+		if r.ID == id {
+			return r
+		}
+	}
+	return Rule{}
+}
+
 // TestRules breaks each rule by a request that breaks no other: it is refused with the status and text of the rule, and
 // passes once the rule is switched off.
 func TestRules(t *testing.T) {
@@ -223,8 +236,8 @@ func TestRules(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			s, send := tt.run(t, Options{})
 			r := send()
-			if r.status != ruleByID(tt.rule).status || str(r.body, "error") != tt.text {
-				t.Errorf("%d %s\nwant %d %s", r.status, r.raw, ruleByID(tt.rule).status, tt.text)
+			if r.status != ruleOf(tt.rule).Status || doc.Str(r.body, "error") != tt.text {
+				t.Errorf("%d %s\nwant %d %s", r.status, r.raw, ruleOf(tt.rule).Status, tt.text)
 			}
 			s.SetRule(tt.rule, false)
 			if r = send(); r.status >= 300 {
@@ -243,16 +256,16 @@ func TestRules(t *testing.T) {
 func TestStrictEvidence(t *testing.T) {
 	for _, tt := range ruleCases() {
 		for _, grade := range []Evidence{Recorded, Documented, Inferred} {
-			r := ruleByID(tt.rule)
+			r := ruleOf(tt.rule)
 			t.Run(tt.rule+"/"+string(grade), func(t *testing.T) {
 				s, send := tt.run(t, Options{StrictEvidence: grade})
 				answer := send()
-				weaker := slices.Index(grades, r.known) > slices.Index(grades, grade)
+				weaker := slices.Index(schema.Grades, r.Known) > slices.Index(schema.Grades, grade)
 				if weaker != (answer.status < 300) {
-					t.Errorf("a rule that is %s: %d %s", r.known, answer.status, answer.raw)
+					t.Errorf("a rule that is %s: %d %s", r.Known, answer.status, answer.raw)
 				}
 				warned := slices.ContainsFunc(s.Warnings(), func(w Warning) bool {
-					return w.Rule == tt.rule && w.Count > 0 && w.Status == r.status && w.Known == r.known && w.Text != "" && w.Type != "" && w.Object != ""
+					return w.Rule == tt.rule && w.Count > 0 && w.Status == r.Status && w.Known == r.Known && w.Text != "" && w.Type != "" && w.Object != ""
 				})
 				if warned != weaker {
 					t.Errorf("warnings: %+v", s.Warnings())
@@ -325,7 +338,7 @@ func TestLegal(t *testing.T) {
 // TestRulesOff shows that what is off at first lets pass what it would refuse.
 func TestRulesOff(t *testing.T) {
 	for _, tt := range ruleCases() {
-		if !ruleByID(tt.rule).off {
+		if !ruleOf(tt.rule).Off {
 			continue
 		}
 		s, c, ids := ruleWorld(t, Options{})

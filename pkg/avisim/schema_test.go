@@ -7,272 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
 )
-
-// firstWave and secondWave are the types that the table has to list in full.
-const (
-	firstWave = "tenant cloud vrfcontext network serviceenginegroup serviceengine ipamdnsproviderprofile networkprofile applicationprofile" +
-		" applicationpersistenceprofile analyticsprofile healthmonitor pool poolgroup l4policyset networksecuritypolicy ipaddrgroup vsvip virtualservice"
-	secondWave = "pkiprofile sslkeyandcertificate sslprofile httppolicyset vsdatascriptset stringgroup errorpageprofile systemconfiguration controllerproperties"
-)
-
-// TestSchemaIntegrity looks at every line of the table.
-func TestSchemaIntegrity(t *testing.T) {
-	paths := map[string]*objectType{}
-	for _, typ := range objectTypes() {
-		paths[typ.path] = typ
-	}
-	for _, path := range strings.Fields(firstWave + " " + secondWave) {
-		if paths[path] == nil || paths[path].message() == nil {
-			t.Errorf("type %s has no fields", path)
-		}
-	}
-	for path := range typeTraits() {
-		if paths[path] == nil {
-			t.Errorf("type %s has traits, and is not in the table", path)
-		}
-	}
-	if n := len(paths); n < 140 {
-		t.Errorf("%d types", n)
-	}
-	kinds := []string{"str", "bool", "int", "int64", "uint", "uint64", "num", "msg", "ref"}
-	judge := func(id, format string, args ...any) *apiError { return refuse(400, id+": "+format, args...) }
-	reached := map[string]bool{}
-	var reach func(m *message)
-	reach = func(m *message) {
-		if reached[m.name] {
-			return
-		}
-		reached[m.name] = true
-		for _, f := range m.fields {
-			if f.message != nil {
-				reach(f.message)
-			}
-		}
-	}
-	for _, typ := range paths {
-		if m := typ.message(); m != nil {
-			reach(m)
-		}
-	}
-	for name, m := range schema() {
-		if !reached[name] {
-			t.Errorf("no object type reaches message %s", name)
-		}
-		for _, f := range m.fields {
-			at := name + "." + f.name
-			fail := func(format string, args ...any) { t.Errorf(at+": "+format, args...) }
-			if !slices.Contains(kinds, f.kind) {
-				fail("kind %s", f.kind)
-			}
-			if (f.kind == "msg") != (f.message != nil) || f.kind == "ref" && schemaPath(f.target) == "" {
-				fail("leads to %s, which is not there", f.target)
-			}
-			if f.ranged && f.lo > f.hi || f.max > 0 && f.min > f.max || (f.min > 0 || f.max > 0 || f.key != nil) && !f.list {
-				fail("limits %v..%v, min %d, max %d, list %v", f.lo, f.hi, f.min, f.max, f.list)
-			}
-			if f.enum != nil {
-				if len(f.enum.values) == 0 || len(slices.Compact(slices.Sorted(slices.Values(f.enum.values)))) != len(f.enum.values) {
-					fail("enumeration %v", f.enum.values)
-				}
-				for v := range f.enum.since {
-					if !slices.Contains(f.enum.values, v) {
-						fail("a date for %s, which is no value", v)
-					}
-				}
-			}
-			for _, k := range f.key {
-				if f.message == nil || f.message.fields[k] == nil {
-					fail("key field %s is not in the entry", k)
-				}
-			}
-			if f.key != nil && !slices.Equal(f.key, listKey(f.name)) {
-				fail("key %v, another list of that name has %v", f.key, listKey(f.name))
-			}
-			for i, limit := range f.lower {
-				for _, a := range limit.allowed {
-					var v any = a
-					if f.kind != "str" {
-						v = literal(a)
-					}
-					if _, err := f.conform(v, judge); err != nil && f.kind != "msg" {
-						fail("%s is allowed in %s and not valid: %v", a, lowerTiers[i], err)
-					}
-				}
-				if limit.preset != nil && f.kind != "ref" && limit.limited && len(limit.allowed) > 0 && !f.within(limit, limit.preset) {
-					fail("default %v of %s is not allowed there", limit.preset, lowerTiers[i])
-				}
-			}
-			for _, v := range []any{f.value, f.lower[0].preset, f.lower[1].preset} {
-				if v == nil || f.kind == "ref" {
-					continue
-				}
-				zero := v == 0.0 && f.ranged // recorded so for some, whose range begins at 1
-				if w, err := f.conform(v, judge); err != nil && !zero || err == nil && w != v {
-					fail("default %v is not valid: %v", v, err)
-				}
-			}
-			if f.until != 0 && slices.ContainsFunc(f.since, func(s version) bool { return s >= f.until }) {
-				fail("gone before it came")
-			}
-		}
-	}
-}
-
-// schemaPath reports whether a type is in the table, those with endpoints of their own included.
-func schemaPath(path string) string {
-	for _, t := range table().types {
-		if t.path == path {
-			return t.path
-		}
-	}
-	return ""
-}
-
-// TestSchemaFacts compares the table with facts that are known from elsewhere: the project's record of the API.
-func TestSchemaFacts(t *testing.T) {
-	sctp, _ := parseVersion("22.1.3")
-	for _, tt := range []struct{ at, want string }{
-		{"SCTPProxyProfile.cookie_expiration_timeout", "int 60..3600 =60 since 22.1.3 ent"},
-		{"SCTPProxyProfile.heartbeat_interval", "int 30..247483647 =30 since 22.1.3 ent"},
-		{"SCTPProxyProfile.idle_timeout", "int 0..247483647 since 22.1.3 ent"},
-		{"SCTPProxyProfile.max_retransmissions_association", "int 1..247483647 =10 since 22.1.3 ent"},
-		{"SCTPProxyProfile.max_retransmissions_init_chunks", "int 1..247483647 =8 since 22.1.3 ent"},
-		{"SCTPProxyProfile.number_of_streams", "int 1..100 =10 since 22.1.3 ent"},
-		{"SCTPProxyProfile.receive_window", "int 2..65536 =1024 since 22.1.3 ent"},
-		{"SCTPProxyProfile.reset_timeout", "int 0..247483647 since 22.1.3 ent"},
-		{"NetworkProfileUnion.sctp_proxy_profile", "msg:SCTPProxyProfile since 22.1.3 ent"},
-		{"HealthMonitor.sctp_monitor", "msg:HealthMonitorSctp since 22.1.3 ent"},
-		{"HealthMonitor.send_interval", "int 1..3600 =10"},
-		{"HealthMonitor.receive_timeout", "int 1..2400 =4"},
-		{"HealthMonitor.successful_checks", "int 1..50 =2"},
-		{"HealthMonitor.monitor_port", "int 1..65535 or [0]"},
-		{"L4RuleMatchTarget.protocol", "msg:L4RuleProtocolMatch since 17.2.7 ent"},
-		{"L4RuleMatchTarget.client_ip", "msg:IpAddrMatch since 17.2.7 ent"},
-		{"L4RulePortMatch.ports", "[]uint 1..65535 since 17.2.7"},
-		{"L4RuleActionSelectPool.pool_group_ref", "ref:poolgroup since 17.2.7 ent"},
-		{"Service.port", "uint req 0..65535"},
-		{"Service.override_network_profile_ref", "ref:networkprofile ent"},
-		{"VirtualService.services", "[]msg:Service max 2048 key [port override_network_profile_ref]"},
-		{"VirtualService.enable_rhi", "bool ent"},
-		{"VirtualService.server_network_profile_ref", "ref:networkprofile ent"},
-		{"VirtualService.revoke_vip_route", "bool since 30.2.1 ent"},
-		{"VirtualService.bgp_peer_labels", "[]str max 128 since 20.1.5 ent"},
-		{"VirtualService.snat_ip", "[]msg:IpAddr max 32 ESSENTIALS none"},
-		{"VirtualService.weight", "uint 1..128 =1 ESSENTIALS [1] BASIC [1]"},
-		{"VirtualService.max_cps_per_client", "uint 10..1000 or [0] =0"},
-		{"VirtualService.network_profile_ref", "ref:networkprofile ESSENTIALS default System-TCP-Fast-Path"},
-		{"VirtualService.application_profile_ref", "ref:applicationprofile ESSENTIALS default System-L4-Application"},
-		{"Vip.placement_networks", "[]msg:VipPlacementNetwork max 10 key [network_ref subnet] since 18.2.5"},
-		{"Vip.prefix_length", "uint 0..32 =32 since 20.1.1 ESSENTIALS [32] BASIC [32]"},
-		{"Pool.servers", "[]msg:Server max 5000 key [ip port]"},
-		{"Pool.health_monitor_refs", "[]ref:healthmonitor max 50"},
-		{"Pool.graceful_disable_timeout", "int 1..7200 or [0 -1] =1"},
-		{"Pool.lb_algo_rr_per_se", "bool since 21.1.5 22.1.3 ent"},
-		{"PoolGroup.enable_http2", "bool since 20.1.1 until 30.2.1"},
-		{"VsVip.dns_info", "[]msg:DnsInfo max 1000 key [fqdn] since 17.1.1 ent"},
-		{"ServiceEngineGroup.max_vs_per_se", "int 1..1000 =10"},
-		{"ServiceEngineGroup.ha_mode", "str enum =HA_MODE_SHARED ESSENTIALS default HA_MODE_LEGACY_ACTIVE_STANDBY BASIC default HA_MODE_LEGACY_ACTIVE_STANDBY" +
-			" ESSENTIALS [HA_MODE_LEGACY_ACTIVE_STANDBY] BASIC [HA_MODE_LEGACY_ACTIVE_STANDBY]"},
-		{"StaticRoute.labels", "[]msg:KeyValue max 1 key [key] since 20.1.1"},
-		{"RoleFilterMatchLabel.key", "str req since 20.1.3"},
-		{"ControllerProperties.api_idle_timeout", "uint 0..1440 =15"},
-	} {
-		name, field, _ := strings.Cut(tt.at, ".")
-		if got := describe(schema()[name].fields[field]); got != tt.want {
-			t.Errorf("%s: %s\nwant %s", tt.at, got, tt.want)
-		}
-	}
-	for at, value := range map[string]string{"NetworkProfileUnion.type": "PROTOCOL_TYPE_SCTP_PROXY", "HealthMonitor.type": "HEALTH_MONITOR_SCTP", "L4RuleProtocolMatch.protocol": "PROTOCOL_SCTP"} {
-		name, field, _ := strings.Cut(at, ".")
-		if got := schema()[name].fields[field].newer(value); got != sctp {
-			t.Errorf("%s: %s since %s", at, value, got.join("."))
-		}
-	}
-	for i, want := range []string{"PROTOCOL_TYPE_TCP_FAST_PATH PROTOCOL_TYPE_UDP_FAST_PATH", "PROTOCOL_TYPE_TCP_PROXY PROTOCOL_TYPE_TCP_FAST_PATH PROTOCOL_TYPE_UDP_FAST_PATH"} {
-		if got := strings.Join(schema()["NetworkProfileUnion"].fields["type"].lower[i].allowed, " "); got != want {
-			t.Errorf("%s has %s, want %s", lowerTiers[i], got, want)
-		}
-	}
-}
-
-// describe renders what the table knows of a field.
-func describe(f *field) string {
-	kind := f.kind
-	if f.target != "" {
-		kind += ":" + f.target
-	}
-	if f.list {
-		kind = "[]" + kind
-	}
-	out := []string{kind}
-	add := func(is bool, format string, args ...any) {
-		if is {
-			out = append(out, fmt.Sprintf(format, args...))
-		}
-	}
-	add(f.required, "req")
-	add(f.ranged, "%s..%s", number(f.lo), number(f.hi))
-	add(f.also != nil, "or %v", f.also)
-	add(f.enum != nil, "enum")
-	add(f.min > 0, "min %d", f.min)
-	add(f.max > 0, "max %d", f.max)
-	add(f.value != nil, "=%v", f.value)
-	add(f.key != nil, "key %v", f.key)
-	for i, s := range f.since {
-		if i == 0 {
-			out = append(out, "since")
-		}
-		out = append(out, s.join("."))
-	}
-	add(f.until != 0, "until %s", f.until.join("."))
-	for i, l := range f.lower {
-		add(l.preset != nil, "%s default %v", lowerTiers[i], l.preset)
-	}
-	none := func(l tierLimit) bool { return l.limited && len(l.allowed) == 0 }
-	if none(f.lower[0]) && none(f.lower[1]) {
-		return strings.Join(append(out, "ent"), " ")
-	}
-	for i, l := range f.lower {
-		add(none(l), "%s none", lowerTiers[i])
-		add(len(l.allowed) > 0, "%s %v", lowerTiers[i], l.allowed)
-	}
-	return strings.Join(out, " ")
-}
-
-// TestFieldVersions shows fields that several lines of releases got at different times.
-func TestFieldVersions(t *testing.T) {
-	for _, tt := range []struct {
-		since, at string
-		known     bool
-		named     string // the version that a refusal names
-	}{
-		{"", "16.4.2", true, ""},
-		{"22.1.3", "22.1.2", false, "22.1.3"},
-		{"22.1.3", "22.1.3", true, ""},
-		{"22.1.3", "30.1.1", true, ""},
-		{"21.1.5,22.1.3", "21.1.4", false, "21.1.5"},
-		{"21.1.5,22.1.3", "21.1.6", true, ""},
-		{"21.1.5,22.1.3", "22.1.2", false, "22.1.3"},
-		{"17.2.14,18.1.5,18.2.1", "18.1.4", false, "18.1.5"},
-		{"17.2.14,18.1.5,18.2.1", "17.2.15", true, ""},
-		{"17.2.14,18.1.5,18.2.1", "20.1.1", true, ""},
-	} {
-		line := "f str"
-		if tt.since != "" {
-			line += " since=" + tt.since
-		}
-		f, err := parseField(strings.Fields(line), "M", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, _ := parseVersion(tt.at)
-		named := f.introduced(at).join(".")
-		if f.known(at) != tt.known || !tt.known && named != tt.named {
-			t.Errorf("since %s, at %s: known %v, named %s", tt.since, tt.at, f.known(at), named)
-		}
-	}
-}
 
 // TestVersionGates writes and reads with older versions: what is newer is refused, in nested messages and by every way to
 // write, and not shown.
@@ -311,7 +49,7 @@ func TestVersionGates(t *testing.T) {
 		if at == "" {
 			at = "16_4_2"
 		}
-		if want := fmt.Sprintf("Incoming request (v%s) has field (%s) introduced in later versions(v%s).", at, tt.field, tt.since); r.status != 400 || str(r.body, "error") != want {
+		if want := fmt.Sprintf("Incoming request (v%s) has field (%s) introduced in later versions(v%s).", at, tt.field, tt.since); r.status != 400 || doc.Str(r.body, "error") != want {
 			t.Errorf("%s %s: %d %s\nwant %s", tt.version, tt.path, r.status, r.raw, want)
 		}
 	}
@@ -343,7 +81,7 @@ func TestVersionGates(t *testing.T) {
 		{"22.1.3", "/api/poolgroup/" + fresh.uuid(), []string{"enable_http2"}, false},
 	} {
 		c.version = tt.version
-		if v := at(c.want(200, "GET", tt.path, nil).body, tt.keys...); (v != nil) != tt.shown {
+		if v := doc.At(c.want(200, "GET", tt.path, nil).body, tt.keys...); (v != nil) != tt.shown {
 			t.Errorf("%s %s: %v is %v", tt.version, tt.path, tt.keys, v)
 		}
 	}
@@ -355,7 +93,7 @@ func TestOldRelease(t *testing.T) {
 	c.version = "22.1.2"
 	for _, typ := range []string{"networkprofile", "healthmonitor"} {
 		for _, o := range s.Objects(typ) {
-			if strings.Contains(text(o["name"]), "SCTP") {
+			if strings.Contains(doc.Text(o["name"]), "SCTP") {
 				t.Errorf("%s %s is shipped", typ, o["name"])
 			}
 		}
@@ -376,11 +114,11 @@ func TestOldRelease(t *testing.T) {
 
 // schemaNewer lists the fields that a version does not have, by message.
 func schemaNewer(v string) map[string][]string {
-	at, _ := parseVersion(v)
+	at, _ := schema.ParseVersion(v)
 	out := map[string][]string{}
-	for name, m := range schema() {
-		for _, f := range slices.Sorted(maps.Keys(m.fields)) {
-			if !m.fields[f].known(at) {
+	for name, m := range schema.Messages() {
+		for _, f := range slices.Sorted(maps.Keys(m.Fields)) {
+			if !m.Fields[f].Known(at) {
 				out[name] = append(out[name], f)
 			}
 		}
@@ -442,7 +180,7 @@ func TestTierGates(t *testing.T) {
 				}
 			}
 			r := c.do("POST", tt.path, tt.body)
-			if tt.want == "" && r.status != 201 || tt.want != "" && (r.status != 400 || str(r.body, "error") != tt.want) {
+			if tt.want == "" && r.status != 201 || tt.want != "" && (r.status != 400 || doc.Str(r.body, "error") != tt.want) {
 				t.Errorf("%d %s\nwant %s", r.status, r.raw, tt.want)
 			}
 		})
@@ -458,8 +196,8 @@ func TestTierGates(t *testing.T) {
 	c.want(201, "POST", "/api/vsvip", vsvipBody("v"))
 	r = c.want(201, "POST", "/api/virtualservice", obj{"name": "v", "vsvip_ref": "/api/vsvip?name=v", "services": []obj{{"port": 80}}})
 	for field, name := range map[string]string{"application_profile_ref": "System-L4-Application", "network_profile_ref": "System-TCP-Fast-Path"} {
-		if !strings.HasSuffix(str(r.body, field), "#"+name) {
-			t.Errorf("%s is %s", field, str(r.body, field))
+		if !strings.HasSuffix(doc.Str(r.body, field), "#"+name) {
+			t.Errorf("%s is %s", field, doc.Str(r.body, field))
 		}
 	}
 	c.want(200, "PUT", "/api/virtualservice/"+r.uuid(), r.body)
@@ -471,15 +209,15 @@ func TestTierGates(t *testing.T) {
 // TestSchemaless shows a type that is known by name only.
 func TestSchemaless(t *testing.T) {
 	_, c := signedIn(t, Options{})
-	for _, typ := range objectTypes() {
-		own := slices.ContainsFunc(endpointTable, func(e endpoint) bool { return e.path == typ.path })
-		if typ.message() != nil || own || typ.path == "user" {
+	for _, typ := range schema.Types() {
+		own := slices.ContainsFunc(Endpoints(), func(e EndpointInfo) bool { return e.Path == "/api/"+typ.Path })
+		if typ.Message() != nil || own || typ.Path == "user" {
 			continue
 		}
-		path := "/api/" + typ.path
+		path := "/api/" + typ.Path
 		r := c.want(201, "POST", path, obj{"name": "n", "any": obj{"thing": []any{1.0, "two"}}, "pool_ref": ""})
 		for _, k := range []string{"uuid", "url", "_last_modified", "tenant_ref"} {
-			if str(r.body, k) == "" && !(k == "tenant_ref" && tenantless[typ.path]) {
+			if doc.Str(r.body, k) == "" && !(k == "tenant_ref" && tenantless[typ.Path]) {
 				t.Errorf("%s: no %s: %s", path, k, r.raw)
 			}
 		}
@@ -495,10 +233,5 @@ func TestSchemaless(t *testing.T) {
 	}
 }
 
-func BenchmarkParseSchema(b *testing.B) {
-	for b.Loop() {
-		if _, err := parseSchema(schemaText); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
+// tenantless are the types that have no tenant_ref.
+var tenantless = map[string]bool{"tenant": true, "systemconfiguration": true, "controllerproperties": true, "user": true, "useraccountprofile": true}

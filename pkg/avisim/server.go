@@ -9,6 +9,15 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/api"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/fault"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/probe"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/record"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/transport"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/view"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/world"
 )
 
 // Options set up a Server. The zero value is usable.
@@ -30,7 +39,7 @@ type Options struct {
 	UnknownFields string
 	// StrictEvidence turns the rules of which less is known into warnings: they let the write pass and are listed by
 	// Warnings. The default enforces all of them.
-	StrictEvidence Evidence
+	StrictEvidence schema.Evidence
 
 	RequireReferer bool             // refuse unsafe requests without a Referer, as the framework would (documented, status inferred)
 	OmitBodies     bool             // keep bodies out of the request log, for benchmarks
@@ -52,18 +61,18 @@ type Options struct {
 // (Inject, AddFault, ClearFaults, Run), the log (Requests, Writes, Unexpected, Counters) and the board for people (Services, Changes,
 // Forwarding).
 type Server struct {
-	*Admin
-	*Switches
-	*Accounts
-	*Layer
-	*Log
-	*Board
+	*world.Admin
+	*world.Switches
+	*api.Accounts
+	*fault.Layer
+	*record.Log
+	*view.Board
 
 	options  Options
-	world    *World
-	api      *API
-	gate     *gate
-	identity *Identity
+	world    *world.World
+	api      *api.Handler
+	gate     *transport.Gate
+	identity *transport.Identity
 	http     *http.Server
 	served   chan struct{}
 }
@@ -76,7 +85,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.gate, err = listen(o.Addr); err != nil {
+	if s.gate, err = transport.Listen(o.Addr); err != nil {
 		return nil, err
 	}
 	s.Layer.Gate = s.gate
@@ -86,29 +95,26 @@ func New(o Options) (*Server, error) {
 
 // assemble makes a Server that listens to nobody.
 func assemble(o Options) (*Server, error) {
-	for p, v := range map[*string]string{&o.Username: "admin", &o.Password: "avi123$%", &o.Version: "30.2.1", &o.LicenseTier: "ENTERPRISE"} {
-		*p = cmp.Or(*p, v)
-	}
 	host, _, err := net.SplitHostPort(o.Addr)
 	if err != nil {
 		return nil, err
 	}
-	w, err := NewWorld(Settings{Username: o.Username, Password: o.Password, Version: o.Version, LicenseTier: o.LicenseTier, Seed: o.Seed,
+	w, err := world.New(world.Settings{Username: o.Username, Password: o.Password, Version: o.Version, LicenseTier: o.LicenseTier, Seed: o.Seed,
 		UnknownFields: o.UnknownFields, StrictEvidence: o.StrictEvidence, Now: o.Now, FixtureFile: o.FixtureFile, StateFile: o.StateFile, Logf: o.Logf})
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{options: o, world: w, served: make(chan struct{})}
-	s.identity = NewIdentity(o.CertFile, o.KeyFile, append([]string{host}, o.HostNames...), s.identityChanged)
-	if s.api, err = NewAPI(w, s.identity, o.Username, o.RequireReferer); err != nil {
+	s.identity = transport.NewIdentity(o.CertFile, o.KeyFile, append([]string{host}, o.HostNames...), s.identityChanged)
+	if s.api, err = api.New(w, s.identity, o.RequireReferer); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(w.Keep("certificate", s.identity.Save, s.identity.Load), s.identity.Ensure()); err != nil {
 		return nil, err
 	}
 	s.Admin, s.Switches, s.Accounts = w.Admin(), w.Switches(), s.api.Accounts()
-	s.Layer = NewLayer(&Target{World: w, API: s.api, Identity: s.identity})
-	s.Log, s.Board = NewLog(o.OmitBodies), NewBoard(w)
+	s.Layer = fault.New(&fault.Target{World: w, API: s.api, Identity: s.identity})
+	s.Log, s.Board = record.New(o.OmitBodies), view.New(w)
 	s.SetLatency(o.ReadLatency, o.WriteLatency)
 	s.http = &http.Server{
 		Handler:   s,
@@ -166,22 +172,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	pending := s.Begin()
 	defer pending.Leave()
 	struck := s.Strike(c)
-	a, deliver := struck.Answer(c, func(c *call) *answer {
+	a, deliver := struck.Answer(c, func(c *api.Call) *api.Answer {
 		pending.Enter()
 		return s.api.Answer(c)
 	})
-	entry := Request{Time: start, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Route: c.route.template(), Type: c.route.typ,
-		Tenant: r.Header.Get("X-Avi-Tenant"), Version: r.Header.Get("X-Avi-Version"), Header: r.Header, Body: c.body, Fault: struck.Names()}
-	if a != cut {
-		entry.Status, entry.ResponseHeader, entry.Response = a.status, a.header, a.body
+	entry := record.Request{Time: start, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Route: c.Route.Template(), Type: c.Route.Type,
+		Tenant: r.Header.Get("X-Avi-Tenant"), Version: r.Header.Get("X-Avi-Version"), Header: r.Header, Body: c.Body, Fault: struck.Names()}
+	if a != api.Cut {
+		entry.Status, entry.ResponseHeader, entry.Response = a.Status, a.Header, a.Body
 	}
 	entry.Took = s.world.Now().Sub(start)
 	pending.Add(entry) // before the answer goes out, so that a client which has it finds it logged
-	if a == cut {
-		abort(w)
+	if a == api.Cut {
+		transport.Abort(w)
 		return
 	}
-	a.timing(r.Method, entry.Took)
+	a.Timing(r.Method, entry.Took)
 	a.Send(w, c, deliver)
 }
 
@@ -203,12 +209,12 @@ func (s *Server) RotateCertificate() error { return s.identity.Rotate() }
 func (s *Server) CAPEM() []byte { return s.identity.CAPEM() }
 
 // StartProbing probes the servers of pools until the context ends.
-func (s *Server) StartProbing(ctx context.Context, p Probe) { StartProbing(ctx, s.world, p) }
+func (s *Server) StartProbing(ctx context.Context, p probe.Probe) { probe.Start(ctx, s.world, p) }
 
 // HAR writes the request log as an HTTP Archive 1.2, with secrets masked. A normal one is the same in each run that makes the same
 // requests: times are counted, durations and sizes are left out, and uuids, values of _last_modified and the server's address are numbered.
 func (s *Server) HAR(normal bool) ([]byte, error) {
-	return s.Archive(s.Host(), s.options.Version, normal)
+	return s.Archive(s.Host(), s.world.Version().Join("."), normal)
 }
 
 // Pulse tells in few bytes if anything changed since the last one: two that are equal mean no.
@@ -236,18 +242,18 @@ type Status struct {
 func (s *Server) Pulse() Pulse {
 	p := Pulse{Faults: s.FaultRevision(), Requests: s.LastID()}
 	p.Objects, p.States, p.Counts = s.Digest()
-	s.world.Read(func(r *Reader) { p.Changes = r.LastChange() })
+	s.world.Read(func(r *world.Reader) { p.Changes = r.LastChange() })
 	return p
 }
 
 // Status returns the present one.
 func (s *Server) Status() Status {
 	out := Status{Host: s.Host(), Upgrade: s.api.Upgrading(), Objects: map[string]int{}}
-	s.world.Read(func(r *Reader) {
+	s.world.Read(func(r *world.Reader) {
 		cluster := r.Cluster()
-		out.Version, out.License, out.Leader, out.UpSince = r.Version().join("."), r.Tier(), cluster.Leader, cluster.UpSince
-		for typ := range kinds() {
-			if n := len(r.store.all(typ)); n > 0 {
+		out.Version, out.License, out.Leader, out.UpSince = r.Version().Join("."), r.Tier(), cluster.Leader, cluster.UpSince
+		for typ := range world.Kinds() {
+			if n := len(r.Store.All(typ)); n > 0 {
 				out.Objects[typ] = n
 			}
 		}

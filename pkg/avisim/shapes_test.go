@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 // TestMoreFilters shows the query parameters that look at more than one field's text.
@@ -41,8 +43,8 @@ func TestMoreFilters(t *testing.T) {
 		{"name=a&exclude=name", "", "b c"},
 		{"name.in=a,b&exclude=name.in", "", "c"},
 		{"cloud_ref=" + url.QueryEscape("/api/cloud?name=far"), "", "c"},
-		{"vrf_ref=" + url.QueryEscape("https://"+s.Host()+"/api/vrfcontext/"+str(vrf, "uuid")), "", "a b"},
-		{"vrf_ref.uuid=" + str(vrf, "uuid") + "&cloud_ref.name.icontains=DEFAULT", "", "a b"},
+		{"vrf_ref=" + url.QueryEscape("https://"+s.Host()+"/api/vrfcontext/"+doc.Str(vrf, "uuid")), "", "a b"},
+		{"vrf_ref.uuid=" + doc.Str(vrf, "uuid") + "&cloud_ref.name.icontains=DEFAULT", "", "a b"},
 		{"page=2&page_size=2", "", "c"},
 		{"limit_by=2&page_size=1&page=2", "", "b"},
 		{"metric_id=l4_server.avg_bandwidth&step=300&limit=1", "", "a b c"},
@@ -72,16 +74,16 @@ func TestMoreFilters(t *testing.T) {
 		}
 		return response{status: resp.StatusCode, body: body}
 	}
-	if r := get("/api/pool", "X-Avi-Tenant-UUID", str(blue, "uuid")); integer(r.body, "count") != 1 {
+	if r := get("/api/pool", "X-Avi-Tenant-UUID", doc.Str(blue, "uuid")); doc.Int(r.body, "count") != 1 {
 		t.Errorf("tenant by uuid: %v", r.body)
 	}
 	if r := get("/api/pool", "X-Avi-Tenant-UUID", "tenant-none"); r.status != 403 {
 		t.Errorf("unknown tenant's uuid: %d", r.status)
 	}
-	if r := get("/api/serviceenginegroup?name=Default-Group", "X-Avi-Cloud", "far"); integer(r.body, "count") != 1 {
+	if r := get("/api/serviceenginegroup?name=Default-Group", "X-Avi-Cloud", "far"); doc.Int(r.body, "count") != 1 {
 		t.Errorf("cloud by header: %v", r.body)
 	}
-	if r := get("/api/networkprofile?name=System-SCTP-Proxy", "X-Avi-Cloud", "far"); integer(r.body, "count") != 1 {
+	if r := get("/api/networkprofile?name=System-SCTP-Proxy", "X-Avi-Cloud", "far"); doc.Int(r.body, "count") != 1 {
 		t.Errorf("a type without a cloud: %v", r.body)
 	}
 }
@@ -105,14 +107,14 @@ func TestInventories(t *testing.T) {
 	} {
 		t.Run(typ, func(t *testing.T) {
 			list := c.want(200, "GET", "/api/"+typ+"-inventory/?include_name&page_size=1", nil)
-			items := messages(list.body["results"])
-			if n := len(s.Objects(typ)); integer(list.body, "count") != n || len(items) != 1 || (n > 1) != (list.body["next"] != nil) {
+			items := doc.Messages(list.body["results"])
+			if n := len(s.Objects(typ)); doc.Int(list.body, "count") != n || len(items) != 1 || (n > 1) != (list.body["next"] != nil) {
 				t.Fatalf("%d of %d: %v", len(items), n, list.body["next"])
 			}
-			if next := str(list.body, "next"); next != "" && !strings.Contains(next, "/api/"+typ+"-inventory?") {
+			if next := doc.Str(list.body, "next"); next != "" && !strings.Contains(next, "/api/"+typ+"-inventory?") {
 				t.Errorf("next %s", next)
 			}
-			path := "/api/" + typ + "-inventory/" + str(items[0], "uuid")
+			path := "/api/" + typ + "-inventory/" + doc.Str(items[0], "uuid")
 			if id := ids[typ]; id != "" {
 				path = "/api/" + typ + "-inventory/" + id
 			}
@@ -123,14 +125,14 @@ func TestInventories(t *testing.T) {
 				}
 			}
 			short := c.want(200, "GET", path+"?include=config,runtime", nil)
-			if got := sortedKeys(short.body); !slices.Equal(got, []string{"config", "runtime", "url", "uuid"}) {
+			if got := doc.Keys(short.body); !slices.Equal(got, []string{"config", "runtime", "url", "uuid"}) {
 				t.Errorf("include: %v", got)
 			}
 		})
 	}
 	c.version = "17.2.4"
 	old := c.want(200, "GET", "/api/virtualservice-inventory?include_name", nil)
-	if l, _ := messages(old.body["results"])[0]["pools"].([]any); len(l) != 1 || !strings.HasSuffix(text(l[0]), "#amf") {
+	if l, _ := doc.Messages(old.body["results"])[0]["pools"].([]any); len(l) != 1 || !strings.HasSuffix(doc.Text(l[0]), "#amf") {
 		t.Errorf("pools of an old version: %v", l)
 	}
 }
@@ -140,7 +142,7 @@ func TestSubResources(t *testing.T) {
 	s, c := signedIn(t, Options{})
 	ids := c.service("amf", "10.20.1.1", "10.20.1.2")
 	for _, typ := range []string{"cloud", "serviceenginegroup", "serviceengine", "network"} {
-		ids[typ] = text(s.Objects(typ)[0]["uuid"])
+		ids[typ] = doc.Text(s.Objects(typ)[0]["uuid"])
 	}
 	s.SetServerHealth("10.20.1.2", 30100, false, "refused")
 	for path, fields := range map[string]string{
@@ -164,7 +166,7 @@ func TestSubResources(t *testing.T) {
 			r := c.want(200, "GET", "/api/"+typ+"/"+ids[typ]+"/"+sub+end, nil)
 			var body any = r.body
 			if strings.HasPrefix(r.raw, "[") {
-				wrapped, err := decode([]byte(`{"":` + r.raw + `}`))
+				wrapped, err := doc.Decode([]byte(`{"":` + r.raw + `}`))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -185,11 +187,11 @@ func TestSubResources(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := c.want(200, "GET", "/api/vimgrnwruntime/"+id, nil); str(r.body, "name") != "pg" || r.body["host_refs"] == nil {
+	if r := c.want(200, "GET", "/api/vimgrnwruntime/"+id, nil); doc.Str(r.body, "name") != "pg" || r.body["host_refs"] == nil {
 		t.Error(r.raw)
 	}
 	for query, n := range map[string]int{"": 1, "?cloud_ref.name=vc": 1, "?name=vip-network": 0} {
-		if r := c.want(200, "GET", "/api/vimgrnwruntime"+query, nil); integer(r.body, "count") != n {
+		if r := c.want(200, "GET", "/api/vimgrnwruntime"+query, nil); doc.Int(r.body, "count") != n {
 			t.Errorf("%q: %s", query, r.raw)
 		}
 	}
@@ -227,7 +229,7 @@ func TestRoundTrips(t *testing.T) {
 		t.Run(o.typ, func(t *testing.T) {
 			made := c.want(201, "POST", "/api/"+o.typ+"?skip_default=true&", o.body)
 			path := "/api/" + o.typ + "/" + made.uuid()
-			normal, err := normal(o.body)
+			normal, err := doc.Normal(o.body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +243,7 @@ func TestRoundTrips(t *testing.T) {
 			for name, body := range map[string]map[string]any{"short": short.body, "whole": whole.body} {
 				delete(body, "_last_modified")
 				again := c.want(200, "PUT", path+"?skip_default=true&", body)
-				if str(again.body, "_last_modified") != str(made.body, "_last_modified") {
+				if doc.Str(again.body, "_last_modified") != doc.Str(made.body, "_last_modified") {
 					t.Errorf("writing the %s reading changed it:\n%s\n%s", name, made.raw, again.raw)
 				}
 			}
@@ -260,7 +262,7 @@ func (c *client) resolves(wrote, read string) bool {
 		return false
 	}
 	list := c.want(200, "GET", strings.Replace(wrote, "?", "?fields=name&", 1), nil)
-	return slices.ContainsFunc(messages(list.body["results"]), func(m map[string]any) bool { return str(m, "url") == read })
+	return slices.ContainsFunc(doc.Messages(list.body["results"]), func(m map[string]any) bool { return doc.Str(m, "url") == read })
 }
 
 // missingFrom lists what of want is not in got.
@@ -269,7 +271,7 @@ func missingFrom(path string, want, got any, same func(a, b string) bool) []stri
 	case map[string]any:
 		g, _ := got.(map[string]any)
 		var out []string
-		for _, k := range sortedKeys(w) {
+		for _, k := range doc.Keys(w) {
 			out = append(out, missingFrom(path+"."+k, w[k], g[k], same)...)
 		}
 		return out
@@ -289,7 +291,7 @@ func missingFrom(path string, want, got any, same func(a, b string) bool) []stri
 			return nil
 		}
 	default:
-		if equal(want, got) {
+		if doc.Equal(want, got) {
 			return nil
 		}
 	}
@@ -301,7 +303,7 @@ func TestWritesThatChangeNothing(t *testing.T) {
 	s, c := signedIn(t, Options{})
 	r := c.want(201, "POST", "/api/pool", poolBody("p", "10.20.0.1"))
 	path := "/api/pool/" + r.uuid()
-	last := str(r.body, "_last_modified")
+	last := doc.Str(r.body, "_last_modified")
 	for _, tt := range []struct {
 		bump  bool
 		body  obj
@@ -314,7 +316,7 @@ func TestWritesThatChangeNothing(t *testing.T) {
 		{true, obj{"replace": obj{"description": nil}}, true},
 	} {
 		s.SetNoOpBump(tt.bump)
-		now := str(c.want(200, "PATCH", path, tt.body).body, "_last_modified")
+		now := doc.Str(c.want(200, "PATCH", path, tt.body).body, "_last_modified")
 		if (now != last) != tt.moves || now < last {
 			t.Errorf("%v: %s after %s", tt.body, now, last)
 		}
@@ -335,13 +337,13 @@ func TestClusterIsChanged(t *testing.T) {
 	c.want(400, "PUT", "/api/cluster", obj{"nodes": []obj{node("a")}})
 	before := c.want(200, "GET", "/api/cluster", nil)
 	r := c.want(200, "PUT", "/api/cluster", obj{"name": "three", "uuid": "x", "nodes": []obj{node("a"), node("b"), node("c")}})
-	if str(r.body, "name") != "three" || r.uuid() != before.uuid() || str(r.body, "_last_modified") == str(before.body, "_last_modified") {
+	if doc.Str(r.body, "name") != "three" || r.uuid() != before.uuid() || doc.Str(r.body, "_last_modified") == doc.Str(before.body, "_last_modified") {
 		t.Error(r.raw)
 	}
 	rt := c.want(200, "GET", "/api/cluster/runtime", nil)
-	states := messages(rt.body["node_states"])
-	if len(states) != 3 || str(states[0], "role") != "CLUSTER_LEADER" || str(states[1], "role") != "CLUSTER_FOLLOWER" ||
-		str(rt.body, "cluster_state", "state") != "CLUSTER_UP_HA_ACTIVE" {
+	states := doc.Messages(rt.body["node_states"])
+	if len(states) != 3 || doc.Str(states[0], "role") != "CLUSTER_LEADER" || doc.Str(states[1], "role") != "CLUSTER_FOLLOWER" ||
+		doc.Str(rt.body, "cluster_state", "state") != "CLUSTER_UP_HA_ACTIVE" {
 		t.Error(rt.raw)
 	}
 }
@@ -375,13 +377,13 @@ func TestCloudsOfTenants(t *testing.T) {
 	c.tenant = "blue"
 	c.want(201, "POST", "/api/cloud", obj{"name": "x", "vtype": "CLOUD_NONE"})
 	p := c.want(201, "POST", "/api/pool", obj{"name": "p", "cloud_ref": "/api/cloud?name=x"})
-	vrf := c.want(200, "GET", "/api/vrfcontext?name=global&cloud_ref="+url.QueryEscape(str(p.body, "cloud_ref")), nil)
-	if m := messages(vrf.body["results"]); len(m) != 1 || !strings.HasPrefix(str(p.body, "vrf_ref"), str(m[0], "url")) {
+	vrf := c.want(200, "GET", "/api/vrfcontext?name=global&cloud_ref="+url.QueryEscape(doc.Str(p.body, "cloud_ref")), nil)
+	if m := doc.Messages(vrf.body["results"]); len(m) != 1 || !strings.HasPrefix(doc.Str(p.body, "vrf_ref"), doc.Str(m[0], "url")) {
 		t.Errorf("%s\n%s", p.raw, vrf.raw)
 	}
 	c.want(201, "POST", "/api/poolgroup", obj{"name": "g", "cloud_ref": "/api/cloud?name=x", "members": []obj{{"pool_ref": "/api/pool?name=p&cloud=x"}}})
 	c.tenant = "admin"
-	if n := integer(c.want(200, "GET", "/api/cloud?name=x", nil).body, "count"); n != 1 {
+	if n := doc.Int(c.want(200, "GET", "/api/cloud?name=x", nil).body, "count"); n != 1 {
 		t.Errorf("the admin tenant sees %d clouds x", n)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 func TestPathsAreServedWithoutRedirects(t *testing.T) {
@@ -86,8 +88,8 @@ func TestLogin(t *testing.T) {
 				}
 				return
 			}
-			if r.header.Get("AVI_API_VERSION") != "16_4_2" || len(r.header.Values("Set-Cookie")) != 3 || str(r.body, "version", "Version") != "30.2.1" ||
-				str(r.body, "session_cookie_name") != "avi-sessionid" || str(r.body, "system_config", "default_license_tier") != "ENTERPRISE" {
+			if r.header.Get("AVI_API_VERSION") != "16_4_2" || len(r.header.Values("Set-Cookie")) != 3 || doc.Str(r.body, "version", "Version") != "30.2.1" ||
+				doc.Str(r.body, "session_cookie_name") != "avi-sessionid" || doc.Str(r.body, "system_config", "default_license_tier") != "ENTERPRISE" {
 				t.Errorf("%v %s", r.header, r.raw)
 			}
 		})
@@ -164,8 +166,8 @@ func TestPasswordChangeSwitchesSession(t *testing.T) {
 
 func TestUserTokens(t *testing.T) {
 	s, c := signedIn(t, Options{})
-	lasting := str(c.want(201, "POST", "/api/user-token", obj{"hours": "2"}).body, "token")
-	once := str(c.want(201, "POST", "/api/user-token", obj{"hours": 0}).body, "token")
+	lasting := doc.Str(c.want(201, "POST", "/api/user-token", obj{"hours": "2"}).body, "token")
+	once := doc.Str(c.want(201, "POST", "/api/user-token", obj{"hours": 0}).body, "token")
 	c.want(400, "POST", "/api/user-token", obj{"hours": "x"})
 	for _, tt := range []struct {
 		body   obj
@@ -177,7 +179,7 @@ func TestUserTokens(t *testing.T) {
 		newClient(t, s).want(tt.status, "POST", "/login", tt.body)
 	}
 	list := c.want(200, "GET", "/api/user-token", nil)
-	id := str(messages(list.body["results"])[0], "uuid")
+	id := doc.Str(doc.Messages(list.body["results"])[0], "uuid")
 	c.want(204, "DELETE", "/api/user-token/"+id, nil)
 	newClient(t, s).want(401, "POST", "/login", obj{"username": "admin", "token": lasting})
 	for _, q := range s.Requests() {
@@ -248,7 +250,7 @@ func signedIn2(t *testing.T) (*Server, *client) {
 func TestSingletons(t *testing.T) {
 	s, c := signedIn(t, Options{LicenseTier: "BASIC"})
 	tier := func() string {
-		return str(c.want(200, "GET", "/api/systemconfiguration", nil).body, "default_license_tier")
+		return doc.Str(c.want(200, "GET", "/api/systemconfiguration", nil).body, "default_license_tier")
 	}
 	if tier() != "BASIC" {
 		t.Error(tier())
@@ -270,7 +272,7 @@ func TestSingletons(t *testing.T) {
 		}
 	}
 	cloud, _ := s.Object("cloud", "admin", "Default-Cloud")
-	if r := c.want(200, "GET", "/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+str(cloud, "uuid"), nil); r.raw != `{"domains":["demo.avi.local"]}` {
+	if r := c.want(200, "GET", "/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+doc.Str(cloud, "uuid"), nil); r.raw != `{"domains":["demo.avi.local"]}` {
 		t.Error(r.raw)
 	}
 	before := c.want(200, "GET", "/api/cluster/runtime", nil).raw

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 func TestPutReplaces(t *testing.T) {
@@ -12,22 +14,22 @@ func TestPutReplaces(t *testing.T) {
 	body := poolBody("p", "10.20.0.1")
 	body["description"], body["lb_algorithm"] = "d", "LB_ALGORITHM_ROUND_ROBIN"
 	r := c.want(201, "POST", "/api/pool", body)
-	path, first := "/api/pool/"+r.uuid(), str(r.body, "_last_modified")
+	path, first := "/api/pool/"+r.uuid(), doc.Str(r.body, "_last_modified")
 	r = c.want(200, "PUT", path, obj{"name": "q", "uuid": "ignored", "unknown": 1, "_last_modified": first})
-	if r.body["description"] != nil || r.body["servers"] != nil || str(r.body, "lb_algorithm") != "LB_ALGORITHM_LEAST_CONNECTIONS" || str(r.body, "name") != "q" ||
+	if r.body["description"] != nil || r.body["servers"] != nil || doc.Str(r.body, "lb_algorithm") != "LB_ALGORITHM_LEAST_CONNECTIONS" || doc.Str(r.body, "name") != "q" ||
 		r.body["unknown"] != nil || "/api/pool/"+r.uuid() != path {
 		t.Error(r.raw)
 	}
-	second := str(r.body, "_last_modified")
+	second := doc.Str(r.body, "_last_modified")
 	if second <= first {
 		t.Errorf("_last_modified %s after %s", second, first)
 	}
-	if r = c.want(200, "PUT", path, obj{"name": "q"}); str(r.body, "_last_modified") != second {
+	if r = c.want(200, "PUT", path, obj{"name": "q"}); doc.Str(r.body, "_last_modified") != second {
 		t.Error("a PUT that changes nothing bumps _last_modified")
 	}
 	c.want(412, "PUT", path, obj{"name": "q", "description": "x", "_last_modified": first})
 	c.want(200, "PUT", path, obj{"name": "q", "description": "x"})
-	if n := integer(c.want(200, "GET", "/api/pool?name=p", nil).body, "count"); n != 0 {
+	if n := doc.Int(c.want(200, "GET", "/api/pool?name=p", nil).body, "count"); n != 0 {
 		t.Error("the old name is still indexed")
 	}
 }
@@ -70,10 +72,10 @@ func TestPatchVerbs(t *testing.T) {
 			id := c.want(201, "POST", "/api/pool", body).uuid()
 			r := c.want(200, "PATCH", "/api/pool/"+id, tt.patch)
 			var got []string
-			for _, s := range messages(r.body["servers"]) {
-				got = append(got, fmt.Sprintf("%s/%d", strings.TrimPrefix(str(s, "ip", "addr"), "10.20.0."), integer(s, "ratio")))
+			for _, s := range doc.Messages(r.body["servers"]) {
+				got = append(got, fmt.Sprintf("%s/%d", strings.TrimPrefix(doc.Str(s, "ip", "addr"), "10.20.0."), doc.Int(s, "ratio")))
 			}
-			if d := str(r.body, "description"); d != "" {
+			if d := doc.Str(r.body, "description"); d != "" {
 				got = append(got, d)
 			}
 			if strings.Join(got, " ") != tt.want {
@@ -114,7 +116,7 @@ func TestIPAM(t *testing.T) {
 		n++
 		return c.want(status, "POST", "/api/vsvip", obj{"name": fmt.Sprintf("v%d", n), "vip": []obj{v}})
 	}
-	addr := func(r response, field string) string { return str(messages(r.body["vip"])[0], field, "addr") }
+	addr := func(r response, field string) string { return doc.Str(doc.Messages(r.body["vip"])[0], field, "addr") }
 	v4 := func(a string) obj { return obj{"ip_address": obj{"addr": a, "type": "V4"}} }
 
 	first := post(201, vip(nil))
@@ -134,11 +136,11 @@ func TestIPAM(t *testing.T) {
 	if addr(dual, "ip_address") != "10.9.0.3" || addr(dual, "ip6_address") != "fd09::2" {
 		t.Error(dual.raw)
 	}
-	found := messages(messages(dual.body["vip"])[0]["discovered_networks"])
+	found := doc.Messages(doc.Messages(dual.body["vip"])[0]["discovered_networks"])
 	if len(found) != 1 || found[0]["subnet"] == nil || found[0]["subnet6"] == nil {
 		t.Errorf("discovered %v", found)
 	}
-	if r := post(400, vip(obj{"auto_allocate_ip_type": "V6_ONLY"})); str(r.body, "error") != "No available free IPs" {
+	if r := post(400, vip(obj{"auto_allocate_ip_type": "V6_ONLY"})); doc.Str(r.body, "error") != "No available free IPs" {
 		t.Error(r.raw)
 	}
 	for _, want := range []string{"10.9.0.5", "10.9.0.6"} {
@@ -146,7 +148,7 @@ func TestIPAM(t *testing.T) {
 			t.Errorf("%s, want %s", addr(r, "ip_address"), want)
 		}
 	}
-	if r := post(400, vip(nil)); str(r.body, "error") != "No available free IPs" {
+	if r := post(400, vip(nil)); doc.Str(r.body, "error") != "No available free IPs" {
 		t.Error(r.raw)
 	}
 	c.want(204, "DELETE", "/api/vsvip/"+first.uuid(), nil)
@@ -154,7 +156,7 @@ func TestIPAM(t *testing.T) {
 		t.Errorf("a released address does not come back: %s", r.raw)
 	}
 	static := post(201, obj{"ip_address": obj{"addr": "192.0.2.1", "type": "V4"}}) // recorded: no IPAM involved
-	if v := messages(static.body["vip"])[0]; v["discovered_networks"] != nil || v["avi_allocated_vip"] != false || v["vip_id"] != "0" {
+	if v := doc.Messages(static.body["vip"])[0]; v["discovered_networks"] != nil || v["avi_allocated_vip"] != false || v["vip_id"] != "0" {
 		t.Error(static.raw)
 	}
 	post(400, obj{"ip_address": obj{"addr": "192.0.2.1", "type": "V4"}})
@@ -170,8 +172,8 @@ func TestVIPUpdate(t *testing.T) {
 	path, vs := "/api/vsvip/"+ids["vsvip"], "/api/virtualservice/"+ids["virtualservice"]+"/runtime"
 	state := func() string {
 		r := c.want(200, "GET", vs, nil)
-		st, _ := at(r.body, "oper_status", "reason").([]any)
-		return fmt.Sprint(str(r.body, "oper_status", "state"), st)
+		st, _ := doc.At(r.body, "oper_status", "reason").([]any)
+		return fmt.Sprint(doc.Str(r.body, "oper_status", "state"), st)
 	}
 	before := c.want(200, "GET", path, nil)
 	c.want(200, "PATCH", path, obj{"replace": obj{"dns_info": []obj{{"fqdn": "amf.demo.avi.local"}}}})
@@ -179,8 +181,8 @@ func TestVIPUpdate(t *testing.T) {
 		t.Error(state())
 	}
 	r := c.want(200, "PUT", path, obj{"name": "amf", "vip": []obj{{"vip_id": "0", "auto_allocate_ip": true}}})
-	v := messages(r.body["vip"])[0]
-	if str(v, "ip_address", "addr") != "10.10.0.10" || v["avi_allocated_vip"] != true || v["ipam_network_subnet"] == nil || v["discovered_networks"] != nil {
+	v := doc.Messages(r.body["vip"])[0]
+	if doc.Str(v, "ip_address", "addr") != "10.10.0.10" || v["avi_allocated_vip"] != true || v["ipam_network_subnet"] == nil || v["discovered_networks"] != nil {
 		t.Error(r.raw)
 	}
 	if state() != "OPER_DOWN[No network/subnet matched Virtual Service IP]" {
@@ -198,7 +200,7 @@ func TestServerHealth(t *testing.T) {
 	ids := c.service("amf", "10.20.1.1", "10.20.1.2")
 	pool, vs := "/api/pool/"+ids["pool"], "/api/virtualservice/"+ids["virtualservice"]
 	state := func(path string) string {
-		return str(c.want(200, "GET", path+"/runtime", nil).body, "oper_status", "state")
+		return doc.Str(c.want(200, "GET", path+"/runtime", nil).body, "oper_status", "state")
 	}
 	expect := func(step, p, v string) {
 		t.Helper()
@@ -223,8 +225,8 @@ func TestServerHealth(t *testing.T) {
 	c.want(200, "PATCH", pool, obj{"replace": obj{"servers": []obj{}}})
 	expect("no servers", "OPER_DOWN", "OPER_DOWN")
 	inv := c.want(200, "GET", "/api/pool-inventory?name=amf", nil)
-	item := messages(inv.body["results"])[0]
-	if str(item, "runtime", "oper_status", "state") != "OPER_DOWN" || len(messages(item["virtualservices"])) != 1 || str(item, "config", "name") != "amf" {
+	item := doc.Messages(inv.body["results"])[0]
+	if doc.Str(item, "runtime", "oper_status", "state") != "OPER_DOWN" || len(doc.Messages(item["virtualservices"])) != 1 || doc.Str(item, "config", "name") != "amf" {
 		t.Error(inv.raw)
 	}
 	unused := c.want(201, "POST", "/api/pool", poolBody("u", "10.20.1.9")).uuid()
@@ -245,8 +247,8 @@ func TestOutOfBand(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := c.want(200, "GET", "/api/pool/"+ids["pool"], nil)
-	if integer(after.body, "default_server_port") != 99 || str(after.body, "_last_modified") <= str(before.body, "_last_modified") ||
-		str(after.body, "cloud_ref") != str(before.body, "cloud_ref") {
+	if doc.Int(after.body, "default_server_port") != 99 || doc.Str(after.body, "_last_modified") <= doc.Str(before.body, "_last_modified") ||
+		doc.Str(after.body, "cloud_ref") != doc.Str(before.body, "cloud_ref") {
 		t.Error(after.raw)
 	}
 	if err := s.Remove("pool", "admin", "amf"); err != nil {
@@ -271,7 +273,7 @@ func TestOutOfBand(t *testing.T) {
 		t.Errorf("%d networks", n)
 	}
 	for _, m := range s.Objects("virtualservice") {
-		if !strings.HasPrefix(str(m, "vsvip_ref"), "/api/vsvip/") || !strings.HasSuffix(str(m, "vsvip_ref"), "#amf") {
+		if !strings.HasPrefix(doc.Str(m, "vsvip_ref"), "/api/vsvip/") || !strings.HasSuffix(doc.Str(m, "vsvip_ref"), "#amf") {
 			t.Errorf("%v", m["vsvip_ref"])
 		}
 	}
@@ -282,7 +284,7 @@ func TestCloudBringsItsParts(t *testing.T) {
 	id := c.want(201, "POST", "/api/cloud", obj{"name": "c2", "vtype": "CLOUD_NONE"}).uuid()
 	p := c.want(201, "POST", "/api/pool", obj{"name": "p", "cloud_ref": "/api/cloud?name=c2"})
 	vrf, _ := s.Object("vrfcontext", "admin", "global")
-	if got := str(p.body, "vrf_ref"); !strings.HasSuffix(got, "#global") || strings.Contains(got, str(vrf, "uuid")) {
+	if got := doc.Str(p.body, "vrf_ref"); !strings.HasSuffix(got, "#global") || strings.Contains(got, doc.Str(vrf, "uuid")) {
 		t.Errorf("VRF of another cloud: %s", got)
 	}
 	if r := c.want(400, "DELETE", "/api/cloud/"+id, nil); r.raw != `{"error":"Cannot delete, object is referred by: ['Pool p']"}` {
