@@ -21,6 +21,7 @@ type Answer struct {
 	bare   bool // from before the application was reached: without its headers
 }
 
+// Set sets a header of the answer.
 func (a *Answer) Set(key, value string) {
 	if a.Header == nil {
 		a.Header = http.Header{}
@@ -34,6 +35,7 @@ const slow = 200 * time.Millisecond
 // steps are the names under which a duration is told. Evidence: recorded.
 var steps = map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "update", http.MethodDelete: "destroy"}
 
+// Timing adds how long a write took, where a Controller says it.
 func (a *Answer) Timing(method string, took time.Duration) {
 	if step := steps[method]; step != "" && took >= slow && a.Status < 300 {
 		ms := float64(took.Microseconds()) / 1000
@@ -184,5 +186,5 @@ func (a *Answer) Send(w http.ResponseWriter, c *Call, deliver func(http.Response
 	}
 }
 
-// cut, as an answer, is none: the connection is cut.
+// Cut stands for no answer: the connection is cut.
 var Cut = new(Answer)

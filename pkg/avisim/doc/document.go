@@ -1,3 +1,5 @@
+// Package doc holds documents: the bodies of objects, as encoding/json decodes them (maps, lists, strings, float64, bool), with one more
+// kind of value: a resolved reference is a Ref. Bodies of stored objects are never written to again, so readers may share them.
 package doc
 
 import (
@@ -26,6 +28,7 @@ func Clone(v any) any {
 	return v
 }
 
+// CloneMap is Clone for a map.
 func CloneMap(m map[string]any) map[string]any {
 	out := make(map[string]any, len(m)+4)
 	for k, v := range m {
@@ -105,6 +108,7 @@ func Messages(v any) []map[string]any {
 	return out
 }
 
+// Keys returns the keys of a map in order.
 func Keys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
@@ -203,8 +207,10 @@ func Elements(v any) []any {
 	return []any{v}
 }
 
+// FormatNumber is a number as JSON writes it, without an exponent.
 func FormatNumber(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
+// Text is a scalar as text, "" for any other value.
 func Text(v any) string {
 	switch x := v.(type) {
 	case string:

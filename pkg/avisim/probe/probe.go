@@ -1,3 +1,4 @@
+// Package probe makes the health of a world's servers real: it connects to them.
 package probe
 
 import (

@@ -1,3 +1,4 @@
+// Package record keeps the requests that a server got: a log without secrets, counters, and an HTTP Archive.
 package record
 
 import (

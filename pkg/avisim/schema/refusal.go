@@ -13,6 +13,7 @@ type Refusal struct {
 
 func (e *Refusal) Error() string { return fmt.Sprintf("%d %s", e.Status, e.Text) }
 
+// Refuse makes a refusal.
 func Refuse(status int, format string, args ...any) *Refusal {
 	return &Refusal{Status: status, Text: fmt.Sprintf(format, args...)}
 }
@@ -25,6 +26,7 @@ func badPB(format string, args ...any) *Refusal {
 // fieldText is the form of an answer to a value outside of its limits. Evidence: the form is documented, most texts are not.
 const fieldText = "Field check for %s failed : %s"
 
+// FieldCheck refuses a field for what is wrong with its value.
 func FieldCheck(field, format string, args ...any) *Refusal {
 	return Refuse(StatusBadRequest, fieldText, field, fmt.Sprintf(format, args...))
 }

@@ -1,3 +1,5 @@
+// Package transport is what a client meets before HTTP: a listener that can cut and refuse connections, and a certificate that can be
+// another one from the next connection on.
 package transport
 
 import (
@@ -30,6 +32,7 @@ type gateConn struct {
 	gate *Gate
 }
 
+// Listen opens a gate at an address, host:port.
 func Listen(addr string) (*Gate, error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
@@ -38,8 +41,10 @@ func Listen(addr string) (*Gate, error) {
 	return &Gate{addr: l.Addr(), l: l, opened: make(chan struct{}), open: map[net.Conn]struct{}{}}, nil
 }
 
+// Addr is the address of the gate, which does not change.
 func (g *Gate) Addr() net.Addr { return g.addr }
 
+// Accept waits for a connection that is neither cut nor refused.
 func (g *Gate) Accept() (net.Conn, error) {
 	for {
 		g.mu.Lock()
@@ -73,6 +78,7 @@ func (g *Gate) Accept() (net.Conn, error) {
 	}
 }
 
+// Close closes the gate for good.
 func (g *Gate) Close() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -124,6 +130,7 @@ func (g *Gate) forget(c net.Conn) {
 	delete(g.open, c)
 }
 
+// Cut ends all connections with RST.
 func (g *Gate) Cut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -94,7 +94,7 @@ func (sp span) size() int {
 }
 
 // network returns the accounting of a network, with the ranges that it has now; nil if there is no such network.
-func (p *ipam) network(s *store, at doc.Ref) *network {
+func (p *ipam) network(s *Store, at doc.Ref) *network {
 	o := s.Get(at)
 	if o == nil {
 		return nil

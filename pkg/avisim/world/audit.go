@@ -27,7 +27,7 @@ type place struct {
 }
 
 // audit checks the indexes, and returns who holds which address in which VRF, and which were allocated from which network.
-func (s *store) audit() (holders, allocated map[place]string, err error) {
+func (s *Store) audit() (holders, allocated map[place]string, err error) {
 	in := map[doc.Ref]map[doc.Ref]bool{}
 	named := 0
 	holders, allocated = map[place]string{}, map[place]string{}

@@ -10,8 +10,8 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
 )
 
-// family is one address family of a VIP entry, with the names of its fields.
-type family struct {
+// Family is one address family of a VIP entry, with the names of its fields.
+type Family struct {
 	kind           string // V4 or V6, also the prefix of auto_allocate_ip_type's values
 	Field          string
 	subnet         string
@@ -22,7 +22,8 @@ type family struct {
 	allocateType   []string // values of auto_allocate_ip_type that ask for the family
 }
 
-var Families = []family{
+// Families are IPv4 and IPv6.
+var Families = []Family{
 	{"V4", "ip_address", "subnet", "subnet_uuid", "floating_ip", "floating_subnet_uuid", true, []string{"V4_ONLY", "V4_V6"}},
 	{"V6", "ip6_address", "subnet6", "subnet6_uuid", "floating_ip6", "floating_subnet6_uuid", false, []string{"V6_ONLY", "V4_V6"}},
 }
@@ -146,7 +147,7 @@ func (a *assignment) entry(v, old map[string]any) *schema.Refusal {
 }
 
 // given reads the address that an entry brings, and refuses one that somebody else has.
-func (a *assignment) given(v map[string]any, f family) (netip.Addr, *schema.Refusal) {
+func (a *assignment) given(v map[string]any, f Family) (netip.Addr, *schema.Refusal) {
 	text := doc.Str(v, f.Field, "addr")
 	if text == "" {
 		return netip.Addr{}, nil
@@ -161,13 +162,13 @@ func (a *assignment) given(v map[string]any, f family) (netip.Addr, *schema.Refu
 	return want, nil
 }
 
-func wants(f family, kind string) bool {
+func wants(f Family, kind string) bool {
 	return kind == "" && f.is4 || slices.Contains(f.allocateType, kind)
 }
 
 // allocate finds the lowest free address, or checks the preferred one. Evidence: "No available free IPs" is documented, the
 // other texts are unverified.
-func (a *assignment) allocate(v map[string]any, f family, want netip.Addr, vrf doc.Ref) (netip.Addr, span, *schema.Refusal) {
+func (a *assignment) allocate(v map[string]any, f Family, want netip.Addr, vrf doc.Ref) (netip.Addr, span, *schema.Refusal) {
 	ranges, err := a.ranges(v, f)
 	if err != nil {
 		return want, span{}, err
@@ -208,7 +209,7 @@ func (a *assignment) allocate(v map[string]any, f family, want netip.Addr, vrf d
 
 // grant writes an allocation into the VIP entry as the Controller does. Evidence: documented by a client that reads it; that
 // public clouds name the subnet by its id alone follows from the schema.
-func (a *assignment) grant(v map[string]any, f family, got netip.Addr, from span) {
+func (a *assignment) grant(v map[string]any, f Family, got netip.Addr, from span) {
 	v[f.Field] = Address(got)
 	v["avi_allocated_vip"] = true
 	if a.public() {
@@ -284,6 +285,7 @@ func (a *assignment) public() bool {
 	return a.cloud != nil && slices.Contains(publicClouds, doc.Str(a.cloud.Body, "vtype"))
 }
 
+// Address is an address as the schema writes it.
 func Address(a netip.Addr) map[string]any {
 	kind := "V6"
 	if a.Is4() {
@@ -292,6 +294,7 @@ func Address(a netip.Addr) map[string]any {
 	return map[string]any{"addr": a.String(), "type": kind}
 }
 
+// Prefix is a prefix as the schema writes it.
 func Prefix(p netip.Prefix) map[string]any {
 	return map[string]any{"ip_addr": Address(p.Addr()), "mask": float64(p.Bits())}
 }
@@ -314,7 +317,7 @@ type choice struct {
 // choices lists where an entry's address may come from, in order of preference: the network or subnet that the entry names,
 // else its placement networks, else the usable networks of the cloud's IPAM profile (documented). Public clouds need no
 // profile: the cloud itself allocates (inferred).
-func (a *assignment) choices(v map[string]any, f family) ([]choice, *schema.Refusal) {
+func (a *assignment) choices(v map[string]any, f Family) ([]choice, *schema.Refusal) {
 	var profile *Object
 	if a.cloud != nil {
 		profile = a.w.store.Get(doc.RefAt(a.cloud.Body, "ipam_provider_ref"))
@@ -391,7 +394,7 @@ func (a *assignment) subnets(id string) []choice {
 }
 
 // ranges lists the ranges of the choices that serve VIPs of the family.
-func (a *assignment) ranges(v map[string]any, f family) ([]*addressRange, *schema.Refusal) {
+func (a *assignment) ranges(v map[string]any, f Family) ([]*addressRange, *schema.Refusal) {
 	choices, err := a.choices(v, f)
 	if err != nil {
 		return nil, err

@@ -93,7 +93,7 @@ func (s *Writer) ForgetSince(t time.Time) {
 // Replica is a store that lags behind, for reads from a follower. The world's lock guards it.
 type Replica struct {
 	lag     time.Duration
-	store   *store
+	store   *Store
 	pending []storeChange
 }
 

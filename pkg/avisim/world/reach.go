@@ -6,6 +6,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
+// ApplicationType is the type of the application profile of a virtual service, "" without one.
 func (s *Reader) ApplicationType(vs *Object) string {
 	if p := s.Store.Get(doc.RefAt(vs.Body, "application_profile_ref")); p != nil {
 		return doc.Str(p.Body, "type")
@@ -68,7 +69,7 @@ func (s *Reader) PoolEngines(pool *Object) []*Object {
 }
 
 // PoolGroups returns the pool groups that a virtual service's body reaches, directly and through L4 policies.
-func PoolGroups(s *store, vs map[string]any) []*Object {
+func PoolGroups(s *Store, vs map[string]any) []*Object {
 	var out []*Object
 	for _, to := range doc.RefsInOrder(vs) {
 		switch to.Type {
@@ -86,7 +87,7 @@ func PoolGroups(s *store, vs map[string]any) []*Object {
 }
 
 // Pools returns the pools that a virtual service's body reaches, directly, through pool groups and through L4 policies.
-func Pools(s *store, vs map[string]any) []*Object {
+func Pools(s *Store, vs map[string]any) []*Object {
 	var out []*Object
 	seen := map[doc.Ref]bool{}
 	var add func(r doc.Ref)
@@ -123,7 +124,8 @@ type Listener struct {
 	ssl         bool
 }
 
-func Listeners(s *store, vs map[string]any) []Listener {
+// Listeners lists the services of a virtual service's body.
+func Listeners(s *Store, vs map[string]any) []Listener {
 	kind := func(r doc.Ref) string {
 		if o := s.Get(r); o != nil {
 			return doc.Str(o.Body, "profile", "type")

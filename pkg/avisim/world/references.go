@@ -8,6 +8,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
 )
 
+// The tenant that owns what is shared, and what a request names to see all tenants.
 const (
 	AdminTenant = "admin" // name and uuid at once
 	AllTenants  = "*"
@@ -28,7 +29,7 @@ type Scope struct {
 
 // Resolver replaces the reference strings in a body by refs.
 type Resolver struct {
-	Store   *store
+	Store   *Store
 	Scope   Scope
 	lenient bool // keep references to objects that are not there
 }
@@ -182,6 +183,7 @@ func (r Resolver) Find(typ, s string) *Object {
 	return r.Store.Lookup(typ, q.Get("name"), sc)
 }
 
+// Visible returns the object if the request may see it, else nil.
 func (r Resolver) Visible(o *Object) *Object {
 	if o == nil || !o.Visible(r.Scope.Tenant) {
 		return nil
@@ -191,7 +193,7 @@ func (r Resolver) Visible(o *Object) *Object {
 
 // Lookup finds an object by name: in the scope's tenant first, then among the admin tenant's shared objects; within the
 // scope's cloud if the type belongs to one. Evidence: inferred.
-func (s *store) Lookup(typ, name string, sc Scope) *Object {
+func (s *Store) Lookup(typ, name string, sc Scope) *Object {
 	tenants := []string{sc.Tenant, AdminTenant}
 	if sc.Tenant == AllTenants {
 		tenants = []string{AdminTenant}
@@ -208,7 +210,7 @@ func (s *store) Lookup(typ, name string, sc Scope) *Object {
 
 // Renderer turns stored bodies into what a client reads.
 type Renderer struct {
-	store *store
+	store *Store
 	Base  string // "https://host", from the request's Host header
 	names bool   // append #name to references and to the object's own url
 }
@@ -224,6 +226,7 @@ func (r *Renderer) URL(to doc.Ref) string {
 	return u
 }
 
+// Value renders a value: references become URLs.
 func (r *Renderer) Value(v any) any {
 	switch x := v.(type) {
 	case doc.Ref:

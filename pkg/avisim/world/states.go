@@ -2,29 +2,12 @@ package world
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"slices"
 	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
-
-// Endpoint is one server of a pool, whatever pool it is in.
-type Endpoint struct {
-	Addr netip.Addr
-	Port int
-}
-
-// EndpointOf is the server of one entry of a pool's servers.
-func EndpointOf(pool *Object, server map[string]any) Endpoint {
-	a, _ := netip.ParseAddr(doc.Str(server, "ip", "addr"))
-	port := doc.Int(server, "port")
-	if port == 0 {
-		port = doc.Int(pool.Body, "default_server_port")
-	}
-	return Endpoint{a, port}
-}
 
 // Dynamics tells how states come about. With the zero value all happens at once and service engines have no limit, which
 // suits tests; a Controller takes its time.
@@ -132,6 +115,7 @@ func healthAt(events []healthEvent, since, now, upAfter, downAfter int64) State 
 	return st
 }
 
+// Servers lists the servers of a pool with their states.
 func (s *Reader) Servers(pool *Object) []ServerState {
 	now := s.now().UnixMicro()
 	now = max(now, s.lastTick) // what was ticked is past
@@ -195,7 +179,7 @@ func (s *Reader) PoolState(pool *Object) (st State, enabled, up, total int) {
 }
 
 // used reports whether anything refers to an object.
-func (s *store) used(to doc.Ref) bool {
+func (s *Store) used(to doc.Ref) bool {
 	for from := range s.in[to] {
 		if from != to {
 			return true

@@ -3,6 +3,7 @@ package world
 import (
 	"cmp"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -35,9 +36,9 @@ type shelf struct {
 	ordered []*Object // by seq
 }
 
-// store holds all objects with the indexes that keep lookups and deletes cheap. It has no lock of its own: the world's
+// Store holds all objects with the indexes that keep lookups and deletes cheap. It has no lock of its own: the world's
 // lock guards it.
-type store struct {
+type Store struct {
 	shelves    map[string]*shelf
 	names      map[nameKey][]*Object
 	in         map[doc.Ref]map[doc.Ref]struct{} // who refers to the key
@@ -49,8 +50,8 @@ type store struct {
 	changed func(old, now *Object)
 }
 
-func newStore(seed int64) *store {
-	s := &store{shelves: map[string]*shelf{}, names: map[nameKey][]*Object{}, in: map[doc.Ref]map[doc.Ref]struct{}{}, changed: func(_, _ *Object) {}}
+func newStore(seed int64) *Store {
+	s := &Store{shelves: map[string]*shelf{}, names: map[nameKey][]*Object{}, in: map[doc.Ref]map[doc.Ref]struct{}{}, changed: func(_, _ *Object) {}}
 	for path := range Kinds() {
 		s.shelves[path] = &shelf{byUUID: map[string]*Object{}}
 	}
@@ -65,7 +66,7 @@ func newStore(seed int64) *store {
 }
 
 // newID makes a uuid of the recorded form, <type>-<uuid4>.
-func (s *store) newID(typ string) string {
+func (s *Store) newID(typ string) string {
 	if s.random == nil {
 		return typ + "-" + uuid.NewString()
 	}
@@ -77,7 +78,8 @@ func (s *store) newID(typ string) string {
 	}
 }
 
-func (s *store) Get(r doc.Ref) *Object {
+// Get returns an object, nil if there is none.
+func (s *Store) Get(r doc.Ref) *Object {
 	if sh := s.shelves[r.Type]; sh != nil {
 		return sh.byUUID[r.UUID]
 	}
@@ -85,7 +87,7 @@ func (s *store) Get(r doc.Ref) *Object {
 }
 
 // All returns the objects of a type in the order in which they were created. The list is the store's own.
-func (s *store) All(typ string) []*Object {
+func (s *Store) All(typ string) []*Object {
 	if sh := s.shelves[typ]; sh != nil {
 		return sh.ordered
 	}
@@ -93,13 +95,13 @@ func (s *store) All(typ string) []*Object {
 }
 
 // Refers reports whether one object refers to another one.
-func (s *store) Refers(from, to doc.Ref) bool {
+func (s *Store) Refers(from, to doc.Ref) bool {
 	_, refers := s.in[to][from]
 	return refers
 }
 
 // Dangling counts the references to objects that are not there.
-func (s *store) Dangling() int {
+func (s *Store) Dangling() int {
 	n := 0
 	for to, from := range s.in {
 		if s.Get(to) == nil {
@@ -110,10 +112,10 @@ func (s *store) Dangling() int {
 }
 
 // Named returns the objects of a type with the name in a tenant, one per cloud.
-func (s *store) Named(typ, tenant, name string) []*Object { return s.names[nameKey{typ, tenant, name}] }
+func (s *Store) Named(typ, tenant, name string) []*Object { return s.names[nameKey{typ, tenant, name}] }
 
 // TenantByName returns the uuid of a tenant.
-func (s *store) TenantByName(name string) (string, bool) {
+func (s *Store) TenantByName(name string) (string, bool) {
 	if objs := s.Named("tenant", AdminTenant, name); len(objs) > 0 {
 		return objs[0].UUID, true
 	}
@@ -121,7 +123,7 @@ func (s *store) TenantByName(name string) (string, bool) {
 }
 
 // put stores an object, new or changed, and brings the indexes up to date.
-func (s *store) put(o *Object) {
+func (s *Store) put(o *Object) {
 	sh := s.shelves[o.Type]
 	old := sh.byUUID[o.UUID]
 	if o.since == 0 {
@@ -179,7 +181,7 @@ func (o *Object) age(old *Object) {
 }
 
 // drop removes an object without asking who refers to it.
-func (s *store) drop(o *Object) {
+func (s *Store) drop(o *Object) {
 	sh := s.shelves[o.Type]
 	i := sh.position(o)
 	sh.ordered = slices.Delete(sh.ordered, i, i+1)
@@ -189,7 +191,7 @@ func (s *store) drop(o *Object) {
 	s.changed(o, nil)
 }
 
-func (s *store) unindex(o *Object) {
+func (s *Store) unindex(o *Object) {
 	key := nameKey{o.Type, o.Tenant, o.Name}
 	if rest := slices.DeleteFunc(s.names[key], func(x *Object) bool { return x.Ref == o.Ref }); len(rest) > 0 {
 		s.names[key] = rest
@@ -210,7 +212,7 @@ func (sh *shelf) position(o *Object) int {
 }
 
 // Referrers returns the objects that refer to one, in the order in which they were created.
-func (s *store) Referrers(to doc.Ref) []*Object {
+func (s *Store) Referrers(to doc.Ref) []*Object {
 	out := make([]*Object, 0, len(s.in[to]))
 	for from := range s.in[to] {
 		if o := s.Get(from); o != nil && from != to {
@@ -238,4 +240,20 @@ func Quote(items []string) string {
 		q[i] = mark + s + mark
 	}
 	return "[" + strings.Join(q, ", ") + "]"
+}
+
+// Endpoint is one server of a pool, whatever pool it is in.
+type Endpoint struct {
+	Addr netip.Addr
+	Port int
+}
+
+// EndpointOf is the server of one entry of a pool's servers.
+func EndpointOf(pool *Object, server map[string]any) Endpoint {
+	a, _ := netip.ParseAddr(doc.Str(server, "ip", "addr"))
+	port := doc.Int(server, "port")
+	if port == 0 {
+		port = doc.Int(pool.Body, "default_server_port")
+	}
+	return Endpoint{a, port}
 }

@@ -1,7 +1,13 @@
+// Package world is everything that a simulated Controller knows, behind one lock: objects and their references, the rules of writes,
+// addresses, service engines and states, and how all of that is shipped, described by a fixture, and kept in a file. It speaks no HTTP.
+//
+// A [World] is looked at by [World.Read] and changed by [World.Write]. A write of a client goes through the pipeline of write.go: version
+// gate, patch, tier, references, defaults, uniqueness, rules, addresses, commit. [Admin] and [Switches] act from outside of that.
 package world
 
 import (
 	"cmp"
+	"container/heap"
 	"fmt"
 	"slices"
 	"sync"
@@ -44,7 +50,7 @@ type inside struct {
 	version  schema.Version
 	now      func() time.Time
 
-	store     *store
+	store     *Store
 	ipam      *ipam
 	placement *placement
 	agenda    agenda
@@ -73,7 +79,7 @@ type inside struct {
 // returns.
 type Reader struct {
 	*inside
-	Store *store
+	Store *Store
 }
 
 // Writer changes a world. It is valid until the function that got it returns.
@@ -188,7 +194,10 @@ func (w *World) follow(old, now *Object) {
 	case now.Type == "vsvip":
 		w.writer.settleVIPs(now, old)
 	}
-	w.placement.changed(old, now)
+	switch o := cmp.Or(now, old); o.Type {
+	case "virtualservice", "serviceengine", "serviceenginegroup":
+		w.placement.changed(old, now)
+	}
 	w.Dirty()
 }
 
@@ -299,5 +308,61 @@ func (s *inside) Dirty() {
 		case v.wake <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// agenda is what is going to happen by itself: an address that a cloud hands out late, an address that moves. Nothing waits
+// for the moment; the first call after it does what is due, so that a test with a clock of its own sees the same as a person.
+// The world's lock guards it, but for due.
+type agenda struct {
+	next    atomic.Int64 // µs of the first item, 0 if there is none
+	items   agendaHeap
+	planned int
+}
+
+type agendaItem struct {
+	at  int64 // µs
+	seq int   // what was planned first is done first
+	do  func()
+}
+
+type agendaHeap []agendaItem
+
+func (h agendaHeap) Len() int { return len(h) }
+func (h agendaHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
+}
+func (h agendaHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *agendaHeap) Push(x any)   { *h = append(*h, x.(agendaItem)) }
+func (h *agendaHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// add plans something for a time.
+func (a *agenda) add(at time.Time, do func()) {
+	a.planned++
+	heap.Push(&a.items, agendaItem{at.UnixMicro(), a.planned, do})
+	a.next.Store(a.items[0].at)
+}
+
+// due reports whether there is something to do by now. It needs no lock.
+func (a *agenda) due(now time.Time) bool {
+	next := a.next.Load()
+	return next != 0 && next <= now.UnixMicro()
+}
+
+// catchUp does what is due. The world is locked for writing, as it is for each item.
+func (a *agenda) catchUp(now time.Time) {
+	if !a.due(now) {
+		return
+	}
+	for len(a.items) > 0 && a.items[0].at <= now.UnixMicro() {
+		heap.Pop(&a.items).(agendaItem).do()
+	}
+	a.next.Store(0)
+	if len(a.items) > 0 {
+		a.next.Store(a.items[0].at)
 	}
 }

@@ -25,7 +25,7 @@ type Write struct {
 type write struct {
 	Write
 	world *Writer
-	store *store
+	store *Store
 
 	cloud doc.Ref
 	name  string
@@ -400,6 +400,7 @@ func (s *Reader) parts(of *Object) []*Object {
 	return out
 }
 
+// Microseconds is a time as _last_modified shows it.
 func Microseconds(t int64) string { return strconv.FormatInt(t, 10) }
 
 // Touch gives an object another _last_modified and changes nothing else.
