@@ -56,6 +56,7 @@ type run struct {
 	kept   []model.Finding // about what keepTenant keeps
 	last   string          // the plan of the round before
 	record outcome.Record
+	waits  bool // for something that others of ours have
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -72,7 +73,7 @@ func (r *run) end(state outcome.State, err error) (again bool) {
 }
 
 func (r *run) outcome() outcome.Outcome {
-	r.record.Refused = len(r.in.Refused) > 0
+	r.record.Refused = len(r.in.Refused)+len(r.in.Taken) > 0 || r.waits
 	model.SortFindings(r.record.Findings)
 	switch r.state {
 	case outcome.Done:
@@ -130,7 +131,12 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	}
 	log.Info("changing the Controller",
 		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
-	return r.judge(built, r.Applier.Run(ctx, &p))
+	results := r.Applier.Run(ctx, &p)
+	again = r.judge(built, results)
+	if p.Replaces != "" && r.state == outcome.Failed {
+		r.restore(ctx, built, observed, results)
+	}
+	return again
 }
 
 // build makes the wanted objects of what the Controller holds now.
@@ -144,13 +150,25 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 	}
 	r.in.Live = translate.LiveOf(&r.in, observed)
 	built := translate.Objects(r.in)
+	if r.takeNames(built) {
+		built = translate.Objects(r.in)
+	}
 	r.record.Findings = append(built.Findings, r.kept...)
 	return built
 }
 
 func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
 	owner := r.in.Owner.Key()
-	p := plan.Diff(want, observed, plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID})
+	policy := plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID}
+	p := plan.Diff(want, observed, policy)
+	if inUse := r.addressInUse(want); p.Replaces != "" && inUse != "" {
+		what := p.Replaces
+		policy.Replace = false
+		p = plan.Diff(want, observed, policy)
+		p.Findings = []model.Finding{{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
+			Message: fmt.Sprintf("can't be replaced yet: %s; %s; what serves goes on until that is free, or ask for another", what, inUse)}}
+		r.waits = true
+	}
 	r.record.Findings = append(r.record.Findings, p.Findings...)
 	return p
 }

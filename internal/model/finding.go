@@ -58,6 +58,7 @@ const (
 	ReasonReferenceMissing     = "ReferenceMissing"
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
 	ReasonServedByAnother      = "ServedByAnotherInstance"
+	ReasonHostnameTaken        = "HostnameTaken"
 	ReasonDryRun               = "DryRun"
 	ReasonInfraSettingMissing  = "InfraSettingMissing"
 	ReasonInfraSettingRejected = "InfraSettingRejected"

@@ -102,12 +102,13 @@ var setters = map[string]func(s *Settings, v string) string{
 	"nodeValue":              text(func(s *Settings) *string { return &s.NodeValue }),
 	"cniPlugin":              text(func(s *Settings) *string { return &s.CNI }),
 	"fullSyncFrequency":      setRefresh,
+	"fqdnReusePolicy":        setFQDNReuse,
 }
 
 // withoutMeaning are keys of AKO that concern L7, AKO's own process, or features that this operator does differently.
 var withoutMeaning = map[string]bool{
 	"apiServerPort": true, "defaultIngController": true, "disableStaticRouteSync": true,
-	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true, "fqdnReusePolicy": true,
+	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true,
 	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
 	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
@@ -343,6 +344,12 @@ func setServiceType(s *Settings, v string) string {
 		return "is none of ClusterIP, NodePort, NodePortLocal"
 	}
 	s.ServiceType = ServiceType(v)
+	return ""
+}
+
+// setFQDNReuse follows AKO, which takes every text but one for permission.
+func setFQDNReuse(s *Settings, v string) string {
+	s.SharedFQDNs = !strings.EqualFold(v, "Strict")
 	return ""
 }
 

@@ -41,8 +41,15 @@ func (b *builder) fqdns(owner model.Owner, annotations map[string]string) []stri
 	return nil
 }
 
-// registrable are the names that the licence lets be registered: all or none.
+// registrable are the names that nobody else has and that the licence lets be registered: all or none of those.
 func (b *builder) registrable(names []string) []string {
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		by, taken := b.in.Taken[n]
+		if taken {
+			b.report(model.Degraded, model.Port{}, model.ReasonHostnameTaken, fmt.Sprintf("%s is not registered: %s has that name; choose another, or set fqdnReusePolicy of ConfigMap %s to InterNamespaceAllowed", n, by, settings.ConfigMapName))
+		}
+		return taken
+	})
 	if len(names) == 0 || b.in.Facts.Enterprise() || len(b.in.Live.DNSNames) > 0 {
 		return names
 	}
