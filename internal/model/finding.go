@@ -59,6 +59,7 @@ const (
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
 	ReasonServedByAnother      = "ServedByAnotherInstance"
 	ReasonHostnameTaken        = "HostnameTaken"
+	ReasonPortDropped          = "PortDropped"
 	ReasonDryRun               = "DryRun"
 	ReasonInfraSettingMissing  = "InfraSettingMissing"
 	ReasonInfraSettingRejected = "InfraSettingRejected"
