@@ -73,6 +73,7 @@ type Server struct {
 	api      *api.Handler
 	gate     *transport.Gate
 	identity *transport.Identity
+	target   *fault.Target // of the faults
 	http     *http.Server
 	served   chan struct{}
 }
@@ -88,7 +89,7 @@ func New(o Options) (*Server, error) {
 	if s.gate, err = transport.Listen(o.Addr); err != nil {
 		return nil, err
 	}
-	s.Layer.Gate = s.gate
+	s.target.Gate = s.gate
 	s.world.StartSaving()
 	return s, nil
 }
@@ -113,7 +114,8 @@ func assemble(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.Admin, s.Switches, s.Accounts = w.Admin(), w.Switches(), s.api.Accounts()
-	s.Layer = fault.New(&fault.Target{World: w, API: s.api, Identity: s.identity})
+	s.target = &fault.Target{World: w, API: s.api, Identity: s.identity}
+	s.Layer = fault.New(s.target)
 	s.Log, s.Board = record.New(o.OmitBodies), view.New(w)
 	s.SetLatency(o.ReadLatency, o.WriteLatency)
 	s.http = &http.Server{

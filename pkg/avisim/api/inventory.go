@@ -10,7 +10,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/world"
 )
 
-// The shapes in which runtime.go's states are read: inventories and the sub-resources of objects.
+// The shapes in which states are read: inventories and the sub-resources of objects.
 
 // inventoryFields lists what an inventory's config shows of an object. Evidence: documented.
 var inventoryFields = []string{"name", "enabled", "type", "fqdn", "vip", "services", "pool_ref", "se_group_ref", "cloud_ref", "tenant_ref",

@@ -95,7 +95,7 @@ type Target struct {
 
 // Layer is a layer of faults around an API. All methods are safe for concurrent use.
 type Layer struct {
-	*Target
+	target *Target
 
 	mu     sync.Mutex
 	faults []*fault
@@ -107,7 +107,7 @@ type Layer struct {
 }
 
 // New makes a layer without faults.
-func New(t *Target) *Layer { return &Layer{Target: t} }
+func New(t *Target) *Layer { return &Layer{target: t} }
 
 // SetLatency sets how long each read and each write takes at least.
 func (s *Layer) SetLatency(read, write time.Duration) {
@@ -163,7 +163,7 @@ func (s *Layer) inject(f Fault, struck func()) (*fault, error) {
 	if struck != nil {
 		struck = sync.OnceFunc(struck)
 	}
-	added := &fault{Fault: f, since: s.World.Now(), struck: struck, gone: make(chan struct{}), chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
+	added := &fault{Fault: f, since: s.target.World.Now(), struck: struck, gone: make(chan struct{}), chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
 	if f.Probability < 0 || f.Probability > 1 || f.After < 0 || f.Count < 0 || f.Duration < 0 {
 		return nil, errors.New("probability has to be from 0 to 1, and after, count and duration not below 0")
 	}
@@ -362,7 +362,7 @@ func (f *fault) matches(s *Layer, c *api.Call) bool {
 // objectName is the name of the object that a request is about, as far as it can be known before processing.
 func (s *Layer) objectName(c *api.Call) string {
 	if c.Route.UUID != "" {
-		name, _, _ := s.World.Admin().Find(c.Route.Type, c.Route.UUID)
+		name, _, _ := s.target.World.Admin().Find(c.Route.Type, c.Route.UUID)
 		return name
 	}
 	var in struct{ Name string }

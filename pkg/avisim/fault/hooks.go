@@ -67,13 +67,13 @@ func stall(a args, _ *chance) hooks {
 // Connections.
 
 func refuseConnections(args, *chance) hooks {
-	return hooks{hold: func(s *Layer) func() { return s.Gate.Refuse() }}
+	return hooks{hold: func(s *Layer) func() { return s.target.Gate.Refuse() }}
 }
 
 func down(args, *chance) hooks {
 	return hooks{hold: func(s *Layer) func() {
-		s.Gate.SetDown(true)
-		return func() { s.Gate.SetDown(false) }
+		s.target.Gate.SetDown(true)
+		return func() { s.target.Gate.SetDown(false) }
 	}}
 }
 
@@ -85,13 +85,13 @@ func half(w http.ResponseWriter, _ *http.Request, body []byte) {
 
 func tlsFailure(args, *chance) hooks {
 	return hooks{hold: func(s *Layer) func() {
-		end := s.Identity.BreakHandshakes()
-		s.Gate.Cut()
+		end := s.target.Identity.BreakHandshakes()
+		s.target.Gate.Cut()
 		return end
 	}}
 }
 
-func newCertificate(s *Layer, _ *api.Call) error { return s.Identity.Rotate() }
+func newCertificate(s *Layer, _ *api.Call) error { return s.target.Identity.Rotate() }
 
 func lastOnConnection(_ *Layer, _ *api.Call, a *api.Answer) { a.Set("Connection", "close") }
 
@@ -154,54 +154,57 @@ func rateLimit(a args, _ *chance) hooks {
 // Sessions.
 
 func expireSessions(a args, _ *chance) hooks {
-	return hooks{act: func(s *Layer, _ *api.Call) error { s.API.Accounts().Age(a.text("how")); return nil }}
+	return hooks{act: func(s *Layer, _ *api.Call) error { s.target.API.Accounts().Age(a.text("how")); return nil }}
 }
 
-func switchSessions(s *Layer, _ *api.Call) error { s.API.Accounts().SwitchSessions(); return nil }
+func switchSessions(s *Layer, _ *api.Call) error {
+	s.target.API.Accounts().SwitchSessions()
+	return nil
+}
 
-func rotateCSRF(s *Layer, _ *api.Call) error { s.API.Accounts().RotateCSRF(); return nil }
+func rotateCSRF(s *Layer, _ *api.Call) error { s.target.API.Accounts().RotateCSRF(); return nil }
 
 func changePassword(a args, _ *chance) hooks {
 	return hooks{act: func(s *Layer, _ *api.Call) error {
-		return s.API.Accounts().ChangePassword(a.text("username"), a.text("password"), a.text("sessions"))
+		return s.target.API.Accounts().ChangePassword(a.text("username"), a.text("password"), a.text("sessions"))
 	}}
 }
 
-func expireTokens(s *Layer, _ *api.Call) error { s.API.Accounts().ExpireTokens(); return nil }
+func expireTokens(s *Layer, _ *api.Call) error { s.target.API.Accounts().ExpireTokens(); return nil }
 
 func lockAccount(a args, _ *chance) hooks {
-	return hooks{hold: func(s *Layer) func() { return s.API.Accounts().Lock(a.text("username")) }}
+	return hooks{hold: func(s *Layer) func() { return s.target.API.Accounts().Lock(a.text("username")) }}
 }
 
 // Cluster.
 
 func upgrade(a args, _ *chance) hooks {
 	return hooks{hold: func(s *Layer) func() {
-		s.API.SetUpgradeMode(true)
+		s.target.API.SetUpgradeMode(true)
 		return func() {
 			if v := a.text("version"); v != "" {
-				_ = s.World.Switches().SetVersion(v) // checked as the parameter's kind
+				_ = s.target.World.Switches().SetVersion(v) // checked as the parameter's kind
 			}
-			s.API.SetUpgradeMode(false)
+			s.target.API.SetUpgradeMode(false)
 		}
 	}}
 }
 
 func setVersion(a args, _ *chance) hooks {
-	return hooks{act: func(s *Layer, _ *api.Call) error { return s.World.Switches().SetVersion(a.text("version")) }}
+	return hooks{act: func(s *Layer, _ *api.Call) error { return s.target.World.Switches().SetVersion(a.text("version")) }}
 }
 
 func leaderChange(a args, _ *chance) hooks {
 	d := a.duration("refuse")
 	h := hooks{act: func(s *Layer, _ *api.Call) error {
 		if d > 0 {
-			time.AfterFunc(d, s.Gate.Refuse())
+			time.AfterFunc(d, s.target.Gate.Refuse())
 		}
 		if lost := a.duration("lose"); lost > 0 {
-			since := s.World.Now().Add(-lost)
-			s.World.Write(func(w *world.Writer) { w.ForgetSince(since) })
+			since := s.target.World.Now().Add(-lost)
+			s.target.World.Write(func(w *world.Writer) { w.ForgetSince(since) })
 		}
-		s.World.Switches().SetLeader(a.text("leader"))
+		s.target.World.Switches().SetLeader(a.text("leader"))
 		return nil
 	}}
 	if d > 0 {
@@ -216,7 +219,7 @@ func leaderChange(a args, _ *chance) hooks {
 func (s *Layer) subject(c *api.Call, a args) (typ, tenant, name string, err error) {
 	typ, tenant, name = a.text("type"), a.text("tenant"), a.text("name")
 	if c != nil {
-		if _, of, found := s.World.Admin().Find(c.Route.Type, c.Route.UUID); found && tenant == "" {
+		if _, of, found := s.target.World.Admin().Find(c.Route.Type, c.Route.UUID); found && tenant == "" {
 			tenant = of
 		}
 		if typ == "" {
@@ -252,7 +255,7 @@ func foreign(a args, do func(s *Layer, c *api.Call, typ, tenant, name string) er
 func foreignEdit(a args, _ *chance) hooks {
 	return foreign(a, func(s *Layer, _ *api.Call, typ, tenant, name string) error {
 		if field := a.text("field"); field != "" {
-			return s.World.Admin().Edit(typ, tenant, name, func(m map[string]any) {
+			return s.target.World.Admin().Edit(typ, tenant, name, func(m map[string]any) {
 				var v any
 				if json.Unmarshal([]byte(a.text("value")), &v) != nil {
 					v = a.text("value")
@@ -260,13 +263,13 @@ func foreignEdit(a args, _ *chance) hooks {
 				m[field] = v
 			})
 		}
-		return s.World.Admin().Touch(typ, tenant, name)
+		return s.target.World.Admin().Touch(typ, tenant, name)
 	})
 }
 
 func foreignDelete(a args, _ *chance) hooks {
 	return foreign(a, func(s *Layer, _ *api.Call, typ, tenant, name string) error {
-		return s.World.Admin().Remove(typ, tenant, name)
+		return s.target.World.Admin().Remove(typ, tenant, name)
 	})
 }
 
@@ -278,7 +281,7 @@ func foreignCreate(a args, _ *chance) hooks {
 				body["cloud_ref"] = in["cloud_ref"]
 			}
 		}
-		_, err := s.World.Admin().Create(typ, tenant, body)
+		_, err := s.target.World.Admin().Create(typ, tenant, body)
 		return err
 	})
 }
@@ -307,7 +310,7 @@ func hide(a args, _ *chance) hooks {
 func staleReads(a args, _ *chance) hooks {
 	var r *world.Replica
 	return hooks{
-		prepare: func(s *Layer) (end func()) { r, end = s.World.Replicate(a.duration("lag")); return end },
+		prepare: func(s *Layer) (end func()) { r, end = s.target.World.Replicate(a.duration("lag")); return end },
 		before:  func(_ *Layer, c *api.Call) *api.Answer { c.Replica = r; return nil },
 	}
 }
@@ -327,15 +330,15 @@ func duplicate(a args, _ *chance) hooks {
 
 func ipamExhausted(args, *chance) hooks {
 	return hooks{hold: func(s *Layer) func() {
-		s.World.Switches().SetIPAMExhausted(true)
-		return func() { s.World.Switches().SetIPAMExhausted(false) }
+		s.target.World.Switches().SetIPAMExhausted(true)
+		return func() { s.target.World.Switches().SetIPAMExhausted(false) }
 	}}
 }
 
 func ipamAsync(a args, _ *chance) hooks {
 	return hooks{hold: func(s *Layer) func() {
-		was := s.World.Switches().SetIPAMAsync(a.duration("delay"))
-		return func() { s.World.Switches().SetIPAMAsync(was) }
+		was := s.target.World.Switches().SetIPAMAsync(a.duration("delay"))
+		return func() { s.target.World.Switches().SetIPAMAsync(was) }
 	}}
 }
 
@@ -362,8 +365,8 @@ func otherAddress(s *Layer, c *api.Call, process func(*api.Call) *api.Answer) *a
 				holder[k] = v
 			}
 		}
-		if _, err := s.World.Admin().Create("vsvip", world.AdminTenant, holder); err == nil { // else it is taken anyway
-			defer func() { _ = s.World.Admin().Remove("vsvip", world.AdminTenant, holder["name"].(string)) }()
+		if _, err := s.target.World.Admin().Create("vsvip", world.AdminTenant, holder); err == nil { // else it is taken anyway
+			defer func() { _ = s.target.World.Admin().Remove("vsvip", world.AdminTenant, holder["name"].(string)) }()
 		}
 		if b, err := json.Marshal(body); err == nil {
 			c.Body = b
@@ -389,7 +392,7 @@ func addressChanges(a args, _ *chance) hooks {
 
 // moveAddress gives the first VIP of a VsVip another address: the one given, or the next that is free.
 func (s *Layer) moveAddress(tenant, name, address string) error {
-	body, ok := s.World.Admin().Object("vsvip", tenant, name)
+	body, ok := s.target.World.Admin().Object("vsvip", tenant, name)
 	vips := doc.Messages(body["vip"])
 	if !ok || len(vips) == 0 {
 		return fmt.Errorf("no vsvip %q with a VIP in tenant %q", name, tenant)
@@ -409,7 +412,7 @@ func (s *Layer) moveAddress(tenant, name, address string) error {
 		}
 	}
 	for range 256 {
-		err = s.World.Admin().Edit("vsvip", tenant, name, func(m map[string]any) {
+		err = s.target.World.Admin().Edit("vsvip", tenant, name, func(m map[string]any) {
 			if v := doc.Messages(m["vip"]); len(v) > 0 {
 				v[0][field] = map[string]any{"addr": next.String(), "type": map[bool]string{true: "V4", false: "V6"}[next.Is4()]}
 			}
@@ -566,15 +569,15 @@ func unknownEnum(a args, _ *chance) hooks {
 
 func stuck(a args, _ *chance) hooks {
 	return hooks{hold: func(s *Layer) func() {
-		return s.World.Switches().HoldState(a.pattern("name"), a.text("state"), a.text("reason"))
+		return s.target.World.Switches().HoldState(a.pattern("name"), a.text("state"), a.text("reason"))
 	}}
 }
 
 func serverDown(a args, _ *chance) hooks {
 	return hooks{hold: func(s *Layer) func() {
 		at := a.server("server")
-		s.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), false, a.text("reason"))
-		return func() { s.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), true, "") }
+		s.target.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), false, a.text("reason"))
+		return func() { s.target.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), true, "") }
 	}}
 }
 
@@ -586,7 +589,7 @@ func serverFlap(a args, _ *chance) hooks {
 			if up {
 				reason = ""
 			}
-			s.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), up, reason)
+			s.target.World.Switches().SetServerHealth(at.Addr().String(), int(at.Port()), up, reason)
 		}
 		set(false)
 		var done sync.WaitGroup

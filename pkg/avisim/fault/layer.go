@@ -103,7 +103,7 @@ func (s *Layer) latency(c *api.Call) time.Duration {
 	}
 	d := time.Duration(s.writeLatency.Load())
 	if c.Route.Type == "vsvip" {
-		d += s.World.VIPDelay()
+		d += s.target.World.VIPDelay()
 	}
 	return d
 }

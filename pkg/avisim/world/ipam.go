@@ -78,7 +78,7 @@ type assignment struct {
 
 // assign gives every VIP entry of a VsVip its addresses. What an entry held before it keeps: an update that leaves the
 // address out gets it back (documented: a client relies on it). discovered_networks are given on allocation only; an
-// update that drops them loses them, and the VS goes down (documented by an issue; see runtime.go).
+// update that drops them loses them, and the VS goes down (documented by an issue; see states.go).
 func (p *ipam) assign(w *write) *schema.Refusal {
 	p.wake(w.world.now().UnixMicro())
 	assignVIPIDs(w.body)
