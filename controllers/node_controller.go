@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -125,15 +126,15 @@ func podChanged() predicate.Predicate {
 	}
 }
 
-// slimNode keeps what makes a server of a node.
+// slimNode keeps what makes a server of a node, and a route to its pods.
 func slimNode(o any) (any, error) {
 	n, ok := o.(*corev1.Node)
 	if !ok {
 		return o, nil
 	}
 	n.SetManagedFields(nil)
-	n.Annotations = only(n.Annotations, translate.NodeAnnotations...)
-	n.Spec = corev1.NodeSpec{Unschedulable: n.Spec.Unschedulable}
+	n.Annotations = only(n.Annotations, slices.Concat(translate.NodeAnnotations, staticroutes.NodeAnnotations)...)
+	n.Spec = corev1.NodeSpec{Unschedulable: n.Spec.Unschedulable, PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs}
 	ready := slices.DeleteFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type != corev1.NodeReady })
 	for i := range ready {
 		ready[i] = corev1.NodeCondition{Type: ready[i].Type, Status: ready[i].Status}

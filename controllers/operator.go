@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
 
@@ -64,6 +66,7 @@ type Operator struct {
 	Routes        []*RouteReconciler
 	Infra         *InfraSettingReconciler
 	Nodes         *NodeReconciler
+	StaticRoutes  *StaticRoutesReconciler
 	APIs          *APIs
 
 	client    *avi.Client
@@ -113,8 +116,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op.RoutedClasses = NewClassReconciler(deps, op.APIs, o.Log.WithName("routedgatewayclass"))
 	op.Infra = &InfraSettingReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("aviinfrasetting"), Services: op.Services, Gateways: op.Gateways, Classes: op.Classes, Routed: op.Routed, RoutedClasses: op.RoutedClasses}
 	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
+	op.StaticRoutes = &StaticRoutesReconciler{
+		Deps: deps, Cached: mgr.GetCache(), APIs: op.APIs, Namespace: o.Namespace, Age: min(30*time.Second, o.Refresh), Log: o.Log.WithName("staticroutes"), Turned: func() {},
+		Routes: &engine.Routes{Client: client, Mirror: op.Mirror, DryRun: o.DryRun, Limit: staticroutes.Limit{Share: o.DeletionShare, Least: deletionLeast}},
+	}
 	op.Mirror.Changed = op.changed
-	op.Mirror.Loaded = func() { op.Services.Waiting(); op.Gateways.Waiting(); op.Routed.Waiting() }
+	op.Mirror.Loaded = func() {
+		op.Services.Waiting()
+		op.Gateways.Waiting()
+		op.Routed.Waiting()
+		op.StaticRoutes.Waiting()
+	}
 	client.Subscribe(func() {
 		if now := client.Available(); now && !op.available.Swap(now) {
 			op.Mirror.Reload()
@@ -124,7 +136,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	})
 	setups := map[string]func(ctrl.Manager) error{
 		"Service": op.Services.SetupWithManager, "Gateway": op.Gateways.SetupWithManager, "GatewayClass": op.Classes.SetupWithManager,
-		"AviInfraSetting": op.Infra.SetupWithManager, "Node": op.Nodes.SetupWithManager,
+		"AviInfraSetting": op.Infra.SetupWithManager, "Node": op.Nodes.SetupWithManager, "static routes": op.StaticRoutes.SetupWithManager,
 		"routed Gateway": op.Routed.SetupWithManager, "routed GatewayClass": op.RoutedClasses.SetupWithManager,
 	}
 	for _, kind := range gatewayapi.RouteKinds() {
@@ -143,6 +155,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 			if err := op.Nodes.Watch(mgr.GetCache(), s.ServiceType); err != nil { // before anybody reads them
 				return err
 			}
+			if err := op.StaticRoutes.Watch(mgr.GetCache(), s); err != nil {
+				return err
+			}
 			return op.configure(o, s, c)
 		},
 	}
@@ -150,7 +165,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 		return nil, fmt.Errorf("setting up the settings controller: %w", err)
 	}
 	if o.Registerer != nil {
-		for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held} {
+		for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.StaticRoutes} {
 			if err := o.Registerer.Register(c); err != nil {
 				return nil, fmt.Errorf("registering metrics: %w", err)
 			}
@@ -173,6 +188,7 @@ func (op *Operator) everything() {
 	op.RoutedClasses.All()
 	op.Infra.All()
 	op.allRoutes()
+	op.StaticRoutes.Poke()
 }
 
 func (op *Operator) allRoutes() {
@@ -204,6 +220,13 @@ func (op *Operator) inNamespace(ctx context.Context, name string) {
 
 // appeared begins to watch the types of an API.
 func (op *Operator) appeared(c cache.Cache, name gather.API) error {
+	if err := op.StaticRoutes.Watch(c, op.Settings.Current()); err != nil {
+		return err
+	}
+	op.StaticRoutes.Poke()
+	if isPodCIDRs(name) {
+		return nil
+	}
 	if name == gather.InfraSettings {
 		if err := op.Infra.Watch(c); err != nil {
 			return err
@@ -246,8 +269,17 @@ func (op *Operator) routedAppeared(c cache.Cache, name gather.API) error {
 	return nil
 }
 
+// isPodCIDRs reports whether an API is a network plugin's, of no concern but to static routes.
+func isPodCIDRs(name gather.API) bool {
+	return slices.ContainsFunc(staticroutes.Sources(), func(s staticroutes.Source) bool { return gather.PodCIDRs(s) == name })
+}
+
 // vanished has those looked at that named what is gone: they keep what they have and say so.
 func (op *Operator) vanished(name gather.API) {
+	op.StaticRoutes.Vanished(name)
+	if isPodCIDRs(name) {
+		return
+	}
 	switch name {
 	case gather.InfraSettings:
 		op.owners()

@@ -68,7 +68,9 @@ func TestModifyReadsAgainWhenOthersWereFaster(t *testing.T) {
 		calls := 0
 		_, err := c.Modify(ctx, model.VrfContext, "admin", uuid, func(o Object) (bool, error) {
 			if calls++; calls <= tt.races {
-				vrf(t, s, func(m map[string]any) { m["attrs"] = []any{map[string]any{"key": "race", "value": fmt.Sprint(calls, " of ", tt.races)}} })
+				vrf(t, s, func(m map[string]any) {
+					m["attrs"] = []any{map[string]any{"key": "race", "value": fmt.Sprint(calls, " of ", tt.races)}}
+				})
 			}
 			return describe(fmt.Sprint("after ", tt.races))(o)
 		})

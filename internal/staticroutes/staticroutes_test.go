@@ -151,3 +151,17 @@ func FuzzDiff(f *testing.F) {
 		ReachOf(Want(in), p, "global", nil, nil).Finding("", "", []Pod{{netip.MustParseAddr("10.100.1.1"), "node-001"}})
 	})
 }
+
+func TestClearTakesOnlyLabelledRoutes(t *testing.T) {
+	route := func(id, labels string) json.RawMessage {
+		return json.RawMessage(fmt.Sprintf(`{"route_id":%q,"prefix":{"ip_addr":{"addr":"10.1.0.0"},"mask":24},"next_hop":{"addr":"10.0.0.1"},"labels":[%s]}`, id, labels))
+	}
+	list := []json.RawMessage{
+		route("default", ""), route("c1-uid-0", `{"key":"clustername","value":"c1"}`), route("c1-uid-1", ""),
+		route("c10-uid-0", `{"key":"clustername","value":"c10"}`), route("x", `{"key":"clustername","value":"c1"}`),
+	}
+	rest, steps := Clear("c1", list)
+	if want := []json.RawMessage{list[0], list[2], list[3]}; fmt.Sprintf("%s", rest) != fmt.Sprintf("%s", want) || len(steps) != 2 {
+		t.Errorf("%s, %v", rest, steps)
+	}
+}
