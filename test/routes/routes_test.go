@@ -575,3 +575,31 @@ func event(e *suite.Env, kind, name, reason, note string) {
 		return fmt.Errorf("there are %q", have)
 	})
 }
+
+// On NSX-T the VRF context is that of the tier-1 router, which the Controller knows by an attribute.
+func TestVRFContextOfATier1Router(t *testing.T) {
+	const router = "/infra/tier-1s/t1-a"
+	e := env(t, refreshing(), suite.WithConfig("nsxtT1LR", router), func(e *suite.Env) {
+		if err := e.Sim.Edit("cloud", "admin", "Default-Cloud", func(m map[string]any) { m["vtype"] = "CLOUD_NSXT" }); err != nil {
+			e.T.Fatal(err)
+		}
+	})
+	node(e, "a", "10.0.0.1", "10.244.1.0/24")
+	event(e, "ConfigMap", "avi-k8s-config", staticroutes.ReasonReferenceMissing, "tier-1 router "+router)
+	for name, path := range map[string]string{"vrf-a": router, "vrf-ab": router + "b"} {
+		if _, err := e.Sim.Create("vrfcontext", "admin", map[string]any{"name": name, "attrs": []any{map[string]any{"key": "tier1path", "value": path}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.Eventually("the route", func() error {
+		list, _ := e.Object("vrfcontext", "vrf-a")["static_routes"].([]any)
+		if len(list) != 1 {
+			return fmt.Errorf("%v", list)
+		}
+		return nil
+	})
+	want(e)
+	if list := e.Object("vrfcontext", "vrf-ab")["static_routes"]; list != nil {
+		t.Errorf("another router has %v", list)
+	}
+}
