@@ -117,9 +117,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op.Infra = &InfraSettingReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("aviinfrasetting"), Services: op.Services, Gateways: op.Gateways, Classes: op.Classes, Routed: op.Routed, RoutedClasses: op.RoutedClasses}
 	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
 	op.StaticRoutes = &StaticRoutesReconciler{
-		Deps: deps, Cached: mgr.GetCache(), APIs: op.APIs, Namespace: o.Namespace, Age: min(30*time.Second, o.Refresh), Log: o.Log.WithName("staticroutes"), Turned: func() {},
+		Deps: deps, Cached: mgr.GetCache(), APIs: op.APIs, Namespace: o.Namespace, Age: min(30*time.Second, o.Refresh), Log: o.Log.WithName("staticroutes"), Turned: op.owners,
 		Routes: &engine.Routes{Client: client, Mirror: op.Mirror, DryRun: o.DryRun, Limit: staticroutes.Limit{Share: o.DeletionShare, Least: deletionLeast}},
 	}
+	op.Engine.Routes = op.StaticRoutes.Routes
 	op.Mirror.Changed = op.changed
 	op.Mirror.Loaded = func() {
 		op.Services.Waiting()

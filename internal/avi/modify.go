@@ -25,19 +25,22 @@ func (o Object) Text(field string) string {
 const modifyRounds = 5
 
 // Modify changes an object that others change too. It reads the object, has change edit it, and writes the whole object
-// back if change reports true. The write carries the _last_modified that was read, so it can't undo what others wrote
+// back if change reports true. Read may be the object as it was just read, to save the first reading; nil if it wasn't. The write carries the _last_modified that was read, so it can't undo what others wrote
 // meanwhile: the Controller refuses it with 412, and Modify reads again and has change look anew, at most 5 times; then
 // the error has ReasonStale. Any other error is returned at once. A write whose answer was lost may have been carried out
 // (see Ambiguous); the next Modify finds out, because change sees what the Controller has then.
 //
 // The object that is returned is the one that the Controller has: the answer to the write, or what was read if there was
 // nothing to write.
-func (c *Client) Modify(ctx context.Context, kind model.Kind, tenant, uuid string, change func(Object) (bool, error)) (Object, error) {
+func (c *Client) Modify(ctx context.Context, kind model.Kind, tenant, uuid string, read Object, change func(Object) (bool, error)) (Object, error) {
 	var stale error
 	for range modifyRounds {
-		o, err := c.Read(ctx, kind, tenant, uuid)
-		if err != nil {
-			return nil, err
+		o := read
+		if read = nil; o == nil {
+			var err error
+			if o, err = c.Read(ctx, kind, tenant, uuid); err != nil {
+				return nil, err
+			}
 		}
 		if o.Text("_last_modified") == "" {
 			// Without it the last writer wins, and that would be us.

@@ -40,7 +40,7 @@ func TestModifyKeepsWhatItDoesNotChange(t *testing.T) {
 	s, c, _ := newSim(t)
 	before := vrf(t, s, func(m map[string]any) { m["lldp_enable"] = false })
 	uuid, _ := before["uuid"].(string)
-	o, err := c.Modify(ctx, model.VrfContext, "admin", uuid, describe("ours"))
+	o, err := c.Modify(ctx, model.VrfContext, "admin", uuid, nil, describe("ours"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +53,16 @@ func TestModifyKeepsWhatItDoesNotChange(t *testing.T) {
 			t.Errorf("%s was %v and is %v", k, v, after[k])
 		}
 	}
+	// What was read before is not read again, and is refused where it is out of date.
 	s.ResetRequests()
-	if _, err := c.Modify(ctx, model.VrfContext, "admin", uuid, func(Object) (bool, error) { return false, nil }); err != nil || len(s.Writes()) > 0 {
+	if _, err := c.Modify(ctx, model.VrfContext, "admin", uuid, o, describe("again")); err != nil || len(s.Requests()) != 1 {
+		t.Errorf("%d requests: %v", len(s.Requests()), err)
+	}
+	if _, err := c.Modify(ctx, model.VrfContext, "admin", uuid, o, describe("once more")); err != nil || len(s.Requests()) != 4 {
+		t.Errorf("%d requests: %v", len(s.Requests()), err)
+	}
+	s.ResetRequests()
+	if _, err := c.Modify(ctx, model.VrfContext, "admin", uuid, nil, func(Object) (bool, error) { return false, nil }); err != nil || len(s.Writes()) > 0 {
 		t.Errorf("nothing to change, and it wrote %d times: %v", len(s.Writes()), err)
 	}
 }
@@ -66,7 +74,7 @@ func TestModifyReadsAgainWhenOthersWereFaster(t *testing.T) {
 	for _, tt := range []struct{ races, puts int }{{0, 1}, {1, 2}, {modifyRounds - 1, modifyRounds}} {
 		s.ResetRequests()
 		calls := 0
-		_, err := c.Modify(ctx, model.VrfContext, "admin", uuid, func(o Object) (bool, error) {
+		_, err := c.Modify(ctx, model.VrfContext, "admin", uuid, nil, func(o Object) (bool, error) {
 			if calls++; calls <= tt.races {
 				vrf(t, s, func(m map[string]any) {
 					m["attrs"] = []any{map[string]any{"key": "race", "value": fmt.Sprint(calls, " of ", tt.races)}}
@@ -85,7 +93,7 @@ func TestModifyReadsAgainWhenOthersWereFaster(t *testing.T) {
 			t.Errorf("what the other wrote is %v, want %s", o["attrs"], want)
 		}
 	}
-	_, err := c.Modify(ctx, model.VrfContext, "admin", uuid, func(o Object) (bool, error) {
+	_, err := c.Modify(ctx, model.VrfContext, "admin", uuid, nil, func(o Object) (bool, error) {
 		vrf(t, s, func(m map[string]any) { m["lldp_enable"] = m["lldp_enable"] == false })
 		return describe("never")(o)
 	})
@@ -96,7 +104,7 @@ func TestModifyRefusesWhatItCanNotProtect(t *testing.T) {
 	s, c, _ := newSim(t)
 	uuid, _ := vrf(t, s, func(map[string]any) {})["uuid"].(string)
 	s.Inject(avisim.Fault{Method: "GET", Type: "vrfcontext", Status: 200, Body: `{"uuid":"` + uuid + `","name":"global"}`})
-	_, err := c.Modify(ctx, model.VrfContext, "admin", uuid, describe("blind"))
+	_, err := c.Modify(ctx, model.VrfContext, "admin", uuid, nil, describe("blind"))
 	wantReason(t, err, ReasonBadAnswer)
 	if n := puts(s); n > 0 {
 		t.Errorf("%d PUTs without _last_modified", n)

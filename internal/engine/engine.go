@@ -33,6 +33,8 @@ type Engine struct {
 	Applier *apply.Applier
 	// DryRun prints plans to the log and carries none out.
 	DryRun bool
+	// Routes, where set, knows which pods Service Engines reach.
+	Routes *Routes
 
 	replaced sync.Map // model.Owner → what was replaced last
 }
@@ -99,6 +101,7 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) Outcome {
 		in.Live = translate.LiveOf(&in, observed)
 		built := translate.Objects(in)
 		out.Findings, out.Blocked = append(built.Findings, kept...), built.Blocked
+		out.Findings = append(out.Findings, e.unreached(&built.Set, in.Settings, in.Facts)...)
 		if built.Blocked {
 			out.Err = nil
 			break

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/go-logr/logr"
+	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
@@ -165,7 +167,7 @@ func (r *Routes) routes(ctx context.Context, in *staticroutes.Input, uuid string
 		return w, p, &DryRunError{Plan: p.String()}
 	}
 	tenant := tenantOf(vrf, in.Settings, in.Facts)
-	vrf, err = r.Client.Modify(ctx, model.VrfContext, tenant, uuid, func(o avi.Object) (bool, error) {
+	vrf, err = r.Client.Modify(ctx, model.VrfContext, tenant, uuid, vrf, func(o avi.Object) (bool, error) {
 		list, err := routesOf(o)
 		if err != nil {
 			return false, err
@@ -270,30 +272,30 @@ func (r *Routes) group(ctx context.Context, in staticroutes.Input, name string, 
 	if err != nil {
 		return false, err
 	}
-	edit := func(o avi.Object) (bool, error) {
+	log := logr.FromContextOrDiscard(ctx)
+	var dry error
+	_, err = r.Client.Modify(ctx, model.ServiceEngineGroup, tenantOf(o, in.Settings, in.Facts), uuid, o, func(o avi.Object) (bool, error) {
 		var have []staticroutes.Label
 		if raw, ok := o["labels"]; ok {
 			if err := json.Unmarshal(raw, &have); err != nil {
 				return false, fmt.Errorf("reading its labels: %w", err)
 			}
 		}
-		want, ok := change(have)
-		changed = ok
-		if !ok {
+		want, todo := change(have)
+		changed = todo
+		plan := fmt.Sprintf("labels %v -> %v", have, want)
+		switch {
+		case !todo:
+			return false, nil
+		case r.DryRun:
+			log.Info("dry run: not carried out", "serviceenginegroup", name, "plan", plan)
+			dry = &DryRunError{Plan: plan}
 			return false, nil
 		}
+		log.Info("changing the labels of a Service Engine group; Service Engines that run already may need a restart to follow", "serviceenginegroup", name, "plan", plan)
 		return true, setList(o, "labels", want)
-	}
-	if todo, err := edit(o); err != nil || !todo {
-		return false, err
-	}
-	log := logr.FromContextOrDiscard(ctx)
-	if r.DryRun {
-		log.Info("dry run: not carried out", "serviceenginegroup", name, "plan", "change its labels")
-		return false, &DryRunError{Plan: "change the labels of Service Engine group " + name}
-	}
-	log.Info("changing the labels of a Service Engine group; Service Engines that run already may need a restart to follow", "serviceenginegroup", name)
-	_, err = r.Client.Modify(ctx, model.ServiceEngineGroup, tenantOf(o, in.Settings, in.Facts), uuid, edit)
+	})
+	err = cmp.Or(err, dry)
 	return changed && err == nil, err
 }
 
@@ -366,7 +368,6 @@ func (r *Routes) served(ctx context.Context, s *settings.Settings) (string, erro
 }
 
 func (r *Routes) clearRoutes(ctx context.Context, in staticroutes.Input, out *RoutesOutcome) error {
-	log := logr.FromContextOrDiscard(ctx)
 	names := make([]string, 0, len(in.Facts.Shared[model.VrfContext]))
 	for name := range in.Facts.Shared[model.VrfContext] {
 		names = append(names, name)
@@ -375,37 +376,99 @@ func (r *Routes) clearRoutes(ctx context.Context, in staticroutes.Input, out *Ro
 	var failed []error
 	for _, name := range names {
 		uuid := in.Facts.Shared[model.VrfContext][name]
-		var steps []staticroutes.Step
-		edit := func(o avi.Object) (bool, error) {
-			list, err := routesOf(o)
-			if err != nil {
-				return false, err
-			}
-			var rest []json.RawMessage
-			rest, steps = staticroutes.Clear(in.Settings.ClusterName, list)
-			return len(steps) > 0, setRoutes(o, rest)
-		}
 		o, err := r.Client.Read(ctx, model.VrfContext, in.Settings.Tenant, uuid)
-		todo := false
+		var steps []staticroutes.Step
 		if err == nil {
-			todo, err = edit(o)
+			steps, err = r.clearVRF(ctx, in, name, uuid, o)
 		}
-		plan := (&staticroutes.Plan{Steps: steps}).String()
-		switch {
-		case err != nil || !todo:
-		case r.DryRun:
-			log.Info("dry run: not carried out", "vrfcontext", name, "plan", plan)
-			err = &DryRunError{Plan: plan}
-		default:
-			log.Info("removing static routes", "vrfcontext", name, "plan", plan)
-			_, err = r.Client.Modify(ctx, model.VrfContext, tenantOf(o, in.Settings, in.Facts), uuid, edit)
-			if err == nil {
-				out.Steps = append(out.Steps, steps...)
-			}
-		}
+		out.Steps = append(out.Steps, steps...)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("removing our static routes from VRF context %s: %w", name, err))
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// clearVRF removes our routes from one VRF context, and returns those that it removed.
+func (r *Routes) clearVRF(ctx context.Context, in staticroutes.Input, name, uuid string, o avi.Object) (steps []staticroutes.Step, err error) {
+	log := logr.FromContextOrDiscard(ctx)
+	var dry error
+	_, err = r.Client.Modify(ctx, model.VrfContext, tenantOf(o, in.Settings, in.Facts), uuid, o, func(o avi.Object) (bool, error) {
+		list, err := routesOf(o)
+		if err != nil {
+			return false, err
+		}
+		var rest []json.RawMessage
+		rest, steps = staticroutes.Clear(in.Settings.ClusterName, list)
+		plan := (&staticroutes.Plan{Steps: steps}).String()
+		switch {
+		case len(steps) == 0:
+			return false, nil
+		case r.DryRun:
+			log.Info("dry run: not carried out", "vrfcontext", name, "plan", plan)
+			dry = &DryRunError{Plan: plan}
+			return false, nil
+		}
+		log.Info("removing static routes", "vrfcontext", name, "plan", plan)
+		return true, setRoutes(o, rest)
+	})
+	if err = cmp.Or(err, dry); err != nil {
+		return nil, err
+	}
+	return steps, nil
+}
+
+// unreached says which of an owner's pods no static route leads Service Engines to.
+func (e *Engine) unreached(set *model.Set, s *settings.Settings, f *model.Facts) []model.Finding {
+	if e.Routes == nil || e.Routes.Reach() == nil {
+		return nil
+	}
+	var pods []staticroutes.Pod
+	seen := make(map[netip.Addr]bool)
+	group, vrf := "", ""
+	for _, o := range set.Objects {
+		switch body := o.Body.(type) {
+		case *models.VirtualService:
+			group = nameOf(body.SeGroupRef, f)
+		case *models.Pool:
+			vrf = nameOf(body.VrfRef, f)
+			if body.Tier1Lr != nil && *body.Tier1Lr != s.Placement.Tier1LR {
+				vrf = *body.Tier1Lr
+			}
+			for _, server := range body.Servers {
+				if server == nil || server.IP == nil || server.IP.Addr == nil {
+					continue
+				}
+				if a, err := netip.ParseAddr(*server.IP.Addr); err == nil && !seen[a] {
+					seen[a] = true
+					pods = append(pods, staticroutes.Pod{Addr: a, Node: text(server.ServerNode)})
+				}
+			}
+		}
+	}
+	if finding := e.Routes.Reach().Finding(vrf, group, pods); finding != nil {
+		return []model.Finding{*finding}
+	}
+	return nil
+}
+
+// nameOf is the name of what a reference refers to, "" if there is none.
+func nameOf(ref *string, f *model.Facts) string {
+	r := model.ParseRef(text(ref))
+	if r.Name != "" || r.UUID == "" {
+		return r.Name
+	}
+	for name, uuid := range f.Shared[r.Kind] {
+		if uuid == r.UUID {
+			return name
+		}
+	}
+	return r.UUID
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }

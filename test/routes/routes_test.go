@@ -603,3 +603,34 @@ func TestVRFContextOfATier1Router(t *testing.T) {
 		t.Errorf("another router has %v", list)
 	}
 }
+
+// A Service whose pods no route reaches says so, and takes it back when they are reached.
+func TestServiceThatNoRouteReaches(t *testing.T) {
+	e := env(t, refreshing())
+	editVRF(e, func(m map[string]any) {
+		m["static_routes"] = append(m["static_routes"].([]any), route("theirs", "10.244.7.0/24", "10.9.9.9", ""))
+	})
+	node(e, "good", "10.0.0.1", "10.244.1.0/24")
+	node(e, "blocked", "10.0.0.7", "10.244.7.0/24")
+	good, bad, both := e.Service("good", suite.Port("SCTP", 38412)), e.Service("bad", suite.Port("SCTP", 3868)), e.Service("both", suite.Port("SCTP", 2905))
+	e.Create(good, e.Slice(good, "10.244.1.5"), bad, e.Slice(bad, "10.244.7.5"), both, e.Slice(both, "10.244.1.6", "10.244.7.6"))
+	message := e.Condition(bad, "Accepted", metav1.ConditionTrue, staticroutes.ReasonNoRouteToPods)
+	if !strings.Contains(message, "1 of 1 pods") || !strings.Contains(message, "route theirs") {
+		t.Errorf("the condition says %q", message)
+	}
+	e.Programmed(bad)
+	e.Programmed(good)
+	if message := e.Condition(good, "Accepted", metav1.ConditionTrue, ""); strings.Contains(message, "route") {
+		t.Errorf("a Service that is reached says %q", message)
+	}
+	e.Eventually("what the Service says that is reached in part", func() error {
+		if m := e.Condition(both, "Accepted", metav1.ConditionTrue, ""); !strings.Contains(m, "1 of 2 pods") {
+			return fmt.Errorf("it says %q", m)
+		}
+		return nil
+	})
+	editVRF(e, func(m map[string]any) {
+		m["static_routes"] = slices.DeleteFunc(m["static_routes"].([]any), func(r any) bool { return r.(map[string]any)["route_id"] == "theirs" })
+	})
+	e.Condition(bad, "Accepted", metav1.ConditionTrue, "Accepted")
+}
