@@ -13,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -32,6 +33,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -54,7 +56,7 @@ func CacheOptions(namespace string) cache.Options {
 		}}
 	}
 	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: slimOther,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Service{}:            {Transform: slimService},
 			&discoveryv1.EndpointSlice{}: {Transform: slimSlice},
@@ -65,6 +67,14 @@ func CacheOptions(namespace string) cache.Options {
 			&corev1.Secret{}:             own(settings.SecretName),
 		},
 	}
+}
+
+// slimOther keeps of a network plugin's objects what says which pods a node has, and all but managed fields of others.
+func slimOther(o any) (any, error) {
+	if u, ok := o.(*unstructured.Unstructured); ok && staticroutes.Slim(u) {
+		return u, nil
+	}
+	return cache.TransformStripManagedFields()(o)
 }
 
 const lastApplied = translate.AnnotationApplied

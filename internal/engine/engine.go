@@ -30,6 +30,8 @@ type Engine struct {
 	Applier *apply.Applier
 	// DryRun prints plans to the log and carries none out.
 	DryRun bool
+	// Routes, where set, knows which pods Service Engines reach.
+	Routes *Routes
 
 	replaced sync.Map // model.Owner → what was replaced last
 }
@@ -153,7 +155,7 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 	if r.takeNames(built) {
 		built = translate.Objects(r.in)
 	}
-	r.record.Findings = append(built.Findings, r.kept...)
+	r.record.Findings = slices.Concat(built.Findings, r.kept, r.unreached(&built.Set, r.in.Settings, r.in.Facts))
 	return built
 }
 

@@ -100,14 +100,15 @@ var setters = map[string]func(s *Settings, v string) string{
 	"serviceType":            setServiceType,
 	"nodeKey":                text(func(s *Settings) *string { return &s.NodeKey }),
 	"nodeValue":              text(func(s *Settings) *string { return &s.NodeValue }),
-	"cniPlugin":              text(func(s *Settings) *string { return &s.CNI }),
+	"cniPlugin":              func(s *Settings, v string) string { s.CNI = strings.ToLower(v); return "" },
+	"disableStaticRouteSync": boolean(func(s *Settings) *bool { return &s.RoutesByOthers }),
 	"fullSyncFrequency":      setRefresh,
 	"fqdnReusePolicy":        setFQDNReuse,
 }
 
 // withoutMeaning are keys of AKO that concern L7, AKO's own process, or features that this operator does differently.
 var withoutMeaning = map[string]bool{
-	"apiServerPort": true, "defaultIngController": true, "disableStaticRouteSync": true,
+	"apiServerPort": true, "defaultIngController": true,
 	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true,
 	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
 	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
@@ -177,6 +178,7 @@ func (s *Settings) complete(config map[string]string, from Object) (problems Pro
 		}
 		primary = b
 	}
+	s.Secondary = !primary
 	if s.CreatedBy == "" {
 		s.CreatedBy = "ako-" + s.ClusterName
 		if !primary {

@@ -174,6 +174,8 @@ func New(t testing.TB, opts ...Option) *Env {
 		config: map[string]string{
 			"clusterName": id, "nsSyncLabelKey": "served-by", "nsSyncLabelValue": id,
 			"vipNetworkList": `[{"networkName":"vip-network","cidr":"10.10.0.0/16"}]`,
+			// Nodes are shared by all tests of a package, whose numbers of writes would else depend on each other's nodes.
+			"disableStaticRouteSync": "true",
 		},
 		secret:  map[string][]byte{"username": []byte("admin"), "password": []byte("avi123$%")},
 		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond, DeletionShare: 0.2},
