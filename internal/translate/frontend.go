@@ -187,8 +187,9 @@ func (b *builder) traffic() bool {
 	if !set {
 		return true
 	}
-	disabled, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
-	if err != nil {
+	text = strings.TrimSpace(text)
+	disabled := strings.EqualFold(text, "true") // as AKO, for which 1 and t are no true
+	if !disabled && !strings.EqualFold(text, "false") {
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidAnnotation, fmt.Sprintf("annotation %s: %q is neither true nor false; traffic stays enabled", AnnotationDisableTraffic, text))
 	}
 	return !disabled

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
 // network is where an owner's objects are placed, as the bodies say it.
@@ -39,6 +41,9 @@ type vipSource struct {
 func (b *builder) network() network {
 	p, problems := b.placement()
 	wanted, readable := b.placed(p), b.in.Live.network.kept
+	if live := b.in.Live.network; b.in.Settings.VRF == "" && live.vrf != nil && wanted.vrf != nil && b.sameSources(wanted.vips, live.vips) {
+		wanted.vrf = live.vrf // nobody asks for another: it only follows from other things
+	}
 	for _, f := range problems {
 		if readable {
 			b.blockUnlessLive(f.Reason, f.Message)
@@ -82,6 +87,8 @@ func (b *builder) fixedDifferences(want, live network) (out []string) {
 	}
 	return out
 }
+
+func (b *builder) sameSources(w, l []vipSource) bool { return slices.EqualFunc(w, l, b.sameSource) }
 
 // sameSource compares what is wanted; what isn't said stands as it is.
 func (b *builder) sameSource(w, l vipSource) bool {
@@ -230,6 +237,8 @@ func (b *builder) vrf(p placement.Placement) string {
 		return global // a public cloud has one routing context
 	case b.in.Settings.VRF != "":
 		return b.in.Settings.VRF
+	case b.in.Settings.ServiceType == settings.NodePort:
+		return global // as AKO: nodes are reached from there
 	case len(p.VIPNetworks) > 0:
 		if n, _ := f.Network(p.VIPNetworks[0].Name, p.VIPNetworks[0].UUID); n.VRF != "" {
 			return n.VRF

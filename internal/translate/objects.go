@@ -34,7 +34,9 @@ func (b *builder) objects(f frontend) []model.Object {
 	slices.SortStableFunc(out, func(x, y model.Object) int {
 		return model.CompareCreation(x.Key.Kind, y.Key.Kind)
 	})
-	if len(out) > 1 {
+	// Without pools there are no rules, and AKO's L4PolicySet of a Gateway without Services, which has none either, stays.
+	bare := b.in.Live.policy != nil && len(b.in.Live.rules) == 0
+	if len(out) > 1 || bare {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
 	}
 	return append(out, b.object(f, model.VirtualService, f.name, b.virtualService(f, len(out) > 1)))
@@ -222,7 +224,10 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
 		Markers:                     b.markers(b.in.Owner.virtualServiceMarks()),
 	}
-	if policy {
+	switch {
+	case !policy && b.in.Live.Exists:
+		vs.RemoveListeningPortOnVsDown = b.in.Live.removesPorts // AKO says it only beside a policy
+	case policy:
 		vs.L4Policies = []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: new(model.RefByName(model.L4PolicySet, f.name))}}
 	}
 	return vs
