@@ -30,6 +30,7 @@ type Live struct {
 	policy  *models.L4PolicySet
 	// removesPorts is the VirtualService's remove_listening_port_on_vs_down.
 	removesPorts *bool
+	encrypted    bool // some service of it has enable_ssl
 }
 
 // livePool is a pool that there is.
@@ -52,6 +53,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		case *models.VirtualService:
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
+			live.encrypted = slices.ContainsFunc(body.Services, func(s *models.Service) bool { return s != nil && deref(s.EnableSsl, false) })
 			live.removesPorts = body.RemoveListeningPortOnVsDown
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
 		case *models.L4PolicySet:

@@ -134,6 +134,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 	if !known {
 		out.object.Keep = []string{"servers"}
 	}
+	out.object.Keep = append(out.object.Keep, b.keepRuledPool(t)...)
 	if f.network.kept {
 		out.object.Keep = append(out.object.Keep, "placement_networks")
 	}
@@ -193,12 +194,16 @@ func (b *builder) policySet(f frontend) *models.L4PolicySet {
 		}
 		rules = append(rules, rule)
 	}
+	policy := &models.L4ConnectionPolicy{Rules: rules}
+	if len(rules) == 0 && b.in.Live.policy != nil {
+		policy = b.in.Live.policy.L4ConnectionPolicy // that has none either
+	}
 	return &models.L4PolicySet{
 		Name:               &f.name,
 		CreatedBy:          &s.CreatedBy,
 		TenantRef:          new(model.RefByName(model.Tenant, f.tenant)),
 		Markers:            b.markers(b.in.Owner.policySetMarks(protocolList(f.listeners))),
-		L4ConnectionPolicy: &models.L4ConnectionPolicy{Rules: rules},
+		L4ConnectionPolicy: policy,
 	}
 }
 
