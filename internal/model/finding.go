@@ -64,6 +64,7 @@ const (
 	ReasonNoGatewayClass       = "NoSuchGatewayClass"
 	ReasonInvalidParameters    = "InvalidParameters"
 	ReasonNoService            = "NoService"
+	ReasonNamespaceNotAdmitted = "NamespaceNotAdmitted"
 	ReasonServiceConflict      = "ServiceConflict"
 	ReasonListenerConflict     = "ListenerConflict"
 	ReasonInvalidRoutes        = "InvalidRoutes"

@@ -37,7 +37,9 @@ type Live struct {
 type livePool struct {
 	service string // "<namespace>/<name>" behind it, where the pool tells
 	servers bool   // it has some
-	members map[netip.AddrPort]bool
+	// checksum is AKO's or, where the operator has written the pool, noChecksum.
+	checksum string
+	members  map[netip.AddrPort]bool
 }
 
 // LiveOf reads from an owner's observed objects what serves. Pools have their port from the names that the input would
@@ -77,7 +79,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, members: membersOf(body)}
+			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body)}
 			live.objects[o.Key] = o
 			if ok && chosen[o.Key.Name] {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0

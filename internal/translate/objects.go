@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -98,7 +99,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 	s := b.in.Settings
 	p := &models.Pool{
 		Name:                   &t.pool,
-		CloudConfigCksum:       new(noChecksum),
+		CloudConfigCksum:       new(cmp.Or(t.checksum, noChecksum)),
 		CreatedBy:              &s.CreatedBy,
 		TenantRef:              new(model.RefByName(model.Tenant, f.tenant)),
 		CloudRef:               new(model.RefByName(model.Cloud, s.Cloud)),
