@@ -159,6 +159,9 @@ func vipsOf(body *models.VsVip) []vipSource {
 		if n := v.IPAMNetworkSubnet; n != nil {
 			s.subnet = &models.IPNetworkSubnet{NetworkRef: again(n.NetworkRef), Subnet: n.Subnet, Subnet6: n.Subnet6, SubnetUUID: n.SubnetUUID, Subnet6UUID: n.Subnet6UUID}
 		}
+		if s.subnet == nil && v.SubnetUUID != nil {
+			s.subnet, s.direct = &models.IPNetworkSubnet{SubnetUUID: v.SubnetUUID}, true
+		}
 		out = append(out, s)
 	}
 	return out

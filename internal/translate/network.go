@@ -34,6 +34,8 @@ type vipSource struct {
 	subnet   *models.IPNetworkSubnet // nil: the IPAM profile's usable networks
 	allocate *string                 // auto_allocate_ip_type; nil: IPv4
 	floating *bool
+	// direct: the VIP itself names the subnet's id, as AKO writes it.
+	direct bool
 }
 
 // network places the objects by the ConfigMap and the AviInfraSetting. One that can't be used moves nothing: what serves
@@ -41,8 +43,13 @@ type vipSource struct {
 func (b *builder) network() network {
 	p, problems := b.placement()
 	wanted, readable := b.placed(p), b.in.Live.network.kept
-	if live := b.in.Live.network; b.in.Settings.VRF == "" && live.vrf != nil && wanted.vrf != nil && b.sameSources(wanted.vips, live.vips) {
-		wanted.vrf = live.vrf // nobody asks for another: it only follows from other things
+	if live := b.in.Live.network; readable && slices.EqualFunc(wanted.vips, live.vips, b.sameSource) {
+		if b.in.Settings.VRF == "" && live.vrf != nil && wanted.vrf != nil {
+			wanted.vrf = live.vrf // nobody asks for another: it only follows from other things
+		}
+		for i := range wanted.vips {
+			wanted.vips[i].direct = live.vips[i].direct
+		}
 	}
 	for _, f := range problems {
 		if readable {
@@ -87,8 +94,6 @@ func (b *builder) fixedDifferences(want, live network) (out []string) {
 	}
 	return out
 }
-
-func (b *builder) sameSources(w, l []vipSource) bool { return slices.EqualFunc(w, l, b.sameSource) }
 
 // sameSource compares what is wanted; what isn't said stands as it is.
 func (b *builder) sameSource(w, l vipSource) bool {
