@@ -41,6 +41,9 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
 	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
+	if key, shares := translate.SharedVIP(&r.in); shares && r.sharedByAKO(key) {
+		return outcome.NewUnasked(translate.SharedVIPKept(key))
+	}
 	r.keepTenant()
 	for round := range rounds {
 		if !r.round(ctx, round) || ctx.Err() != nil {
@@ -49,6 +52,12 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	}
 	r.describe()
 	return r.outcome()
+}
+
+// sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
+func (r *run) sharedByAKO(key model.Key) bool {
+	vs := r.Mirror.Get(key)
+	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" && r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
 }
 
 // run is one call of Serve.

@@ -175,13 +175,13 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 	fresh := make(map[model.Key]*entry)
 	for i, list := range lists {
 		for _, raw := range list {
-			o, marked, err := m.decode(model.Written[i], raw)
+			o, mark, err := m.decode(model.Written[i], raw)
 			if err != nil {
 				m.facts = old
 				m.mu.Unlock()
 				return m.failed(epoch, err)
 			}
-			if m.ours(o, marked) {
+			if m.ours(o, mark) {
 				fresh[o.Key] = &entry{o, start}
 			}
 		}

@@ -66,6 +66,7 @@ const (
 	ReasonNoGatewayClass       = "NoSuchGatewayClass"
 	ReasonInvalidParameters    = "InvalidParameters"
 	ReasonNoService            = "NoService"
+	ReasonNamespaceNotAdmitted = "NamespaceNotAdmitted"
 	ReasonServiceConflict      = "ServiceConflict"
 	ReasonListenerConflict     = "ListenerConflict"
 	ReasonInvalidRoutes        = "InvalidRoutes"

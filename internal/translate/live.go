@@ -16,7 +16,7 @@ import (
 // Controller's licence, release or objects, or an AviInfraSetting, look different today.
 type Live struct {
 	Exists             bool                // there is a VirtualService
-	Ports              map[model.Port]bool // those that have a pool; true if it has servers
+	Ports              map[model.Port]bool // those that a rule sends to a pool; true if that has servers
 	Pools              map[string]livePool // by name
 	ApplicationProfile string
 	NetworkProfile     string
@@ -27,13 +27,19 @@ type Live struct {
 	ofSets  map[model.Port]bool // the ports that ListenerSets added
 	rules   []*models.L4Rule
 	objects map[model.Key]*model.Observed // pools and pool groups
+	policy  *models.L4PolicySet
+	// removesPorts is the VirtualService's remove_listening_port_on_vs_down.
+	removesPorts *bool
+	encrypted    bool // some service of it has enable_ssl
 }
 
 // livePool is a pool that there is.
 type livePool struct {
 	service string // "<namespace>/<name>" behind it, where the pool tells
 	servers bool   // it has some
-	members map[netip.AddrPort]bool
+	// checksum is AKO's or, where the operator has written the pool, noChecksum.
+	checksum string
+	members  map[netip.AddrPort]bool
 }
 
 // LiveOf reads from an owner's observed objects what serves. Pools have their port from the names that the input would
@@ -41,6 +47,7 @@ type livePool struct {
 func LiveOf(in *Input, observed []*model.Observed) Live {
 	wanted := PoolPorts(in)
 	live := Live{Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed), ofSets: make(map[model.Port]bool)}
+	chosen := Chosen(observed)
 	var placed *models.Pool // the first by name
 	placedName := ""
 	for _, o := range observed {
@@ -48,8 +55,11 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		case *models.VirtualService:
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
+			live.encrypted = slices.ContainsFunc(body.Services, func(s *models.Service) bool { return s != nil && deref(s.EnableSsl, false) })
+			live.removesPorts = body.RemoveListeningPortOnVsDown
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
 		case *models.L4PolicySet:
+			live.policy = body
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
 			if body.L4ConnectionPolicy != nil {
 				live.rules = append(live.rules, body.L4ConnectionPolicy.Rules...)
@@ -69,9 +79,9 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, members: membersOf(body)}
+			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body)}
 			live.objects[o.Key] = o
-			if ok {
+			if ok && chosen[o.Key.Name] {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
 				live.ofSets[port] = live.ofSets[port] || model.Mark(body.Markers, model.MarkListenerSet) != ""
 			}
@@ -95,6 +105,49 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 	return live
 }
 
+// Chosen are the names of the pools, of an owner's objects, that the rules of its L4PolicySet lead to, directly or through a
+// pool group. A pool that a client left behind when the Controller refused its rule is not among them, and serves nobody.
+func Chosen(observed []*model.Observed) map[string]bool {
+	targets := make(map[string]bool) // names and UUIDs
+	target := func(ref *string) {
+		if ref != nil {
+			r := model.ParseRef(*ref)
+			targets[r.Name], targets[r.UUID] = true, true
+		}
+	}
+	for _, o := range observed {
+		set, ok := o.Body.(*models.L4PolicySet)
+		if !ok || set.L4ConnectionPolicy == nil {
+			continue
+		}
+		for _, r := range set.L4ConnectionPolicy.Rules {
+			if r != nil && r.Action != nil && r.Action.SelectPool != nil {
+				target(r.Action.SelectPool.PoolRef)
+				target(r.Action.SelectPool.PoolGroupRef)
+			}
+		}
+	}
+	delete(targets, "")
+	is := func(o *model.Observed) bool { return targets[o.Key.Name] || targets[o.UUID] }
+	for _, o := range observed {
+		if group, ok := o.Body.(*models.PoolGroup); ok && is(o) {
+			for _, m := range group.Members {
+				if m != nil {
+					target(m.PoolRef)
+				}
+			}
+		}
+	}
+	delete(targets, "")
+	out := make(map[string]bool)
+	for _, o := range observed {
+		if o.Key.Kind == model.Pool && is(o) {
+			out[o.Key.Name] = true
+		}
+	}
+	return out
+}
+
 // vipsOf reads where each VIP's address comes from.
 func vipsOf(body *models.VsVip) []vipSource {
 	var out []vipSource
@@ -105,6 +158,9 @@ func vipsOf(body *models.VsVip) []vipSource {
 		s := vipSource{id: deref(v.VipID, "0"), allocate: v.AutoAllocateIPType, floating: v.AutoAllocateFloatingIP}
 		if n := v.IPAMNetworkSubnet; n != nil {
 			s.subnet = &models.IPNetworkSubnet{NetworkRef: again(n.NetworkRef), Subnet: n.Subnet, Subnet6: n.Subnet6, SubnetUUID: n.SubnetUUID, Subnet6UUID: n.Subnet6UUID}
+		}
+		if s.subnet == nil && v.SubnetUUID != nil {
+			s.subnet, s.direct = &models.IPNetworkSubnet{SubnetUUID: v.SubnetUUID}, true
 		}
 		out = append(out, s)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
 // network is where an owner's objects are placed, as the bodies say it.
@@ -32,6 +34,8 @@ type vipSource struct {
 	subnet   *models.IPNetworkSubnet // nil: the IPAM profile's usable networks
 	allocate *string                 // auto_allocate_ip_type; nil: IPv4
 	floating *bool
+	// direct: the VIP itself names the subnet's id, as AKO writes it.
+	direct bool
 }
 
 // network places the objects by the ConfigMap and the AviInfraSetting. One that can't be used moves nothing: what serves
@@ -39,6 +43,14 @@ type vipSource struct {
 func (b *builder) network() network {
 	p, problems := b.placement()
 	wanted, readable := b.placed(p), b.in.Live.network.kept
+	if live := b.in.Live.network; readable && slices.EqualFunc(wanted.vips, live.vips, b.sameSource) {
+		if b.in.Settings.VRF == "" && live.vrf != nil && wanted.vrf != nil {
+			wanted.vrf = live.vrf // nobody asks for another: it only follows from other things
+		}
+		for i := range wanted.vips {
+			wanted.vips[i].direct = live.vips[i].direct
+		}
+	}
 	for _, f := range problems {
 		if readable {
 			b.blockUnlessLive(f.Reason, f.Message)
@@ -231,6 +243,8 @@ func (b *builder) vrf(p placement.Placement) string {
 		return global // a public cloud has one routing context
 	case b.in.Settings.VRF != "":
 		return b.in.Settings.VRF
+	case b.in.Settings.ServiceType == settings.NodePort:
+		return global // as AKO: nodes are reached from there
 	case len(p.VIPNetworks) > 0:
 		if n, _ := f.Network(p.VIPNetworks[0].Name, p.VIPNetworks[0].UUID); n.VRF != "" {
 			return n.VRF

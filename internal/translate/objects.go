@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -34,7 +35,9 @@ func (b *builder) objects(f frontend) []model.Object {
 	slices.SortStableFunc(out, func(x, y model.Object) int {
 		return model.CompareCreation(x.Key.Kind, y.Key.Kind)
 	})
-	if len(out) > 1 {
+	// Without pools there are no rules, and AKO's L4PolicySet of a Gateway without Services, which has none either, stays.
+	bare := b.in.Live.policy != nil && len(b.in.Live.rules) == 0
+	if len(out) > 1 || bare {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
 	}
 	return append(out, b.object(f, model.VirtualService, f.name, b.virtualService(f, len(out) > 1)))
@@ -75,6 +78,9 @@ const noChecksum = "0"
 func vip(f frontend, source vipSource, i int) *models.Vip {
 	v := &models.Vip{VipID: new(source.id), AutoAllocateIP: new(true), AutoAllocateIPType: source.allocate,
 		AutoAllocateFloatingIP: source.floating, IPAMNetworkSubnet: source.subnet}
+	if source.direct {
+		v.IPAMNetworkSubnet, v.SubnetUUID = nil, source.subnet.SubnetUUID
+	}
 	switch {
 	case i >= len(f.addresses):
 	case f.addresses[i].Is4():
@@ -96,7 +102,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 	s := b.in.Settings
 	p := &models.Pool{
 		Name:                   &t.pool,
-		CloudConfigCksum:       new(noChecksum),
+		CloudConfigCksum:       new(cmp.Or(t.checksum, noChecksum)),
 		CreatedBy:              &s.CreatedBy,
 		TenantRef:              new(model.RefByName(model.Tenant, f.tenant)),
 		CloudRef:               new(model.RefByName(model.Cloud, s.Cloud)),
@@ -131,6 +137,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 	if !known {
 		out.object.Keep = []string{"servers"}
 	}
+	out.object.Keep = append(out.object.Keep, b.keepRuledPool(t)...)
 	if f.network.kept {
 		out.object.Keep = append(out.object.Keep, "placement_networks")
 	}
@@ -190,12 +197,16 @@ func (b *builder) policySet(f frontend) *models.L4PolicySet {
 		}
 		rules = append(rules, rule)
 	}
+	policy := &models.L4ConnectionPolicy{Rules: rules}
+	if len(rules) == 0 && b.in.Live.policy != nil {
+		policy = b.in.Live.policy.L4ConnectionPolicy // that has none either
+	}
 	return &models.L4PolicySet{
 		Name:               &f.name,
 		CreatedBy:          &s.CreatedBy,
 		TenantRef:          new(model.RefByName(model.Tenant, f.tenant)),
 		Markers:            b.markers(b.in.Owner.policySetMarks(protocolList(f.listeners))),
-		L4ConnectionPolicy: &models.L4ConnectionPolicy{Rules: rules},
+		L4ConnectionPolicy: policy,
 	}
 }
 
@@ -221,7 +232,10 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
 		Markers:                     b.markers(b.in.Owner.virtualServiceMarks()),
 	}
-	if policy {
+	switch {
+	case !policy && b.in.Live.Exists:
+		vs.RemoveListeningPortOnVsDown = b.in.Live.removesPorts // AKO says it only beside a policy
+	case policy:
 		vs.L4Policies = []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: new(model.RefByName(model.L4PolicySet, f.name))}}
 	}
 	return vs

@@ -89,7 +89,7 @@ func Objects(in Input) Result {
 	front := b.frontend()
 	res := Result{Set: model.Set{Owner: in.Owner.Key()}}
 	if !b.blocked {
-		res.Set.Objects = b.objects(front)
+		res.Set.Objects = b.keepRuled(b.objects(front))
 		res.FQDNs = front.fqdns
 		res.Pools = make(map[string]model.Port, len(front.listeners))
 		for _, l := range front.listeners {
