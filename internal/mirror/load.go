@@ -250,7 +250,7 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 	if err != nil {
 		return nil, fmt.Errorf("asking for the Controller's version: %w", err)
 	}
-	f.Version = version
+	f.Version, f.APIVersion = version, m.client.APIVersion()
 	if err := m.loadCloud(ctx, scope, f); err != nil {
 		return nil, err
 	}
@@ -283,8 +283,7 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 		if avi.ReasonOf(err) == avi.ReasonNotFound || avi.ReasonOf(err) == avi.ReasonInvalid {
 			err = nil // a cloud without a DNS profile has no domains; a page of a proxy says nothing
 		}
-		f.DNSDomains = answer.Domains
-		slices.Sort(f.DNSDomains)
+		f.DNSDomains = model.Domains(answer.Domains)
 		return err
 	})
 	for _, kind := range model.Shared {

@@ -116,6 +116,28 @@ func TestNothingIsKnownBeforeTheFirstLoad(t *testing.T) {
 	}
 }
 
+func TestDomainsAreReadInOneForm(t *testing.T) {
+	w := newWorld(t)
+	cloud, _ := w.sim.Object("cloud", "admin", "Default-Cloud")
+	for _, profile := range w.sim.Objects("ipamdnsproviderprofile") {
+		if !strings.Contains(fmt.Sprint(cloud["dns_provider_ref"]), fmt.Sprint(profile["uuid"])) {
+			continue
+		}
+		err := w.sim.Edit("ipamdnsproviderprofile", "admin", fmt.Sprint(profile["name"]), func(o map[string]any) {
+			o["internal_profile"] = map[string]any{"dns_service_domain": []any{
+				map[string]any{"domain_name": ".Lab.example.org", "pass_through": true}, map[string]any{"domain_name": "avi.example.com.", "pass_through": true},
+			}}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.load()
+	if got := strings.Join(w.mirror.Facts().DNSDomains, " "); got != "avi.example.com lab.example.org" {
+		t.Errorf("domains %s", got)
+	}
+}
+
 func TestOnlyOursIsMirrored(t *testing.T) {
 	w := newWorld(t)
 	w.create("pool", pool("c1--core-amf-SCTP-1", "ako-c1", "c1"))

@@ -31,9 +31,19 @@ func (b *builder) fqdns(owner model.Owner, annotations map[string]string) []stri
 		return b.registrable(b.in.Live.DNSNames)
 	}
 	if name := b.automaticName(owner.Namespace, owner.Name, domain); name != "" {
-		return b.registrable([]string{name})
+		return b.registrable([]string{b.asLive(name)})
 	}
 	return nil
+}
+
+// asLive is a name as the VsVip spells it already: upper and lower case are the same to DNS, and no reason for a write.
+func (b *builder) asLive(name string) string {
+	for _, live := range b.in.Live.DNSNames {
+		if strings.EqualFold(live, name) {
+			return live
+		}
+	}
+	return name
 }
 
 // registrable are the names that the licence lets be registered: all or none.
@@ -88,7 +98,7 @@ func (b *builder) domain() string {
 	}
 	for _, d := range slices.Sorted(slices.Values(domains)) {
 		// A domain in use stays in use when the cloud gets another that sorts before it.
-		if slices.ContainsFunc(b.in.Live.DNSNames, func(name string) bool { return strings.HasSuffix(name, "."+d) }) {
+		if slices.ContainsFunc(b.in.Live.DNSNames, func(name string) bool { return strings.HasSuffix(strings.ToLower(name), "."+d) }) {
 			return d
 		}
 	}
