@@ -108,7 +108,7 @@ func Overlay(base Placement, s *v1beta1.AviInfraSetting) Placement {
 	if n.EnableRHI != nil {
 		p.EnableRHI = *n.EnableRHI
 	}
-	if len(n.BGPPeerLabels) > 0 {
+	if n.BGPPeerLabels != nil { // an empty list clears the ConfigMap's
 		p.BGPPeerLabels = n.BGPPeerLabels
 	}
 	if !p.EnableRHI {

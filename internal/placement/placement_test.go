@@ -94,6 +94,10 @@ func TestOverlayIsFieldByField(t *testing.T) {
 	if off.EnableRHI || off.BGPPeerLabels != nil {
 		t.Errorf("labels without RHI: %+v", off)
 	}
+	none := Overlay(base, setting(v1beta1.AviInfraSettingSpec{Network: &v1beta1.AviInfraSettingNetwork{BGPPeerLabels: []string{}}}))
+	if !none.EnableRHI || len(none.BGPPeerLabels) != 0 {
+		t.Errorf("an empty list of labels inherits: %+v", none)
+	}
 	if base.PublicIP != nil || len(base.BGPPeerLabels) != 1 {
 		t.Error("the base was changed")
 	}
