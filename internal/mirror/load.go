@@ -290,7 +290,8 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 		g.Go(func() error {
 			names := map[string]string{}
 			var networks []model.NetworkFacts
-			q := url.Values{"fields": {"name,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
+			vrf := ""
+			q := url.Values{"fields": {"name,tenant_ref,system_default,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
 			if kind.Type().OfCloud {
 				q.Set("cloud_ref.name", scope.Cloud)
 			}
@@ -300,8 +301,11 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 					return err
 				}
 				names[o.Name] = o.UUID
-				if kind == model.Network {
+				switch {
+				case kind == model.Network:
 					networks = append(networks, o.network())
+				case kind == model.VrfContext && o.defaultOf(scope.Tenant):
+					vrf = o.Name
 				}
 				return nil
 			})
@@ -311,6 +315,7 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 			mu.Lock()
 			defer mu.Unlock()
 			f.Shared[kind] = names
+			f.TenantVRF = cmp.Or(f.TenantVRF, vrf)
 			if kind == model.Network {
 				slices.SortFunc(networks, func(a, b model.NetworkFacts) int {
 					return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
@@ -327,6 +332,8 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 type sharedObject struct {
 	Name    string `json:"name"`
 	UUID    string `json:"uuid"`
+	Tenant  string `json:"tenant_ref"`
+	Default bool   `json:"system_default"` // of a VRF context
 	VRF     string `json:"vrf_context_ref"`
 	Subnets []struct {
 		Prefix struct {
@@ -336,6 +343,13 @@ type sharedObject struct {
 			Mask int `json:"mask"`
 		} `json:"prefix"`
 	} `json:"configured_subnets"`
+}
+
+// defaultOf reports whether a VRF context is the one that the Controller made for a tenant's data traffic. Those of the tenant
+// admin are everybody's.
+func (o sharedObject) defaultOf(tenant string) bool {
+	owner := model.ParseRef(o.Tenant)
+	return o.Default && o.Name != "management" && tenant != "admin" && cmp.Or(owner.Name, owner.UUID) == tenant
 }
 
 func (o sharedObject) network() model.NetworkFacts {

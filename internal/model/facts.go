@@ -17,6 +17,7 @@ type Facts struct {
 	Cloud       CloudFacts
 	DNSDomains  []string       // of the cloud's DNS profile, as Domains returns them
 	Networks    []NetworkFacts // of the cloud, by name and UUID
+	TenantVRF   string         // name of the default VRF context that the configured tenant has of its own; empty: none
 	// Shared maps kind and name of the objects that are only referred to (profiles, monitors, groups …) to UUIDs.
 	Shared map[Kind]map[string]string
 }

@@ -83,6 +83,7 @@ var setters = map[string]func(s *Settings, v string) string{
 	"createdBy":              text(func(s *Settings) *string { return &s.CreatedBy }),
 	"primaryInstance":        func(*Settings, string) string { return "" }, // read by Parse: it needs the namespace
 	"enableEVH":              boolean(func(s *Settings) *bool { return &s.HashNames }),
+	"vpcMode":                boolean(func(s *Settings) *bool { return &s.Placement.VPC }),
 	"enableRHI":              boolean(func(s *Settings) *bool { return &s.Placement.EnableRHI }),
 	"defaultLBController":    boolean(func(s *Settings) *bool { return &s.DefaultLB }),
 	"deleteConfig":           boolean(func(s *Settings) *bool { return &s.DeleteConfig }),
@@ -110,7 +111,7 @@ var withoutMeaning = map[string]bool{
 	"apiServerPort": true, "defaultIngController": true, "disableStaticRouteSync": true,
 	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true, "fqdnReusePolicy": true,
 	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
-	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
+	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true,
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
 }
 
