@@ -447,6 +447,9 @@ func (c *Client) newEndpoint(cfg Config) (*endpoint, error) {
 	for range cfg.Concurrency {
 		ep.workers <- &worker{ep: ep}
 	}
+	if newer(cfg.Version, MaxVersion) {
+		c.log.Info("The configured API version is newer than what this operator knows, and is not used", "configured", cfg.Version, "used", MaxVersion)
+	}
 	if cfg.Insecure {
 		c.log.Info("The Controller's certificate is not verified, as configured", "host", cfg.Host)
 	}

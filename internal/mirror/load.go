@@ -250,7 +250,7 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 	if err != nil {
 		return nil, fmt.Errorf("asking for the Controller's version: %w", err)
 	}
-	f.Version = version
+	f.Version, f.APIVersion = version, m.client.APIVersion()
 	if err := m.loadCloud(ctx, scope, f); err != nil {
 		return nil, err
 	}
@@ -283,15 +283,15 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 		if avi.ReasonOf(err) == avi.ReasonNotFound || avi.ReasonOf(err) == avi.ReasonInvalid {
 			err = nil // a cloud without a DNS profile has no domains; a page of a proxy says nothing
 		}
-		f.DNSDomains = answer.Domains
-		slices.Sort(f.DNSDomains)
+		f.DNSDomains = model.Domains(answer.Domains)
 		return err
 	})
 	for _, kind := range model.Shared {
 		g.Go(func() error {
 			names := map[string]string{}
 			var networks []model.NetworkFacts
-			q := url.Values{"fields": {"name,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
+			vrf := ""
+			q := url.Values{"fields": {"name,tenant_ref,system_default,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
 			if kind.Type().OfCloud {
 				q.Set("cloud_ref.name", scope.Cloud)
 			}
@@ -301,8 +301,11 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 					return err
 				}
 				names[o.Name] = o.UUID
-				if kind == model.Network {
+				switch {
+				case kind == model.Network:
 					networks = append(networks, o.network())
+				case kind == model.VrfContext && o.defaultOf(scope.Tenant):
+					vrf = o.Name
 				}
 				return nil
 			})
@@ -312,6 +315,7 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 			mu.Lock()
 			defer mu.Unlock()
 			f.Shared[kind] = names
+			f.TenantVRF = cmp.Or(f.TenantVRF, vrf)
 			if kind == model.Network {
 				slices.SortFunc(networks, func(a, b model.NetworkFacts) int {
 					return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
@@ -328,6 +332,8 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 type sharedObject struct {
 	Name    string `json:"name"`
 	UUID    string `json:"uuid"`
+	Tenant  string `json:"tenant_ref"`
+	Default bool   `json:"system_default"` // of a VRF context
 	VRF     string `json:"vrf_context_ref"`
 	Subnets []struct {
 		Prefix struct {
@@ -337,6 +343,13 @@ type sharedObject struct {
 			Mask int `json:"mask"`
 		} `json:"prefix"`
 	} `json:"configured_subnets"`
+}
+
+// defaultOf reports whether a VRF context is the one that the Controller made for a tenant's data traffic. Those of the tenant
+// admin are everybody's.
+func (o sharedObject) defaultOf(tenant string) bool {
+	owner := model.ParseRef(o.Tenant)
+	return o.Default && o.Name != "management" && tenant != "admin" && cmp.Or(owner.Name, owner.UUID) == tenant
 }
 
 func (o sharedObject) network() model.NetworkFacts {

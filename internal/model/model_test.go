@@ -96,7 +96,8 @@ func TestFacts(t *testing.T) {
 	if !(&Facts{}).AtLeast("99") {
 		t.Error("a release that isn't known is refused")
 	}
-	tiers := map[string]bool{"ENTERPRISE": true, "ENTERPRISE_WITH_CLOUD_SERVICES": true, "BASIC": false, "ESSENTIALS": false, "": false}
+	tiers := map[string]bool{"ENTERPRISE": true, "ENTERPRISE_16": true, "ENTERPRISE_18": true, "ENTERPRISE_WITH_CLOUD_SERVICES": true,
+		"BASIC": false, "ESSENTIALS": false, "": false}
 	for tier, want := range tiers {
 		if got := (&Facts{LicenseTier: tier}).Enterprise(); got != want {
 			t.Errorf("%q is Enterprise: %v", tier, got)
@@ -186,5 +187,12 @@ func TestFormed(t *testing.T) {
 		if got := Formed("c1", c.kind, c.object, Markers("c1", c.pairs...)); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+func TestDomains(t *testing.T) {
+	got := Domains([]string{".avi.example.com", "Lab.Example.com.", "", " . ", "avi.example.com", "..b.example.com"})
+	if want := []string{"avi.example.com", "b.example.com", "lab.example.com"}; !slices.Equal(got, want) {
+		t.Errorf("domains %q, want %q", got, want)
 	}
 }

@@ -48,6 +48,7 @@ var ownership = map[reflect.Type][]owns{
 	reflect.TypeFor[models.Vip](): {
 		{"vip_id", owned}, {"auto_allocate_ip", owned}, {"auto_allocate_ip_type", fixed | ifWanted}, {"auto_allocate_floating_ip", fixed | ifWanted},
 		{"ip_address", fixed | ifWanted}, {"ip6_address", fixed | ifWanted}, {"ipam_network_subnet", fixed | ifWanted},
+		{"subnet_uuid", fixed | ifWanted}, {"placement_networks", ifWanted},
 	},
 	reflect.TypeFor[models.IPNetworkSubnet](): {
 		{"network_ref", fixed | ifWanted}, {"subnet", fixed | ifWanted}, {"subnet6", fixed | ifWanted}, {"subnet_uuid", fixed | ifWanted},

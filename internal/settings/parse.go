@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
 
@@ -78,10 +79,11 @@ var setters = map[string]func(s *Settings, v string) string{
 	"serviceEngineGroupName": text(func(s *Settings) *string { return &s.Placement.SEGroup }),
 	"vrfName":                text(func(s *Settings) *string { return &s.VRF }),
 	"nsxtT1LR":               text(func(s *Settings) *string { return &s.Placement.Tier1LR }),
-	"defaultDomain":          matched(domain, "is not a DNS domain", func(s *Settings) *string { return &s.DefaultDomain }),
+	"defaultDomain":          setDomain,
 	"createdBy":              text(func(s *Settings) *string { return &s.CreatedBy }),
 	"primaryInstance":        func(*Settings, string) string { return "" }, // read by Parse: it needs the namespace
 	"enableEVH":              boolean(func(s *Settings) *bool { return &s.HashNames }),
+	"vpcMode":                boolean(func(s *Settings) *bool { return &s.Placement.VPC }),
 	"enableRHI":              boolean(func(s *Settings) *bool { return &s.Placement.EnableRHI }),
 	"defaultLBController":    boolean(func(s *Settings) *bool { return &s.DefaultLB }),
 	"deleteConfig":           boolean(func(s *Settings) *bool { return &s.DeleteConfig }),
@@ -111,7 +113,7 @@ var withoutMeaning = map[string]bool{
 	"apiServerPort": true, "defaultIngController": true,
 	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true,
 	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
-	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
+	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true,
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
 }
 
@@ -276,6 +278,16 @@ func setClusterName(s *Settings, v string) string {
 		return "may hold only letters, digits, '-' and '_'"
 	}
 	s.ClusterName = v
+	return ""
+}
+
+// setDomain reads a domain in any of the forms in which AKO takes one.
+func setDomain(s *Settings, v string) string {
+	d := model.Domain(v)
+	if !domain.MatchString(d) {
+		return "is not a DNS domain"
+	}
+	s.DefaultDomain = d
 	return ""
 }
 

@@ -119,7 +119,7 @@ func (b *builder) domain() string {
 	}
 	for _, d := range slices.Sorted(slices.Values(domains)) {
 		// A domain in use stays in use when the cloud gets another that sorts before it.
-		if slices.ContainsFunc(b.in.Live.DNSNames, func(name string) bool { return strings.HasSuffix(name, "."+d) }) {
+		if slices.ContainsFunc(b.in.Live.DNSNames, func(name string) bool { return strings.HasSuffix(strings.ToLower(name), "."+d) }) {
 			return d
 		}
 	}

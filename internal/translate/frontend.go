@@ -25,6 +25,7 @@ const (
 	AnnotationSkipNodePort       = "skipnodeport.ako.vmware.com/enabled" // on a backend Service
 	AnnotationNodePortLocal      = "nodeportlocal.antrea.io/enabled"     // on a backend Service; asks Antrea for ports
 	AnnotationNodePortLocalPorts = "nodeportlocal.antrea.io"             // on a Pod; written by Antrea
+	AnnotationVIPType            = "networking.vmware.com/lb-vip-type"   // public or private, in an NSX-T VPC
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
 	controllerName               = "ako.vmware.com/avi-lb"               // of Services' and GatewayClasses' classes
@@ -84,11 +85,13 @@ func Tenant(s *settings.Settings, ns *corev1.Namespace) string {
 	return s.Tenant
 }
 
+func (b *builder) tenant() string { return cmp.Or(b.in.Tenant, Tenant(b.in.Settings, b.in.Namespace)) }
+
 func (b *builder) frontend() frontend {
 	s, owner := b.in.Settings, b.in.Owner.Key()
 	f := frontend{
 		owner:  owner,
-		tenant: cmp.Or(b.in.Tenant, Tenant(s, b.in.Namespace)),
+		tenant: b.tenant(),
 		name:   VirtualServiceName(s, owner),
 	}
 	if len(f.name) > model.MaxNameLength {

@@ -155,12 +155,14 @@ func vipsOf(body *models.VsVip) []vipSource {
 		if v == nil {
 			continue
 		}
-		s := vipSource{id: deref(v.VipID, "0"), allocate: v.AutoAllocateIPType, floating: v.AutoAllocateFloatingIP}
+		s := vipSource{id: deref(v.VipID, "0"), allocate: v.AutoAllocateIPType, floating: v.AutoAllocateFloatingIP, subnetID: v.SubnetUUID}
+		for _, n := range v.PlacementNetworks {
+			if n != nil {
+				s.placement = append(s.placement, &models.VipPlacementNetwork{NetworkRef: again(n.NetworkRef), Subnet: n.Subnet, Subnet6: n.Subnet6})
+			}
+		}
 		if n := v.IPAMNetworkSubnet; n != nil {
 			s.subnet = &models.IPNetworkSubnet{NetworkRef: again(n.NetworkRef), Subnet: n.Subnet, Subnet6: n.Subnet6, SubnetUUID: n.SubnetUUID, Subnet6UUID: n.Subnet6UUID}
-		}
-		if s.subnet == nil && v.SubnetUUID != nil {
-			s.subnet, s.direct = &models.IPNetworkSubnet{SubnetUUID: v.SubnetUUID}, true
 		}
 		out = append(out, s)
 	}
