@@ -29,6 +29,18 @@ const (
 	HealthMonitor      Kind = "healthmonitor"
 )
 
+// The kinds that only L4Rules refer to.
+const (
+	AnalyticsProfile      Kind = "analyticsprofile"
+	PersistenceProfile    Kind = "applicationpersistenceprofile"
+	NetworkSecurityPolicy Kind = "networksecuritypolicy"
+	SecurityPolicy        Kind = "securitypolicy"
+	DataScriptSet         Kind = "vsdatascriptset"
+	SSLProfile            Kind = "sslprofile"
+	Certificate           Kind = "sslkeyandcertificate"
+	PKIProfile            Kind = "pkiprofile"
+)
+
 // Key names an Avi object. Names are unique per kind and tenant within the operator's one cloud.
 type Key struct {
 	Kind   Kind
