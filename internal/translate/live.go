@@ -23,10 +23,33 @@ type Live struct {
 	ProtocolMatch      bool     // the L4 rules match protocols
 	DNSNames           []string // those of the VsVip
 	network            network
+	ssl                bool // TLS is ended, and the VirtualService has a pool of its own instead of a policy
 
 	ofSets  map[model.Port]bool // the ports that ListenerSets added
 	rules   []*models.L4Rule
 	objects map[model.Key]*model.Observed // pools and pool groups
+
+	services []*models.Service
+	ruled    map[model.Key][]string  // the fields that an L4Rule set
+	crd      map[model.Key]crdStatus // what AKO noted of an L4Rule
+}
+
+// Remember says which fields of an object an L4Rule set, where its markers don't: it was taken over from AKO.
+func (l *Live) Remember(key model.Key, fields []string) {
+	if l.Exists && l.ruled[key] == nil && len(fields) > 0 {
+		l.ruled[key] = fields
+	}
+}
+
+// noteRule reads what is known of an L4Rule from a body.
+func (l *Live) noteRule(key model.Key, marks []*models.RoleFilterMatchLabel, text *string) {
+	if fields := model.MarkValues(marks, model.MarkRule); len(fields) > 0 {
+		l.ruled[key] = fields
+	}
+	var m metadata
+	if text != nil && json.Unmarshal([]byte(*text), &m) == nil && m.CRDStatus.Type == "L4Rule" {
+		l.crd[key] = m.CRDStatus
+	}
 }
 
 // livePool is a pool that there is.
@@ -40,7 +63,8 @@ type livePool struct {
 // give them, or from their own names and markers where it has no use for them any more.
 func LiveOf(in *Input, observed []*model.Observed) Live {
 	wanted := PoolPorts(in)
-	live := Live{Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed), ofSets: make(map[model.Port]bool)}
+	live := Live{Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed), ofSets: make(map[model.Port]bool),
+		ruled: make(map[model.Key][]string), crd: make(map[model.Key]crdStatus)}
 	var placed *models.Pool // the first by name
 	placedName := ""
 	for _, o := range observed {
@@ -49,6 +73,8 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
+			live.services, live.ssl = body.Services, body.PoolRef != nil && len(body.L4Policies) == 0
+			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 		case *models.L4PolicySet:
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
 			if body.L4ConnectionPolicy != nil {
@@ -71,6 +97,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			}
 			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, members: membersOf(body)}
 			live.objects[o.Key] = o
+			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 			if ok {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
 				live.ofSets[port] = live.ofSets[port] || model.Mark(body.Markers, model.MarkListenerSet) != ""

@@ -17,10 +17,7 @@ const LoadBalancerClass = controllerName
 // unsupported are AKO's annotations that this release doesn't read, with what happens instead.
 var unsupported = []struct{ annotation, instead string }{
 	{"ako.vmware.com/enable-shared-vip", "the Service gets an address of its own"},
-	{annotationL4Rule, "the Service gets the defaults"},
 }
-
-const annotationL4Rule = "ako.vmware.com/l4rule"
 
 // Service is an owner that is a Service of type LoadBalancer.
 type Service struct{ Object *corev1.Service }
@@ -132,15 +129,12 @@ func (b serviceBuilder) unusedFields() {
 const noAffinity = "is not supported by this release: connections of one client may reach several endpoints"
 
 // BackendAnnotations are those that are read of a Service behind a Gateway's listener.
-var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, annotationL4Rule}
+var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, AnnotationRule}
 
 // unusedByBackend reports what a Service behind a Gateway's listener asks for and doesn't get.
 func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
 	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s %s", port, svc.Name, noAffinity))
-	}
-	if svc.Annotations[annotationL4Rule] != "" {
-		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: annotation %s of Service %s is not supported by this release: its pool gets the defaults", port, annotationL4Rule, svc.Name))
 	}
 }
 
