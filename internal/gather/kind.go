@@ -93,6 +93,9 @@ func Input[T client.Object](ctx context.Context, r *Reader, k Kind[T], s *settin
 	if in.Setting, err = r.setting(ctx, c.Setting); err != nil {
 		return in, err
 	}
+	if in.Rule, err = r.rule(ctx, c.Object); err != nil {
+		return in, err
+	}
 	in.Rival, err = r.rival(ctx, s, c.Object)
 	return in, err
 }
