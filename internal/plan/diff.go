@@ -42,6 +42,9 @@ func (c comparison) fields(want *model.Object, have any) (changes, blocked []Fie
 			wv = partly(wv)
 		}
 		differs, stuck := c.differ(wv, hv, f)
+		if f.mode&ruled != 0 && empty(wv) {
+			differs = !empty(hv) // false where the default is true, too
+		}
 		change := FieldChange{Field: f.name, From: value(hv), To: value(overlay(wv, hv, f.mode))}
 		switch {
 		case !differs && f.mode&withExtras != 0 && !sameSlice(wv, known(wv, hv)):

@@ -45,6 +45,9 @@ func RuleKey(namespace string, annotations map[string]string) (key types.Namespa
 	return types.NamespacedName{Namespace: of, Name: name}, true
 }
 
+// same reports whether two objects name the same rule.
+func (r Rule) same(as Rule) bool { return r.Name == as.Name && r.Problem == as.Problem }
+
 // usable is a rule's spec; nil if there is no rule, or none that can be used, and then why.
 func (r Rule) usable(f *model.Facts) (spec *v1alpha2.L4RuleSpec, reason, problem string) {
 	switch {
@@ -402,18 +405,29 @@ var poolOverrides = []poolOverride{
 	}},
 }
 
+// part is the object that a part of a rule is for; about begins a sentence about that part.
+type part struct {
+	key   model.Key
+	port  model.Port // zero: a VirtualService
+	about string
+}
+
 // overridden gives a body what a rule says, and returns the fields that are the rule's and those that it would set and can't have
-// on this Controller, which is reported. about begins the sentence.
-func overridden[B, R any](b *builder, table []override[B, R], body *B, rule *R, port model.Port, about string) (fields, refused []string) {
+// on this Controller, which is reported.
+func overridden[B, R any](b *builder, table []override[B, R], body *B, rule *R, to part) (fields, refused []string) {
 	for _, row := range table {
 		if !row.set(new(B), rule) {
 			continue
 		}
+		about, instead := to.about, "it is not used"
+		if slices.Contains(b.in.Live.ruled[to.key], row.body) {
+			instead = "what it set before stays"
+		}
 		switch f := b.in.Facts; {
 		case row.since != "" && !f.AtLeast(row.since):
-			b.report(model.Degraded, port, model.ReasonControllerTooOld, fmt.Sprintf("%s: %s needs an Avi Controller %s or newer, this one is %s; it is not used", about, row.rule, row.since, f.Version))
+			b.report(model.Degraded, to.port, model.ReasonControllerTooOld, fmt.Sprintf("%s: %s needs an Avi Controller %s or newer, this one is %s; %s", about, row.rule, row.since, f.Version, instead))
 		case row.enterprise != nil && row.enterprise(rule) && !f.Enterprise():
-			b.report(model.Degraded, port, model.ReasonLicenseTier, fmt.Sprintf("%s: this value of %s needs the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s; it is not used", about, row.rule, f.LicenseTier))
+			b.report(model.Degraded, to.port, model.ReasonLicenseTier, fmt.Sprintf("%s: this value of %s needs the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s; %s", about, row.rule, f.LicenseTier, instead))
 		default:
 			row.set(body, rule)
 			fields = append(fields, row.body)
@@ -461,21 +475,23 @@ func (b *builder) ruleAddress() []netip.Addr {
 
 // fitRule looks whether the owner's listeners are such that its rule can be used on them.
 func (b *builder) fitRule(f *frontend) {
-	switch {
-	case b.rule.broken && b.rule.ssl: // no policy tells ports apart, so no port can be added
-		f.listeners = slices.DeleteFunc(f.listeners, func(l listener) bool {
-			if b.open(l.port) {
-				return false
-			}
-			b.report(model.Blocked, l.port, model.ReasonRuleMissing, fmt.Sprintf("port %s waits until the L4Rule can be used, which has TLS ended on the others", l.port))
-			return true
-		})
-	case b.rule.ssl:
+	if b.rule.ssl && !b.rule.broken {
 		port, _ := sslPort(b.rule.spec)
 		if len(f.listeners) != 1 || f.listeners[0].port != port || f.listeners[0].grouped() || f.listeners[0].held != nil {
 			b.blockUnlessLive(model.ReasonRuleRejected, fmt.Sprintf("L4Rule %s: enableSsl on %s needs that to be the only port of the %s, with one Service behind it, and its ports are %s",
 				b.in.Rule.Name, port, b.in.Owner.Key().Kind.Noun(), portList(f.listeners)))
 			b.rule = ruling{broken: true, ssl: b.in.Live.ssl}
+		}
+	}
+	if b.rule.ssl && b.rule.broken { // no policy tells ports apart, so no port can be added
+		f.listeners = slices.DeleteFunc(f.listeners, func(l listener) bool {
+			if !b.open(l.port) {
+				b.report(model.Blocked, l.port, model.ReasonRuleRejected, fmt.Sprintf("port %s waits until the L4Rule can be used: TLS is ended on another port", l.port))
+			}
+			return !b.open(l.port)
+		})
+		if len(f.listeners) == 0 && !b.blocked {
+			b.noneServed()
 		}
 	}
 	if spec := b.rule.spec; spec != nil {
@@ -582,7 +598,7 @@ func (b *builder) ruleVS(o *model.Object, f frontend) {
 	}
 	var fields, refused []string
 	if b.rule.spec != nil {
-		fields, refused = overridden(b, vsOverrides, vs, b.rule.spec, model.Port{}, "L4Rule "+b.in.Rule.Name)
+		fields, refused = overridden(b, vsOverrides, vs, b.rule.spec, part{key: o.Key, about: "L4Rule " + b.in.Rule.Name})
 	}
 	if b.rule.ssl && len(f.listeners[0].targets) > 0 {
 		vs.PoolRef = new(model.RefByName(model.Pool, f.listeners[0].targets[0].pool))
@@ -620,8 +636,8 @@ func (b *builder) rulePool(o *model.Object, t target) {
 	rule := t.backend.Rule
 	about := fmt.Sprintf("port %s: L4Rule %s of Service %s", t.port, rule.Name, t.backend.Service.Name)
 	spec, reason, problem := rule.usable(b.in.Facts)
-	if reason != "" || b.rule.broken && rule == b.in.Rule {
-		if rule != b.in.Rule {
+	if reason != "" || b.rule.broken && rule.same(b.in.Rule) {
+		if !rule.same(b.in.Rule) {
 			b.report(model.Degraded, t.port, reason, fmt.Sprintf("port %s: Service %s: %s; %s", t.port, t.backend.Service.Name, problem, b.poolKeeps(t)))
 		}
 		if b.exists(t) {
@@ -633,7 +649,7 @@ func (b *builder) rulePool(o *model.Object, t target) {
 	var fields, refused []string
 	if spec != nil {
 		if r := backendProperties(spec, portOfService(t.backendPort)); r != nil {
-			fields, refused = overridden(b, poolOverrides, p, r, t.port, about)
+			fields, refused = overridden(b, poolOverrides, p, r, part{o.Key, t.port, about})
 			b.monitors(o, p, r, t, about)
 		}
 	}
