@@ -310,7 +310,7 @@ var vsOverrides = []vsOverride{
 		}
 		logs := r.AnalyticsPolicy.FullClientLogs
 		vs.AnalyticsPolicy = &models.AnalyticsPolicy{FullClientLogs: &models.FullClientLogs{Enabled: new(logs.Enabled),
-			Duration: new(uint32(deref(logs.Duration, 30))), Throttle: new(uint32(deref(logs.Throttle, 10)))}}
+			Duration: new(uint32(max(0, deref(logs.Duration, 30)))), Throttle: new(uint32(max(0, deref(logs.Throttle, 10))))}}
 		return true
 	}},
 	text("analyticsProfileRef", "analytics_profile_ref", func(vs *models.VirtualService) **string { return &vs.AnalyticsProfileRef },
