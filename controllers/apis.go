@@ -22,6 +22,7 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
@@ -41,6 +42,7 @@ type api struct {
 
 var optional = withPodCIDRs([]api{
 	{gather.InfraSettings, v1beta1.GroupVersion, []string{"AviInfraSetting"}, []string{"aviinfrasettings.ako.vmware.com"}, []client.Object{&v1beta1.AviInfraSetting{}}},
+	{gather.Rules, v1alpha2.GroupVersion, []string{"L4Rule"}, []string{"l4rules.ako.vmware.com"}, []client.Object{&v1alpha2.L4Rule{}}},
 	{gather.ServicesAPI, svcapi.GroupVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
 		[]client.Object{&svcapi.Gateway{}, &svcapi.GatewayClass{}}},
 	{gather.GatewayAPI, gatewayVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io"},

@@ -49,7 +49,7 @@ func newGateways(d Deps, log logr.Logger) *owners[*gatewayv1.Gateway] {
 }
 
 func (gateways) refers(api gather.API) bool {
-	return api == gather.InfraSettings || api == gather.GatewayAPI || slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
+	return api == gather.InfraSettings || api == gather.Rules || api == gather.GatewayAPI || slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
 }
 
 func (gateways) finalizers() []string { return nil }

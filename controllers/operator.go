@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -75,6 +76,7 @@ type ownerPart interface {
 	Absent(context.Context, model.Owner) (bool, error)
 	Marked(model.Owner, *model.Observed) bool
 	Placed(context.Context, *settings.Settings, string) ([]model.Owner, error)
+	Ruled(context.Context, *settings.Settings, types.NamespacedName) ([]model.Owner, error)
 	Usage() usage
 }
 
@@ -123,6 +125,7 @@ func (op *Operator) kinds(d Deps, log logr.Logger) {
 		op.parts = append(op.parts, c)
 	}
 	op.parts = append(op.parts, &InfraSettingReconciler{Deps: d, queue: new(queue), Log: log.WithName("aviinfrasetting"), Owners: op.Owners, Classes: op.Classes})
+	op.parts = append(op.parts, &RuleReconciler{Deps: d, queue: new(queue), Log: log.WithName("l4rule"), Owners: op.Owners})
 	for _, kind := range gatewayapi.RouteKinds() {
 		op.parts = append(op.parts, &RouteReconciler{Deps: d, queue: new(queue), Kind: kind, Log: log.WithName(kind)})
 	}

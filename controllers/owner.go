@@ -489,6 +489,41 @@ func (r *owners[T]) Placed(ctx context.Context, cfg *settings.Settings, setting 
 	return out, nil
 }
 
+// Ruled lists the owners that an L4Rule overrides something for: those that name it, and those that have a Service behind them
+// which does.
+func (r *owners[T]) Ruled(ctx context.Context, cfg *settings.Settings, rule types.NamespacedName) (out []model.Owner, err error) {
+	if api := r.API(); api != "" && !r.APIs.Synced(api) {
+		return nil, nil
+	}
+	services, err := r.Gather.ServicesOfRule(ctx, rule)
+	if err != nil {
+		return nil, err
+	}
+	behind := make(map[types.NamespacedName]bool)
+	for _, s := range services {
+		for _, key := range r.using(s) {
+			behind[key] = true
+		}
+	}
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		if own, ok := gather.RuleOf(o); !(ok && own == rule || behind[client.ObjectKeyFromObject(o)]) {
+			continue
+		}
+		c, err := r.Candidate(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if c.Served(cfg) {
+			out = append(out, r.ownerOf(o))
+		}
+	}
+	return out, nil
+}
+
 // Usage tells which AviInfraSetting an owner is placed by.
 func (r *owners[T]) Usage() usage {
 	return usage{api: r.API(), object: r.New(), changed: r.moved(), setting: func(ctx context.Context, o client.Object) string {

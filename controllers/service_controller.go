@@ -39,7 +39,9 @@ func newServices(d Deps, log logr.Logger) *owners[*corev1.Service] {
 	return newOwners(d, "service", services{gather.Services{Reader: d.Gather}, d}, log)
 }
 
-func (services) refers(api gather.API) bool { return api == gather.InfraSettings }
+func (services) refers(api gather.API) bool {
+	return api == gather.InfraSettings || api == gather.Rules
+}
 
 func (services) finalizers() []string { return nil }
 

@@ -47,7 +47,9 @@ func newSvcAPIGateways(d Deps, log logr.Logger) *owners[*svcapi.Gateway] {
 	return newOwners(d, "svcapigateway", svcAPIGateways{gather.SvcAPIGateways{Reader: d.Gather, Using: u.set}, u, d, log}, log)
 }
 
-func (svcAPIGateways) refers(api gather.API) bool { return api == gather.InfraSettings }
+func (svcAPIGateways) refers(api gather.API) bool {
+	return api == gather.InfraSettings || api == gather.Rules
+}
 
 func (svcAPIGateways) finalizers() []string { return []string{akoFinalizer} }
 

@@ -34,6 +34,7 @@ type Engine struct {
 	Routes *Routes
 
 	replaced sync.Map // model.Owner → what was replaced last
+	ruled    sync.Map // model.Key → the fields that an L4Rule set when last seen, as objects that were taken over don't say
 }
 
 // Serve brings the Controller to what the input asks for.
@@ -115,6 +116,9 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if err := r.Mirror.Err(); err != nil || r.in.Facts == nil {
 		return r.end(outcome.Unread, fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded)))
 	}
+	if err := r.learn(ctx); err != nil {
+		return r.end(outcome.Failed, err)
+	}
 	observed, err := r.observed(ctx, r.in.Owner.Key(), r.record.Name)
 	if err != nil {
 		return r.end(outcome.Failed, err)
@@ -125,6 +129,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	}
 	p := r.plan(&built.Set, observed)
 	if p.Empty() {
+		r.remember(&built.Set)
 		return r.end(outcome.Done, nil)
 	}
 	text := p.String()
@@ -150,6 +155,33 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	return again
 }
 
+// learn has the kinds listed that only L4Rules refer to, once there is one.
+func (r *run) learn(ctx context.Context) error {
+	kinds := r.in.Kinds()
+	if len(kinds) == 0 {
+		return nil
+	}
+	if err := r.Mirror.Learn(ctx, kinds...); err != nil {
+		return fmt.Errorf("reading what L4Rules refer to: %w", err)
+	}
+	r.in.Facts = r.Mirror.Facts()
+	if r.in.Facts == nil { // other settings, meanwhile
+		return mirror.ErrNotLoaded
+	}
+	return nil
+}
+
+// remember notes which fields an L4Rule sets on objects that are as wanted.
+func (r *run) remember(set *model.Set) {
+	for _, o := range set.Objects {
+		if fields := model.MarkValues(o.Key.Kind.Type().Head(o.Body).Markers, model.MarkRule); len(fields) > 0 {
+			r.ruled.Store(o.Key, fields)
+		} else {
+			r.ruled.Delete(o.Key)
+		}
+	}
+}
+
 // build makes the wanted objects of what the Controller holds now.
 func (r *run) build(observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
@@ -160,6 +192,11 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 		}
 	}
 	r.in.Live = translate.LiveOf(&r.in, observed)
+	for _, o := range observed {
+		if fields, ok := r.ruled.Load(o.Key); ok {
+			r.in.Live.Remember(o.Key, fields.([]string))
+		}
+	}
 	built := translate.Objects(r.in)
 	if r.takeNames(built) {
 		built = translate.Objects(r.in)
@@ -192,6 +229,7 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 		if s.Err == nil {
 			if !s.Skipped {
 				r.count(s.Step.Op)
+				r.ruled.Delete(s.Step.Key) // its markers say it from now on
 			}
 			continue
 		}

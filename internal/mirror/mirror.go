@@ -65,13 +65,15 @@ type Mirror struct {
 	seq     uint64                        // counts own writes
 	epoch   uint64                        // counts the times that a load under way became worthless
 	facts   *model.Facts
+	asked   map[model.Kind]bool     // the kinds on demand that somebody refers to
 	health  map[string]model.Health // by UUID of the VirtualService
 	pools   map[string]PoolHealth   // by UUID of the pool
 	err     error
 	at      time.Time // of the last complete load
 	beat    time.Time // of Run's last round
 
-	reload chan struct{}
+	reload   chan struct{}
+	learning sync.Mutex
 }
 
 type entry struct {
@@ -81,7 +83,7 @@ type entry struct {
 
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
-	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), Changed: func([]model.Owner) {}, Loaded: func() {}}
+	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[model.Kind]bool), Changed: func([]model.Owner) {}, Loaded: func() {}}
 	m.clear()
 	m.err = ErrNotLoaded
 	return m

@@ -76,6 +76,9 @@ const (
 	ReasonUnsupportedAddress   = "UnsupportedAddress"
 	ReasonNoRoute              = "NoRoute"
 	ReasonRoutesUnreadable     = "RoutesUnreadable"
+	ReasonRuleMissing          = "L4RuleMissing"
+	ReasonRuleRejected         = "L4RuleRejected"
+	ReasonRuleIgnored          = "L4RuleIgnored"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

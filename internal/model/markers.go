@@ -20,7 +20,10 @@ const (
 	// MarkListenerSet is on the pools of listeners that a ListenerSet adds to a Gateway: "<namespace>/<name>".
 	MarkListenerSet = "ListenerSet"
 	// MarkLabels lists the keys of the markers that the owner asked for, so that one that it takes back can be removed.
-	MarkLabels   = "l4.ako.vmware.com/labels"
+	MarkLabels = "l4.ako.vmware.com/labels"
+	// MarkRule lists the fields that an L4Rule set and that are nobody's of the operator otherwise, so that they can go back to
+	// their defaults when it doesn't set them any more.
+	MarkRule     = "l4.ako.vmware.com/l4rule"
 	MarkPort     = "Port"
 	MarkProtocol = "Protocol"
 )
@@ -43,6 +46,16 @@ func Mark(marks []*models.RoleFilterMatchLabel, key string) string {
 		}
 	}
 	return ""
+}
+
+// MarkValues are a marker's values, none if there is none of the key.
+func MarkValues(marks []*models.RoleFilterMatchLabel, key string) []string {
+	for _, m := range marks {
+		if m != nil && m.Key != nil && *m.Key == key {
+			return m.Values
+		}
+	}
+	return nil
 }
 
 // OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a

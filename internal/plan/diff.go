@@ -29,26 +29,31 @@ type comparison struct {
 	tenant string
 }
 
-// fields compares two bodies of the same type and returns what to send, and what differs but can't be changed on a live
-// object. Fields in keep are left alone.
-func (c comparison) fields(want, have any, keep []string) (changes, blocked []FieldChange) {
-	w, h := reflect.ValueOf(want).Elem(), reflect.ValueOf(have).Elem()
+// fields compares a wanted object with an observed body of the same type and returns what to send, and what differs but can't
+// be changed on a live object.
+func (c comparison) fields(want *model.Object, have any) (changes, blocked []FieldChange) {
+	w, h := reflect.ValueOf(want.Body).Elem(), reflect.ValueOf(have).Elem()
 	var besides []FieldChange // what is sent only if something else is
 	for _, f := range fieldsOf(w.Type()) {
-		if contains(keep, f.name) {
+		if contains(want.Keep, f.name) || f.mode&ruled != 0 && !contains(want.Ruled, f.name) {
 			continue
 		}
 		wv, hv := w.Field(f.index), h.Field(f.index)
+		if f.mode&ruled != 0 {
+			wv = partly(wv)
+		}
 		differs, stuck := c.differ(wv, hv, f)
-		if !differs && (f.mode&(aside|standing) == 0 || sameText(wv, hv)) {
-			continue
+		if f.mode&ruled != 0 && empty(wv) {
+			differs = !empty(hv) // false where the default is true, too
 		}
 		change := FieldChange{Field: f.name, From: value(hv), To: value(c.overlay(wv, hv, f.mode))}
-		if !differs {
+		switch {
+		case !differs && besidesOthers(wv, hv, f):
 			besides = append(besides, change)
-		} else if stuck {
+		case !differs:
+		case stuck:
 			blocked = append(blocked, change)
-		} else {
+		default:
 			changes = append(changes, change)
 		}
 	}
@@ -58,8 +63,41 @@ func (c comparison) fields(want, have any, keep []string) (changes, blocked []Fi
 	return changes, blocked
 }
 
-// sameText compares pointers to strings.
-func sameText(w, h reflect.Value) bool { return str(w) == str(h) }
+// besidesOthers reports whether a field that makes no difference by itself is sent along with one that does.
+func besidesOthers(w, h reflect.Value, f field) bool {
+	switch {
+	case f.mode&(aside|standing) != 0:
+		return str(w) != str(h)
+	case f.mode&withExtras != 0:
+		return !sameSlice(w, known(w, h))
+	}
+	return false
+}
+
+// partly is a wanted struct of which the operator owns only a part: where none is wanted, one without that part.
+func partly(w reflect.Value) reflect.Value {
+	if w.Kind() != reflect.Pointer || !w.IsNil() {
+		return w
+	}
+	if _, listed := ownership[w.Type().Elem()]; !listed {
+		return w
+	}
+	return reflect.New(w.Type().Elem())
+}
+
+// known are wanted markers without that of the fields which an L4Rule set, where the observed object has none: objects that
+// are taken over from AKO don't get it for its own sake, but only with the next change.
+func known(w, h reflect.Value) reflect.Value {
+	want, ok1 := w.Interface().([]*models.RoleFilterMatchLabel)
+	have, ok2 := h.Interface().([]*models.RoleFilterMatchLabel)
+	isRule := func(m *models.RoleFilterMatchLabel) bool { return m != nil && deref(m.Key) == model.MarkRule }
+	if !ok1 || !ok2 || !slices.ContainsFunc(want, isRule) || slices.ContainsFunc(have, isRule) {
+		return w
+	}
+	return reflect.ValueOf(slices.DeleteFunc(slices.Clone(want), isRule))
+}
+
+func sameSlice(x, y reflect.Value) bool { return x.Len() == y.Len() }
 
 // differ reports whether a field differs, and whether some part of the difference is fixed.
 func (c comparison) differ(w, h reflect.Value, f field) (differs, stuck bool) {
@@ -110,6 +148,9 @@ func (c comparison) differStruct(w, h reflect.Value) (differs, stuck bool) {
 }
 
 func (c comparison) differSlice(w, h reflect.Value, f field) (differs, stuck bool) {
+	if f.mode&withExtras != 0 {
+		w = known(w, h)
+	}
 	if f.mode&withExtras == 0 && w.Len() != h.Len() || w.Len() > h.Len() {
 		return true, f.mode&fixedMembers != 0
 	}
@@ -255,20 +296,17 @@ func (c comparison) overlay(w, h reflect.Value, m mode) reflect.Value {
 }
 
 // takenBack finds among the observed markers those that an owner asked for once, which the index of its labels tells, and
-// doesn't any more: by position.
+// doesn't any more, and the index of what an L4Rule set where none sets anything any more: by position.
 func takenBack(w, h reflect.Value) map[int]bool {
 	have, ok := h.Interface().([]*models.RoleFilterMatchLabel)
 	if !ok {
 		return nil
 	}
-	i := slices.IndexFunc(have, func(m *models.RoleFilterMatchLabel) bool { return m != nil && deref(m.Key) == model.MarkLabels })
-	if i < 0 {
-		return nil
-	}
+	labels := model.MarkValues(have, model.MarkLabels)
 	want, _ := w.Interface().([]*models.RoleFilterMatchLabel)
 	var out map[int]bool
 	for j, m := range have {
-		if m == nil || j != i && !slices.Contains(have[i].Values, deref(m.Key)) {
+		if m == nil || deref(m.Key) != model.MarkLabels && deref(m.Key) != model.MarkRule && !slices.Contains(labels, deref(m.Key)) {
 			continue
 		}
 		if !slices.ContainsFunc(want, func(x *models.RoleFilterMatchLabel) bool { return deref(x.Key) == deref(m.Key) }) {
@@ -365,8 +403,9 @@ func empty(v reflect.Value) bool {
 	return v.IsZero()
 }
 
+// value is a field's value as it is sent: nil for none, and for a struct in which nothing is set, which the API doesn't take.
 func value(v reflect.Value) any {
-	if empty(v) {
+	if empty(v) || v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct && v.Elem().IsZero() {
 		return nil
 	}
 	return v.Interface()

@@ -29,6 +29,9 @@ const (
 	standing
 	// metadata is AKO's JSON about an object: only what maps the object back to Kubernetes counts, in any order.
 	metadata
+	// ruled is the operator's only where the wanted object's Ruled names it: an L4Rule sets it, or did. A struct is the
+	// operator's in the part that the table lists, and goes back to its default in that part.
+	ruled
 )
 
 type owns struct {
@@ -58,7 +61,11 @@ var ownership = map[reflect.Type][]owns{
 		{"servers", owned}, {"health_monitor_refs", owned}, {"graceful_disable_timeout", owned}, {"sni_enabled", owned},
 		{"placement_networks", owned}, {"vrf_ref", fixed | ifWanted}, {"tier1_lr", fixed | ifWanted},
 		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", metadata}, {"cloud_config_cksum", standing},
+		{"enabled", ruled}, {"lb_algorithm", ruled}, {"lb_algorithm_hash", ruled}, {"lb_algorithm_consistent_hash_hdr", ruled},
+		{"application_persistence_profile_ref", ruled}, {"min_servers_up", ruled}, {"analytics_policy", ruled},
+		{"ssl_profile_ref", ruled}, {"ssl_key_and_certificate_ref", ruled}, {"pki_profile_ref", ruled},
 	},
+	reflect.TypeFor[models.PoolAnalyticsPolicy](): {{"enable_realtime_metrics", owned}},
 	reflect.TypeFor[models.Server](): {
 		{"ip", owned}, {"port", owned}, {"enabled", owned}, {"external_uuid", aside}, {"server_node", aside},
 	},
@@ -80,7 +87,11 @@ var ownership = map[reflect.Type][]owns{
 		{"traffic_enabled", owned}, {"remove_listening_port_on_vs_down", owned}, {"enable_rhi", owned},
 		{"vsvip_ref", fixed}, {"se_group_ref", fixed | ifWanted}, {"vrf_context_ref", fixed | ifWanted},
 		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", metadata}, {"cloud_config_cksum", standing},
+		{"pool_ref", ruled}, {"analytics_policy", ruled}, {"analytics_profile_ref", ruled}, {"performance_limits", ruled},
+		{"network_security_policy_ref", ruled}, {"security_policy_ref", ruled}, {"vs_datascripts", ruled},
+		{"ssl_profile_ref", ruled}, {"ssl_key_and_certificate_refs", ruled}, {"revoke_vip_route", ruled},
 	},
+	reflect.TypeFor[models.AnalyticsPolicy](): {{"full_client_logs", owned}},
 	reflect.TypeFor[models.Service](): {
 		{"port", owned}, {"port_range_end", owned}, {"enable_ssl", owned}, {"enable_http2", owned}, {"override_network_profile_ref", owned},
 	},

@@ -102,10 +102,15 @@ func (b *builder) frontend() frontend {
 	}
 	f.network = b.network()
 	b.placedAt = f.network
+	b.rule = b.ruling()
 	f.traffic = b.traffic()
-	f.applicationProfile = b.applicationProfile()
 	f.addresses = b.in.Owner.addresses(b)
+	if len(f.addresses) == 0 {
+		f.addresses = b.ruleAddress()
+	}
 	f.listeners = b.in.Owner.listeners(b)
+	b.fitRule(&f)
+	f.applicationProfile = b.applicationProfile()
 	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
 	return f
@@ -208,6 +213,9 @@ const defaultApplicationProfile = "System-L4-Application"
 // applicationProfile is always named: the Controller's own default is an HTTP profile, which no SCTP or UDP
 // VirtualService may have.
 func (b *builder) applicationProfile() string {
+	if name := b.ruledApplication(); name != "" {
+		return name
+	}
 	asked := strings.TrimSpace(b.in.Owner.Annotations()[AnnotationApplicationProfile])
 	if asked == "" {
 		return defaultApplicationProfile

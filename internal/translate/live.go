@@ -23,6 +23,7 @@ type Live struct {
 	ProtocolMatch      bool     // the L4 rules match protocols
 	DNSNames           []string // those of the VsVip
 	network            network
+	ssl                bool // TLS is ended, and the VirtualService has a pool of its own instead of a policy
 
 	ofSets  map[model.Port]bool // the ports that ListenerSets added
 	rules   []*models.L4Rule
@@ -30,7 +31,28 @@ type Live struct {
 	policy  *models.L4PolicySet
 	// removesPorts is the VirtualService's remove_listening_port_on_vs_down.
 	removesPorts *bool
-	encrypted    bool // some service of it has enable_ssl
+
+	services []*models.Service
+	ruled    map[model.Key][]string  // the fields that an L4Rule set
+	crd      map[model.Key]crdStatus // what AKO noted of an L4Rule
+}
+
+// Remember says which fields of an object an L4Rule set, where its markers don't: it was taken over from AKO.
+func (l *Live) Remember(key model.Key, fields []string) {
+	if l.Exists && l.ruled[key] == nil && len(fields) > 0 {
+		l.ruled[key] = fields
+	}
+}
+
+// noteRule reads what is known of an L4Rule from a body.
+func (l *Live) noteRule(key model.Key, marks []*models.RoleFilterMatchLabel, text *string) {
+	if fields := model.MarkValues(marks, model.MarkRule); len(fields) > 0 {
+		l.ruled[key] = fields
+	}
+	var m metadata
+	if text != nil && json.Unmarshal([]byte(*text), &m) == nil && m.CRDStatus.Type == "L4Rule" {
+		l.crd[key] = m.CRDStatus
+	}
 }
 
 // livePool is a pool that there is.
@@ -46,7 +68,10 @@ type livePool struct {
 // give them, or from their own names and markers where it has no use for them any more.
 func LiveOf(in *Input, observed []*model.Observed) Live {
 	wanted := PoolPorts(in)
-	live := Live{Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed), ofSets: make(map[model.Port]bool)}
+	live := Live{
+		Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed),
+		ofSets: make(map[model.Port]bool), ruled: make(map[model.Key][]string), crd: make(map[model.Key]crdStatus),
+	}
 	chosen := Chosen(observed)
 	var placed *models.Pool // the first by name
 	placedName := ""
@@ -55,15 +80,14 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		case *models.VirtualService:
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
-			live.encrypted = slices.ContainsFunc(body.Services, func(s *models.Service) bool { return s != nil && deref(s.EnableSsl, false) })
 			live.removesPorts = body.RemoveListeningPortOnVsDown
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
+			live.services, live.ssl = body.Services, body.PoolRef != nil && len(body.L4Policies) == 0
+			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 		case *models.L4PolicySet:
 			live.policy = body
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
-			if body.L4ConnectionPolicy != nil {
-				live.rules = append(live.rules, body.L4ConnectionPolicy.Rules...)
-			}
+			live.rules = append(live.rules, rulesOf(body)...)
 		case *models.PoolGroup:
 			live.objects[o.Key] = o
 		case *models.VsVip:
@@ -81,6 +105,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			}
 			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body)}
 			live.objects[o.Key] = o
+			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 			if ok && chosen[o.Key.Name] {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
 				live.ofSets[port] = live.ofSets[port] || model.Mark(body.Markers, model.MarkListenerSet) != ""
@@ -106,7 +131,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 }
 
 // Chosen are the names of the pools, of an owner's objects, that the rules of its L4PolicySet lead to, directly or through a
-// pool group. A pool that a client left behind when the Controller refused its rule is not among them, and serves nobody.
+// pool group, or its VirtualService itself. A pool that a client left behind when the Controller refused its rule is not among them, and serves nobody.
 func Chosen(observed []*model.Observed) map[string]bool {
 	targets := make(map[string]bool) // names and UUIDs
 	target := func(ref *string) {
@@ -116,14 +141,15 @@ func Chosen(observed []*model.Observed) map[string]bool {
 		}
 	}
 	for _, o := range observed {
-		set, ok := o.Body.(*models.L4PolicySet)
-		if !ok || set.L4ConnectionPolicy == nil {
-			continue
-		}
-		for _, r := range set.L4ConnectionPolicy.Rules {
-			if r != nil && r.Action != nil && r.Action.SelectPool != nil {
-				target(r.Action.SelectPool.PoolRef)
-				target(r.Action.SelectPool.PoolGroupRef)
+		switch body := o.Body.(type) {
+		case *models.VirtualService: // that ends TLS, and leads to its pool itself
+			target(body.PoolRef)
+		case *models.L4PolicySet:
+			for _, r := range rulesOf(body) {
+				if r != nil && r.Action != nil && r.Action.SelectPool != nil {
+					target(r.Action.SelectPool.PoolRef)
+					target(r.Action.SelectPool.PoolGroupRef)
+				}
 			}
 		}
 	}
@@ -146,6 +172,13 @@ func Chosen(observed []*model.Observed) map[string]bool {
 		}
 	}
 	return out
+}
+
+func rulesOf(set *models.L4PolicySet) []*models.L4Rule {
+	if set.L4ConnectionPolicy == nil {
+		return nil
+	}
+	return set.L4ConnectionPolicy.Rules
 }
 
 // vipsOf reads where each VIP's address comes from.

@@ -37,10 +37,13 @@ func (b *builder) objects(f frontend) []model.Object {
 	})
 	// Without pools there are no rules, and AKO's L4PolicySet of a Gateway without Services, which has none either, stays.
 	bare := b.in.Live.policy != nil && len(b.in.Live.rules) == 0
-	if len(out) > 1 || bare {
+	policy := (len(out) > 1 || bare) && !b.rule.ssl
+	if policy {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
 	}
-	return append(out, b.object(f, model.VirtualService, f.name, b.virtualService(f, len(out) > 1)))
+	vs := b.object(f, model.VirtualService, f.name, b.virtualService(f, policy))
+	b.ruleVS(&vs, f)
+	return append(out, vs)
 }
 
 func (b *builder) object(f frontend, kind model.Kind, name string, body any) model.Object {
@@ -131,10 +134,10 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 		b.report(model.Note, t.port, model.ReasonNoEndpoints, b.withoutEndpoints(t, b.in.Owner.backendText(t.backend.Service)))
 	}
 	out := pool{name: t.pool, object: b.object(f, model.Pool, t.pool, p), empty: known && enabled == 0}
+	b.rulePool(&out.object, t)
 	if !known {
 		out.object.Keep = []string{"servers"}
 	}
-	out.object.Keep = append(out.object.Keep, b.keepRuledPool(t)...)
 	if f.network.kept {
 		out.object.Keep = append(out.object.Keep, "placement_networks")
 	}
@@ -221,9 +224,9 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		SeGroupRef:                  f.network.seGroup,
 		EnableRhi:                   f.network.rhi,
 		ApplicationProfileRef:       new(model.RefByName(model.ApplicationProfile, f.applicationProfile)),
-		NetworkProfileRef:           new(model.RefByName(model.NetworkProfile, b.baseProfile(profile))),
+		NetworkProfileRef:           new(model.RefByName(model.NetworkProfile, b.baseProfile(profile, f.listeners))),
 		VsvipRef:                    new(model.RefByName(model.VsVip, f.name)),
-		Services:                    services(f.listeners, profile, b.in.Facts),
+		Services:                    b.services(f.listeners, profile),
 		TrafficEnabled:              &f.traffic,
 		RemoveListeningPortOnVsDown: new(true),
 		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
@@ -240,24 +243,27 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 
 // services lists the listening ports. Where protocols are mixed, each service of another protocol than TCP overrides
 // the VirtualService's profile, UDP included even where it is the base.
-func services(listeners []listener, profile protocol, facts *model.Facts) []*models.Service {
-	mixed := false
-	for _, l := range listeners {
-		mixed = mixed || l.proto.name != profile.name
-	}
+func (b *builder) services(listeners []listener, profile protocol) []*models.Service {
+	mixed := mixed(listeners, profile)
 	out := make([]*models.Service, len(listeners))
 	for i, l := range listeners {
 		out[i] = &models.Service{
 			Port:         new(uint32(l.port.Number)),
 			PortRangeEnd: new(uint32(l.port.Number)),
-			EnableSsl:    new(false),
+			EnableSsl:    new(b.rule.ssl && !b.rule.broken),
 			EnableHttp2:  new(false),
 		}
 		if mixed && l.proto.name != "TCP" {
-			out[i].OverrideNetworkProfileRef = new(model.RefByName(model.NetworkProfile, l.proto.profile(facts)))
+			name := cmp.Or(b.ruledProfile(l.proto, false), l.proto.profile(b.in.Facts))
+			out[i].OverrideNetworkProfileRef = new(model.RefByName(model.NetworkProfile, name))
 		}
 	}
 	return out
+}
+
+// mixed reports whether listeners are of several protocols.
+func mixed(listeners []listener, base protocol) bool {
+	return slices.ContainsFunc(listeners, func(l listener) bool { return l.proto.name != base.name })
 }
 
 func refOrNil(kind model.Kind, name string) *string {

@@ -120,15 +120,12 @@ func (b serviceBuilder) unusedFields() {
 const noAffinity = "is not supported by this release: connections of one client may reach several endpoints"
 
 // BackendAnnotations are those that are read of a Service behind a Gateway's listener.
-var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, annotationL4Rule}
+var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, AnnotationRule}
 
 // unusedByBackend reports what a Service behind a Gateway's listener asks for and doesn't get.
 func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
 	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s %s", port, svc.Name, noAffinity))
-	}
-	if svc.Annotations[annotationL4Rule] != "" {
-		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: annotation %s of Service %s is not supported by this release: a new pool gets the defaults, and one that there is keeps its health monitors", port, annotationL4Rule, svc.Name))
 	}
 }
 

@@ -2,7 +2,6 @@ package translate
 
 import (
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -12,16 +11,12 @@ import (
 // This file keeps what AKO has made of annotations that this release does not read: a live object that has such a thing stays as
 // it is, and the owner says so. A feature that comes to be understood takes its lines away here.
 
-const (
-	annotationL4Rule    = "ako.vmware.com/l4rule"
-	annotationSharedVIP = "ako.vmware.com/enable-shared-vip"
-)
+const annotationSharedVIP = "ako.vmware.com/enable-shared-vip"
 
 // unread are AKO's annotations on a Service that this release does not read, with what happens instead: to a Service that the
 // Controller has nothing of, and to one that it serves.
 var unread = []struct{ annotation, fresh, live string }{
 	{annotationSharedVIP, "the Service gets an address of its own", "the Service keeps its own address"},
-	{annotationL4Rule, "the Service gets the defaults", "what it has set on the Controller stays as it is"},
 }
 
 // tellUnread reports them.
@@ -36,47 +31,6 @@ func (b *builder) tellUnread(svc *corev1.Service) {
 		}
 		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "annotation "+u.annotation+" is not supported by this release: "+instead)
 	}
-}
-
-// An L4Rule may have set these fields. A VirtualService that ends TLS leads to its pool itself: it has no L4PolicySet, and says of
-// its ports that they are encrypted.
-var (
-	ruledVirtualService = []string{"application_profile_ref", "network_profile_ref"}
-	ruledTLS            = []string{"services", "l4_policies", "remove_listening_port_on_vs_down"}
-	ruledPool           = []string{"health_monitor_refs"}
-)
-
-// keepRuled keeps what an L4Rule has set on the owner's VirtualService.
-func (b *builder) keepRuled(objects []model.Object) []model.Object {
-	svc, ok := b.in.Owner.(Service)
-	if !ok || svc.Object.Annotations[annotationL4Rule] == "" || !b.in.Live.Exists {
-		return objects
-	}
-	for i := range objects {
-		if o := &objects[i]; o.Key.Kind == model.VirtualService {
-			o.Keep = append(o.Keep, ruledVirtualService...)
-			if b.in.Live.endsTLS() {
-				o.Keep = append(o.Keep, ruledTLS...)
-			}
-		}
-	}
-	if !b.in.Live.endsTLS() || b.in.Live.policy != nil {
-		return objects
-	}
-	return slices.DeleteFunc(objects, func(o model.Object) bool { return o.Key.Kind == model.L4PolicySet })
-}
-
-// keepRuledPool are the fields to keep of the pool of a Service that names an L4Rule.
-func (b *builder) keepRuledPool(t target) []string {
-	if t.backend.Service.Annotations[annotationL4Rule] == "" || !b.exists(t) {
-		return nil
-	}
-	return ruledPool
-}
-
-// endsTLS reports whether the VirtualService is one that ends TLS, which AKO makes by an L4Rule.
-func (l *Live) endsTLS() bool {
-	return l.encrypted || l.Exists && l.policy == nil && len(l.Pools) > 0
 }
 
 // SharedVIP names the VirtualService that AKO has made for a Service together with others, of which this release reads nothing.

@@ -9,6 +9,7 @@
 package golden
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/vmware/alb-sdk/go/models"
 	"sigs.k8s.io/yaml"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
@@ -312,4 +314,55 @@ func observedOf(state map[model.Key]*model.Observed) []*model.Observed {
 	}
 	slices.SortFunc(out, func(a, b *model.Observed) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	return out
+}
+
+// TestRulesOfAKOAreTakenOver: objects with what AKO makes of an L4Rule need no change. AKO doesn't note which fields a rule set,
+// sends what its CRD fills in, and notes the rule in service_metadata.
+func TestRulesOfAKOAreTakenOver(t *testing.T) {
+	n := 0
+	for _, name := range features(t) {
+		if !strings.Contains(filepath.Base(name), "l4rule-") {
+			continue
+		}
+		in := load(t, name+".in.yaml")
+		built := translate.Objects(in)
+		if built.Blocked {
+			continue
+		}
+		n++
+		observed := observe(t, built.Set)
+		for _, o := range observed {
+			asAKO(o.Body)
+		}
+		in.Live = translate.LiveOf(&in, observed)
+		again := translate.Objects(in)
+		if p := plan.Diff(&again.Set, observed, plan.Policy{}); !p.Empty() || len(p.Findings) > 0 {
+			t.Errorf("%s: %s", name, p.String())
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d features", n)
+	}
+}
+
+// asAKO makes of a body what AKO makes of it with a rule that its CRD has completed.
+func asAKO(body any) {
+	unmarked := func(marks []*models.RoleFilterMatchLabel) []*models.RoleFilterMatchLabel {
+		return slices.DeleteFunc(marks, func(m *models.RoleFilterMatchLabel) bool { return *m.Key == model.MarkRule })
+	}
+	noted := func(text *string) *string {
+		before, after, ok := strings.Cut(*text, `"crd_status":{"type":"","value":"","status":""}`)
+		if !ok {
+			panic("no crd_status in " + *text)
+		}
+		return new(before + `"crd_status":{"type":"L4Rule","value":"default/rule","status":"ACTIVE"}` + after)
+	}
+	switch b := body.(type) {
+	case *models.VirtualService:
+		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)
+		b.AnalyticsProfileRef = cmp.Or(b.AnalyticsProfileRef, new("/api/analyticsprofile?name=System-Analytics-Profile"))
+	case *models.Pool:
+		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)
+		b.Enabled, b.LbAlgorithm = cmp.Or(b.Enabled, new(true)), cmp.Or(b.LbAlgorithm, new("LB_ALGORITHM_LEAST_CONNECTIONS"))
+	}
 }
