@@ -225,7 +225,7 @@ func (s *Server) HAR(normal bool) ([]byte, error) {
 	return s.Archive(s.Host(), s.world.Version().Join("."), normal)
 }
 
-// Pulse tells in few bytes if anything changed since the last one: two that are equal mean no.
+// Pulse says in few bytes what there is: two that are equal mean that nothing changed between them.
 type Pulse struct {
 	Objects  int64          `json:"objects"`
 	States   string         `json:"states"`

@@ -42,7 +42,7 @@ type VIPView struct {
 	Hosts     []string `json:"hosts,omitempty"`
 }
 
-// RuleView tells which connections go where.
+// RuleView says which connections go where.
 type RuleView struct {
 	Name    string       `json:"name"`
 	Match   string       `json:"match"`
@@ -177,7 +177,7 @@ func (v *Board) compute(s *world.Reader, now time.Time) (changes []world.Change)
 	return changes
 }
 
-// Digest tells two states of the virtual services apart: the revision of the world that they were computed from, a hash of their states,
+// Digest identifies a state of the virtual services by the revision of the world that they were computed from, a hash of their states,
 // and how many are in which.
 func (v *Board) Digest() (revision int64, states string, counts map[string]int) {
 	v.mu.Lock()

@@ -22,8 +22,8 @@ import (
 
 //nolint:gosec // the Controller shows SHA-1 fingerprints
 
-// deriveKeyAndCertificate makes the key and the certificate of an object that asks for a self-signed one, and tells what is in
-// a certificate. Evidence: that the Controller makes one is documented by the vendor's own tests; what it tells is recorded.
+// deriveKeyAndCertificate makes the key and the certificate of an object that asks for a self-signed one, and says what is in
+// a certificate. Evidence: that the Controller makes one is documented by the vendor's own tests; what it says is recorded.
 func deriveKeyAndCertificate(w *write) {
 	keepSecrets(w)
 	cert, _ := w.body["certificate"].(map[string]any)
