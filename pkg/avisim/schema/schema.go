@@ -1,5 +1,6 @@
 // Package schema knows what objects look like: types, fields and their limits, and which version and licence tier has which of them. It is
-// made from schema.txt, which hack/avisim-schema writes from the published schema. It checks and completes a body, and knows no other object.
+// made from schema.txt, which hack/avisim-schema writes from the published schema. It checks and completes a body, and knows no other
+// object.
 package schema
 
 import (
@@ -414,7 +415,8 @@ func (f *Field) conform(v any, judge verdict) (any, *Refusal) {
 	case whole && (x < width[0] || x > width[1]):
 		return nil, badPB("%s: value out of range: %s", f.name, doc.FormatNumber(x))
 	case f.ranged && (x < f.lo || x > f.hi) && !slices.Contains(f.also, x):
-		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not in range %s-%s", doc.FormatNumber(x), doc.FormatNumber(f.lo), doc.FormatNumber(f.hi)))
+		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not in range %s-%s", doc.FormatNumber(x), doc.FormatNumber(f.lo),
+			doc.FormatNumber(f.hi)))
 	case f.only != nil && !slices.Contains(f.only, x):
 		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not allowed", doc.FormatNumber(x)))
 	}

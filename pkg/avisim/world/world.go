@@ -253,10 +253,15 @@ func (s *Reader) Version() schema.Version { return s.version }
 
 // Tier is the default licence tier of the system configuration.
 func (s *Reader) Tier() string {
-	if o := s.Store.Get(doc.Ref{Type: "systemconfiguration", UUID: "default"}); o != nil {
+	if o := s.Singleton("systemconfiguration"); o != nil {
 		return doc.Str(o.Body, "default_license_tier")
 	}
 	return ""
+}
+
+// Singleton returns the one object of a type, nil if there is none.
+func (s *Reader) Singleton(typ string) *Object {
+	return s.Store.Get(doc.Ref{Type: typ, UUID: "default"})
 }
 
 // Tenant is the name of a tenant, or its uuid if there is none of it.
