@@ -433,7 +433,7 @@ func (m *message) fill(body map[string]any, at version, tier string) {
 		if _, have := body[f.name]; have {
 			continue
 		}
-		if d := f.presetIn(tier); d != nil && f.known(at) {
+		if d := f.presetIn(tier); d != nil && f.known(at) && !f.gone(at) {
 			body[f.name] = d
 		}
 	}
@@ -457,7 +457,7 @@ func (m *message) gate(body map[string]any, at version, judge verdict) *apiError
 			err = judge("version-field", text, at.join("_"), name, f.introduced(at).join("_"))
 		case newer > at:
 			err = judge("version-value", text, at.join("_"), name, newer.join("_"))
-		case f.until != 0 && f.until <= at:
+		case f.gone(at):
 			delete(body, name)
 		default:
 			err = f.sub(v, func(m *message, b map[string]any) *apiError { return m.gate(b, at, judge) })
@@ -477,7 +477,7 @@ func (m *message) trim(body map[string]any, at version, skipDefault bool) {
 		if f == nil || identity[name] {
 			continue
 		}
-		if !f.known(at) || f.until != 0 && f.until <= at || f.newer(v) > at || skipDefault && f.value != nil && f.value == v {
+		if !f.known(at) || f.gone(at) || f.newer(v) > at || skipDefault && f.value != nil && f.value == v {
 			delete(body, name)
 			continue
 		}
@@ -495,6 +495,9 @@ func (f *field) known(at version) bool {
 	}
 	return len(f.since) == 0 || slices.Min(f.since) <= at
 }
+
+// gone tells if a version has the field no longer.
+func (f *field) gone(at version) bool { return f.until != 0 && f.until <= at }
 
 // introduced is the first version after at that has the field.
 func (f *field) introduced(at version) version {
