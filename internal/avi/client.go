@@ -510,9 +510,13 @@ func (ep *endpoint) do(ctx context.Context, cl call) (*exchange, error) {
 	if err != nil {
 		return nil, err
 	}
+	cl.body = outgoing(cl, pinned)
 	x, err := w.call(ctx, cl, pinned)
 	if ReasonOf(err) == ReasonVersion {
 		ep.version.drop()
+	}
+	if x != nil {
+		x.body = incoming(cl, pinned, x.body)
 	}
 	return x, err
 }

@@ -78,6 +78,11 @@ func (f *Facts) AtLeast(release string) bool {
 	return f.Version == "" || ReleaseAtLeast(f.Version, release)
 }
 
+// APIAtLeast reports whether the API is spoken in a version or a newer one.
+func (f *Facts) APIAtLeast(version string) bool {
+	return f.APIVersion != "" && ReleaseAtLeast(f.APIVersion, version)
+}
+
 // ReleaseAtLeast compares releases number by number: "22.1.10" is newer than "22.1.3".
 func ReleaseAtLeast(release, least string) bool {
 	return slices.Compare(numbers(release), numbers(least)) >= 0

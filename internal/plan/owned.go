@@ -58,7 +58,7 @@ var ownership = map[reflect.Type][]owns{
 	},
 	reflect.TypeFor[models.DNSInfo](): {{"fqdn", owned}},
 	reflect.TypeFor[models.Pool](): {
-		{"servers", owned}, {"health_monitor_refs", owned}, {"graceful_disable_timeout", owned}, {"sni_enabled", owned},
+		{"servers", owned}, {"health_monitor_refs", owned}, {"graceful_disable_timeout", ifWanted}, {"sni_enabled", owned},
 		{"placement_networks", owned}, {"vrf_ref", fixed | ifWanted}, {"tier1_lr", fixed | ifWanted},
 		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", metadata}, {"cloud_config_cksum", standing},
 		{"enabled", ruled}, {"lb_algorithm", ruled}, {"lb_algorithm_hash", ruled}, {"lb_algorithm_consistent_hash_hdr", ruled},

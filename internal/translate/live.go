@@ -202,6 +202,15 @@ func vipsOf(body *models.VsVip) []vipSource {
 	return out
 }
 
+// pool is a pool that there is, nil if there is none of that name.
+func (l Live) pool(tenant, name string) *models.Pool {
+	if o := l.objects[model.Key{Kind: model.Pool, Tenant: tenant, Name: name}]; o != nil {
+		body, _ := o.Body.(*models.Pool)
+		return body
+	}
+	return nil
+}
+
 func membersOf(body *models.Pool) map[netip.AddrPort]bool {
 	out := make(map[netip.AddrPort]bool, len(body.Servers))
 	for _, s := range body.Servers {

@@ -109,7 +109,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 		VrfRef:                 f.network.vrf,
 		Tier1Lr:                f.network.tier1,
 		HealthMonitorRefs:      []string{model.RefByName(model.HealthMonitor, t.proto.healthMonitor)},
-		GracefulDisableTimeout: new(gracefulDisableMinutes),
+		GracefulDisableTimeout: b.gracefulDisable(f, t.pool),
 		SniEnabled:             new(false),
 		PlacementNetworks:      f.network.placement,
 		ServiceMetadata:        new(b.in.Owner.poolMetadata(l, t).String()),
@@ -160,6 +160,23 @@ func (b *builder) markers(pairs []string) []*models.RoleFilterMatchLabel {
 
 // gracefulDisableMinutes is how long a disabled server keeps its associations.
 const gracefulDisableMinutes int32 = 1
+
+// graceInSeconds is the release, and the API version, that replaced the field for it by one that only Enterprise licences have.
+const graceInSeconds = "31.2.1"
+
+// gracefulDisable is the drain time of a pool in minutes, nil to leave the Controller's alone: where the licence lacks the field,
+// and where a newer Controller doesn't show it to the older API version that is spoken, since a value that is never seen would be
+// written again and again.
+func (b *builder) gracefulDisable(f frontend, pool string) *int32 {
+	facts := b.in.Facts
+	switch live := b.in.Live.pool(f.tenant, pool); {
+	case facts.APIAtLeast(graceInSeconds) && !facts.Enterprise():
+		return nil
+	case !facts.APIAtLeast(graceInSeconds) && facts.Version != "" && facts.AtLeast(graceInSeconds) && live != nil && live.GracefulDisableTimeout == nil:
+		return nil
+	}
+	return new(gracefulDisableMinutes)
+}
 
 // policySet has one rule for each pool: its port and its protocol select it. The protocol match is an Enterprise field;
 // below, all ports of a VirtualService have one protocol, so it is left out, unless it serves already.

@@ -42,6 +42,7 @@ type scene struct {
 	// Controller overrides what the Controller offers.
 	Controller struct {
 		Version     string            `json:"version"`
+		APIVersion  string            `json:"apiVersion"`
 		LicenseTier string            `json:"licenseTier"`
 		CloudType   string            `json:"cloudType"`
 		VLAN        bool              `json:"vlan"`
@@ -85,6 +86,9 @@ func facts(s scene) *model.Facts {
 	forRules(f)
 	if v := s.Controller.Version; v != "" {
 		f.Version = v
+	}
+	if v := s.Controller.APIVersion; v != "" {
+		f.APIVersion = v
 	}
 	if v := s.Controller.LicenseTier; v != "" {
 		f.LicenseTier = v
