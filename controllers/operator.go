@@ -74,6 +74,8 @@ type ownerPart interface {
 	Absent(context.Context, model.Owner) (bool, error)
 	Marked(model.Owner, *model.Observed) bool
 	Placed(context.Context, *settings.Settings, string) ([]model.Owner, error)
+	Preview(context.Context, *settings.Settings) ([]foreseen, error)
+	HandBack(context.Context) (int, error)
 	Usage() usage
 }
 
@@ -82,6 +84,7 @@ type classPart interface {
 	part
 	OfSetting(string)
 	Usage() usage
+	HandBack(context.Context) error
 }
 
 // Operator is the running whole, for probes and tests.
