@@ -184,6 +184,14 @@ func (k gateways) clear(ctx context.Context, gw *gatewayv1.Gateway) error {
 	return k.Status.ClearGateway(ctx, gw)
 }
 
+// handBack is clear: AKO's L4 half serves no such Gateways.
+func (k gateways) handBack(ctx context.Context, gw *gatewayv1.Gateway, served bool) (bool, error) {
+	if !served {
+		return false, nil
+	}
+	return true, k.clear(ctx, gw)
+}
+
 // sightings remember how many objects of each kind Gateways had when they were last looked at, so that an absence can be judged.
 type sightings struct {
 	apis *APIs

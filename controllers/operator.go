@@ -77,6 +77,8 @@ type ownerPart interface {
 	Marked(model.Owner, *model.Observed) bool
 	Placed(context.Context, *settings.Settings, string) ([]model.Owner, error)
 	Ruled(context.Context, *settings.Settings, types.NamespacedName) ([]model.Owner, error)
+	Preview(context.Context, *settings.Settings) ([]foreseen, error)
+	HandBack(context.Context) (int, error)
 	Usage() usage
 }
 
@@ -85,6 +87,7 @@ type classPart interface {
 	part
 	OfSetting(string)
 	Usage() usage
+	HandBack(context.Context) error
 }
 
 // Operator is the running whole, for probes and tests.

@@ -97,6 +97,10 @@ func (k services) clear(ctx context.Context, svc *corev1.Service) error {
 	return k.Status.Clear(ctx, svc)
 }
 
+func (k services) handBack(ctx context.Context, svc *corev1.Service, _ bool) (bool, error) {
+	return k.Status.HandBack(ctx, svc)
+}
+
 // servicePredicate lets through Services that are or were load balancers. There is no look at the generation: Services
 // have none. A change of the status alone is let through only if our conditions went with it, or if somebody else changed the
 // addresses: our own writes would otherwise run each Service twice, and one that is refused with ever new words, for ever.

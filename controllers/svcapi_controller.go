@@ -146,3 +146,10 @@ func (k svcAPIGateways) tellNoClass(ctx context.Context, gw *svcapi.Gateway, pro
 func (k svcAPIGateways) clear(ctx context.Context, gw *svcapi.Gateway) error {
 	return k.Status.ClearSvcAPIGateway(ctx, gw)
 }
+
+func (k svcAPIGateways) handBack(ctx context.Context, gw *svcapi.Gateway, served bool) (bool, error) {
+	if !served {
+		return false, nil
+	}
+	return true, k.Status.HandBackSvcAPIGateway(ctx, gw)
+}

@@ -140,7 +140,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	log.V(1).Info("planned", "round", round, "plan", text)
 	if r.DryRun {
 		log.Info("dry run: not carried out", "plan", text)
-		return r.end(outcome.Failed, &DryRunError{Plan: text})
+		return r.end(outcome.Failed, &DryRunError{Plan: text, Steps: p.Steps})
 	}
 	if p.Replaces != "" {
 		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
@@ -292,7 +292,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		}
 		if e.DryRun {
 			log.Info("dry run: not carried out", "plan", p.String())
-			return deleted, &DryRunError{Plan: p.String()}
+			return deleted, &DryRunError{Plan: p.String(), Steps: p.Steps}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
 		var n int

@@ -238,6 +238,48 @@ func (e *Env) Apart(t testing.TB) *Env {
 // StartOperator starts an operator process's worth of code in this one.
 func (e *Env) StartOperator() {
 	e.T.Helper()
+	mgr, c, o := e.assemble()
+	ctx, cancel := context.WithCancel(context.Background())
+	var err error
+	e.Operator, err = controllers.Setup(ctx, mgr, c, o)
+	e.must(err)
+	done := make(chan error, 1)
+	go func() { done <- e.Operator.Run(ctx, mgr) }()
+	e.stop = func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil && !errors.Is(err, context.Canceled) {
+				e.T.Errorf("the operator ended with: %v", err)
+			}
+		case <-time.After(40 * time.Second):
+			e.T.Error("the operator didn't stop")
+		}
+	}
+}
+
+// Preview is what the program prints with --preview, and whether it finds something to change.
+func (e *Env) Preview() (text string, changes bool) {
+	e.T.Helper()
+	mgr, c, o := e.assemble()
+	var out strings.Builder
+	changes, err := controllers.Preview(e.T.Context(), mgr, c, o, &out)
+	e.must(err)
+	return out.String(), changes
+}
+
+// HandBack is the program with --hand-back, and what it prints.
+func (e *Env) HandBack() string {
+	e.T.Helper()
+	mgr, c, o := e.assemble()
+	var out strings.Builder
+	e.must(controllers.HandBack(e.T.Context(), mgr, c, o, &out))
+	return out.String()
+}
+
+// assemble makes what the program is made of.
+func (e *Env) assemble() (ctrl.Manager, *avi.Client, controllers.Options) {
+	e.T.Helper()
 	log := logr.Discard()
 	if dir := os.Getenv("AVI_TEST_LOGS"); dir != "" { // a folder for the operators' logs, to look into a failure
 		if e.logs == nil {
@@ -261,25 +303,10 @@ func (e *Env) StartOperator() {
 	e.must(err)
 	c, err := avi.NewUnconfigured(avi.WithLogger(log.WithName("avi")), avi.WithRegisterer(prometheus.NewRegistry()))
 	e.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
 	o := e.Options
 	o.Namespace = e.System
 	o.Log = log
-	e.Operator, err = controllers.Setup(ctx, mgr, c, o)
-	e.must(err)
-	done := make(chan error, 1)
-	go func() { done <- e.Operator.Run(ctx, mgr) }()
-	e.stop = func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil && !errors.Is(err, context.Canceled) {
-				e.T.Errorf("the operator ended with: %v", err)
-			}
-		case <-time.After(40 * time.Second):
-			e.T.Error("the operator didn't stop")
-		}
-	}
+	return mgr, c, o
 }
 
 // StopOperator stops it; what it left on the Controller stays.
