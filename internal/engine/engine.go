@@ -101,7 +101,7 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) Outcome {
 		in.Live = translate.LiveOf(&in, observed)
 		built := translate.Objects(in)
 		out.Findings, out.Blocked = append(built.Findings, kept...), built.Blocked
-		out.Findings = append(out.Findings, e.unreached(&built.Set, in.Settings, in.Facts)...)
+		out.Findings = append(out.Findings, e.unreached(ctx, &built.Set, in.Settings, in.Facts)...)
 		if built.Blocked {
 			out.Err = nil
 			break
