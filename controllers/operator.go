@@ -263,7 +263,7 @@ func (op *Operator) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.Routes} {
+	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.metrics.token, op.Routes} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
@@ -351,7 +351,8 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 			}
 		}
 	})
-	for _, r := range []manager.Runnable{everywhere, sweeper, credentials, op.APIs} {
+	tokens := &tokenKeeper{keep: op.client.KeepToken, every: tokenCheck, now: time.Now, log: o.Log.WithName("token"), expires: op.metrics.token}
+	for _, r := range []manager.Runnable{everywhere, sweeper, credentials, everyReplica(tokens.run), op.APIs} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("adding a loop to the manager: %w", err)
 		}
