@@ -12,6 +12,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
@@ -44,13 +45,14 @@ func vip(e *suite.Env, tenant, name string) (vsvip, vip map[string]any) {
 }
 
 // unwritten wants that neither a restart nor the full reads after it write anything to the Controller.
-func unwritten(e *suite.Env) {
+func unwritten(e *suite.Env, services ...client.Object) {
 	e.T.Helper()
 	e.StopOperator()
 	e.Sim.ResetRequests()
 	e.Options.Refresh = 100 * time.Millisecond
 	e.StartOperator()
 	e.Loads(2)
+	e.LookAgain("service", services...)
 	for _, r := range e.Sim.Writes() {
 		e.T.Errorf("written at rest: %s %s %s", r.Method, r.Path, r.Body)
 	}
@@ -89,7 +91,7 @@ clouds:
 	if pool := e.Object("pool", e.PoolName(public, public.Spec.Ports[0])); vsvip["tier1_lr"] != "/orgs/default/projects/telco/vpcs/core" || pool["tier1_lr"] != vsvip["tier1_lr"] {
 		t.Errorf("tier1_lr of the VsVip %v, of the pool %v", vsvip["tier1_lr"], pool["tier1_lr"])
 	}
-	unwritten(e)
+	unwritten(e, public, private)
 }
 
 // TestVIPPlacementOnVLAN: on NSX-T with VLAN segments a VIP is placed on its network.
@@ -110,7 +112,7 @@ clouds:
 	if networks, _ := v["placement_networks"].([]any); len(networks) != 1 || !strings.Contains(fmt.Sprint(networks[0]), "10.100.0.0") {
 		t.Errorf("placement networks %v", v["placement_networks"])
 	}
-	unwritten(e)
+	unwritten(e, svc)
 }
 
 // TestOpenStackTenantHasItsVRF: objects of the configured tenant are in its own default VRF.
@@ -140,7 +142,7 @@ objects:
 	if !strings.HasSuffix(fmt.Sprint(vsvip["vrf_context_ref"]), "#telco-default") || v["subnet_uuid"] != "subnet-1" {
 		t.Errorf("VRF %v, subnet %v", vsvip["vrf_context_ref"], v["subnet_uuid"])
 	}
-	unwritten(e)
+	unwritten(e, svc)
 }
 
 // TestEmptyLabelsClearTheConfigMaps: an empty list in a setting takes the labels off a live VsVip.
@@ -167,7 +169,7 @@ func TestEmptyLabelsClearTheConfigMaps(t *testing.T) {
 	if e.Object("virtualservice", e.Name(svc))["enable_rhi"] != true {
 		t.Error("route health injection went with the labels")
 	}
-	unwritten(e)
+	unwritten(e, svc)
 }
 
 // TestOlderEnterpriseTiersServeSCTP: what Controllers that were upgraded may still carry is Enterprise.
@@ -201,7 +203,7 @@ clouds:
 	if got := fmt.Sprint(vsvip["dns_info"]); !strings.Contains(got, "amf."+e.Namespace+".lab.example.org") {
 		t.Errorf("names %s", got)
 	}
-	unwritten(e)
+	unwritten(e, svc)
 }
 
 // TestNewerAPIVersion: with the Controller's own release as controllerVersion nothing is written at rest.
@@ -219,7 +221,7 @@ func TestNewerAPIVersion(t *testing.T) {
 			t.Errorf("%s %s with version %s", r.Method, r.Path, r.Version)
 		}
 	}
-	unwritten(e)
+	unwritten(e, svc)
 }
 
 // TestOperatorOutlivesItsToken: the Secret's token ends, and Services go on being served.
