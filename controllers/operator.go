@@ -323,7 +323,10 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 			}
 		}
 	})
-	tokens := &tokenKeeper{keep: op.client.KeepToken, every: cmp.Or(o.TokenCheck, tokenCheck), now: time.Now, log: o.Log.WithName("token"), expires: op.metrics.token}
+	tokens := &tokenKeeper{
+		keep: op.client.KeepToken, every: cmp.Or(o.TokenCheck, tokenCheck), now: time.Now,
+		log: o.Log.WithName("token"), expires: op.metrics.token,
+	}
 	for _, r := range []manager.Runnable{everywhere, sweeper, credentials, everyReplica(tokens.run), op.APIs} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("adding a loop to the manager: %w", err)

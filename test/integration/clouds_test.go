@@ -77,7 +77,8 @@ clouds:
     subnets: [{prefix: 10.60.0.0/24}]
 `), suite.WithConfig("cloudName", "nsx"), suite.WithConfig("vipNetworkList", "[]"),
 		suite.WithConfig("vpcMode", "true"), suite.WithConfig("nsxtT1LR", "/orgs/default/projects/telco/vpcs/core"))
-	public, private, wrong := e.Service("public", suite.Port("SCTP", 38412)), e.Service("private", suite.Port("SCTP", 38412)), e.Service("wrong", suite.Port("SCTP", 38412))
+	n2 := suite.Port("SCTP", 38412)
+	public, private, wrong := e.Service("public", n2), e.Service("private", n2), e.Service("wrong", n2)
 	private.Annotations = map[string]string{translate.AnnotationVIPType: "private"}
 	wrong.Annotations = map[string]string{translate.AnnotationVIPType: "secret"}
 	e.Create(public, private, wrong)
