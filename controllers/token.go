@@ -11,8 +11,12 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// tokenCheck is how often the Controller's user token is looked after; there is a call only if there is something to find out.
-const tokenCheck = 10 * time.Minute
+const (
+	// tokenCheck is how often the Controller's user token is looked after; there is a call only if there is something to do.
+	tokenCheck = time.Minute
+	// tokenRetry is how long a call that failed is not made again.
+	tokenRetry = 10 * time.Minute
+)
 
 // tokenKeeper keeps an operator that logs in with a user token from losing its access when the token expires. AKO writes the token
 // that it has made into the Secret. The operator's role can't change Secrets, and shall not: what it has made stays in memory, and
@@ -30,19 +34,23 @@ type tokenKeeper struct {
 // run looks after the token until the context ends. A call that fails is made again the next time.
 func (k *tokenKeeper) run(ctx context.Context) error {
 	for {
-		k.look(ctx)
+		wait := k.every
+		if !k.look(ctx) {
+			wait = max(wait, tokenRetry)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(k.every):
+		case <-time.After(wait):
 		}
 	}
 }
 
-func (k *tokenKeeper) look(ctx context.Context) {
+// look reports whether the token could be looked after.
+func (k *tokenKeeper) look(ctx context.Context) bool {
 	token, err := k.keep(ctx)
 	if ctx.Err() != nil {
-		return
+		return true
 	}
 	k.expires.Set(0)
 	if !token.Expires.IsZero() {
@@ -68,6 +76,7 @@ func (k *tokenKeeper) look(ctx context.Context) {
 			k.log.Info("the user token has been renewed in memory; put another one, or a password, into the Secret, or a restart after its expiry can't log in", "secret", settings.SecretName, "expires", when(token.Expires), "renewed until", when(token.Own))
 		})
 	}
+	return err == nil
 }
 
 // say logs what is news.

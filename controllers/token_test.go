@@ -46,7 +46,9 @@ func TestTokenKeeperSaysWhatToDo(t *testing.T) {
 	} {
 		token, failure = c.token, c.err
 		said.Reset()
-		k.look(t.Context())
+		if ok := k.look(t.Context()); ok != (c.err == nil) {
+			t.Errorf("%s: looked after: %v", c.name, ok)
+		}
 		if got := said.String(); (got != "") != (c.want != "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: said %q, want %q", c.name, got, c.want)
 		}

@@ -207,7 +207,9 @@ func (t *token) settle(refused []string, accepted bool) {
 }
 
 // forms of times that Controllers write; without a zone it is UTC.
-var timeForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999-07:00", "2006-01-02 15:04:05.999999999"}
+var timeForms = []string{
+	time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999-07:00", "2006-01-02 15:04:05.999999999",
+}
 
 // timeOf reads a time of the Controller, zero if it is none.
 func timeOf(text string) time.Time {
