@@ -692,13 +692,13 @@ func nextAddress(a string) string {
 
 func eventually(t *testing.T, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 2000 {
 		if ok() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatal("not within 5 s")
+	t.Fatal("not within 20 s")
 }
 
 func TestEffects(t *testing.T) {

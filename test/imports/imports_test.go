@@ -23,14 +23,14 @@ const module = "github.com/avi-l4-operator/avi-l4-operator"
 // layers are the operator's packages from the ground up. A package imports only what lies below its own layer; folders
 // inside a package's folder belong to its layer.
 var layers = [][]string{
-	{"api", "internal/model"},
-	{"internal/placement", "internal/gatewayapi"},
+	{"api", "internal/model", "internal/version"},
+	{"internal/placement", "internal/gatewayapi", "internal/outcome"},
 	{"internal/settings"},
-	{"internal/avi", "internal/translate", "internal/plan"},
+	{"internal/staticroutes"},
+	{"internal/avi", "internal/translate", "internal/plan", "internal/status"},
 	{"internal/gather", "internal/mirror"},
 	{"internal/apply"},
 	{"internal/engine"},
-	{"internal/status"},
 	{"controllers"},
 	{"."}, // main
 }
@@ -57,7 +57,7 @@ var development = []string{"hack", "test", "cmd"}
 
 // pure are the packages that are functions of their input, and what that forbids.
 var (
-	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/translate", "internal/plan"}
+	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/outcome", "internal/staticroutes", "internal/translate", "internal/plan"}
 	pureForbidden = []string{
 		"net/http", "log", "os",
 		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",
@@ -74,7 +74,9 @@ var offline = []string{"pkg/avisim/doc", "pkg/avisim/schema", "pkg/avisim/world"
 var session = []string{"github.com/vmware/alb-sdk/go/session", "github.com/vmware/alb-sdk/go/clients"}
 
 // elsewhere are modules that development programs use from modules of their own, so that they stay out of the operator's.
-var elsewhere = []string{"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools"}
+var elsewhere = []string{
+	"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools",
+}
 
 // listed is what this test needs of a package; the imports are those of the package itself, not of its tests.
 type listed struct {
@@ -110,6 +112,7 @@ func TestImportsRejects(t *testing.T) {
 		{"internal/plan", module + "/internal/translate", "below"},
 		{"internal/avi/sub", module + "/internal/avi", ""},
 		{"internal/engine", module + "/controllers", "below"},
+		{"internal/status", module + "/internal/engine", "below"},
 		{"internal/other", "fmt", "no layer"},
 		{"controllers", module + "/pkg/avisim", "simulat"},
 		{"controllers", module + "/pkg/avisim/world", "simulat"},

@@ -33,7 +33,7 @@ import (
 // The account at the simulated Controller. It opens nothing but a simulation on loopback.
 const (
 	Username = "admin"
-	Password = "avi-l4-demo"
+	Password = "avi-l4-demo" //nolint:gosec // of a simulator that ends with the demo
 )
 
 // Options say what stage to set up.

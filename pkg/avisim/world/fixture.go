@@ -157,7 +157,7 @@ var fixtureRangeTypes = map[string]string{"": "STATIC_IPS_FOR_VIP_AND_SE", "vip-
 var fixtureHA = map[string]string{"": "", "n-plus-m": "HA_MODE_SHARED", "active-active": "HA_MODE_SHARED_PAIR",
 	"active-standby": "HA_MODE_LEGACY_ACTIVE_STANDBY"}
 
-var licenseTiers = []string{"ENTERPRISE", "ENTERPRISE_WITH_CLOUD_SERVICES", "BASIC", "ESSENTIALS"}
+var licenseTiers = []string{"ENTERPRISE", "ENTERPRISE_WITH_CLOUD_SERVICES", "ENTERPRISE_18", "ENTERPRISE_16", "BASIC", "ESSENTIALS"}
 
 // loadFixture reads a fixture file. Errors name file and line, and say what to write instead.
 func loadFixture(path string) (*fixture, error) {
