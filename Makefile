@@ -10,6 +10,9 @@ KUBECTL       ?= kubectl
 # Where the local cluster keeps its state.
 CLUSTER_DIR   ?= .local/cluster
 NODES         ?= 3
+# Of the release, and the commit that images and binaries are made from; the number is in this file alone.
+VERSION  := $(shell cat internal/version/VERSION)
+REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # How many packages' tests run at once: each may start a cluster of five processes.
 TEST_PARALLEL ?= 2
 
@@ -23,6 +26,8 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # Builds the cluster's programs when they are missing, with progress, and tells envtest where they are.
 WITH_BINARIES = assets="$$(go run ./hack/local-cluster build)"; KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$assets}"
+
+CONTAINER_BUILD = $(CONTAINER_TOOL) build $(if $(PLATFORMS),--platform=$(PLATFORMS)) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -53,11 +58,11 @@ cluster-down: ## Stop the local cluster and forget its state.
 .PHONY: simulator
 simulator: ## Run a simulated Avi Controller on 127.0.0.1:9443, with its page on http://127.0.0.1:9444/; its CA is in .local/avisim-ca.crt.
 	mkdir -p .local
-	go run ./hack/avisim --ca-file .local/avisim-ca.crt --control-addr 127.0.0.1:9444
+	go run ./cmd/avisim --ca-file .local/avisim-ca.crt --control-addr 127.0.0.1:9444
 
 .PHONY: simulator-certificate
 simulator-certificate: ## Make the certificate of config/components/simulator in .local/simulator, and tell what to do with it.
-	go run ./hack/avisim --make-certificate .local/simulator \
+	go run ./cmd/avisim --make-certificate .local/simulator \
 		--host-names avi-l4-simulator,avi-l4-simulator.avi-l4-system,avi-l4-simulator.avi-l4-system.svc,avi-l4-simulator.avi-l4-system.svc.cluster.local
 	@echo "$(KUBECTL) -n avi-l4-system create secret tls avi-simulator-tls --cert .local/simulator/tls.crt --key .local/simulator/tls.key"
 	@echo "$(KUBECTL) -n avi-l4-system create secret generic avi-secret --from-literal username=admin --from-literal password=... --from-file certificateAuthorityData=.local/simulator/ca.crt"
@@ -71,19 +76,19 @@ run: ## Run the operator on the cluster of the current kubeconfig, with settings
 .PHONY: build
 build: ## Build the operator and the simulator into bin/.
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avi-l4-operator .
-	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avisim ./hack/avisim
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avisim ./cmd/avisim
 
 .PHONY: docker-build
 docker-build: ## Build both images (needs docker; IMG, SIMULATOR_IMG, PLATFORMS, CONTAINER_TOOL).
-	$(CONTAINER_TOOL) build $(if $(PLATFORMS),--platform=$(PLATFORMS)) --target operator -t $(IMG) .
-	$(CONTAINER_TOOL) build $(if $(PLATFORMS),--platform=$(PLATFORMS)) --target avisim -t $(SIMULATOR_IMG) .
+	$(CONTAINER_BUILD) --target operator -t $(IMG) .
+	$(CONTAINER_BUILD) --target avisim -t $(SIMULATOR_IMG) .
 
 # The image is set in an overlay, so that no file under version control changes. A colon before the last slash is a port's.
 .PHONY: build-installer
 build-installer: $(KUSTOMIZE) ## Write all that an installation needs to dist/install.yaml (IMG), and beside it what some clusters lack.
 	@mkdir -p dist
 	@name='$(IMG)' tag=latest; if [[ "$${name##*/}" == *:* ]]; then tag="$${name##*:}" name="$${name%:*}"; fi; \
-		printf 'resources:\n- ../config/default\nimages:\n- name: avi-l4-operator\n  newName: %s\n  newTag: %s\n' "$$name" "$$tag" > dist/kustomization.yaml
+		printf 'resources:\n- ../config/default\nimages:\n- name: avi-l4-operator\n  newName: %s\n  newTag: %s\nlabels:\n- includeTemplates: true\n  pairs:\n    app.kubernetes.io/version: "%s"\n' "$$name" "$$tag" '$(VERSION)' > dist/kustomization.yaml
 	$(KUSTOMIZE) build dist > dist/install.yaml
 	$(KUSTOMIZE) build config/components/services-api > dist/services-api-crds.yaml
 
@@ -102,7 +107,7 @@ test-browser: ## Drive the simulator's page in a headless Chromium (its module i
 
 .PHONY: test-unit
 test-unit: ## Run the tests that start no cluster.
-	go test $(RACE) $$(go list ./... | grep -v -e '/hack/' -e '/test/') ./test/golden/... ./test/imports/...
+	go test $(RACE) $$(go list ./... | grep -v -e '/hack/' -e '/test/') ./test/docs/... ./test/golden/... ./test/imports/...
 
 .PHONY: test-sdk
 test-sdk: ## Run the vendor's own tests of its SDK against the simulator, replay its recordings, and list what is left out.
@@ -125,10 +130,11 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 	$(GOLANGCI_LINT) run ./...
 
 .PHONY: verify
-verify: generate ## Fail if a generated file, a go.mod or the formatting is not current.
-	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' internal/avisim/schema.txt
+verify: generate ## Fail if a generated file, a go.mod or the formatting is not current, or a file lacks its licence.
+	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
 	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance test/browser; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
+	go run ./hack/spdx
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 
 ##@ Generate
@@ -150,6 +156,10 @@ manifests: $(CONTROLLER_GEN) ## Generate the role from the markers in controller
 .PHONY: schema
 schema: ## Generate the simulator's table of object types from the API's schema, which the alb-sdk module carries.
 	go run ./hack/avisim-schema
+
+.PHONY: spdx
+spdx: ## Add the licence's identifier to the files that lack it.
+	go run ./hack/spdx -add
 
 .PHONY: tools
 tools: $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT) ## Build the development tools into bin/.

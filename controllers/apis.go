@@ -22,6 +22,7 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
@@ -41,6 +42,7 @@ type api struct {
 
 var optional = withPodCIDRs([]api{
 	{gather.InfraSettings, v1beta1.GroupVersion, []string{"AviInfraSetting"}, []string{"aviinfrasettings.ako.vmware.com"}, []client.Object{&v1beta1.AviInfraSetting{}}},
+	{gather.Rules, v1alpha2.GroupVersion, []string{"L4Rule"}, []string{"l4rules.ako.vmware.com"}, []client.Object{&v1alpha2.L4Rule{}}},
 	{gather.ServicesAPI, svcapi.GroupVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
 		[]client.Object{&svcapi.Gateway{}, &svcapi.GatewayClass{}}},
 	{gather.GatewayAPI, gatewayVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io"},
@@ -87,6 +89,7 @@ type APIs struct {
 	mu      sync.RWMutex
 	since   map[gather.API]time.Time // of those that are served
 	came    map[gather.API]time.Time // when their types were last created, as far as is known
+	schemas schemas
 }
 
 // NewAPIs knows of none yet.
@@ -119,7 +122,7 @@ func (a *APIs) created(api api) (last time.Time) {
 	return last
 }
 
-// Young tells whether an API has only just come, perhaps back: its objects may still be on their way.
+// Young reports whether an API has only just come, perhaps back: its objects may still be on their way.
 func (a *APIs) Young(name gather.API) bool {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
@@ -149,7 +152,7 @@ func (a *APIs) Bundle(ctx context.Context) (out []string) {
 	return out
 }
 
-// Serves tells whether the API server has an API's types.
+// Serves reports whether the API server has an API's types.
 func (a *APIs) Serves(name gather.API) bool { return !a.Since(name).IsZero() }
 
 // Since is when an API was found to be served, zero if it isn't.
@@ -216,7 +219,7 @@ var (
 	errMissing      = errors.New("the API server doesn't list it, although its CRDs exist")
 )
 
-// Synced tells whether the cache has the objects of an API. One that it never gets, because the operator's role is older than
+// Synced reports whether the cache has the objects of an API. One that it never gets, because the operator's role is older than
 // the operator or an object can't be decoded, must not hold up what doesn't need it.
 func (a *APIs) Synced(name gather.API) bool {
 	if !a.Serves(name) {
@@ -240,7 +243,7 @@ func (a *APIs) Synced(name gather.API) bool {
 // started doesn't list them for a moment.
 const absentMost = 20
 
-// gone tells whether an API that isn't listed has really gone.
+// gone reports whether an API that isn't listed has really gone.
 func (a *APIs) gone(ctx context.Context, name gather.API) bool {
 	if leaving, err := a.Leaving(ctx, name); err != nil || leaving {
 		return leaving
@@ -322,7 +325,7 @@ func (a *APIs) establishing(ctx context.Context, api api) error {
 	return errEstablishing
 }
 
-// Lasting tells whether an API's types have been there for some time and aren't being removed, by the API server's own word:
+// Lasting reports whether an API's types have been there for some time and aren't being removed, by the API server's own word:
 // only then does it mean something that one of their objects isn't there.
 func (a *APIs) Lasting(ctx context.Context, name gather.API, age time.Duration) (bool, error) {
 	if !a.Serves(name) {
@@ -348,7 +351,7 @@ func (a *APIs) Lasting(ctx context.Context, name gather.API, age time.Duration) 
 	return true, nil
 }
 
-// Leaving tells whether an API is being removed from the cluster, or has been: its objects are deleted then because of
+// Leaving reports whether an API is being removed from the cluster, or has been: its objects are deleted then because of
 // that, and not because anybody wants them gone. The API server itself is asked.
 func (a *APIs) Leaving(ctx context.Context, name gather.API) (bool, error) {
 	for _, api := range optional {

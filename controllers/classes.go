@@ -29,8 +29,8 @@ import (
 // of its parameters. C is the class' type, G the Gateway's.
 type classes[C, G client.Object] struct {
 	Deps
-	APIs *APIs
-	Log  logr.Logger
+	*queue
+	Log logr.Logger
 
 	api       gather.API
 	finalizer string
@@ -42,9 +42,9 @@ type classes[C, G client.Object] struct {
 	gateway   G
 	list      func() client.ObjectList
 	classOf   func(G) string
+	ours      func(C) bool
 	setting   func(C) string // the AviInfraSetting that it names; "" for none
 
-	owners     *owners // for its queue
 	controller controller.Controller
 }
 
@@ -149,8 +149,8 @@ func (r *classes[C, G]) finalize(ctx context.Context, class C, used bool) error 
 // All queues every class.
 func (r *classes[C, G]) All() { r.some(func(C) bool { return true }) }
 
-// ofSetting queues the classes that name an AviInfraSetting.
-func (r *classes[C, G]) ofSetting(name string) {
+// OfSetting queues the classes that name an AviInfraSetting.
+func (r *classes[C, G]) OfSetting(name string) {
 	r.some(func(c C) bool { return r.setting(c) == name })
 }
 
@@ -165,7 +165,7 @@ func (r *classes[C, G]) some(which func(C) bool) {
 	}
 	_ = apimeta.EachListItem(all, func(o runtime.Object) error {
 		if c := o.(C); which(c) {
-			r.owners.enqueue(client.ObjectKeyFromObject(c))
+			r.enqueue(client.ObjectKeyFromObject(c))
 		}
 		return nil
 	})
@@ -173,10 +173,9 @@ func (r *classes[C, G]) some(which func(C) bool) {
 
 // setup registers a controller that watches nothing yet.
 func (r *classes[C, G]) setup(mgr ctrl.Manager, name string, reconciler reconcile.Reconciler) error {
-	r.owners = newOwners(r.Deps, "", r.Log)
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named(name).
-		WatchesRawSource(r.owners.capture()).
+		WatchesRawSource(r.capture()).
 		WithOptions(controller.Options{RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
 		Build(reconciler)
 	r.controller = c
@@ -184,20 +183,32 @@ func (r *classes[C, G]) setup(mgr ctrl.Manager, name string, reconciler reconcil
 }
 
 // Watch begins to watch GatewayClasses and the Gateways that use them, which the API server has.
-func (r *classes[C, G]) Watch(c cache.Cache) error {
-	ofGateway := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		if gw, ok := o.(G); ok {
-			return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: r.classOf(gw)}}}
-		}
+func (r *classes[C, G]) Watch(c cache.Cache, api gather.API) error {
+	if api != r.api {
 		return nil
-	})
-	for _, s := range []source.Source{
+	}
+	return watch(r.controller, []source.Source{
 		source.Kind(c, client.Object(r.class), &handler.EnqueueRequestForObject{}, specChanged()),
-		source.Kind(c, client.Object(r.gateway), ofGateway, specChanged()),
-	} {
-		if err := r.controller.Watch(s); err != nil {
-			return fmt.Errorf("watching GatewayClasses: %w", err)
-		}
+		source.Kind(c, client.Object(r.gateway), mapped(r.ofGateway), specChanged()),
+	})
+}
+
+func (r *classes[C, G]) ofGateway(_ context.Context, o client.Object) []reconcile.Request {
+	if gw, ok := o.(G); ok {
+		return requestsFor(types.NamespacedName{Name: r.classOf(gw)})
 	}
 	return nil
+}
+
+// Refers implements part: a class may name an AviInfraSetting.
+func (r *classes[C, G]) Refers(api gather.API) bool { return api == gather.InfraSettings }
+
+// Usage tells which AviInfraSetting a class names for its Gateways.
+func (r *classes[C, G]) Usage() usage {
+	return usage{api: r.api, object: r.class, changed: specChanged(), setting: func(_ context.Context, o client.Object) string {
+		if class, ok := o.(C); ok {
+			return r.setting(class)
+		}
+		return ""
+	}}
 }

@@ -35,14 +35,17 @@ type ClassReconciler struct {
 	classes[*gatewayv1.GatewayClass, *gatewayv1.Gateway]
 }
 
-// NewClassReconciler makes one; SetupWithManager registers it, and Watch switches it on.
-func NewClassReconciler(d Deps, apis *APIs, log logr.Logger) *ClassReconciler {
+// newClassReconciler makes one; SetupWithManager registers it, and Watch switches it on.
+func newClassReconciler(d Deps, log logr.Logger) *ClassReconciler {
 	return &ClassReconciler{classes[*gatewayv1.GatewayClass, *gatewayv1.Gateway]{
-		Deps: d, APIs: apis, Log: log, api: gather.GatewayAPI, finalizer: gatewayv1.GatewayClassFinalizerGatewaysExist,
+		Deps: d, queue: new(queue), Log: log, api: gather.GatewayAPI, finalizer: gatewayv1.GatewayClassFinalizerGatewaysExist,
 		verdict: string(gatewayv1.GatewayClassConditionStatusAccepted), accepted: string(gatewayv1.GatewayClassReasonAccepted), refused: string(gatewayv1.GatewayClassReasonInvalidParameters),
 		pending: metav1.Condition{Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayClassReasonPending)},
 		class:   &gatewayv1.GatewayClass{}, gateway: &gatewayv1.Gateway{}, list: func() client.ObjectList { return new(gatewayv1.GatewayClassList) },
 		classOf: func(gw *gatewayv1.Gateway) string { return string(gw.Spec.GatewayClassName) },
+		ours: func(c *gatewayv1.GatewayClass) bool {
+			return slices.Contains(d.Gather.ControllerNames, string(c.Spec.ControllerName))
+		},
 		setting: func(c *gatewayv1.GatewayClass) string {
 			if c.Spec.ParametersRef == nil {
 				return ""
@@ -59,11 +62,11 @@ func (r *ClassReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if err != nil || !found || !slices.Contains(r.Gather.ControllerNames, string(class.Spec.ControllerName)) {
 		return ctrl.Result{}, err
 	}
-	gateways, err := r.Gather.Gateways(ctx)
+	gateways, err := gather.Gateways{Reader: r.Gather}.List(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	used := slices.ContainsFunc(gateways, func(gw gatewayv1.Gateway) bool { return string(gw.Spec.GatewayClassName) == class.Name })
+	used := slices.ContainsFunc(gateways, func(gw *gatewayv1.Gateway) bool { return string(gw.Spec.GatewayClassName) == class.Name })
 	if err := r.finalize(ctx, class, used); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
@@ -101,5 +104,5 @@ func supportedVersion(bundle []string) metav1.Condition {
 
 // SetupWithManager registers a controller that watches nothing yet.
 func (r *ClassReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return r.setup(mgr, "routedgatewayclass", r)
+	return r.setup(mgr, "gatewayclass", r)
 }

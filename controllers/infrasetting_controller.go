@@ -26,15 +26,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // +kubebuilder:rbac:groups=ako.vmware.com,resources=aviinfrasettings,verbs=get;list;watch
@@ -44,17 +41,12 @@ import (
 // themselves by the same rules, so this status decides nothing.
 type InfraSettingReconciler struct {
 	Deps
-	APIs *APIs
-	Log  logr.Logger
-	// Services and Gateways are told when a setting that they use has changed, Classes when its verdict has.
-	Services *ServiceReconciler
-	Gateways *SvcAPIGatewayReconciler
-	Classes  *SvcAPIClassReconciler
-	// Routed and RoutedClasses are those of gateway.networking.k8s.io.
-	Routed        *GatewayReconciler
-	RoutedClasses *ClassReconciler
+	*queue
+	Log logr.Logger
+	// Owners are told when a setting that they use has changed, Classes when its verdict has.
+	Owners  []ownerPart
+	Classes []classPart
 
-	owners     *owners // for its queue
 	controller controller.Controller
 	told       sync.Map // name of a setting → its last verdict, for a CRD of AKO's that keeps no conditions
 }
@@ -86,7 +78,7 @@ func (d *Deps) Judge(s *v1beta1.AviInfraSetting) Judgement {
 			j.Problems = append(j.Problems, p.Message)
 		}
 	}
-	j.Notes = placement.Notes(s, facts)
+	j.Notes = placement.Notes(cfg.Placement, s, facts)
 	return j
 }
 
@@ -116,52 +108,77 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if len(using) == 0 && r.others(s) {
 		return ctrl.Result{}, nil
 	}
-	next := s.DeepCopy()
-	now := metav1.NewTime(r.Status.Now())
-	set := func(c metav1.Condition) {
-		c.ObservedGeneration, c.LastTransitionTime = s.Generation, now
-		apimeta.SetStatusCondition(&next.Status.Conditions, c)
+	keeps, err := r.APIs.KeepsConditions(ctx, gather.InfraSettings)
+	if err != nil {
+		return ctrl.Result{}, err
 	}
-	set(inUse(using, r.signature()))
-	verdict, told := r.verdict(s)
-	if told {
-		set(verdict)
-	}
-	was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
-	text := fmt.Sprint(verdict.Status, s.Generation, verdict.Message)
-	before, _ := r.told.Load(s.Name)
-	turned := told && (was == nil && before != text || was != nil && text != fmt.Sprint(was.Status, was.ObservedGeneration, was.Message))
-	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
-	// otherwise, so that two controllers of different opinion don't write for ever.
-	if turned || told && s.Status.Status == "" {
-		switch verdict.Status {
-		case metav1.ConditionTrue:
-			next.Status.Status, next.Status.Error = v1beta1.StatusAccepted, ""
-		case metav1.ConditionFalse:
-			next.Status.Status, next.Status.Error = v1beta1.StatusRejected, verdict.Message
-		}
-	}
-	same := apiequality.Semantic.DeepEqual(s.Status, next.Status)
-	if err := r.Status.Patch(ctx, s, next, same); err != nil {
+	next := r.judged(s, using, keeps)
+	same := apiequality.Semantic.DeepEqual(s.Status, next.status.Status)
+	if err := r.Status.Patch(ctx, s, next.status, same); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
-	if same {
-		return ctrl.Result{}, nil
+	if next.told {
+		r.told.Store(s.Name, next.text)
 	}
-	if told {
-		r.told.Store(s.Name, text)
+	if next.turned {
+		r.tellClasses(s.Name)
 	}
-	if turned {
-		r.Classes.ofSetting(s.Name)
-		r.RoutedClasses.ofSetting(s.Name)
-		switch {
-		case verdict.Status == metav1.ConditionFalse:
-			r.Status.Warn(s, "Rejected", verdict.Message+keeps(using))
-		case verdict.Status == metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionFalse:
-			r.Status.Tell(s, "Accepted", verdict.Message)
-		}
+	if next.turned && !same { // else a CRD without conditions: it was told before
+		r.announce(s, next.verdict, using)
 	}
 	return ctrl.Result{}, nil
+}
+
+// judged is a setting with the status that it should have.
+type judged struct {
+	status       *v1beta1.AviInfraSetting
+	verdict      metav1.Condition
+	told, turned bool   // there is a verdict, and it differs from the last one
+	text         string // of the verdict, to compare it with the next
+}
+
+// judged makes the status; keeps reports whether the API server keeps conditions.
+func (r *InfraSettingReconciler) judged(s *v1beta1.AviInfraSetting, using []model.Owner, keeps bool) judged {
+	out := judged{status: s.DeepCopy()}
+	out.verdict, out.told = r.verdict(s)
+	conditions := []metav1.Condition{inUse(using, r.signature())}
+	if out.told {
+		conditions = append(conditions, out.verdict)
+	}
+	for _, c := range conditions {
+		c.ObservedGeneration, c.LastTransitionTime = s.Generation, metav1.NewTime(r.Status.Now())
+		if keeps {
+			apimeta.SetStatusCondition(&out.status.Status.Conditions, c)
+		}
+	}
+	was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
+	out.text = fmt.Sprint(out.verdict.Status, s.Generation, out.verdict.Message)
+	before, _ := r.told.Load(s.Name)
+	if was != nil {
+		before = fmt.Sprint(was.Status, was.ObservedGeneration, was.Message)
+	}
+	out.turned = out.told && before != out.text
+	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
+	// otherwise, so that two controllers of different opinion don't write for ever.
+	if out.turned || out.told && s.Status.Status == "" {
+		switch out.verdict.Status {
+		case metav1.ConditionTrue:
+			out.status.Status.Status, out.status.Status.Error = v1beta1.StatusAccepted, ""
+		case metav1.ConditionFalse:
+			out.status.Status.Status, out.status.Status.Error = v1beta1.StatusRejected, out.verdict.Message
+		}
+	}
+	return out
+}
+
+// announce sends an Event about a verdict that has turned.
+func (r *InfraSettingReconciler) announce(s *v1beta1.AviInfraSetting, verdict metav1.Condition, using []model.Owner) {
+	switch {
+	case verdict.Status == metav1.ConditionFalse:
+		r.Status.Warn(s, "Rejected", verdict.Message+keepsPlace(using))
+	case verdict.Status == metav1.ConditionTrue && apimeta.IsStatusConditionFalse(s.Status.Conditions, v1beta1.ConditionAccepted):
+		r.Status.Tell(s, "Accepted", verdict.Message)
+	}
 }
 
 // verdict is the condition Accepted. ok is false if there is nothing new to say: that the Controller could not be asked
@@ -194,7 +211,7 @@ func (r *InfraSettingReconciler) signature() string {
 	return ""
 }
 
-// others tells whether another instance has judged a setting as it is now. One without users of its own leaves it so.
+// others reports whether another instance has judged a setting as it is now. One without users of its own leaves it so.
 func (r *InfraSettingReconciler) others(s *v1beta1.AviInfraSetting) bool {
 	c := apimeta.FindStatusCondition(s.Status.Conditions, conditionInUse)
 	return c != nil && c.ObservedGeneration == s.Generation && !strings.HasSuffix(c.Message, r.signature())
@@ -207,7 +224,7 @@ func inUse(using []model.Owner, signature string) metav1.Condition {
 	return metav1.Condition{Type: conditionInUse, Status: metav1.ConditionTrue, Reason: "Used", Message: "used by " + list(using) + signature}
 }
 
-func keeps(using []model.Owner) string {
+func keepsPlace(using []model.Owner) string {
 	if len(using) == 0 {
 		return ""
 	}
@@ -228,67 +245,24 @@ func list(using []model.Owner) string {
 	return text
 }
 
+func (r *InfraSettingReconciler) tellClasses(setting string) {
+	for _, c := range r.Classes {
+		c.OfSetting(setting)
+	}
+}
+
 // users are the owners that a setting places, in order.
-func (r *InfraSettingReconciler) users(ctx context.Context, name string) ([]model.Owner, error) {
+func (r *InfraSettingReconciler) users(ctx context.Context, name string) (out []model.Owner, err error) {
 	cfg := r.Settings.Current()
 	if cfg == nil {
 		return nil, nil
 	}
-	var out []model.Owner
-	namespaces := make(map[string]*corev1.Namespace)
-	namespace := func(of string) (*corev1.Namespace, error) {
-		if ns := namespaces[of]; ns != nil {
-			return ns, nil
-		}
-		ns := new(corev1.Namespace)
-		if err := r.Client.Get(ctx, types.NamespacedName{Name: of}, ns); client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("reading Namespace %s: %w", of, err)
-		}
-		namespaces[of] = ns
-		return ns, nil
-	}
-	var services corev1.ServiceList
-	if err := r.Client.List(ctx, &services, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing Services: %w", err)
-	}
-	for i := range services.Items {
-		svc := &services.Items[i]
-		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
-			continue
-		}
-		ns, err := namespace(svc.Namespace)
+	for _, o := range r.Owners {
+		placed, err := o.Placed(ctx, cfg, name)
 		if err != nil {
 			return nil, err
 		}
-		if ok, _ := translate.Ours(cfg, svc, ns); ok && gather.SettingOfService(svc, ns) == name {
-			out = append(out, r.Services.ownerOf(svc))
-		}
-	}
-	gateways, err := r.Gather.SvcAPIGateways(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range gateways {
-		gw, ns, class, err := r.Gather.SvcAPIGateway(ctx, client.ObjectKeyFromObject(&gateways[i]))
-		if err != nil {
-			return nil, err
-		}
-		if gw != nil && r.Gateways.usesSetting(gw, class, ns, cfg, name) {
-			out = append(out, r.Gateways.ownerOf(gw))
-		}
-	}
-	routed, err := r.Gather.Gateways(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range routed {
-		gw, ns, class, err := r.Gather.Gateway(ctx, client.ObjectKeyFromObject(&routed[i]))
-		if err != nil {
-			return nil, err
-		}
-		if gw != nil && r.Routed.usesSetting(gw, class, ns, cfg, name) {
-			out = append(out, r.Routed.ownerOf(gw))
-		}
+		out = append(out, placed...)
 	}
 	slices.SortFunc(out, func(a, b model.Owner) int { return strings.Compare(a.String(), b.String()) })
 	return out, nil
@@ -299,16 +273,15 @@ func (r *InfraSettingReconciler) revisit(ctx context.Context, name string) {
 	using, err := r.users(ctx, name)
 	if err != nil {
 		r.Log.Error(err, "looking for the users of an AviInfraSetting; all are looked at", "setting", name)
-		r.Services.All()
-		r.Gateways.All()
-		r.Routed.All()
-		return
 	}
-	r.Services.Changed(using)
-	r.Gateways.Changed(using)
-	r.Routed.Changed(using)
-	r.Classes.ofSetting(name)
-	r.RoutedClasses.ofSetting(name)
+	for _, o := range r.Owners {
+		if err != nil {
+			o.All()
+		} else {
+			o.Changed(using)
+		}
+	}
+	r.tellClasses(name)
 }
 
 // All queues every setting.
@@ -322,7 +295,7 @@ func (r *InfraSettingReconciler) All() {
 		return
 	}
 	for i := range all.Items {
-		r.owners.enqueue(client.ObjectKeyFromObject(&all.Items[i]))
+		r.enqueue(client.ObjectKeyFromObject(&all.Items[i]))
 	}
 }
 
@@ -331,68 +304,69 @@ const usageDelay = time.Second
 
 // SetupWithManager registers the watches on types that every cluster has.
 func (r *InfraSettingReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.owners = newOwners(r.Deps, "", r.Log)
-	c, err := ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("aviinfrasetting").
-		Watches(&corev1.Service{}, r.usage(r.settingOfService), builder.WithPredicates(predicate.Or(predicate.AnnotationChangedPredicate{}, typeChanged()))).
-		Watches(&corev1.Namespace{}, r.usage(func(_ context.Context, o client.Object) string {
+		Watches(&corev1.Namespace{}, r.ofUser(func(_ context.Context, o client.Object) string {
 			ns, _ := o.(*corev1.Namespace)
 			return gather.SettingOfNamespace(ns)
-		}), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		WatchesRawSource(r.owners.capture()).
-		WithOptions(controller.Options{RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
-		Build(r)
+		}), builder.WithPredicates(metadataChanged())).
+		WatchesRawSource(r.capture()).
+		WithOptions(controller.Options{RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout})
+	for _, u := range r.usages("") {
+		b = b.Watches(u.object, r.ofUser(u.setting), builder.WithPredicates(u.changed))
+	}
+	c, err := b.Build(r)
 	r.controller = c
 	return err
 }
 
-func typeChanged() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, ok1 := e.ObjectOld.(*corev1.Service)
-		after, ok2 := e.ObjectNew.(*corev1.Service)
-		return ok1 && ok2 && before.Spec.Type != after.Spec.Type
-	}}
+// usages are how the objects of an API say which setting they use.
+func (r *InfraSettingReconciler) usages(api gather.API) (out []usage) {
+	for _, o := range r.Owners {
+		out = append(out, o.Usage())
+	}
+	for _, c := range r.Classes {
+		out = append(out, c.Usage())
+	}
+	return slices.DeleteFunc(out, func(u usage) bool { return u.api != api })
 }
 
-func (r *InfraSettingReconciler) settingOfService(ctx context.Context, o client.Object) string {
-	svc, ok := o.(*corev1.Service)
-	if !ok || svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
-		return ""
-	}
-	ns := new(corev1.Namespace)
-	if err := r.Client.Get(ctx, types.NamespacedName{Name: svc.Namespace}, ns); err != nil {
-		return ""
-	}
-	return gather.SettingOfService(svc, ns)
-}
-
-// usage queues the setting that an object names, before a change and after.
-func (r *InfraSettingReconciler) usage(name func(context.Context, client.Object) string) handler.EventHandler {
+// ofUser queues the setting that an object names, before a change and after.
+func (r *InfraSettingReconciler) ofUser(name func(context.Context, client.Object) string) handler.EventHandler {
 	each := func(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		if n := name(ctx, o); n != "" {
 			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: n}}, usageDelay)
 		}
 	}
-	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			each(ctx, e.Object, q)
-		},
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			each(ctx, e.ObjectOld, q)
-			each(ctx, e.ObjectNew, q)
-		},
-		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			each(ctx, e.Object, q)
-		},
+	out := eachObject(each)
+	out.UpdateFunc = func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		each(ctx, e.ObjectOld, q)
+		each(ctx, e.ObjectNew, q)
 	}
+	return out
 }
 
-// Watch begins to watch AviInfraSettings, which the API server has.
-func (r *InfraSettingReconciler) Watch(c cache.Cache) error {
+// Watch begins to watch an API's types, which the API server has: AviInfraSettings, or who uses them.
+func (r *InfraSettingReconciler) Watch(c cache.Cache, api gather.API) error {
+	var sources []source.Source
+	for _, u := range r.usages(api) {
+		sources = append(sources, source.Kind(c, u.object, r.ofUser(u.setting), u.changed))
+	}
+	if api == gather.InfraSettings {
+		sources = append(sources, r.settings(c))
+	}
+	return watch(r.controller, sources)
+}
+
+// Refers implements part: a setting refers to no optional type.
+func (r *InfraSettingReconciler) Refers(gather.API) bool { return false }
+
+// settings are the AviInfraSettings themselves.
+func (r *InfraSettingReconciler) settings(c cache.Cache) source.Source {
 	add := func(o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
 	}
-	err := r.controller.Watch(source.Kind(c, client.Object(&v1beta1.AviInfraSetting{}), handler.Funcs{
+	return source.Kind(c, client.Object(&v1beta1.AviInfraSetting{}), handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.Object, q)
 			if !e.IsInInitialList { // at the start everybody is looked at anyway
@@ -408,11 +382,7 @@ func (r *InfraSettingReconciler) Watch(c cache.Cache) error {
 		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			r.revisit(ctx, e.Object.GetName())
 		},
-	}, predicate.Or(specChanged(), verdictLost())))
-	if err != nil {
-		return fmt.Errorf("watching AviInfraSettings: %w", err)
-	}
-	return nil
+	}, predicate.Or(specChanged(), verdictLost()))
 }
 
 // verdictLost lets through a status from which the verdict has gone.
@@ -421,66 +391,4 @@ func verdictLost() predicate.Predicate {
 		after, ok := e.ObjectNew.(*v1beta1.AviInfraSetting)
 		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, v1beta1.ConditionAccepted) == nil
 	}}
-}
-
-// WatchGateways begins to follow who uses settings through Gateways.
-func (r *InfraSettingReconciler) WatchGateways(c cache.Cache) error {
-	ofGateway := r.usage(func(ctx context.Context, o client.Object) string {
-		gw, ok := o.(*svcapi.Gateway)
-		if !ok {
-			return ""
-		}
-		ns, class := new(corev1.Namespace), new(svcapi.GatewayClass) // as the event's own object names them
-		if r.Client.Get(ctx, types.NamespacedName{Name: gw.Spec.GatewayClassName}, class) != nil {
-			class = nil
-		}
-		_ = r.Client.Get(ctx, types.NamespacedName{Name: gw.Namespace}, ns) // one that is gone has no annotation
-		return gather.SettingOfSvcAPIGateway(class, ns)
-	})
-	ofClass := r.usage(func(_ context.Context, o client.Object) string {
-		if class, ok := o.(*svcapi.GatewayClass); ok && class.Spec.ParametersRef != nil {
-			return class.Spec.ParametersRef.Name
-		}
-		return ""
-	})
-	for _, s := range []source.Source{
-		source.Kind(c, client.Object(&svcapi.Gateway{}), ofGateway, specChanged()),
-		source.Kind(c, client.Object(&svcapi.GatewayClass{}), ofClass, specChanged()),
-	} {
-		if err := r.controller.Watch(s); err != nil {
-			return fmt.Errorf("watching the Gateways that use AviInfraSettings: %w", err)
-		}
-	}
-	return nil
-}
-
-// WatchRouted begins to follow who uses settings through Gateways of gateway.networking.k8s.io.
-func (r *InfraSettingReconciler) WatchRouted(c cache.Cache) error {
-	ofGateway := r.usage(func(ctx context.Context, o client.Object) string {
-		gw, ok := o.(*gatewayv1.Gateway)
-		if !ok {
-			return ""
-		}
-		ns, class := new(corev1.Namespace), new(gatewayv1.GatewayClass)
-		if r.Client.Get(ctx, types.NamespacedName{Name: string(gw.Spec.GatewayClassName)}, class) != nil {
-			class = nil
-		}
-		_ = r.Client.Get(ctx, types.NamespacedName{Name: gw.Namespace}, ns) // one that is gone has no annotation
-		return gather.SettingOfGateway(gw, class, ns)
-	})
-	ofClass := r.usage(func(_ context.Context, o client.Object) string {
-		if class, ok := o.(*gatewayv1.GatewayClass); ok && class.Spec.ParametersRef != nil {
-			return class.Spec.ParametersRef.Name
-		}
-		return ""
-	})
-	for _, s := range []source.Source{
-		source.Kind(c, client.Object(&gatewayv1.Gateway{}), ofGateway, specChanged()),
-		source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), ofClass, specChanged()),
-	} {
-		if err := r.controller.Watch(s); err != nil {
-			return fmt.Errorf("watching the Gateways that use AviInfraSettings: %w", err)
-		}
-	}
-	return nil
 }

@@ -65,8 +65,12 @@ func (op *Operator) Collect(ch chan<- prometheus.Metric) {
 		age = time.Since(at).Seconds()
 	}
 	gauge(ageDesc, age)
-	gauge(waitingDesc, float64(op.Services.failing()))
-	gauge(gatewayDesc, float64(op.Gateways.failing()+op.Routed.failing()))
+	failing := map[string]int{}
+	for _, o := range op.Owners {
+		failing[o.Kind().Noun()] += o.Failing()
+	}
+	gauge(waitingDesc, float64(failing["Service"]))
+	gauge(gatewayDesc, float64(failing["Gateway"]))
 	invalid := 0.0
 	if op.Settings.Err() != nil {
 		invalid = 1

@@ -55,10 +55,9 @@ func (r *NodeReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 // SetupWithManager registers a controller that watches nothing yet.
 func (r *NodeReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.watching = make(map[settings.ServiceType]bool)
-	idle := source.Func(func(context.Context, workqueue.TypedRateLimitingInterface[reconcile.Request]) error { return nil })
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named("node").
-		WatchesRawSource(idle).
+		WatchesRawSource(new(queue).capture()).
 		WithOptions(controller.Options{RateLimiter: rateLimiter()}).
 		Build(r)
 	r.controller = c
@@ -88,32 +87,20 @@ func (r *NodeReconciler) Watch(c cache.Cache, mode settings.ServiceType) error {
 
 // crowd queues one request for all changes of a moment, while the mode is in force.
 func (r *NodeReconciler) crowd(mode settings.ServiceType, name string) handler.EventHandler {
-	add := func(o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	add := func(_ context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		if s := r.Settings.Current(); s != nil && s.ServiceType == mode {
 			q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}, calmNodes)
 		}
 	}
-	return handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			add(e.Object, q) // those of the first list too: the owners may have read before it
-		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			add(e.ObjectNew, q)
-		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			add(e.Object, q)
-		},
-	}
+	return eachObject(add) // those of the first list too: the owners may have read before it
 }
 
 // nodeChanged lets through what decides about a server; kubelets write much else.
 func nodeChanged() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, ok1 := e.ObjectOld.(*corev1.Node)
-		after, ok2 := e.ObjectNew.(*corev1.Node)
-		return ok1 && ok2 && !(before.Spec.Unschedulable == after.Spec.Unschedulable && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
+	return updated(func(before, after *corev1.Node) bool {
+		return !(apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
 			apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations) && apiequality.Semantic.DeepEqual(before.Status, after.Status))
-	}}
+	})
 }
 
 // podChanged lets through pods with other ports on their node. Readiness comes with EndpointSlices.
@@ -134,12 +121,9 @@ func slimNode(o any) (any, error) {
 	}
 	n.SetManagedFields(nil)
 	n.Annotations = only(n.Annotations, slices.Concat(translate.NodeAnnotations, staticroutes.NodeAnnotations)...)
-	n.Spec = corev1.NodeSpec{Unschedulable: n.Spec.Unschedulable, PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs}
-	ready := slices.DeleteFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type != corev1.NodeReady })
-	for i := range ready {
-		ready[i] = corev1.NodeCondition{Type: ready[i].Type, Status: ready[i].Status}
-	}
-	n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses, Conditions: slices.Clone(ready)}
+	taints := slices.DeleteFunc(n.Spec.Taints, func(t corev1.Taint) bool { return !slices.Contains(translate.NodeTaints, t.Key) })
+	n.Spec = corev1.NodeSpec{Taints: taints, PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs}
+	n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
 	return n, nil
 }
 

@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -52,27 +51,87 @@ type Options struct {
 	Registerer      prometheus.Registerer // nil: no metrics
 }
 
+// part is a reconciler, as the operator drives it.
+type part interface {
+	SetupWithManager(ctrl.Manager) error
+	// Watch begins to watch what concerns the part of an API's types, which the API server has.
+	Watch(cache.Cache, gather.API) error
+	// Refers reports whether what the part looks at may name objects of an optional API, and All queues all of that.
+	Refers(gather.API) bool
+	All()
+}
+
+// ownerPart is the reconciler of a kind of owner (owners).
+type ownerPart interface {
+	part
+	API() gather.API
+	Kind() model.OwnerKind
+	Named(string)
+	InNamespace(context.Context, string)
+	Changed([]model.Owner)
+	Waiting()
+	Failing() int
+	Orphans([]model.Owner)
+	Remaining(context.Context) (map[model.Owner]bool, error)
+	Absent(context.Context, model.Owner) (bool, error)
+	Marked(model.Owner, *model.Observed) bool
+	Placed(context.Context, *settings.Settings, string) ([]model.Owner, error)
+	Ruled(context.Context, *settings.Settings, types.NamespacedName) ([]model.Owner, error)
+	Preview(context.Context, *settings.Settings) ([]foreseen, error)
+	HandBack(context.Context) (int, error)
+	Usage() usage
+}
+
+// classPart is the reconciler of a kind of GatewayClass (classes).
+type classPart interface {
+	part
+	OfSetting(string)
+	Usage() usage
+	HandBack(context.Context) error
+}
+
 // Operator is the running whole, for probes and tests.
 type Operator struct {
 	Settings *settings.Store
 	Mirror   *mirror.Mirror
 	Engine   *engine.Engine
-	Services *ServiceReconciler
-	Gateways *SvcAPIGatewayReconciler
-	Classes  *SvcAPIClassReconciler
-	// Routed and RoutedClasses serve gateway.networking.k8s.io, Routes its routes, one of each kind.
-	Routed        *GatewayReconciler
-	RoutedClasses *ClassReconciler
-	Routes        []*RouteReconciler
-	Infra         *InfraSettingReconciler
-	Nodes         *NodeReconciler
-	StaticRoutes  *StaticRoutesReconciler
-	APIs          *APIs
+	APIs     *APIs
+	Nodes    *NodeReconciler
+	Routes   *StaticRoutesReconciler
+	// Owners has a reconciler for each kind of owner, Classes one for each kind of GatewayClass.
+	Owners  []ownerPart
+	Classes []classPart
 
+	lead      func() // makes what is known of the Controller be from after this replica became the leader
+	parts     []part // those, the AviInfraSettings' and the routes'
 	client    *avi.Client
 	synced    atomic.Bool
 	available atomic.Bool // what the client said last
 	metrics   *instruments
+}
+
+// kinds makes the reconcilers: a new kind of owner is a line here.
+func (op *Operator) kinds(d Deps, log logr.Logger) {
+	op.Owners = []ownerPart{
+		newServices(d, log.WithName("service")),
+		newGateways(d, log.WithName("gateway")),
+		newSvcAPIGateways(d, log.WithName("svcapigateway")),
+	}
+	op.Classes = []classPart{
+		newClassReconciler(d, log.WithName("gatewayclass")),
+		newSvcAPIClassReconciler(d, log.WithName("svcapigatewayclass")),
+	}
+	for _, o := range op.Owners {
+		op.parts = append(op.parts, o)
+	}
+	for _, c := range op.Classes {
+		op.parts = append(op.parts, c)
+	}
+	op.parts = append(op.parts, &InfraSettingReconciler{Deps: d, queue: new(queue), Log: log.WithName("aviinfrasetting"), Owners: op.Owners, Classes: op.Classes})
+	op.parts = append(op.parts, &RuleReconciler{Deps: d, queue: new(queue), Log: log.WithName("l4rule"), Owners: op.Owners})
+	for _, kind := range gatewayapi.RouteKinds() {
+		op.parts = append(op.parts, &RouteReconciler{Deps: d, queue: new(queue), Kind: kind, Log: log.WithName(kind)})
+	}
 }
 
 // Setup registers everything with the manager.
@@ -80,216 +139,187 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	if err := gather.SetupIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	recorder := mgr.GetEventRecorder("avi-l4-operator")
-	op := &Operator{Settings: new(settings.Store), client: client, metrics: newInstruments(), APIs: NewAPIs()}
+	op := &Operator{Settings: new(settings.Store), client: client, metrics: newInstruments(), APIs: NewAPIs(), lead: func() {}}
 	op.available.Store(true)
 	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
 	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step}, DryRun: o.DryRun}
-	discoverer, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
-	if err != nil {
-		return nil, fmt.Errorf("making a discovery client: %w", err)
+	if o.LeaderElect {
+		op.lead = sync.OnceFunc(op.Mirror.Expire)
 	}
-	op.APIs.Cache, op.APIs.Live, op.APIs.Discovery, op.APIs.Log = mgr.GetCache(), mgr.GetAPIReader(), discoverer, o.Log.WithName("apis")
-	op.APIs.Appeared, op.APIs.Vanished = func(name gather.API) error { return op.appeared(mgr.GetCache(), name) }, op.vanished
-	op.APIs.Versioned, op.APIs.Grace = func() { op.RoutedClasses.All() }, 2*o.Refresh
-	if err := op.APIs.Prime(); err != nil {
+	if err := op.discover(mgr, o); err != nil {
 		return nil, err
 	}
-	deps := Deps{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings,
+	recorder := mgr.GetEventRecorder("avi-l4-operator")
+	deps := op.deps(mgr, recorder, o)
+	op.kinds(deps, o.Log)
+	op.Routes = op.staticRoutes(deps, mgr, o)
+	op.parts = append(op.parts, op.Routes)
+	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
+	op.subscribe()
+	setups := []func(ctrl.Manager) error{op.Nodes.SetupWithManager, op.settingsReconciler(mgr, recorder, o).SetupWithManager}
+	for _, p := range op.parts {
+		setups = append(setups, p.SetupWithManager)
+	}
+	for _, setup := range setups {
+		if err := setup(mgr); err != nil {
+			return nil, fmt.Errorf("setting up a controller: %w", err)
+		}
+	}
+	if err := op.register(o.Registerer); err != nil {
+		return nil, err
+	}
+	return op, op.addRunnables(mgr, o)
+}
+
+// discover looks for the optional types once, and prepares to follow their coming and going.
+func (op *Operator) discover(mgr ctrl.Manager, o Options) error {
+	discoverer, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return fmt.Errorf("making a discovery client: %w", err)
+	}
+	a := op.APIs
+	a.Cache, a.Live, a.Discovery, a.Log, a.Grace = mgr.GetCache(), mgr.GetAPIReader(), discoverer, o.Log.WithName("apis"), 2*o.Refresh
+	a.Appeared = func(name gather.API) error { return op.appeared(mgr.GetCache(), name) }
+	a.Vanished = func(name gather.API) {
+		op.Routes.Vanished(name)
+		op.referring(name)
+	}
+	a.Versioned = func() {
+		for _, c := range op.Classes {
+			c.All()
+		}
+	}
+	return a.Prime()
+}
+
+// deps is what the reconcilers share.
+func (op *Operator) deps(mgr ctrl.Manager, recorder events.EventRecorder, o Options) Deps {
+	return Deps{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings, APIs: op.APIs,
 		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, Synced: op.APIs.Synced, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
 		Guard:   &guard{share: o.DeletionShare, least: deletionLeast},
-		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: func() {}, Leaving: op.APIs.Leaving,
-		Freed: func(name string) { op.Services.Named(name); op.Gateways.Named(name); op.Routed.Named(name) },
+		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: op.lead, Freed: op.freed,
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
 			return s != nil && !s.Events
 		}},
 	}
-	if o.LeaderElect {
-		deps.Lead = sync.OnceFunc(op.Mirror.Expire)
+}
+
+// staticRoutes makes the reconciler of static routes to pods.
+func (op *Operator) staticRoutes(d Deps, mgr ctrl.Manager, o Options) *StaticRoutesReconciler {
+	op.Engine.Routes = &engine.Routes{
+		Client: op.client, Mirror: op.Mirror, DryRun: o.DryRun,
+		Limit: staticroutes.Limit{Share: o.DeletionShare, Least: deletionLeast},
 	}
-	op.Services = NewServiceReconciler(deps, o.Log.WithName("service"))
-	op.Gateways = NewSvcAPIGatewayReconciler(deps, op.APIs, o.Log.WithName("gateway"))
-	op.Classes = NewSvcAPIClassReconciler(deps, op.APIs, o.Log.WithName("gatewayclass"))
-	op.Routed = NewGatewayReconciler(deps, op.APIs, o.Log.WithName("routedgateway"))
-	op.RoutedClasses = NewClassReconciler(deps, op.APIs, o.Log.WithName("routedgatewayclass"))
-	op.Infra = &InfraSettingReconciler{Deps: deps, APIs: op.APIs, Log: o.Log.WithName("aviinfrasetting"), Services: op.Services, Gateways: op.Gateways, Classes: op.Classes, Routed: op.Routed, RoutedClasses: op.RoutedClasses}
-	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
-	op.StaticRoutes = &StaticRoutesReconciler{
-		Deps: deps, Cached: mgr.GetCache(), APIs: op.APIs, Namespace: o.Namespace, Age: min(30*time.Second, o.Refresh), Log: o.Log.WithName("staticroutes"), Turned: op.owners,
-		Routes: &engine.Routes{Client: client, Mirror: op.Mirror, DryRun: o.DryRun, Limit: staticroutes.Limit{Share: o.DeletionShare, Least: deletionLeast}},
+	return &StaticRoutesReconciler{
+		Deps: d, queue: new(queue), Cached: mgr.GetCache(), Namespace: o.Namespace, Age: min(30*time.Second, o.Refresh),
+		Log: o.Log.WithName("staticroutes"), Turned: op.owners, Routes: op.Engine.Routes,
 	}
-	op.Engine.Routes = op.StaticRoutes.Routes
+}
+
+// freed queues the owners that may have waited for a name.
+func (op *Operator) freed(name string) {
+	for _, o := range op.Owners {
+		o.Named(name)
+	}
+}
+
+// subscribe hears of what changes on the Controller.
+func (op *Operator) subscribe() {
 	op.Mirror.Changed = op.changed
 	op.Mirror.Loaded = func() {
-		op.Services.Waiting()
-		op.Gateways.Waiting()
-		op.Routed.Waiting()
-		op.StaticRoutes.Waiting()
+		for _, o := range op.Owners {
+			o.Waiting()
+		}
+		op.Routes.Waiting()
 	}
-	client.Subscribe(func() {
-		if now := client.Available(); now && !op.available.Swap(now) {
+	op.client.Subscribe(func() {
+		if now := op.client.Available(); now && !op.available.Swap(now) {
 			op.Mirror.Reload()
 		} else {
 			op.available.Store(now)
 		}
 	})
-	setups := map[string]func(ctrl.Manager) error{
-		"Service": op.Services.SetupWithManager, "Gateway": op.Gateways.SetupWithManager, "GatewayClass": op.Classes.SetupWithManager,
-		"AviInfraSetting": op.Infra.SetupWithManager, "Node": op.Nodes.SetupWithManager, "static routes": op.StaticRoutes.SetupWithManager,
-		"routed Gateway": op.Routed.SetupWithManager, "routed GatewayClass": op.RoutedClasses.SetupWithManager,
-	}
-	for _, kind := range gatewayapi.RouteKinds() {
-		r := &RouteReconciler{Deps: deps, APIs: op.APIs, Kind: kind, Log: o.Log.WithName(kind)}
-		op.Routes, setups[kind] = append(op.Routes, r), r.SetupWithManager
-	}
-	for name, setup := range setups {
-		if err := setup(mgr); err != nil {
-			return nil, fmt.Errorf("setting up the %s controller: %w", name, err)
-		}
-	}
-	reader := &SettingsReconciler{
+}
+
+func (op *Operator) settingsReconciler(mgr ctrl.Manager, recorder events.EventRecorder, o Options) *SettingsReconciler {
+	return &SettingsReconciler{
 		Client: mgr.GetClient(), Recorder: recorder, Store: op.Settings, Namespace: o.Namespace,
 		CAFile: o.CAFile, CAPoll: 5 * time.Second, Unusable: op.owners,
 		Apply: func(s *settings.Settings, c settings.Credentials) error {
 			if err := op.Nodes.Watch(mgr.GetCache(), s.ServiceType); err != nil { // before anybody reads them
 				return err
 			}
-			if err := op.StaticRoutes.Watch(mgr.GetCache(), s); err != nil {
+			if err := op.Routes.Follow(mgr.GetCache(), s); err != nil {
 				return err
 			}
 			return op.configure(o, s, c)
 		},
 	}
-	if err := reader.SetupWithManager(mgr); err != nil {
-		return nil, fmt.Errorf("setting up the settings controller: %w", err)
+}
+
+func (op *Operator) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
 	}
-	if o.Registerer != nil {
-		for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.StaticRoutes} {
-			if err := o.Registerer.Register(c); err != nil {
-				return nil, fmt.Errorf("registering metrics: %w", err)
-			}
+	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.Routes} {
+		if err := r.Register(c); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
-	return op, op.addRunnables(mgr, o)
+	return nil
 }
 
 // owners queues every owner of every kind.
 func (op *Operator) owners() {
-	op.Services.All()
-	op.Gateways.All()
-	op.Routed.All()
+	for _, o := range op.Owners {
+		o.All()
+	}
 }
 
 // everything is what a change of the settings or of the Controller's own objects may concern.
 func (op *Operator) everything() {
-	op.owners()
-	op.Classes.All()
-	op.RoutedClasses.All()
-	op.Infra.All()
-	op.allRoutes()
-	op.StaticRoutes.Poke()
-}
-
-func (op *Operator) allRoutes() {
-	for _, r := range op.Routes {
-		r.All()
+	for _, p := range op.parts {
+		p.All()
 	}
 }
 
 // changed queues the owners whose objects are no longer what they were, everything for nil.
-func (op *Operator) changed(owners []model.Owner) {
-	if owners == nil {
+func (op *Operator) changed(changed []model.Owner) {
+	if changed == nil {
 		op.everything()
 		return
 	}
-	op.Services.Changed(owners)
-	op.Gateways.Changed(owners)
-	op.Routed.Changed(owners)
+	for _, o := range op.Owners {
+		o.Changed(changed)
+	}
 }
 
 // inNamespace queues the owners whose servers may be pods of a namespace.
 func (op *Operator) inNamespace(ctx context.Context, name string) {
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	for _, req := range op.Services.servicesOf(ctx, ns) {
-		op.Services.enqueue(req.NamespacedName)
+	for _, o := range op.Owners {
+		o.InNamespace(ctx, name)
 	}
-	op.Gateways.enqueue(op.Gateways.using.inNamespace(name)...)
-	op.Routed.enqueue(op.Routed.using.inNamespace(name)...)
 }
 
-// appeared begins to watch the types of an API.
-func (op *Operator) appeared(c cache.Cache, name gather.API) error {
-	if err := op.StaticRoutes.Watch(c, op.Settings.Current()); err != nil {
-		return err
-	}
-	op.StaticRoutes.Poke()
-	if isPodCIDRs(name) {
-		return nil
-	}
-	if name == gather.InfraSettings {
-		if err := op.Infra.Watch(c); err != nil {
-			return err
-		}
-		op.owners() // they may name settings
-		op.Classes.All()
-		op.RoutedClasses.All()
-		return nil
-	}
-	if name != gather.ServicesAPI {
-		return op.routedAppeared(c, name)
-	}
-	for _, watch := range []func(cache.Cache) error{op.Gateways.Watch, op.Classes.Watch, op.Infra.WatchGateways} {
-		if err := watch(c); err != nil {
+// appeared begins to watch the types of an API. Who waited for it is looked at.
+func (op *Operator) appeared(c cache.Cache, api gather.API) error {
+	for _, p := range op.parts {
+		if err := p.Watch(c, api); err != nil {
 			return err
 		}
 	}
+	op.referring(api)
 	return nil
 }
 
-// routedAppeared begins to watch a type of gateway.networking.k8s.io, or one of ours beside it. Who waited for it is looked at.
-func (op *Operator) routedAppeared(c cache.Cache, name gather.API) error {
-	if name == gather.GatewayAPI {
-		for _, watch := range []func(cache.Cache) error{op.RoutedClasses.Watch, op.Infra.WatchRouted} {
-			if err := watch(c); err != nil {
-				return err
-			}
+// referring has those looked at that may name objects of an API which came or went: they keep what they have, and say so.
+func (op *Operator) referring(api gather.API) {
+	for _, p := range op.parts {
+		if p.Refers(api) {
+			p.All()
 		}
-	}
-	if err := op.Routed.Watch(c, name); err != nil {
-		return err
-	}
-	for _, r := range op.Routes {
-		if err := r.Watch(c, name); err != nil {
-			return err
-		}
-	}
-	op.Routed.All()
-	op.allRoutes()
-	return nil
-}
-
-// isPodCIDRs reports whether an API is a network plugin's, of no concern but to static routes.
-func isPodCIDRs(name gather.API) bool {
-	return slices.ContainsFunc(staticroutes.Sources(), func(s staticroutes.Source) bool { return gather.PodCIDRs(s) == name })
-}
-
-// vanished has those looked at that named what is gone: they keep what they have and say so.
-func (op *Operator) vanished(name gather.API) {
-	op.StaticRoutes.Vanished(name)
-	if isPodCIDRs(name) {
-		return
-	}
-	switch name {
-	case gather.InfraSettings:
-		op.owners()
-		op.Classes.All()
-		op.RoutedClasses.All()
-	case gather.ServicesAPI, gather.GatewayAPI:
-	default:
-		op.Routed.All()
-		op.allRoutes()
 	}
 }
 
@@ -302,14 +332,9 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 		return op.Mirror.Run(ctx, func() mirror.Intervals { return op.intervals(o) })
 	})
 	sweeper := &OrphanSweeper{
-		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Mirror: op.Mirror, Settings: op.Settings,
-		Gather: op.Services.Gather, APIs: op.APIs, Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare,
-		Revisit: op.changed, Orphans: func(gone []model.Owner) {
-			op.Services.Orphans(gone)
-			op.Gateways.Orphans(gone)
-			op.Routed.Orphans(gone)
-		}, Lead: op.Services.Lead,
-		Held: func(n int) { op.metrics.held.Set(float64(n)) },
+		Cache: mgr.GetCache(), Mirror: op.Mirror, Settings: op.Settings, Owners: op.Owners, APIs: op.APIs,
+		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare,
+		Revisit: op.changed, Lead: op.lead, Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may
 	// mend the account there, which nothing here tells of: one attempt now and then finds out.

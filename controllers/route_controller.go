@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/go-logr/logr"
@@ -28,7 +29,6 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // +kubebuilder:rbac:groups=gateway.networking.k8s.io,resources=tcproutes;udproutes,verbs=get;list;watch
@@ -40,11 +40,10 @@ import (
 // Gateways' reconciler's business.
 type RouteReconciler struct {
 	Deps
-	APIs *APIs
+	*queue
 	Kind string
 	Log  logr.Logger
 
-	owners     *owners // for its queue
 	controller controller.Controller
 }
 
@@ -109,44 +108,41 @@ func (r *RouteReconciler) parent(ctx context.Context, cfg *settings.Settings, ro
 	if !ok {
 		return p, false, nil
 	}
-	gw, ns, class, err := r.Gather.Gateway(ctx, key)
-	if err != nil || gw == nil {
+	c, err := gather.Read(ctx, r.Gather, gather.Gateways{Reader: r.Gather}, key)
+	if err != nil || c == nil {
 		return p, false, err
 	}
 	p.Ref = ref
-	ours, unknown, _ := translate.GatewayOurs(cfg, r.Gather.ControllerNames, class, ns)
-	if !ours || unknown {
+	if v := c.Judge(cfg); !v.Ours {
 		// Another instance's with the same controllerName, or one whose class has gone: what is written stays.
-		p.Keep = unknown || slices.Contains(r.Gather.ControllerNames, string(class.Spec.ControllerName))
+		p.Keep = v.Unknown || c.Managed
 		return p, p.Keep, nil
 	}
-	if _, handover := handedOver(gw, cfg); handover {
+	if _, handover := handedOver(c.Object, cfg); handover {
 		p.Keep = true
 		return p, true, nil
 	}
-	p.Controller = class.Spec.ControllerName
-	world, err := r.Gather.Listeners(ctx, gw, route)
+	p.Controller = gatewayv1.GatewayController(c.Controller)
+	world, err := r.Gather.Listeners(ctx, c.Object, route)
 	if err != nil {
 		return p, false, err
 	}
-	p.Accepted = gatewayapi.Look(world).Attach(route, ref).Verdict
+	attachment := gatewayapi.Look(world).Attach(route, ref)
+	p.Accepted, p.KeptOut = attachment.Verdict, attachment.KeptOut(route)
 	return p, true, nil
 }
 
 // All queues every route of the kind.
 func (r *RouteReconciler) All() {
-	r.owners.enqueue(keysOf(r.routes(context.Background(), func(*gatewayapi.Route) bool { return true }))...)
+	r.enqueue(r.routes(context.Background(), func(*gatewayapi.Route) bool { return true })...)
 }
 
-func keysOf(reqs []reconcile.Request) []types.NamespacedName {
-	out := make([]types.NamespacedName, len(reqs))
-	for i := range reqs {
-		out[i] = reqs[i].NamespacedName
-	}
-	return out
+// Refers implements part: routes name Gateways and what is around them.
+func (r *RouteReconciler) Refers(api gather.API) bool {
+	return api == gather.GatewayAPI || slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
 }
 
-func (r *RouteReconciler) routes(ctx context.Context, which func(*gatewayapi.Route) bool) (out []reconcile.Request) {
+func (r *RouteReconciler) routes(ctx context.Context, which func(*gatewayapi.Route) bool) (out []types.NamespacedName) {
 	if !r.APIs.Synced(gather.KindAPIs[r.Kind]) {
 		return nil // their first list queues them all
 	}
@@ -157,80 +153,96 @@ func (r *RouteReconciler) routes(ctx context.Context, which func(*gatewayapi.Rou
 	}
 	for _, route := range routes {
 		if which(route) {
-			out = append(out, reconcile.Request{NamespacedName: route.Key()})
+			out = append(out, route.Key())
 		}
 	}
 	return out
 }
 
+// of queues the routes that an object concerns.
+func (r *RouteReconciler) of(concerns func(context.Context, client.Object, *gatewayapi.Route) bool) handler.EventHandler {
+	return mapped(func(ctx context.Context, o client.Object) []reconcile.Request {
+		return requestsFor(r.routes(ctx, func(route *gatewayapi.Route) bool { return concerns(ctx, o, route) })...)
+	})
+}
+
 // SetupWithManager registers the watches on types that every cluster has.
 func (r *RouteReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.owners = newOwners(r.Deps, "", r.Log)
-	refers := handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		return r.routes(ctx, func(route *gatewayapi.Route) bool { return route.Refers(client.ObjectKeyFromObject(o)) })
-	})
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named(r.Kind).
-		Watches(&corev1.Service{}, refers, builder.WithPredicates(attachable())).
-		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.routesIn), builder.WithPredicates(predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		WatchesRawSource(r.owners.capture()).
+		Watches(&corev1.Service{}, r.of(r.ofService), builder.WithPredicates(attachable())).
+		Watches(&corev1.Namespace{}, r.of(r.ofNamespace), builder.WithPredicates(metadataChanged())).
+		WatchesRawSource(r.capture()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
 		Build(r)
 	r.controller = c
 	return err
 }
 
-// routesIn are those in a namespace, whose labels a listener may select, those of Gateways in it, and those of ListenerSets in
+func (r *RouteReconciler) ofService(_ context.Context, o client.Object, route *gatewayapi.Route) bool {
+	return route.Refers(client.ObjectKeyFromObject(o))
+}
+
+// ofNamespace: those in a namespace, whose labels a listener may select, those of Gateways in it, and those of ListenerSets in
 // it, which a Gateway may select by label.
-func (r *RouteReconciler) routesIn(ctx context.Context, ns client.Object) []reconcile.Request {
-	return r.routes(ctx, func(route *gatewayapi.Route) bool {
-		return route.Object.GetNamespace() == ns.GetName() ||
-			slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
-				_, key, ok := gatewayapi.Parent(route, ref)
-				return ok && key.Namespace == ns.GetName()
-			}) ||
-			slices.ContainsFunc(r.Gather.GatewaysOf(ctx, route), func(gw types.NamespacedName) bool { return gw.Namespace == ns.GetName() })
+func (r *RouteReconciler) ofNamespace(ctx context.Context, ns client.Object, route *gatewayapi.Route) bool {
+	return route.Object.GetNamespace() == ns.GetName() ||
+		slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
+			_, key, ok := gatewayapi.Parent(route, ref)
+			return ok && key.Namespace == ns.GetName()
+		}) ||
+		slices.ContainsFunc(r.Gather.GatewaysOf(ctx, route), func(gw types.NamespacedName) bool { return gw.Namespace == ns.GetName() })
+}
+
+func (r *RouteReconciler) ofGateway(ctx context.Context, o client.Object, route *gatewayapi.Route) bool {
+	return slices.Contains(r.Gather.GatewaysOf(ctx, route), client.ObjectKeyFromObject(o))
+}
+
+// ofSibling: a route decides whether a younger one at the same Gateway is served.
+func (r *RouteReconciler) ofSibling(ctx context.Context, o client.Object, route *gatewayapi.Route) bool {
+	other := gatewayapi.RouteOf(o)
+	if other == nil || other.Key() == route.Key() {
+		return false
+	}
+	gateways := r.Gather.GatewaysOf(ctx, other)
+	return slices.ContainsFunc(r.Gather.GatewaysOf(ctx, route), func(gw types.NamespacedName) bool { return slices.Contains(gateways, gw) })
+}
+
+func (r *RouteReconciler) ofClass(context.Context, client.Object, *gatewayapi.Route) bool {
+	return true
+}
+
+func (r *RouteReconciler) ofSet(_ context.Context, o client.Object, route *gatewayapi.Route) bool {
+	return slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
+		kind, key, ok := gatewayapi.Parent(route, ref)
+		return ok && kind == gatewayapi.KindListenerSet && key == client.ObjectKeyFromObject(o)
 	})
+}
+
+func (r *RouteReconciler) ofGrant(_ context.Context, o client.Object, route *gatewayapi.Route) bool {
+	return slices.ContainsFunc(route.ServiceKeys(), func(k types.NamespacedName) bool { return k.Namespace == o.GetNamespace() })
 }
 
 // Watch begins to watch an API's types, which the API server has.
 func (r *RouteReconciler) Watch(c cache.Cache, api gather.API) error {
-	of := func(concerns func(context.Context, client.Object, *gatewayapi.Route) bool) handler.EventHandler {
-		return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-			return r.routes(ctx, func(route *gatewayapi.Route) bool { return concerns(ctx, o, route) })
-		})
-	}
 	var sources []source.Source
 	switch api {
 	case gather.KindAPIs[r.Kind]:
-		sources = []source.Source{source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{}, predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames)))}
+		sources = []source.Source{
+			source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{}, predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames))),
+			source.Kind(c, routeType(api), r.of(r.ofSibling), specChanged()),
+		}
 	case gather.GatewayAPI:
 		sources = []source.Source{
-			source.Kind(c, client.Object(&gatewayv1.Gateway{}), of(func(ctx context.Context, o client.Object, route *gatewayapi.Route) bool {
-				return slices.Contains(r.Gather.GatewaysOf(ctx, route), client.ObjectKeyFromObject(o))
-			}), predicate.Or(specChanged(), gatewayPredicate())),
-			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), of(func(context.Context, client.Object, *gatewayapi.Route) bool { return true }), specChanged()),
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), r.of(r.ofGateway), gatewayPredicate(func(client.Object) bool { return true })),
+			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), r.of(r.ofClass), specChanged()),
 		}
 	case gather.ListenerSets:
-		sources = []source.Source{source.Kind(c, client.Object(&gatewayv1.ListenerSet{}), of(func(_ context.Context, o client.Object, route *gatewayapi.Route) bool {
-			return slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
-				kind, key, ok := gatewayapi.Parent(route, ref)
-				return ok && kind == gatewayapi.KindListenerSet && key == client.ObjectKeyFromObject(o)
-			})
-		}), specChanged())}
+		sources = []source.Source{source.Kind(c, client.Object(&gatewayv1.ListenerSet{}), r.of(r.ofSet), specChanged())}
 	case gather.ReferenceGrants:
-		sources = []source.Source{source.Kind(c, client.Object(&gatewayv1beta1.ReferenceGrant{}), of(func(_ context.Context, o client.Object, route *gatewayapi.Route) bool {
-			return slices.ContainsFunc(route.ServiceKeys(), func(k types.NamespacedName) bool { return k.Namespace == o.GetNamespace() })
-		}), specChanged())}
-	default:
-		return nil
+		sources = []source.Source{source.Kind(c, client.Object(&gatewayv1beta1.ReferenceGrant{}), r.of(r.ofGrant), specChanged())}
 	}
-	for _, s := range sources {
-		if err := r.controller.Watch(s); err != nil {
-			return fmt.Errorf("watching %s: %w", api, err)
-		}
-	}
-	return nil
+	return watch(r.controller, sources)
 }
 
 // entriesChanged lets through a status in which somebody has changed what is ours.

@@ -21,17 +21,18 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -39,7 +40,7 @@ import (
 
 // AddToScheme registers the types that the operator reads and writes.
 func AddToScheme(s *runtime.Scheme) error {
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1beta1.AddToScheme, svcapi.AddToScheme, gatewayv1.Install, gatewayv1beta1.Install} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1alpha2.AddToScheme, v1beta1.AddToScheme, svcapi.AddToScheme, gatewayv1.Install, gatewayv1beta1.Install} {
 		if err := add(s); err != nil {
 			return fmt.Errorf("registering types: %w", err)
 		}
@@ -77,7 +78,7 @@ func slimOther(o any) (any, error) {
 	return cache.TransformStripManagedFields()(o)
 }
 
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+const lastApplied = translate.AnnotationApplied
 
 func slimMeta(o metav1.Object) {
 	o.SetManagedFields(nil)
@@ -91,9 +92,13 @@ func slimService(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
+	applied := translate.AppliedPorts(svc.Annotations[lastApplied])
 	slimMeta(svc)
+	if applied != "" && relevant(svc) {
+		svc.Annotations[lastApplied] = applied
+	}
 	if !relevant(svc) { // it may stand behind a Gateway
-		svc.Annotations = only(svc.Annotations, translate.AnnotationSkipNodePort, translate.AnnotationNodePortLocal)
+		svc.Annotations = only(svc.Annotations, translate.BackendAnnotations...)
 		svc.OwnerReferences = nil
 		svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, Ports: svc.Spec.Ports, Selector: someSelector(svc.Spec.Selector),
 			IPFamilies: svc.Spec.IPFamilies, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy, SessionAffinity: svc.Spec.SessionAffinity}
@@ -139,7 +144,7 @@ func slimNamespace(o any) (any, error) {
 
 // relevant Services are load balancers, or were ours once.
 func relevant(svc *corev1.Service) bool {
-	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer || controllerutil.ContainsFinalizer(svc, gather.Finalizer)
+	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer || gather.Claimed(svc)
 }
 
 // retryMin and retryMax bound the back-off of failures that pass by themselves. Left to itself the queue would sleep up
@@ -163,11 +168,11 @@ func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
 	}
 	wait := engine.RetryAfter(err)
 	switch engine.Classify(err) {
-	case engine.None:
+	case outcome.None:
 		return ctrl.Result{}, nil
-	case engine.Terminal:
+	case outcome.Terminal:
 		return ctrl.Result{}, reconcile.TerminalError(err)
-	case engine.Wait:
+	case outcome.Wait:
 		if wait == 0 {
 			wait = time.Minute
 		}

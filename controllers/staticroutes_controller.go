@@ -22,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -45,9 +44,9 @@ import (
 // moment costs one run, and a run writes the VRF context once at most.
 type StaticRoutesReconciler struct {
 	Deps
+	*queue
 	// Cached reads from the cache, unstructured objects too.
 	Cached client.Reader
-	APIs   *APIs
 	Routes *engine.Routes
 	// Namespace is the operator's own, where the ConfigMap is that Events are about.
 	Namespace string
@@ -62,7 +61,6 @@ type StaticRoutesReconciler struct {
 	metrics    routeMetrics
 
 	mu       sync.Mutex
-	queue    workqueue.TypedRateLimitingInterface[reconcile.Request]
 	watching map[gather.API]bool
 }
 
@@ -226,56 +224,47 @@ func sorted[V any](m map[string]V) []string {
 	return keys
 }
 
-// Poke has the routes looked at in a moment.
-func (r *StaticRoutesReconciler) Poke() {
-	r.mu.Lock()
-	queue := r.queue
-	r.mu.Unlock()
-	if queue != nil {
-		queue.AddAfter(routesKey, calmRoutes)
+// All has the routes looked at in a moment.
+func (r *StaticRoutesReconciler) All() {
+	if q := r.get(); q != nil {
+		q.AddAfter(routesKey, calmRoutes)
 	}
 }
 
 // Waiting has the routes looked at without their back-off: the Controller is back, or was read anew.
-func (r *StaticRoutesReconciler) Waiting() {
-	r.mu.Lock()
-	queue := r.queue
-	r.mu.Unlock()
-	if queue != nil {
-		queue.Forget(routesKey)
-		queue.Add(routesKey)
-	}
-}
+func (r *StaticRoutesReconciler) Waiting() { r.hurry(routesKey.NamespacedName) }
 
 // SetupWithManager registers a controller that watches nothing yet.
 func (r *StaticRoutesReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.watching = make(map[gather.API]bool)
-	capture := source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		r.mu.Lock()
-		r.queue = q
-		r.mu.Unlock()
-		q.Add(routesKey)
-		return nil
-	})
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named("staticroutes").
-		WatchesRawSource(capture).
+		WatchesRawSource(r.capture()).
+		WatchesRawSource(once(routesKey)).
 		WithOptions(controller.Options{RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
 		Build(r)
 	r.controller = c
 	return err
 }
 
-// Watch begins to watch what the settings need and the API server has.
-func (r *StaticRoutesReconciler) Watch(c cache.Cache, s *settings.Settings) error {
+// Refers implements part: each optional type may decide about routes.
+func (r *StaticRoutesReconciler) Refers(gather.API) bool { return true }
+
+// Watch implements part.
+func (r *StaticRoutesReconciler) Watch(c cache.Cache, _ gather.API) error {
+	return r.Follow(c, r.Settings.Current())
+}
+
+// Follow begins to watch what the settings need and the API server has.
+func (r *StaticRoutesReconciler) Follow(c cache.Cache, s *settings.Settings) error {
 	if s == nil || staticroutes.Off(s, model.CloudFacts{}) != "" {
 		return nil
 	}
-	if err := r.watch(c, watchedNode, &corev1.Node{}, routedNode()); err != nil {
+	if err := r.follow(c, watchedNode, &corev1.Node{}, routedNode()); err != nil {
 		return err
 	}
 	if r.APIs.Serves(gather.InfraSettings) {
-		if err := r.watch(c, gather.InfraSettings, &v1beta1.AviInfraSetting{}, specChanged()); err != nil {
+		if err := r.follow(c, gather.InfraSettings, &v1beta1.AviInfraSetting{}, specChanged()); err != nil {
 			return err
 		}
 	}
@@ -285,29 +274,19 @@ func (r *StaticRoutesReconciler) Watch(c cache.Cache, s *settings.Settings) erro
 	}
 	o := new(unstructured.Unstructured)
 	o.SetGroupVersionKind(from.Kind)
-	return r.watch(c, gather.PodCIDRs(from), o, changedObject())
+	return r.follow(c, gather.PodCIDRs(from), o, changedObject())
 }
 
-func (r *StaticRoutesReconciler) watch(c cache.Cache, what gather.API, o client.Object, p predicate.Predicate) error {
+func (r *StaticRoutesReconciler) follow(c cache.Cache, what gather.API, o client.Object, p predicate.Predicate) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.watching[what] {
 		return nil
 	}
-	poke := func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	poke := eachObject(func(_ context.Context, _ client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		q.AddAfter(routesKey, calmRoutes)
-	}
-	err := r.controller.Watch(source.Kind(c, o, handler.Funcs{
-		CreateFunc: func(ctx context.Context, _ event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			poke(ctx, q)
-		},
-		UpdateFunc: func(ctx context.Context, _ event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			poke(ctx, q)
-		},
-		DeleteFunc: func(ctx context.Context, _ event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			poke(ctx, q)
-		},
-	}, p))
+	})
+	err := r.controller.Watch(source.Kind(c, o, poke, p))
 	if err != nil {
 		return fmt.Errorf("watching %s for static routes: %w", what, err)
 	}
@@ -320,17 +299,14 @@ func (r *StaticRoutesReconciler) Vanished(name gather.API) {
 	r.mu.Lock()
 	delete(r.watching, name)
 	r.mu.Unlock()
-	r.Poke()
 }
 
 // routedNode lets through what decides about a node's routes.
 func routedNode() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		before, ok1 := e.ObjectOld.(*corev1.Node)
-		after, ok2 := e.ObjectNew.(*corev1.Node)
-		return ok1 && ok2 && !(apiequality.Semantic.DeepEqual(before.Spec.PodCIDRs, after.Spec.PodCIDRs) && before.Spec.PodCIDR == after.Spec.PodCIDR &&
+	return updated(func(before, after *corev1.Node) bool {
+		return !(apiequality.Semantic.DeepEqual(before.Spec.PodCIDRs, after.Spec.PodCIDRs) && before.Spec.PodCIDR == after.Spec.PodCIDR &&
 			apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses) && apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations))
-	}}
+	})
 }
 
 // changedObject lets through what is different in what is kept of an object.

@@ -22,14 +22,15 @@ type SvcAPIClassReconciler struct {
 	classes[*svcapi.GatewayClass, *svcapi.Gateway]
 }
 
-// NewSvcAPIClassReconciler makes one; SetupWithManager registers it, and Watch switches it on.
-func NewSvcAPIClassReconciler(d Deps, apis *APIs, log logr.Logger) *SvcAPIClassReconciler {
+// newSvcAPIClassReconciler makes one; SetupWithManager registers it, and Watch switches it on.
+func newSvcAPIClassReconciler(d Deps, log logr.Logger) *SvcAPIClassReconciler {
 	return &SvcAPIClassReconciler{classes[*svcapi.GatewayClass, *svcapi.Gateway]{
-		Deps: d, APIs: apis, Log: log, api: gather.ServicesAPI, finalizer: svcapi.GatewayClassFinalizer,
+		Deps: d, queue: new(queue), Log: log, api: gather.ServicesAPI, finalizer: svcapi.GatewayClassFinalizer,
 		verdict: svcapi.GatewayClassConditionAdmitted, accepted: svcapi.GatewayClassReasonAdmitted, refused: svcapi.GatewayClassReasonInvalidParameters,
 		pending: metav1.Condition{Status: metav1.ConditionFalse, Reason: svcapi.GatewayClassReasonWaiting},
 		class:   &svcapi.GatewayClass{}, gateway: &svcapi.Gateway{}, list: func() client.ObjectList { return new(svcapi.GatewayClassList) },
 		classOf: func(gw *svcapi.Gateway) string { return gw.Spec.GatewayClassName },
+		ours:    func(c *svcapi.GatewayClass) bool { return c.Spec.Controller == translate.SvcAPIController },
 		setting: func(c *svcapi.GatewayClass) string {
 			if c.Spec.ParametersRef == nil {
 				return ""
@@ -46,11 +47,11 @@ func (r *SvcAPIClassReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	if err != nil || !found || class.Spec.Controller != translate.SvcAPIController {
 		return ctrl.Result{}, err // of another controller: its own, finalizer and all
 	}
-	gateways, err := r.Gather.SvcAPIGateways(ctx)
+	gateways, err := gather.SvcAPIGateways{Reader: r.Gather}.List(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	gateways = slices.DeleteFunc(slices.Clone(gateways), func(gw svcapi.Gateway) bool { return gw.Spec.GatewayClassName != class.Name })
+	gateways = slices.DeleteFunc(gateways, func(gw *svcapi.Gateway) bool { return gw.Spec.GatewayClassName != class.Name })
 	if err := r.finalize(ctx, class, len(gateways) > 0); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
@@ -71,15 +72,15 @@ func (r *SvcAPIClassReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 	return r.write(ctx, class, next, apiequality.Semantic.DeepEqual(class.Status, next.Status), was, c)
 }
 
-// others tells whether only other instances of the operator serve the Gateways of a class, which has its verdict then.
-func (r *SvcAPIClassReconciler) others(class *svcapi.GatewayClass, gateways []svcapi.Gateway) bool {
+// others reports whether only other instances of the operator serve the Gateways of a class, which has its verdict then.
+func (r *SvcAPIClassReconciler) others(class *svcapi.GatewayClass, gateways []*svcapi.Gateway) bool {
 	cfg := r.Settings.Current()
 	was := apimeta.FindStatusCondition(class.Status.Conditions, svcapi.GatewayClassConditionAdmitted)
 	if cfg == nil || was == nil || was.ObservedGeneration != class.Generation || was.Reason == svcapi.GatewayClassReasonWaiting {
 		return false
 	}
 	for i := range gateways {
-		if _, handover := handedOver(&gateways[i], cfg); !handover {
+		if _, handover := handedOver(gateways[i], cfg); !handover {
 			return false // ours, or about to be
 		}
 	}
@@ -88,5 +89,5 @@ func (r *SvcAPIClassReconciler) others(class *svcapi.GatewayClass, gateways []sv
 
 // SetupWithManager registers a controller that watches nothing yet.
 func (r *SvcAPIClassReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return r.setup(mgr, "gatewayclass", r)
+	return r.setup(mgr, "svcapigatewayclass", r)
 }

@@ -37,7 +37,21 @@ func (c *Cluster) startControlPlane(ctx context.Context, paths map[string]string
 		return err
 	}
 
-	etcdURL := fmt.Sprintf("https://127.0.0.1:%d", c.ports.etcd)
+	if err := c.startEtcd(ctx, paths, server, health); err != nil {
+		return err
+	}
+	apiserver := c.process("kube-apiserver", paths, isOK(health, c.server()+"/readyz"), c.apiServerArguments(server, signing)...)
+	if err := apiserver.start(ctx); err != nil {
+		return err
+	}
+	c.say("kube-apiserver is healthy on %s", c.server())
+	return nil
+}
+
+func (c *Cluster) etcdURL() string { return fmt.Sprintf("https://127.0.0.1:%d", c.ports.etcd) }
+
+func (c *Cluster) startEtcd(ctx context.Context, paths map[string]string, server pair, health *http.Client) error {
+	etcdURL := c.etcdURL()
 	peerURL := fmt.Sprintf("https://127.0.0.1:%d", c.ports.etcdPeer)
 	etcd := c.process("etcd", paths, isOK(health, etcdURL+"/health"),
 		"--name=local",
@@ -56,13 +70,16 @@ func (c *Cluster) startControlPlane(ctx context.Context, paths map[string]string
 		return err
 	}
 	c.say("etcd is healthy")
+	return nil
+}
 
+func (c *Cluster) apiServerArguments(server pair, signing string) []string {
 	serviceRange := ServiceCIDR
 	if c.options.DualStack {
 		serviceRange += "," + ServiceCIDR6
 	}
 	args := []string{
-		"--etcd-servers=" + etcdURL,
+		"--etcd-servers=" + c.etcdURL(),
 		"--etcd-cafile=" + c.ca.file(), "--etcd-certfile=" + c.admin.certFile, "--etcd-keyfile=" + c.admin.keyFile,
 		"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", c.ports.apiserver),
 		// Endpoints must not be loopback addresses and there is no other, so the Service "kubernetes" gets none. The
@@ -80,12 +97,7 @@ func (c *Cluster) startControlPlane(ctx context.Context, paths map[string]string
 	if c.options.ControlPlaneOnly {
 		args = append(args, "--disable-admission-plugins=ServiceAccount")
 	}
-	apiserver := c.process("kube-apiserver", paths, isOK(health, c.server()+"/readyz"), args...)
-	if err := apiserver.start(ctx); err != nil {
-		return err
-	}
-	c.say("kube-apiserver is healthy on %s", c.server())
-	return nil
+	return args
 }
 
 // startControllers starts what acts on the API server's objects.
@@ -102,6 +114,28 @@ func (c *Cluster) startControllers(ctx context.Context, paths map[string]string)
 	if err := writeStages(ctx, paths["kwok-stages"], stages); err != nil {
 		return err
 	}
+	kubeconfigs, err := c.componentKubeconfigs()
+	if err != nil {
+		return err
+	}
+	processes := c.controllers(paths, kubeconfigs, health, signing, stages)
+	errs := make(chan error, len(processes))
+	for _, p := range processes {
+		go func() { errs <- p.start(ctx) }()
+	}
+	var failures []error
+	for range processes {
+		failures = append(failures, <-errs)
+	}
+	if err := errors.Join(failures...); err != nil {
+		return err
+	}
+	c.say("kube-controller-manager, kube-scheduler and kwok are running")
+	return nil
+}
+
+// componentKubeconfigs writes one for each component, with a certificate of its own, and returns their paths by component.
+func (c *Cluster) componentKubeconfigs() (map[string]string, error) {
 	kubeconfigs := make(map[string]string, 3)
 	for name, user := range map[string]struct{ name, group string }{
 		"kube-controller-manager": {name: "system:kube-controller-manager"},
@@ -115,13 +149,18 @@ func (c *Cluster) startControllers(ctx context.Context, paths map[string]string)
 		}
 		certificate, err := c.ca.client(user.name, groups...)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		kubeconfigs[name] = filepath.Join(c.dir, "kubeconfigs", name)
 		if err := c.writeKubeconfig(kubeconfigs[name], credentials{certificate: certificate.cert, key: certificate.key}); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	return kubeconfigs, nil
+}
+
+// controllers are the processes that act on the API server's objects, not yet started.
+func (c *Cluster) controllers(paths, kubeconfigs map[string]string, health *http.Client, signing, stages string) []*process {
 	serverCert, serverKey := filepath.Join(c.pki, "server.crt"), filepath.Join(c.pki, "server.key")
 
 	podRange, masks := PodCIDR, []string{"--node-cidr-mask-size=24"}
@@ -130,7 +169,7 @@ func (c *Cluster) startControllers(ctx context.Context, paths map[string]string)
 		masks = []string{"--node-cidr-mask-size-ipv4=24", "--node-cidr-mask-size-ipv6=64"}
 	}
 	secure := func(port int) string { return fmt.Sprintf("https://127.0.0.1:%d/healthz", port) }
-	processes := []*process{
+	return []*process{
 		c.process("kube-controller-manager", paths, isOK(health, secure(c.ports.controllerManager)), append(masks,
 			"--kubeconfig="+kubeconfigs["kube-controller-manager"],
 			"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", c.ports.controllerManager),
@@ -160,19 +199,6 @@ func (c *Cluster) startControllers(ctx context.Context, paths map[string]string)
 			"--node-lease-duration-seconds=40",
 		),
 	}
-	errs := make(chan error, len(processes))
-	for _, p := range processes {
-		go func() { errs <- p.start(ctx) }()
-	}
-	var failures []error
-	for range processes {
-		failures = append(failures, <-errs)
-	}
-	if err := errors.Join(failures...); err != nil {
-		return err
-	}
-	c.say("kube-controller-manager, kube-scheduler and kwok are running")
-	return nil
 }
 
 // process registers a process of the cluster.

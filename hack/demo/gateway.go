@@ -82,72 +82,83 @@ func applyGateway(ctx context.Context, s *story) error {
 	return nil
 }
 
+// placementStep is one step of what happens to the network of the setting that the class names.
+type placementStep struct {
+	network  string
+	status   string // the setting's
+	accepted metav1.ConditionStatus
+	tells    string // in the setting's and the Gateway's conditions; "" if they don't
+	saw      string
+}
+
 // misplaceGateway misspells the network of the setting that the class names, and corrects it.
 func misplaceGateway(ctx context.Context, s *story) error {
 	before, err := s.Trees.Read(ctx, s.gatewayObject())
 	if err != nil {
 		return err
 	}
-	untouched := func() error {
-		if w := s.Controller.Writes(); len(w) > 0 {
-			return fmt.Errorf("the Controller got %d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
-		}
-		after, err := s.Trees.Read(ctx, s.gatewayObject())
-		if err == nil && !reflect.DeepEqual(after, before) {
-			err = fmt.Errorf("the Gateway's objects were changed:\n%s", after)
-		}
-		return err
-	}
 	s.Controller.ResetRequests()
-	for _, act := range []struct {
-		network  string
-		status   string // the setting's
-		accepted metav1.ConditionStatus
-		tells    string // in the setting's and the Gateway's conditions; "" if they don't
-		saw      string
-	}{
+	for _, step := range []placementStep{
 		{"vip-netw0rk", v1beta1.StatusRejected, metav1.ConditionFalse, "vip-netw0rk", "the setting is rejected, and the Gateway, which is still ready, tells it too"},
 		{"vip-network", v1beta1.StatusAccepted, metav1.ConditionTrue, "", "the setting is accepted, and the Gateway has nothing more to tell"},
 	} {
-		patch := fmt.Sprintf(`{"spec":{"network":{"vipNetworks":[{"networkName":%q,"cidr":"10.10.0.0/16"}]}}}`, act.network)
-		if err := s.kubectl(ctx, "patch", "aviinfrasetting", gatewaySetting, "--type=merge", "-p", patch); err != nil {
+		if err := s.place(ctx, step); err != nil {
 			return err
-		}
-		err := stage.Until(ctx, "AviInfraSetting "+gatewaySetting+" "+act.status, func(ctx context.Context) error {
-			setting := new(v1beta1.AviInfraSetting)
-			if err := s.Client.Get(ctx, client.ObjectKey{Name: gatewaySetting}, setting); err != nil {
-				return err
-			}
-			c := apimeta.FindStatusCondition(setting.Status.Conditions, v1beta1.ConditionAccepted)
-			if setting.Status.Status != act.status || c == nil || c.Status != act.accepted || !strings.Contains(setting.Status.Error, act.tells) {
-				return fmt.Errorf("its status is %+v", setting.Status)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := s.gatewayTells(ctx, act.tells); err != nil {
-			return err
-		}
-		s.saw("%s", act.saw)
-		if act.tells != "" {
-			if err := s.gatewayStatus(ctx); err != nil {
-				return err
-			}
-			if err := s.events(ctx, metav1.NamespaceDefault, "aviinfrasettings.ako.vmware.com/"+gatewaySetting, "Rejected"); err != nil {
-				return err
-			}
 		}
 		if err := s.refreshed(ctx); err != nil {
 			return err
 		}
-		if err := untouched(); err != nil {
+		if err := s.untouched(ctx, before); err != nil {
 			return err
 		}
 		s.saw("nothing was written to the Controller, not at the next refresh either: the traffic goes on where it was")
 	}
 	return nil
+}
+
+// place changes the setting's network and waits for what the setting and the Gateway say to it.
+func (s *story) place(ctx context.Context, step placementStep) error {
+	patch := fmt.Sprintf(`{"spec":{"network":{"vipNetworks":[{"networkName":%q,"cidr":"10.10.0.0/16"}]}}}`, step.network)
+	if err := s.kubectl(ctx, "patch", "aviinfrasetting", gatewaySetting, "--type=merge", "-p", patch); err != nil {
+		return err
+	}
+	err := stage.Until(ctx, "AviInfraSetting "+gatewaySetting+" "+step.status, func(ctx context.Context) error {
+		setting := new(v1beta1.AviInfraSetting)
+		if err := s.Client.Get(ctx, client.ObjectKey{Name: gatewaySetting}, setting); err != nil {
+			return err
+		}
+		c := apimeta.FindStatusCondition(setting.Status.Conditions, v1beta1.ConditionAccepted)
+		if setting.Status.Status != step.status || c == nil || c.Status != step.accepted || !strings.Contains(setting.Status.Error, step.tells) {
+			return fmt.Errorf("its status is %+v", setting.Status)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.gatewayTells(ctx, step.tells); err != nil {
+		return err
+	}
+	s.saw("%s", step.saw)
+	if step.tells == "" {
+		return nil
+	}
+	if err := s.gatewayStatus(ctx); err != nil {
+		return err
+	}
+	return s.events(ctx, metav1.NamespaceDefault, "aviinfrasettings.ako.vmware.com/"+gatewaySetting, "Rejected")
+}
+
+// untouched fails if anything was written to the Controller, or the Gateway's objects are not what they were.
+func (s *story) untouched(ctx context.Context, before *tree.Tree) error {
+	if w := s.Controller.Writes(); len(w) > 0 {
+		return fmt.Errorf("the Controller got %d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
+	}
+	after, err := s.Trees.Read(ctx, s.gatewayObject())
+	if err == nil && !reflect.DeepEqual(after, before) {
+		err = fmt.Errorf("the Gateway's objects were changed:\n%s", after)
+	}
+	return err
 }
 
 // refreshed waits until the operator has read all its objects on the Controller again.

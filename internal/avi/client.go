@@ -197,11 +197,10 @@ func (c *Client) Create(ctx context.Context, kind model.Kind, tenant string, bod
 type Patch struct {
 	Replace map[string]any `json:"replace,omitempty"` // new values; a list replaces the list
 	Delete  map[string]any `json:"delete,omitempty"`  // scalars go back to their default; of lists the given entries go
-	Add     map[string]any `json:"add,omitempty"`     // entries to append to lists
 }
 
 // Empty reports whether p changes nothing.
-func (p Patch) Empty() bool { return len(p.Replace)+len(p.Delete)+len(p.Add) == 0 }
+func (p Patch) Empty() bool { return len(p.Replace)+len(p.Delete) == 0 }
 
 // Patch applies patch in a single call and returns the whole object as it is then. An empty patch is an error.
 func (c *Client) Patch(ctx context.Context, kind model.Kind, tenant, uuid string, patch Patch) (json.RawMessage, error) {
@@ -296,7 +295,8 @@ func (c *Client) GetByName(ctx context.Context, kind model.Kind, tenant, name st
 }
 
 // write sends body and returns the object of the answer.
-func (c *Client) write(ctx context.Context, method string, kind model.Kind, tenant string, uuid *string, body any) (json.RawMessage, error) {
+func (c *Client) write(ctx context.Context, method string, kind model.Kind, tenant string, uuid *string, body any,
+) (json.RawMessage, error) {
 	cl, err := c.object(method, kind, tenant, uuid)
 	if err != nil {
 		return nil, err
@@ -447,6 +447,9 @@ func (c *Client) newEndpoint(cfg Config) (*endpoint, error) {
 	for range cfg.Concurrency {
 		ep.workers <- &worker{ep: ep}
 	}
+	if newer(cfg.Version, MaxVersion) {
+		c.log.Info("The configured API version is newer than what this operator knows, and is not used", "configured", cfg.Version, "used", MaxVersion)
+	}
 	if cfg.Insecure {
 		c.log.Info("The Controller's certificate is not verified, as configured", "host", cfg.Host)
 	}
@@ -507,9 +510,13 @@ func (ep *endpoint) do(ctx context.Context, cl call) (*exchange, error) {
 	if err != nil {
 		return nil, err
 	}
+	cl.body = outgoing(cl, pinned)
 	x, err := w.call(ctx, cl, pinned)
 	if ReasonOf(err) == ReasonVersion {
 		ep.version.drop()
+	}
+	if x != nil {
+		x.body = incoming(cl, pinned, x.body)
 	}
 	return x, err
 }

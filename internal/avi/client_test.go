@@ -19,9 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	release "github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
 var ctx = context.Background()
@@ -31,10 +33,12 @@ const poolUUID = "pool-2bd0ab6b-5f74-4ab5-b8a2-47b3f1d0c8a1"
 func TestCalls(t *testing.T) {
 	type seen struct{ method, uri, tenant, version, ua, body string }
 	var got seen
+	agent := "avi-l4-operator/" + release.Number()
 	f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = seen{r.Method, r.RequestURI, r.Header.Get("X-Avi-Tenant"), r.Header.Get("X-Avi-Version"), r.Header.Get("X-Avi-UserAgent"), string(body)}
-		if r.Header.Get("Referer") == "" || r.Header.Get("User-Agent") != "avi-l4-operator" {
+		h := r.Header
+		got = seen{r.Method, r.RequestURI, h.Get("X-Avi-Tenant"), h.Get("X-Avi-Version"), h.Get("X-Avi-UserAgent"), string(body)}
+		if r.Header.Get("Referer") == "" || r.Header.Get("User-Agent") != agent {
 			t.Errorf("headers: %v", r.Header)
 		}
 		switch r.Method {
@@ -55,35 +59,35 @@ func TestCalls(t *testing.T) {
 			func() (json.RawMessage, error) {
 				return c.Create(ctx, model.Pool, "", map[string]string{"name": "p"})
 			},
-			seen{"POST", "/api/pool", "admin", "30.2.1", "avi-l4-operator", `{"name":"p"}`},
+			seen{"POST", "/api/pool", "admin", "30.2.1", agent, `{"name":"p"}`},
 		},
 		"patch": {
 			func() (json.RawMessage, error) {
 				return c.Patch(ctx, model.Pool, "t1", poolUUID, Patch{Replace: map[string]any{"enabled": true}, Delete: map[string]any{"markers": nil}})
 			},
-			seen{"PATCH", "/api/pool/" + poolUUID, "t1", "30.2.1", "avi-l4-operator", `{"replace":{"enabled":true},"delete":{"markers":null}}`},
+			seen{"PATCH", "/api/pool/" + poolUUID, "t1", "30.2.1", agent, `{"replace":{"enabled":true},"delete":{"markers":null}}`},
 		},
 		"put": {
 			func() (json.RawMessage, error) {
 				return c.Put(ctx, model.Pool, "t1", poolUUID, map[string]int{"n": 1})
 			},
-			seen{"PUT", "/api/pool/" + poolUUID, "t1", "30.2.1", "avi-l4-operator", `{"n":1}`},
+			seen{"PUT", "/api/pool/" + poolUUID, "t1", "30.2.1", agent, `{"n":1}`},
 		},
 		"delete": {
 			func() (json.RawMessage, error) {
 				return json.RawMessage(`{"uuid":"x"}`), c.Delete(ctx, model.Pool, "t1", poolUUID)
 			},
-			seen{"DELETE", "/api/pool/" + poolUUID, "t1", "30.2.1", "avi-l4-operator", ""},
+			seen{"DELETE", "/api/pool/" + poolUUID, "t1", "30.2.1", agent, ""},
 		},
 		"get": {
 			func() (json.RawMessage, error) {
 				return c.Get(ctx, "*", "/api/virtualservice-inventory", url.Values{"name": {"a b&c"}})
 			},
-			seen{"GET", "/api/virtualservice-inventory?name=a+b%26c", "*", "30.2.1", "avi-l4-operator", ""},
+			seen{"GET", "/api/virtualservice-inventory?name=a+b%26c", "*", "30.2.1", agent, ""},
 		},
 		"a name that ends in login keeps its session": {
 			func() (json.RawMessage, error) { return c.Get(ctx, "", "/api/pool", url.Values{"name": {"my-login"}}) },
-			seen{"GET", "/api/pool?name=my-login&", "admin", "30.2.1", "avi-l4-operator", ""},
+			seen{"GET", "/api/pool?name=my-login&", "admin", "30.2.1", agent, ""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +163,11 @@ func TestVersionIsPinnedToTheLower(t *testing.T) {
 	for _, tt := range []struct{ controller, configured, want string }{
 		{"22.1.3", "", "22.1.3"},
 		{"22.1.3-2p5", "", "22.1.3"},
-		{"31.1.1", "", MaxVersion},
+		{"31.1.1", "", DefaultVersion},
+		{"31.1.1", "31.1.1", "31.1.1"},
+		{"31.3.1", "", DefaultVersion},
+		{"31.3.1", "31.3.1", MaxVersion}, // as AKO's documentation has users write it
+		{"30.2.1", "31.3.1", "30.2.1"},
 		{"31.1.1", "22.1.10", "22.1.10"},
 		{"22.1.9", "22.1.10", "22.1.9"},
 		{"31.1.1", "31.1", "31.1"},
@@ -189,6 +197,20 @@ func TestVersionIsPinnedToTheLower(t *testing.T) {
 				t.Errorf("asked %d times", n)
 			}
 		})
+	}
+}
+
+// TestVersionTooNewIsSaid: that another version is used than the configured one has to be found in the log.
+func TestVersionTooNewIsSaid(t *testing.T) {
+	for version, want := range map[string]bool{"": false, "30.2.1": false, MaxVersion: false, "31.3.1": true, "99.1.1": true} {
+		f := newFake(t, answerWith(200, `{}`))
+		var log strings.Builder
+		cfg := f.config()
+		cfg.Version = version
+		newClient(t, cfg, WithLogger(funcr.New(func(_, args string) { log.WriteString(args) }, funcr.Options{})))
+		if said := strings.Contains(log.String(), "newer than what this operator knows"); said != want {
+			t.Errorf("version %q: said %v, want %v: %s", version, said, want, log.String())
+		}
 	}
 }
 

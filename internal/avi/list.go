@@ -45,7 +45,7 @@ func identify(raw json.RawMessage) identity {
 // tenant "*", that query selects. It reads page after page, 200 objects each unless query has page_size.
 //
 // If the pages do not add up to exactly the number of objects that the Controller counts, because objects came or went
-// meanwhile or because an answer is cut short, the error has ReasonIncomplete. Each has been called for some objects by
+// meanwhile or because an answer is cut short, the error has ReasonIncomplete. Each may have been called for some objects by
 // then: what it collected is worth nothing, and must not be taken for the whole. An error of each ends the list and is
 // returned as it is.
 func (c *Client) List(ctx context.Context, kind, tenant string, query url.Values, each func(json.RawMessage) error) error {
@@ -64,8 +64,7 @@ func (c *Client) List(ctx context.Context, kind, tenant string, query url.Values
 		}
 	}
 
-	var total, size, got int
-	seen := map[string]bool{}
+	t := tally{seen: make(map[string]bool)}
 	for n := 1; ; n++ {
 		q.Set("page", strconv.Itoa(n))
 		cl.query = q.Encode()
@@ -80,33 +79,50 @@ func (c *Client) List(ctx context.Context, kind, tenant string, query url.Values
 		if err != nil {
 			return err
 		}
-		if n == 1 {
-			total, size = *p.Count, len(p.Results) // the Controller may cap page_size
-		}
-		got += len(p.Results)
-		switch more := p.Next != ""; {
-		case *p.Count != total:
-			return incomplete(x.tenant, "the count changed from %d to %d", total, *p.Count)
-		case got > total, got == total && more:
-			return incomplete(x.tenant, "more than the %d objects counted", total)
-		case got < total && len(p.Results) < max(size, 1):
-			return incomplete(x.tenant, "page %d holds %d objects, the first %d", n, len(p.Results), size)
-		case got < total && !more:
-			return incomplete(x.tenant, "no page after %d of %d objects", got, total)
+		if wrong := t.add(n, p); wrong != "" {
+			return incomplete(x.tenant, "%s", wrong)
 		}
 		for _, raw := range p.Results {
-			if id := identify(raw).UUID; id != "" {
-				if seen[id] {
-					return incomplete(x.tenant, "%s is on two pages", id)
-				}
-				seen[id] = true
-			}
 			if err := each(raw); err != nil {
 				return err
 			}
 		}
-		if got == total {
+		if t.got == t.total {
 			return nil
 		}
 	}
+}
+
+// tally adds the pages of a list up.
+type tally struct {
+	total int             // what the Controller counts
+	size  int             // of the first page: the Controller may cap page_size
+	got   int             // objects so far
+	seen  map[string]bool // their UUIDs
+}
+
+// add counts page n, from 1, and says why the list can't be complete, "" if it still can.
+func (t *tally) add(n int, p *page) (wrong string) {
+	if n == 1 {
+		t.total, t.size = *p.Count, len(p.Results)
+	}
+	t.got += len(p.Results)
+	switch more := p.Next != ""; {
+	case *p.Count != t.total:
+		return fmt.Sprintf("the count changed from %d to %d", t.total, *p.Count)
+	case t.got > t.total, t.got == t.total && more:
+		return fmt.Sprintf("more than the %d objects counted", t.total)
+	case t.got < t.total && len(p.Results) < max(t.size, 1):
+		return fmt.Sprintf("page %d holds %d objects, the first %d", n, len(p.Results), t.size)
+	case t.got < t.total && !more:
+		return fmt.Sprintf("no page after %d of %d objects", t.got, t.total)
+	}
+	for _, raw := range p.Results {
+		id := identify(raw).UUID
+		if id != "" && t.seen[id] {
+			return id + " is on two pages"
+		}
+		t.seen[id] = true
+	}
+	return ""
 }

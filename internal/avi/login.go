@@ -192,7 +192,8 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 	l.last = nil
 	l.mu.Unlock()
 	l.ep.version.learn(versionOf(x.body))
-	log.Info("Logged in to the Controller", "host", l.ep.cfg.Host, "username", l.ep.cfg.Username, "apiVersion", req.Header.Get("X-Avi-Version"))
+	log.Info("Logged in to the Controller",
+		"host", l.ep.cfg.Host, "username", l.ep.cfg.Username, "apiVersion", req.Header.Get("X-Avi-Version"))
 	return g, nil
 }
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // vrf is the VRF context "global" as the simulated Controller has it, after an edit by somebody else.

@@ -42,12 +42,15 @@ func entry(name string, port int) gatewayv1.ListenerEntry {
 
 func sctpRoute(namespace, name string, age int, parent gatewayv1.ParentReference, refs ...gatewayv1.BackendRef) *gatewayapi.Route {
 	return gatewayapi.RouteOf(&v1alpha1.SCTPRoute{ObjectMeta: meta(namespace, name, age), Spec: v1alpha1.SCTPRouteSpec{
-		CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{parent}}, Rules: []v1alpha1.SCTPRouteRule{{BackendRefs: refs}},
+		CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{parent}},
+		Rules:           []v1alpha1.SCTPRouteRule{{BackendRefs: refs}},
 	}})
 }
 
 func to(name string, port int) gatewayv1.BackendRef {
-	return gatewayv1.BackendRef{BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(name), Port: new(gatewayv1.PortNumber(port))}}
+	return gatewayv1.BackendRef{BackendObjectReference: gatewayv1.BackendObjectReference{
+		Name: gatewayv1.ObjectName(name), Port: new(gatewayv1.PortNumber(port)),
+	}}
 }
 
 // listeners has a line for each listener of a view: its name and what is wrong with it.
@@ -83,7 +86,8 @@ func TestListeners(t *testing.T) {
 		sets    []*gatewayv1.ListenerSet
 		want    string
 	}{
-		{"three protocols on one port number", gateway(listener("a", "TCP", 1), listener("b", "UDP", 1), listener("c", "SCTP", 1)), nil, nil, "a, b, c"},
+		{"three protocols on one port number", gateway(listener("a", "TCP", 1), listener("b", "UDP", 1), listener("c", "SCTP", 1)),
+			nil, nil, "a, b, c"},
 		{"both spellings are one protocol", gateway(listener("a", "SCTP", 1), listener("b", "ako.vmware.com/SCTP", 1), listener("c", "SCTP", 2)), nil, nil, "a ProtocolConflict, b ProtocolConflict, c"},
 		{"three in each other's way", gateway(listener("a", "TCP", 1), listener("b", "TCP", 1), listener("c", "TCP", 1)), nil, nil, "a ProtocolConflict, b ProtocolConflict, c ProtocolConflict"},
 		{"what isn't of layer 4, or misspelt, is in nobody's way", gateway(listener("a", "HTTP", 1), listener("b", "tcp", 1), listener("c", "TCP", 1)), nil, nil, "a UnsupportedProtocol, b UnsupportedProtocol, c"},
@@ -93,7 +97,9 @@ func TestListeners(t *testing.T) {
 		{"the kind in another group", gateway(kinds(gatewayv1.RouteGroupKind{Kind: "SCTPRoute"})), nil, nil, "a InvalidRouteKinds"},
 		{"sets aren't admitted unless it says so", gateway(listener("a", "SCTP", 1)), nil, []*gatewayv1.ListenerSet{listenerSet("telco", "s", 1, entry("b", 2))}, "a"},
 		{"the Gateway comes first, then the older set, which isn't in a newer one's way", gateway(listener("a", "SCTP", 1)), all,
-			[]*gatewayv1.ListenerSet{listenerSet("x", "new", 2, entry("e", 2), entry("f", 3)), listenerSet("y", "old", 1, entry("b", 1), entry("c", 2))},
+			[]*gatewayv1.ListenerSet{
+				listenerSet("x", "new", 2, entry("e", 2), entry("f", 3)), listenerSet("y", "old", 1, entry("b", 1), entry("c", 2)),
+			},
 			"a, b ProtocolConflict, c, e ProtocolConflict, f"},
 		{"of one age the first by namespace and name", gateway(), all, []*gatewayv1.ListenerSet{listenerSet("b", "a", 1, entry("late", 1)), listenerSet("a", "b", 1, entry("early", 1))}, "early, late ProtocolConflict"},
 		{"within a set nobody wins", gateway(), all, []*gatewayv1.ListenerSet{listenerSet("a", "s", 1, entry("a", 1), entry("b", 1))}, "a ProtocolConflict, b ProtocolConflict"},
@@ -162,8 +168,10 @@ func TestAttach(t *testing.T) {
 				gw.Spec.Listeners[i].AllowedRoutes = test.allowed
 			}
 			r := sctpRoute(test.namespace, "amf", 1, test.ref)
-			v := gatewayapi.Look(gatewayapi.World{Gateway: gw, Sets: []*gatewayv1.ListenerSet{listenerSet("telco", "more", 1, entry("x", 1))}, Routes: []*gatewayapi.Route{r},
-				Namespaces: map[string]map[string]string{"telco": {}, "radio": {"team": "core"}, "lab": {"team": "lab"}}})
+			v := gatewayapi.Look(gatewayapi.World{
+				Gateway: gw, Sets: []*gatewayv1.ListenerSet{listenerSet("telco", "more", 1, entry("x", 1))}, Routes: []*gatewayapi.Route{r},
+				Namespaces: map[string]map[string]string{"telco": {}, "radio": {"team": "core"}, "lab": {"team": "lab"}},
+			})
 			a := v.Attach(r, test.ref)
 			var names []string
 			for _, l := range a.Listeners {
@@ -210,8 +218,10 @@ func TestResolve(t *testing.T) {
 	}
 	grant := func(namespace, group, kind, from, name string) *gatewayv1beta1.ReferenceGrant {
 		g := &gatewayv1beta1.ReferenceGrant{ObjectMeta: meta(namespace, "g", 0), Spec: gatewayv1beta1.ReferenceGrantSpec{
-			From: []gatewayv1beta1.ReferenceGrantFrom{{Group: gatewayv1.Group(group), Kind: gatewayv1.Kind(kind), Namespace: gatewayv1.Namespace(from)}},
-			To:   []gatewayv1beta1.ReferenceGrantTo{{Kind: "Service"}},
+			From: []gatewayv1beta1.ReferenceGrantFrom{
+				{Group: gatewayv1.Group(group), Kind: gatewayv1.Kind(kind), Namespace: gatewayv1.Namespace(from)},
+			},
+			To: []gatewayv1beta1.ReferenceGrantTo{{Kind: "Service"}},
 		}}
 		if name != "" {
 			g.Spec.To[0].Name = new(gatewayv1.ObjectName(name))

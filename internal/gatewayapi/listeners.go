@@ -40,7 +40,7 @@ func (l *Listener) Valid() bool { return l.Accepted.OK() && l.Conflicted.OK() }
 // listeners merges the Gateway's with those of its ListenerSets.
 func (v *View) listeners() {
 	for _, l := range v.Gateway.Spec.Listeners {
-		v.Listeners = append(v.Listeners, v.listener(nil, l.Name, l.Port, l.Protocol, l.Hostname, l.TLS != nil, l.AllowedRoutes))
+		v.Listeners = append(v.Listeners, v.listener(nil, l))
 	}
 	sets := slices.Clone(v.Sets)
 	slices.SortFunc(sets, func(a, b *gatewayv1.ListenerSet) int { return older(a, b) })
@@ -51,7 +51,7 @@ func (v *View) listeners() {
 			verdict.Verdict = Verdict{string(gatewayv1.ListenerSetReasonNotAllowed), fmt.Sprintf("Gateway %s/%s doesn't admit ListenerSets of namespace %s; set its spec.allowedListeners.namespaces%s", v.Gateway.Namespace, v.Gateway.Name, s.Namespace, note)}
 		} else {
 			for _, l := range s.Spec.Listeners {
-				v.Listeners = append(v.Listeners, v.listener(s, l.Name, l.Port, l.Protocol, l.Hostname, l.TLS != nil, l.AllowedRoutes))
+				v.Listeners = append(v.Listeners, v.listener(s, gatewayv1.Listener(l)))
 			}
 		}
 		v.SetVerdicts = append(v.SetVerdicts, verdict)
@@ -95,9 +95,13 @@ func (l *Listener) takes(other *Listener) Verdict {
 
 func (l *Listener) known() bool { return RouteKind(l.Port.Protocol) != "" }
 
-func (v *View) listener(set *gatewayv1.ListenerSet, name gatewayv1.SectionName, port gatewayv1.PortNumber, protocol gatewayv1.ProtocolType, hostname *gatewayv1.Hostname, tls bool, allowed *gatewayv1.AllowedRoutes) *Listener {
-	spelled, known := Protocol(protocol)
-	l := &Listener{Name: name, Set: set, Port: model.Port{Number: port, Protocol: spelled}, Hostname: string(deref(hostname, "")), Kinds: []gatewayv1.RouteGroupKind{}}
+// listener judges one of the Gateway's listeners, or of a ListenerSet's.
+func (v *View) listener(set *gatewayv1.ListenerSet, spec gatewayv1.Listener) *Listener {
+	spelled, known := Protocol(spec.Protocol)
+	l := &Listener{
+		Name: spec.Name, Set: set, Port: model.Port{Number: spec.Port, Protocol: spelled},
+		Hostname: string(deref(spec.Hostname, "")), Kinds: []gatewayv1.RouteGroupKind{},
+	}
 	namespace := v.Gateway.Namespace
 	if set != nil {
 		namespace = set.Namespace
@@ -105,17 +109,17 @@ func (v *View) listener(set *gatewayv1.ListenerSet, name gatewayv1.SectionName, 
 	switch {
 	case !known:
 		advice := ""
-		if l.Meant = inOtherLetters(protocol); l.Meant != "" {
+		if l.Meant = inOtherLetters(spec.Protocol); l.Meant != "" {
 			advice = fmt.Sprintf("; write %s in capitals", l.Meant)
 		}
-		l.Accepted = Verdict{string(gatewayv1.ListenerReasonUnsupportedProtocol), fmt.Sprintf("protocol %s is none of TCP, UDP, ako.vmware.com/SCTP, SCTP%s", protocol, advice)}
-	case tls:
-		l.Accepted = Verdict{string(gatewayv1.ListenerReasonUnsupportedValue), fmt.Sprintf("tls can't be used with protocol %s: connections are passed on as they come; remove it", protocol)}
+		l.Accepted = Verdict{string(gatewayv1.ListenerReasonUnsupportedProtocol), fmt.Sprintf("protocol %s is none of TCP, UDP, ako.vmware.com/SCTP, SCTP%s", spec.Protocol, advice)}
+	case spec.TLS != nil:
+		l.Accepted = Verdict{string(gatewayv1.ListenerReasonUnsupportedValue), fmt.Sprintf("tls can't be used with protocol %s: connections are passed on as they come; remove it", spec.Protocol)}
 	}
 	if known {
-		l.routeKinds(allowed)
+		l.routeKinds(spec.AllowedRoutes)
 	}
-	l.admits = v.admitsRoutes(l, namespace, allowed)
+	l.admits = v.admitsRoutes(l, namespace, spec.AllowedRoutes)
 	return l
 }
 
@@ -167,7 +171,9 @@ func (v *View) admitsSets() (admits func(string) bool, note string) {
 	return v.admitting(from, v.Gateway.Namespace, selector)
 }
 
-func (v *View) admitting(from gatewayv1.FromNamespaces, own string, selector *metav1.LabelSelector) (admits func(string) bool, note string) {
+// admitting says which namespaces are admitted, and what is wrong with how that is said.
+func (v *View) admitting(from gatewayv1.FromNamespaces, own string, selector *metav1.LabelSelector,
+) (admits func(string) bool, note string) {
 	none := func(string) bool { return false }
 	switch from {
 	case gatewayv1.NamespacesFromAll:

@@ -14,7 +14,7 @@ import (
 // Parent is the object that a route's parentRef names; ok is false for one that is neither a Gateway nor a ListenerSet.
 func Parent(route *Route, ref gatewayv1.ParentReference) (kind string, key types.NamespacedName, ok bool) {
 	kind = string(deref(ref.Kind, KindGateway))
-	key = types.NamespacedName{Namespace: string(deref(ref.Namespace, gatewayv1.Namespace(route.Object.GetNamespace()))), Name: string(ref.Name)}
+	key = inNamespace(route, ref.Namespace, ref.Name)
 	ok = deref(ref.Group, gatewayv1.GroupName) == gatewayv1.GroupName && (kind == KindGateway || kind == KindListenerSet)
 	return kind, key, ok
 }
@@ -56,7 +56,9 @@ func (v *View) Attach(r *Route, ref gatewayv1.ParentReference) Attachment {
 			return Attachment{}
 		}
 		if s := v.SetVerdicts[i]; !s.OK() {
-			return Attachment{Ours: true, Verdict: Verdict{string(gatewayv1.RouteReasonNoMatchingParent), fmt.Sprintf("the Gateway doesn't take ListenerSet %s", key)}}
+			return Attachment{Ours: true, Verdict: Verdict{
+				string(gatewayv1.RouteReasonNoMatchingParent), fmt.Sprintf("the Gateway doesn't take ListenerSet %s", key),
+			}}
 		}
 		set = v.SetVerdicts[i].Set
 	}
@@ -78,13 +80,29 @@ func (v *View) Attach(r *Route, ref gatewayv1.ParentReference) Attachment {
 	switch what := kind + " " + key.String(); {
 	case len(out.Listeners) > 0:
 	case named == 0:
-		out.Verdict = Verdict{string(gatewayv1.RouteReasonNoMatchingParent), fmt.Sprintf("%s has no listener%s; it has %s", what, wanted(ref), v.names(set))}
+		out.Verdict = Verdict{
+			string(gatewayv1.RouteReasonNoMatchingParent),
+			fmt.Sprintf("%s has no listener%s; it has %s", what, wanted(ref), v.names(set)),
+		}
 	case kinds == 0:
 		out.Verdict = Verdict{string(gatewayv1.RouteReasonNotAllowedByListeners), fmt.Sprintf("no listener of %s%s takes a %s; it has %s", what, wanted(ref), r.Kind, v.names(set))}
 	default:
 		out.Verdict = Verdict{string(gatewayv1.RouteReasonNotAllowedByListeners), fmt.Sprintf("the listeners of %s%s that take a %s don't admit namespace %s; see their allowedRoutes.namespaces", what, wanted(ref), r.Kind, r.Object.GetNamespace())}
 	}
 	return out
+}
+
+// KeptOut says by which older routes a route is kept from being served at the listeners that it is attached to; empty if it is
+// served at all of them. A listener serves the oldest of its routes.
+func (a Attachment) KeptOut(r *Route) string {
+	var out []string
+	for _, l := range a.Listeners {
+		if len(l.Routes) > 0 && l.Routes[0].Key() != r.Key() {
+			out = append(out, fmt.Sprintf("listener %s serves %s, which is older", l.Name, l.Routes[0]))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
 }
 
 func wanted(ref gatewayv1.ParentReference) string {
@@ -138,49 +156,55 @@ func (w *World) Resolve(r *Route) []Backend {
 	return out
 }
 
-func (w *World) resolve(r *Route, ref gatewayv1.BackendRef) (b Backend) {
-	from := r.Object.GetNamespace()
-	key := types.NamespacedName{Namespace: string(deref(ref.Namespace, gatewayv1.Namespace(from))), Name: string(ref.Name)}
-	refuse := func(reason gatewayv1.RouteConditionReason, format string, args ...any) Backend {
-		b.Verdict = Verdict{string(reason), fmt.Sprintf(format, args...)}
-		return b
-	}
+func (w *World) resolve(r *Route, ref gatewayv1.BackendRef) Backend {
+	key := serviceKey(r, ref)
 	if group, kind := deref(ref.Group, ""), deref(ref.Kind, "Service"); group != "" || kind != "Service" {
-		return refuse(gatewayv1.RouteReasonInvalidKind, "backendRef %s is of kind %s; only Services can be backends", key.Name, strings.TrimPrefix(string(group)+"/"+string(kind), "/"))
+		return refused(gatewayv1.RouteReasonInvalidKind,
+			"backendRef %s is of kind %s; only Services can be backends", key.Name, strings.TrimPrefix(string(group)+"/"+string(kind), "/"))
 	}
-	if key.Namespace != from {
-		if permitted, read := w.permits(r, key); !permitted {
-			b.Unsure = !read
-			if !read {
-				// The reference is looked up all the same: what serves because of it goes on.
-				if svc := w.Services[key]; svc != nil && ref.Port != nil {
-					if port, _, found := servicePort(svc, r, ref); found {
-						b.Service, b.Port = svc, port
-					}
-				}
-				return refuse(gatewayv1.RouteReasonRefNotPermitted, "backendRef %s is in another namespace, and it isn't known whether a ReferenceGrant there permits it: the API server has no such type, or has only just got it", key)
-			}
-			return refuse(gatewayv1.RouteReasonRefNotPermitted, "backendRef %s is in another namespace, and no ReferenceGrant there lets a %s of namespace %s refer to it", key, r.Kind, from)
-		}
+	from := r.Object.GetNamespace()
+	if key.Namespace == from {
+		return w.service(r, ref, key)
 	}
+	switch permitted, read := w.permits(r, key); {
+	case permitted:
+		return w.service(r, ref, key)
+	case read:
+		return refused(gatewayv1.RouteReasonRefNotPermitted,
+			"backendRef %s is in another namespace, and no ReferenceGrant there lets a %s of namespace %s refer to it", key, r.Kind, from)
+	}
+	// The reference is looked up all the same: what serves because of it goes on.
+	b := w.service(r, ref, key)
+	b.Unsure = true
+	b.Verdict = Verdict{string(gatewayv1.RouteReasonRefNotPermitted), fmt.Sprintf("backendRef %s is in another namespace, and it isn't known whether a ReferenceGrant there permits it: the API server has no such type, or has only just got it", key)}
+	return b
+}
+
+// service finds the Service of a reference that is permitted, and its port.
+func (w *World) service(r *Route, ref gatewayv1.BackendRef, key types.NamespacedName) Backend {
 	svc := w.Services[key]
 	switch {
 	case svc == nil:
-		return refuse(gatewayv1.RouteReasonBackendNotFound, "Service %s doesn't exist", key)
+		return refused(gatewayv1.RouteReasonBackendNotFound, "Service %s doesn't exist", key)
 	case svc.Spec.Type == corev1.ServiceTypeExternalName:
-		return refuse(gatewayv1.RouteReasonBackendNotFound, "Service %s is of type ExternalName and has no endpoints", key)
+		return refused(gatewayv1.RouteReasonBackendNotFound, "Service %s is of type ExternalName and has no endpoints", key)
 	case ref.Port == nil:
-		return refuse(gatewayv1.RouteReasonBackendNotFound, "backendRef %s names no port", key)
+		return refused(gatewayv1.RouteReasonBackendNotFound, "backendRef %s names no port", key)
 	}
 	port, others, found := servicePort(svc, r, ref)
 	switch {
 	case found:
-		b.Service, b.Port = svc, port
-		return b
+		return Backend{Service: svc, Port: port}
 	case len(others) > 0:
-		return refuse(gatewayv1.RouteReasonUnsupportedProtocol, "port %d of Service %s is %s, not %s", *ref.Port, key, strings.Join(others, " and "), r.Protocol)
+		return refused(gatewayv1.RouteReasonUnsupportedProtocol,
+			"port %d of Service %s is %s, not %s", *ref.Port, key, strings.Join(others, " and "), r.Protocol)
 	}
-	return refuse(gatewayv1.RouteReasonBackendNotFound, "Service %s has no port %d", key, *ref.Port)
+	return refused(gatewayv1.RouteReasonBackendNotFound, "Service %s has no port %d", key, *ref.Port)
+}
+
+// refused is a reference that doesn't resolve.
+func refused(reason gatewayv1.RouteConditionReason, format string, args ...any) Backend {
+	return Backend{Verdict: Verdict{string(reason), fmt.Sprintf(format, args...)}}
 }
 
 // servicePort finds the Service's port of the route's own protocol: one number may stand for all three.
@@ -255,7 +279,17 @@ func (r *Route) ServiceKeys() []types.NamespacedName {
 		if deref(ref.Group, "") != "" || deref(ref.Kind, "Service") != "Service" {
 			continue
 		}
-		out = append(out, types.NamespacedName{Namespace: string(deref(ref.Namespace, gatewayv1.Namespace(r.Object.GetNamespace()))), Name: string(ref.Name)})
+		out = append(out, serviceKey(r, ref))
 	}
 	return out
+}
+
+// serviceKey names the Service that a backendRef of a route means: one of the route's namespace unless it names another.
+func serviceKey(r *Route, ref gatewayv1.BackendRef) types.NamespacedName {
+	return inNamespace(r, ref.Namespace, ref.Name)
+}
+
+func inNamespace(r *Route, namespace *gatewayv1.Namespace, name gatewayv1.ObjectName) types.NamespacedName {
+	own := gatewayv1.Namespace(r.Object.GetNamespace())
+	return types.NamespacedName{Namespace: string(deref(namespace, own)), Name: string(name)}
 }

@@ -44,46 +44,98 @@ type Doubt struct {
 	Young bool
 }
 
-// Routed reads a Gateway of gateway.networking.k8s.io, its Namespace and its class. The Gateway is nil if the cache, complete
-// and synced, doesn't hold it, and so is the class.
-func (r *Reader) Gateway(ctx context.Context, key types.NamespacedName) (*gatewayv1.Gateway, *corev1.Namespace, *gatewayv1.GatewayClass, error) {
-	gw := new(gatewayv1.Gateway)
-	if err := r.Client.Get(ctx, key, gw); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil, nil, nil
-		}
-		return nil, nil, nil, fmt.Errorf("reading Gateway %s: %w", key, err)
+// Gateways are the owners that are Gateways of gateway.networking.k8s.io.
+type Gateways struct {
+	*Reader
+	// Using is told the Services that the routes of a Gateway refer to before those are read, so that a change is not missed.
+	Using func(gateway types.NamespacedName, services []types.NamespacedName)
+	// Doubt judges what it says that a Gateway has count objects of a kind.
+	Doubt func(ctx context.Context, gateway types.NamespacedName, kind string, count int) (Doubt, error)
+}
+
+var _ Kind[*gatewayv1.Gateway] = Gateways{}
+
+// Owner implements Kind.
+func (Gateways) Owner() model.OwnerKind { return model.GatewayOwner }
+
+// API implements Kind.
+func (Gateways) API() API { return GatewayAPI }
+
+// New implements Kind.
+func (Gateways) New() *gatewayv1.Gateway { return new(gatewayv1.Gateway) }
+
+// List implements Kind.
+func (k Gateways) List(ctx context.Context) ([]*gatewayv1.Gateway, error) {
+	if !k.Serves(GatewayAPI) {
+		return nil, nil
 	}
-	ns, err := r.namespace(ctx, gw)
+	var list gatewayv1.GatewayList
+	if err := k.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Gateways: %w", err)
+	}
+	return pointers(list.Items), nil
+}
+
+// Named implements Kind.
+func (k Gateways) Named(ctx context.Context, name string) ([]*gatewayv1.Gateway, error) {
+	return named(ctx, k, name)
+}
+
+// Candidate implements Kind.
+func (k Gateways) Candidate(ctx context.Context, gw *gatewayv1.Gateway) (*Candidate[*gatewayv1.Gateway], error) {
+	ns, err := k.namespace(ctx, gw)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	class, err := r.class(ctx, gw)
-	return gw, ns, class, err
+	class, err := k.class(ctx, gw)
+	if err != nil {
+		return nil, err
+	}
+	out := &Candidate[*gatewayv1.Gateway]{
+		Object: gw, Namespace: ns, Setting: settingOfGateway(gw, class, ns),
+		judge: func(s *settings.Settings) translate.Verdict {
+			return translate.GatewayOurs(s, k.ControllerNames, class, ns)
+		},
+		deselected: func(*settings.Settings) bool { return Claimed(gw) },
+	}
+	if class != nil {
+		out.Controller = string(class.Spec.ControllerName)
+		out.Managed = slices.Contains(k.ControllerNames, out.Controller)
+	}
+	return out, nil
 }
 
 func (r *Reader) class(ctx context.Context, gw *gatewayv1.Gateway) (*gatewayv1.GatewayClass, error) {
-	class := new(gatewayv1.GatewayClass)
-	if err := r.Client.Get(ctx, types.NamespacedName{Name: string(gw.Spec.GatewayClassName)}, class); err != nil {
+	class, key := new(gatewayv1.GatewayClass), types.NamespacedName{Name: string(gw.Spec.GatewayClassName)}
+	if err := r.Client.Get(ctx, key, class); err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("reading GatewayClass %s: %w", gw.Spec.GatewayClassName, err)
+		return nil, reading(err, "GatewayClass", key)
 	}
 	return class, nil
 }
 
-// Gateways lists all Gateways of gateway.networking.k8s.io, none if the API server doesn't have the type. They are
-// shared with the cache.
-func (r *Reader) Gateways(ctx context.Context) ([]gatewayv1.Gateway, error) {
-	if !r.Serves(GatewayAPI) {
-		return nil, nil
+// Behind implements Kind.
+func (k Gateways) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*gatewayv1.Gateway]) (translate.Owner, []translate.Backend, error) {
+	world, err := k.world(ctx, c.Object)
+	if err != nil {
+		return nil, nil, err
 	}
-	var list gatewayv1.GatewayList
-	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing Gateways: %w", err)
+	view := gatewayapi.Look(world)
+	var backends []translate.Backend
+	for _, key := range serviceKeys(view.Routes) {
+		svc := view.Services[key]
+		if svc == nil {
+			continue
+		}
+		backend, err := k.backend(ctx, s, svc)
+		if err != nil {
+			return nil, nil, err
+		}
+		backends = append(backends, backend)
 	}
-	return list.Items, nil
+	return translate.Gateway{View: view}, backends, nil
 }
 
 // ListenerSets lists all ListenerSets. They are shared with the cache.
@@ -146,65 +198,76 @@ func (r *Reader) Grants(ctx context.Context) ([]*gatewayv1beta1.ReferenceGrant, 
 	return pointers(list.Items), nil
 }
 
-// World reads what belongs to a Gateway: its ListenerSets, the routes attached to it or to them, and what those refer to.
-// doubt is asked about each kind, with how many of its objects there are for the Gateway. using is told the Services that the
-// routes refer to before those are read, so that a change is not missed.
-func (r *Reader) World(ctx context.Context, gw *gatewayv1.Gateway, doubt func(kind string, count int) (Doubt, error), using func([]types.NamespacedName)) (w gatewayapi.World, err error) {
+// world reads what belongs to a Gateway: its ListenerSets, the routes attached to it or to them, and what those refer to.
+func (k Gateways) world(ctx context.Context, gw *gatewayv1.Gateway) (w gatewayapi.World, err error) {
 	w = gatewayapi.World{Gateway: gw, Unread: make(map[string]bool), Young: make(map[string]bool)}
-	self := client.ObjectKeyFromObject(gw)
 	count := make(map[string]int)
-	sets, err := r.ListenerSets(ctx)
-	if err != nil {
+	if w.Sets, err = k.SetsOf(ctx, gw); err != nil {
 		return w, err
 	}
-	mine := make(map[types.NamespacedName]bool)
-	for _, s := range sets {
-		if of, ok := gatewayapi.GatewayOf(s); ok && of == self && s.DeletionTimestamp == nil {
-			w.Sets = append(w.Sets, s)
-			mine[client.ObjectKeyFromObject(s)] = true
-			count[gatewayapi.KindListenerSet]++
-		}
-	}
+	count[gatewayapi.KindListenerSet] = len(w.Sets)
 	for _, kind := range gatewayapi.RouteKinds() {
-		routes, err := r.Routes(ctx, kind)
+		routes, err := k.routesOf(ctx, kind, gw, w.Sets)
 		if err != nil {
 			return w, err
 		}
-		for _, route := range routes {
-			if route.Object.GetDeletionTimestamp() == nil && slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
-				parent, key, ok := gatewayapi.Parent(route, ref)
-				return ok && (parent == gatewayapi.KindGateway && key == self || parent == gatewayapi.KindListenerSet && mine[key])
-			}) {
-				w.Routes = append(w.Routes, route)
-				count[kind]++
-			}
-		}
+		w.Routes = append(w.Routes, routes...)
+		count[kind] = len(routes)
 	}
-	if w.Grants, err = r.Grants(ctx); err != nil {
+	if w.Grants, err = k.Grants(ctx); err != nil {
 		return w, err
 	}
 	keys := serviceKeys(w.Routes)
 	for _, g := range w.Grants {
-		if slices.ContainsFunc(keys, func(k types.NamespacedName) bool { return k.Namespace == g.Namespace }) {
+		if slices.ContainsFunc(keys, func(key types.NamespacedName) bool { return key.Namespace == g.Namespace }) {
 			count[gatewayapi.KindReferenceGrant]++
 		}
 	}
+	if err := k.judgeAbsences(ctx, &w, count); err != nil {
+		return w, err
+	}
+	if err := k.namespaces(ctx, &w); err != nil {
+		return w, err
+	}
+	k.Using(client.ObjectKeyFromObject(gw), keys)
+	return w, k.routeServices(ctx, &w)
+}
+
+// SetsOf are the ListenerSets that add listeners to a Gateway.
+func (r *Reader) SetsOf(ctx context.Context, gw *gatewayv1.Gateway) ([]*gatewayv1.ListenerSet, error) {
+	sets, err := r.ListenerSets(ctx)
+	return slices.DeleteFunc(sets, func(s *gatewayv1.ListenerSet) bool {
+		of, ok := gatewayapi.GatewayOf(s)
+		return !ok || of != client.ObjectKeyFromObject(gw) || s.DeletionTimestamp != nil
+	}), err
+}
+
+// routesOf are the routes of a kind whose parents are a Gateway or its ListenerSets.
+func (r *Reader) routesOf(ctx context.Context, kind string, gw *gatewayv1.Gateway, sets []*gatewayv1.ListenerSet) ([]*gatewayapi.Route, error) {
+	routes, err := r.Routes(ctx, kind)
+	self, mine := client.ObjectKeyFromObject(gw), keysOf(sets)
+	return slices.DeleteFunc(routes, func(route *gatewayapi.Route) bool {
+		return route.Object.GetDeletionTimestamp() != nil || !slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
+			parent, key, ok := gatewayapi.Parent(route, ref)
+			return ok && (parent == gatewayapi.KindGateway && key == self || parent == gatewayapi.KindListenerSet && slices.Contains(mine, key))
+		})
+	}), err
+}
+
+// judgeAbsences marks the kinds of which it is not known whether a Gateway has more objects than were counted.
+func (k Gateways) judgeAbsences(ctx context.Context, w *gatewayapi.World, count map[string]int) error {
 	for kind, api := range KindAPIs {
-		if !r.Serves(api) {
+		if !k.Serves(api) {
 			w.Unread[kind] = true
 			continue
 		}
-		d, err := doubt(kind, count[kind])
+		d, err := k.Doubt(ctx, client.ObjectKeyFromObject(w.Gateway), kind, count[kind])
 		if err != nil {
-			return w, err
+			return err
 		}
 		w.Unread[kind], w.Young[kind] = d.Leaving, d.Young
 	}
-	if err := r.namespaces(ctx, &w); err != nil {
-		return w, err
-	}
-	using(keys)
-	return w, r.routeServices(ctx, &w)
+	return nil
 }
 
 // serviceKeys are the Services that routes refer to, in order.
@@ -219,17 +282,16 @@ func serviceKeys(routes []*gatewayapi.Route) []types.NamespacedName {
 	return slices.Compact(out)
 }
 
-// Listeners reads what decides about a Gateway's listeners, and whether they admit a route.
+// Listeners reads what decides about a Gateway's listeners, whether they admit a route, and which other routes of its kind are
+// attached to them.
 func (r *Reader) Listeners(ctx context.Context, gw *gatewayv1.Gateway, route *gatewayapi.Route) (gatewayapi.World, error) {
-	w := gatewayapi.World{Gateway: gw, Routes: []*gatewayapi.Route{route}, Unread: make(map[string]bool)}
-	sets, err := r.ListenerSets(ctx)
-	if err != nil {
+	w := gatewayapi.World{Gateway: gw, Unread: make(map[string]bool)}
+	var err error
+	if w.Sets, err = r.SetsOf(ctx, gw); err != nil {
 		return w, err
 	}
-	for _, s := range sets {
-		if of, ok := gatewayapi.GatewayOf(s); ok && of == client.ObjectKeyFromObject(gw) && s.DeletionTimestamp == nil {
-			w.Sets = append(w.Sets, s)
-		}
+	if w.Routes, err = r.routesOf(ctx, route.Kind, gw, w.Sets); err != nil {
+		return w, err
 	}
 	return w, r.namespaces(ctx, &w)
 }
@@ -322,59 +384,25 @@ func (r *Reader) routeServices(ctx context.Context, w *gatewayapi.World) error {
 	return nil
 }
 
-// GatewayInput reads the rest of what decides about a Gateway of gateway.networking.k8s.io that is ours.
-func (r *Reader) GatewayInput(ctx context.Context, s *settings.Settings, view *gatewayapi.View, ns *corev1.Namespace, class *gatewayv1.GatewayClass) (translate.Input, error) {
-	in := translate.Input{Routed: view, Namespace: ns, Settings: s}
-	for _, key := range serviceKeys(view.Routes) {
-		svc := view.Services[key]
-		if svc == nil {
-			continue
-		}
-		backend, err := r.backend(ctx, s, svc)
-		if err != nil {
-			return in, err
-		}
-		in.Backends = append(in.Backends, backend)
+// settingOfGateway is the AviInfraSetting of a Gateway: its own, else its class's, else its namespace's.
+func settingOfGateway(gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass, ns *corev1.Namespace) SettingRef {
+	own := ownParameters(gw)
+	out := SettingRef{Name: SettingOfNamespace(ns)}
+	switch {
+	case own != nil:
+		out.Name = own.Name
+	case class != nil && class.Spec.ParametersRef != nil:
+		out.Name = class.Spec.ParametersRef.Name
 	}
-	err := r.nodes(ctx, &in)
-	if err != nil {
-		return in, err
+	switch {
+	case class == nil:
+		out.Reason, out.Problem = model.ReasonNoGatewayClass, NoClass(string(gw.Spec.GatewayClassName))
+	case own != nil && !isSetting(string(own.Group), string(own.Kind)):
+		out.Reason, out.Problem = model.ReasonInvalidParameters, fmt.Sprintf("spec.infrastructure.parametersRef names %s %s; only an AviInfraSetting of group ako.vmware.com can be used", own.Group, own.Kind)
+	case own == nil && ParametersProblem(class) != "":
+		out.Reason, out.Problem = model.ReasonInvalidParameters, fmt.Sprintf("GatewayClass %s: %s", class.Name, ParametersProblem(class))
 	}
-	if reason, problem := ClassProblem(view.Gateway, class); problem != "" {
-		in.Setting = translate.Setting{Reason: reason, Problem: problem}
-	} else if in.Setting, err = r.setting(ctx, SettingOfGateway(view.Gateway, class, ns)); err != nil {
-		return in, err
-	}
-	in.Rival, err = r.rival(ctx, s, view.Gateway)
-	return in, err
-}
-
-// ClassProblem is why a Gateway and its class don't tell which AviInfraSetting to use, "" if they do.
-func ClassProblem(gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass) (reason, problem string) {
-	if class == nil {
-		return model.ReasonNoGatewayClass, fmt.Sprintf("GatewayClass %s doesn't exist; create it, or name another one in spec.gatewayClassName", gw.Spec.GatewayClassName)
-	}
-	if ref := ownParameters(gw); ref != nil {
-		if !isSetting(string(ref.Group), string(ref.Kind)) {
-			return model.ReasonInvalidParameters, fmt.Sprintf("spec.infrastructure.parametersRef names %s %s; only an AviInfraSetting of group ako.vmware.com can be used", ref.Group, ref.Kind)
-		}
-		return "", ""
-	}
-	if problem := ParametersProblem(class); problem != "" {
-		return model.ReasonInvalidParameters, fmt.Sprintf("GatewayClass %s: %s", class.Name, problem)
-	}
-	return "", ""
-}
-
-// SettingOfGateway names the AviInfraSetting of a Gateway: its own, else its class's, else its namespace's.
-func SettingOfGateway(gw *gatewayv1.Gateway, class *gatewayv1.GatewayClass, ns *corev1.Namespace) string {
-	if ref := ownParameters(gw); ref != nil {
-		return ref.Name
-	}
-	if class != nil && class.Spec.ParametersRef != nil {
-		return class.Spec.ParametersRef.Name
-	}
-	return SettingOfNamespace(ns)
+	return out
 }
 
 func ownParameters(gw *gatewayv1.Gateway) *gatewayv1.LocalParametersReference {

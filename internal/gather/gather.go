@@ -5,6 +5,7 @@ package gather
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -12,11 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -38,6 +36,8 @@ const (
 	IndexVirtualService = "service.virtualservice"
 	// IndexGateway finds Services by the Gateway that their labels name: "<namespace>/<name>".
 	IndexGateway = "service.gateway"
+	// IndexRule finds Services by the L4Rule that they name: "<namespace>/<name>".
+	IndexRule = "service.l4rule"
 )
 
 // SetupIndexes registers the cache indexes.
@@ -69,6 +69,15 @@ func SetupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	if err != nil {
 		return fmt.Errorf("indexing Services by their Gateway: %w", err)
 	}
+	err = indexer.IndexField(ctx, &corev1.Service{}, IndexRule, func(o client.Object) []string {
+		if key, ok := RuleOf(o); ok {
+			return []string{key.String()}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("indexing Services by their L4Rule: %w", err)
+	}
 	return nil
 }
 
@@ -78,20 +87,29 @@ type API string
 // The APIs whose CRDs may be missing.
 const (
 	InfraSettings API = "ako.vmware.com AviInfraSetting"
+	Rules         API = "ako.vmware.com L4Rule"
 	ServicesAPI   API = "networking.x-k8s.io Gateway"
 )
+
+// Group is the API group of the types.
+func (a API) Group() string {
+	group, _, _ := strings.Cut(string(a), " ")
+	return group
+}
 
 // Reader reads from the Kubernetes cache.
 type Reader struct {
 	Client client.Reader
-	// Serves tells whether the API server has the types; those of an API that it doesn't serve are not asked for.
+	// Serves reports whether the API server has the types; those of an API that it doesn't serve are not asked for.
 	Serves func(API) bool
-	// Synced tells whether the cache has an API's objects already.
+	// Synced reports whether the cache has an API's objects already.
 	Synced func(API) bool
 	// IgnoreRouteNamespaces lets Gateways take Services of every namespace, as AKO does.
 	IgnoreRouteNamespaces bool
 	// ControllerNames are those of the GatewayClasses of gateway.networking.k8s.io that are ours.
 	ControllerNames []string
+
+	contenders []contender
 }
 
 // namespace reads the namespace of an object. One that isn't known yet is no namespace without labels: its objects would
@@ -111,6 +129,10 @@ func (r *Reader) namespace(ctx context.Context, of client.Object) (*corev1.Names
 // backend reads what is known of a Service's endpoints.
 func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.Service) (translate.Backend, error) {
 	out := translate.Backend{Service: svc}
+	var err error
+	if out.Rule, err = r.rule(ctx, svc); err != nil {
+		return out, err
+	}
 	var slices discoveryv1.EndpointSliceList
 	if err := r.Client.List(ctx, &slices, client.InNamespace(svc.Namespace), client.MatchingFields{IndexSliceService: svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return out, fmt.Errorf("listing EndpointSlices of Service %s/%s: %w", svc.Namespace, svc.Name, err)
@@ -153,22 +175,26 @@ func (r *Reader) nodes(ctx context.Context, in *translate.Input) error {
 }
 
 // setting reads an AviInfraSetting. One that isn't there is an answer too.
-func (r *Reader) setting(ctx context.Context, name string) (translate.Setting, error) {
-	out := translate.Setting{Name: name}
-	if name == "" {
-		return out, nil
+func (r *Reader) setting(ctx context.Context, ref SettingRef) (translate.Setting, error) {
+	switch {
+	case ref.Problem != "":
+		return translate.Setting{Reason: ref.Reason, Problem: ref.Problem}, nil
+	case ref.Name == "":
+		return translate.Setting{}, nil
 	}
+	out := translate.Setting{Name: ref.Name}
 	if !r.Serves(InfraSettings) {
-		out.Reason, out.Problem = model.ReasonInfraSettingMissing, fmt.Sprintf("AviInfraSetting %s can't be read: the API server has no such type; install its CRD", name)
+		out.Reason = model.ReasonInfraSettingMissing
+		out.Problem = fmt.Sprintf("AviInfraSetting %s can't be read: the API server has no such type; install its CRD", ref.Name)
 		return out, nil
 	}
 	o := new(v1beta1.AviInfraSetting)
-	err := r.Client.Get(ctx, types.NamespacedName{Name: name}, o)
+	err := r.Client.Get(ctx, types.NamespacedName{Name: ref.Name}, o)
 	if apierrors.IsNotFound(err) {
 		return out, nil
 	}
 	if err != nil {
-		return out, fmt.Errorf("reading AviInfraSetting %s: %w", name, err)
+		return out, reading(err, "AviInfraSetting", types.NamespacedName{Name: ref.Name})
 	}
 	out.Object = o
 	return out, nil
@@ -178,83 +204,14 @@ func (r *Reader) setting(ctx context.Context, name string) (translate.Setting, e
 // Gateways of one name in one namespace.
 func (r *Reader) rival(ctx context.Context, s *settings.Settings, self client.Object) (*model.Owner, error) {
 	name := self.GetNamespace() + "-" + self.GetName()
-	var services corev1.ServiceList
-	if err := r.Client.List(ctx, &services, client.MatchingFields{IndexVirtualService: name}, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing Services by name of their VirtualService: %w", err)
-	}
-	for i := range services.Items {
-		other := &services.Items[i]
-		if !competes(other, self) {
-			continue
-		}
-		ns, err := r.namespace(ctx, other)
-		if err != nil {
-			return nil, err
-		}
-		if ok, _ := translate.Ours(s, other, ns); ok {
-			return &model.Owner{Kind: model.ServiceOwner, Namespace: other.Namespace, Name: other.Name}, nil
-		}
-	}
-	// Gateways that can't be read yet, or at all, don't hold up Services; whoever has the name on the Controller keeps it anyway.
-	var gateways []svcapi.Gateway
-	if r.Synced(ServicesAPI) {
-		var err error
-		if gateways, err = r.SvcAPIGateways(ctx); err != nil {
-			return nil, err
-		}
-	}
-	for i := range gateways {
-		other := &gateways[i]
-		if other.Namespace+"-"+other.Name != name || !competes(other, self) {
-			continue
-		}
-		ns, err := r.namespace(ctx, other)
-		if err != nil {
-			return nil, err
-		}
-		class, err := r.svcAPIClass(ctx, other)
-		if err != nil {
-			return nil, err
-		}
-		if ours, _, _ := translate.SvcAPIGatewayOurs(s, class, ns); ours {
-			return &model.Owner{Kind: model.SvcAPIGatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
-		}
-	}
-	var routed []gatewayv1.Gateway
-	if r.Synced(GatewayAPI) {
-		var err error
-		if routed, err = r.Gateways(ctx); err != nil {
-			return nil, err
-		}
-	}
-	for i := range routed {
-		other := &routed[i]
-		if other.Namespace+"-"+other.Name != name || !competes(other, self) {
-			continue
-		}
-		ns, err := r.namespace(ctx, other)
-		if err != nil {
-			return nil, err
-		}
-		class, err := r.class(ctx, other)
-		if err != nil {
-			return nil, err
-		}
-		if ours, _, _ := translate.GatewayOurs(s, r.ControllerNames, class, ns); ours {
-			return &model.Owner{Kind: model.GatewayOwner, Namespace: other.Namespace, Name: other.Name}, nil
+	for _, c := range r.contenders {
+		if owner, err := c.rival(ctx, s, name, self); owner != nil || err != nil {
+			return owner, err
 		}
 	}
 	return nil, nil
 }
 
-// competes tells whether another object is there still, and came before.
-func competes(other, self client.Object) bool {
-	if other.GetUID() == self.GetUID() || other.GetDeletionTimestamp() != nil && !controllerutil.ContainsFinalizer(other, Finalizer) {
-		return false
-	}
-	x, y := other.GetCreationTimestamp(), self.GetCreationTimestamp()
-	if !x.Equal(&y) {
-		return x.Before(&y)
-	}
-	return other.GetNamespace()+"/"+other.GetName() < self.GetNamespace()+"/"+self.GetName()
+func reading(err error, noun string, key types.NamespacedName) error {
+	return fmt.Errorf("reading %s %s: %w", noun, strings.TrimPrefix(key.String(), "/"), err)
 }

@@ -3,6 +3,7 @@ package gather
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,84 +18,111 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
-// Gateway reads a Gateway, its Namespace and its class. The Gateway is nil if the cache, complete and synced, doesn't
-// hold it, and so is the class.
-func (r *Reader) SvcAPIGateway(ctx context.Context, key types.NamespacedName) (*svcapi.Gateway, *corev1.Namespace, *svcapi.GatewayClass, error) {
-	gw := new(svcapi.Gateway)
-	if err := r.Client.Get(ctx, key, gw); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil, nil, nil
-		}
-		return nil, nil, nil, fmt.Errorf("reading Gateway %s: %w", key, err)
+// SvcAPIGateways are the owners that are Gateways of the Services API.
+type SvcAPIGateways struct {
+	*Reader
+	// Using is told the Services that may attach to a Gateway before their endpoints are read, so that a change is not missed.
+	Using func(gateway types.NamespacedName, services []types.NamespacedName)
+}
+
+var _ Kind[*svcapi.Gateway] = SvcAPIGateways{}
+
+// Owner implements Kind.
+func (SvcAPIGateways) Owner() model.OwnerKind { return model.SvcAPIGatewayOwner }
+
+// API implements Kind.
+func (SvcAPIGateways) API() API { return ServicesAPI }
+
+// New implements Kind.
+func (SvcAPIGateways) New() *svcapi.Gateway { return new(svcapi.Gateway) }
+
+// List implements Kind.
+func (k SvcAPIGateways) List(ctx context.Context) ([]*svcapi.Gateway, error) {
+	if !k.Serves(ServicesAPI) {
+		return nil, nil
 	}
-	ns, err := r.namespace(ctx, gw)
+	var list svcapi.GatewayList
+	if err := k.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing Gateways: %w", err)
+	}
+	return pointers(list.Items), nil
+}
+
+// Named implements Kind.
+func (k SvcAPIGateways) Named(ctx context.Context, name string) ([]*svcapi.Gateway, error) {
+	return named(ctx, k, name)
+}
+
+// Candidate implements Kind.
+func (k SvcAPIGateways) Candidate(ctx context.Context, gw *svcapi.Gateway) (*Candidate[*svcapi.Gateway], error) {
+	ns, err := k.namespace(ctx, gw)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	class, err := r.svcAPIClass(ctx, gw)
-	return gw, ns, class, err
+	class, err := k.svcAPIClass(ctx, gw)
+	if err != nil {
+		return nil, err
+	}
+	out := &Candidate[*svcapi.Gateway]{
+		Object: gw, Namespace: ns, Setting: settingOfSvcAPIGateway(gw, class, ns),
+		judge:      func(s *settings.Settings) translate.Verdict { return translate.SvcAPIGatewayOurs(s, class, ns) },
+		deselected: func(*settings.Settings) bool { return Claimed(gw) },
+	}
+	if class != nil {
+		out.Controller, out.Managed = class.Spec.Controller, class.Spec.Controller == translate.SvcAPIController
+	}
+	return out, nil
 }
 
 func (r *Reader) svcAPIClass(ctx context.Context, gw *svcapi.Gateway) (*svcapi.GatewayClass, error) {
-	class := new(svcapi.GatewayClass)
-	if err := r.Client.Get(ctx, types.NamespacedName{Name: gw.Spec.GatewayClassName}, class); err != nil {
+	class, key := new(svcapi.GatewayClass), types.NamespacedName{Name: gw.Spec.GatewayClassName}
+	if err := r.Client.Get(ctx, key, class); err != nil {
 		if apierrors.IsNotFound(err) {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("reading GatewayClass %s: %w", gw.Spec.GatewayClassName, err)
+		return nil, reading(err, "GatewayClass", key)
 	}
 	return class, nil
 }
 
-// Gateways lists all Gateways, none if the API server doesn't have the type. They are shared with the cache.
-func (r *Reader) SvcAPIGateways(ctx context.Context) ([]svcapi.Gateway, error) {
-	if !r.Serves(ServicesAPI) {
-		return nil, nil
+// Behind implements Kind.
+func (k SvcAPIGateways) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*svcapi.Gateway]) (translate.Owner, []translate.Backend, error) {
+	gw := c.Object
+	services, err := k.services(ctx, gw)
+	if err != nil {
+		return nil, nil, err
 	}
-	var list svcapi.GatewayList
-	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing Gateways: %w", err)
+	k.Using(client.ObjectKeyFromObject(gw), keysOf(services))
+	backends := make([]translate.Backend, 0, len(services))
+	for _, svc := range services {
+		backend, err := k.backend(ctx, s, svc)
+		if err != nil {
+			return nil, nil, err
+		}
+		ns := c.Namespace
+		if svc.Namespace != gw.Namespace {
+			if ns, err = k.namespace(ctx, svc); err != nil {
+				return nil, nil, err
+			}
+		}
+		backend.NamespaceLabels = ns.Labels
+		backends = append(backends, backend)
 	}
-	return list.Items, nil
+	return translate.SvcAPIGateway{Object: gw, EveryNamespace: k.IgnoreRouteNamespaces}, backends, nil
 }
 
-// SvcAPIGatewayInput reads the rest of what decides about a Gateway that is ours. using is told the Services that may attach
-// before their endpoints are read, so that a change of those is not missed.
-func (r *Reader) SvcAPIGatewayInput(ctx context.Context, s *settings.Settings, gw *svcapi.Gateway, ns *corev1.Namespace, class *svcapi.GatewayClass, using func([]types.NamespacedName)) (translate.Input, error) {
-	in := translate.Input{Gateway: gw, Namespace: ns, Settings: s, IgnoreRouteNamespaces: r.IgnoreRouteNamespaces}
-	services, err := r.services(ctx, gw)
-	if err != nil {
-		return in, err
+func keysOf[T client.Object](objects []T) []types.NamespacedName {
+	out := make([]types.NamespacedName, len(objects))
+	for i, o := range objects {
+		out[i] = client.ObjectKeyFromObject(o)
 	}
-	keys := make([]types.NamespacedName, len(services))
-	for i, svc := range services {
-		keys[i] = client.ObjectKeyFromObject(svc)
-	}
-	using(keys)
-	for _, svc := range services {
-		backend, err := r.backend(ctx, s, svc)
-		if err != nil {
-			return in, err
-		}
-		if svc.Namespace == gw.Namespace {
-			backend.NamespaceLabels = ns.Labels
-		} else {
-			other, err := r.namespace(ctx, svc)
-			if err != nil {
-				return in, err
-			}
-			backend.NamespaceLabels = other.Labels
-		}
-		in.Backends = append(in.Backends, backend)
-	}
-	if err := r.nodes(ctx, &in); err != nil {
-		return in, err
-	}
-	if in.Setting, err = r.settingOfSvcAPIGateway(ctx, gw, ns, class); err != nil {
-		return in, err
-	}
-	in.Rival, err = r.rival(ctx, s, gw)
-	return in, err
+	return out
+}
+
+// named are, of all objects of a kind, those whose VirtualService has that name behind the cluster's prefix.
+func named[T client.Object](ctx context.Context, k Kind[T], name string) ([]T, error) {
+	all, err := k.List(ctx)
+	return slices.DeleteFunc(all, func(o T) bool { return o.GetNamespace()+"-"+o.GetName() != name }), err
 }
 
 // services are those that name the Gateway, and those that its listeners' selectors match.
@@ -150,7 +178,7 @@ func reach(gw *svcapi.Gateway, l svcapi.Listener, everywhere bool) (match labels
 	return match, where, false
 }
 
-// Selects tells whether a Service may be attached to a Gateway, so that a change of it is one of the Gateway.
+// Selects reports whether a Service may be attached to a Gateway, so that a change of it is one of the Gateway.
 func Selects(gw *svcapi.Gateway, svc *corev1.Service) bool {
 	if namespace, name, ok := translate.NamedGateway(svc.Labels); ok {
 		return namespace == gw.Namespace && name == gw.Name
@@ -164,30 +192,21 @@ func Selects(gw *svcapi.Gateway, svc *corev1.Service) bool {
 }
 
 // settingOfSvcAPIGateway is the AviInfraSetting of a Gateway: its class's, else its namespace's.
-func (r *Reader) settingOfSvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, ns *corev1.Namespace, class *svcapi.GatewayClass) (translate.Setting, error) {
-	if reason, problem := SvcAPIClassProblem(gw, class); problem != "" {
-		return translate.Setting{Reason: reason, Problem: problem}, nil
+func settingOfSvcAPIGateway(gw *svcapi.Gateway, class *svcapi.GatewayClass, ns *corev1.Namespace) SettingRef {
+	switch {
+	case class == nil:
+		return SettingRef{Name: SettingOfNamespace(ns), Reason: model.ReasonNoGatewayClass, Problem: NoClass(gw.Spec.GatewayClassName)}
+	case SvcAPIParametersProblem(class) != "":
+		return SettingRef{Reason: model.ReasonInvalidParameters, Problem: fmt.Sprintf("GatewayClass %s: %s", class.Name, SvcAPIParametersProblem(class))}
+	case class.Spec.ParametersRef != nil:
+		return SettingRef{Name: class.Spec.ParametersRef.Name}
 	}
-	return r.setting(ctx, SettingOfSvcAPIGateway(class, ns))
+	return SettingRef{Name: SettingOfNamespace(ns)}
 }
 
-// SvcAPIClassProblem is why a Gateway's class doesn't tell which AviInfraSetting to use, "" if it does.
-func SvcAPIClassProblem(gw *svcapi.Gateway, class *svcapi.GatewayClass) (reason, problem string) {
-	if class == nil {
-		return model.ReasonNoGatewayClass, fmt.Sprintf("GatewayClass %s doesn't exist; create it, or name another one in spec.gatewayClassName", gw.Spec.GatewayClassName)
-	}
-	if problem := SvcAPIParametersProblem(class); problem != "" {
-		return model.ReasonInvalidParameters, fmt.Sprintf("GatewayClass %s: %s", class.Name, problem)
-	}
-	return "", ""
-}
-
-// SettingOfSvcAPIGateway names the AviInfraSetting of the Gateways of a class in a namespace.
-func SettingOfSvcAPIGateway(class *svcapi.GatewayClass, ns *corev1.Namespace) string {
-	if class != nil && class.Spec.ParametersRef != nil {
-		return class.Spec.ParametersRef.Name
-	}
-	return SettingOfNamespace(ns)
+// NoClass says of a Gateway that its class doesn't exist.
+func NoClass(name string) string {
+	return fmt.Sprintf("GatewayClass %s doesn't exist; create it, or name another one in spec.gatewayClassName", name)
 }
 
 // SvcAPIParametersProblem is what is wrong with the form of a class's parametersRef, "" if nothing is.

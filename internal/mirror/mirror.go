@@ -4,16 +4,18 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -28,12 +30,6 @@ type Scope struct {
 	Cloud       string
 	Tenant      string
 	OwnTenant   bool // the account sees no other tenant
-}
-
-// Health is a VirtualService's state in the Controller's inventory.
-type Health struct {
-	State  string // OPER_UP, OPER_DOWN, OPER_DISABLED …
-	Reason string
 }
 
 // PoolHealth counts a pool's servers in the Controller's inventory.
@@ -63,18 +59,21 @@ type Mirror struct {
 	scope   Scope
 	objects map[model.Key]*entry
 	owners  map[model.Owner]map[model.Key]bool
-	vips    map[string]map[model.Key]bool // VsVips by name: their markers don't tell an owner
+	named   map[string]map[model.Key]bool // by name, the kinds whose markers don't tell an owner
+	claims  map[string]map[model.Key]bool // by DNS name and by address
 	gone    map[model.Key]uint64          // own deletes, so that an older list doesn't bring the object back
 	seq     uint64                        // counts own writes
 	epoch   uint64                        // counts the times that a load under way became worthless
 	facts   *model.Facts
-	health  map[string]Health     // by UUID of the VirtualService
-	pools   map[string]PoolHealth // by UUID of the pool
+	asked   map[model.Kind]bool     // the kinds on demand that somebody refers to
+	health  map[string]model.Health // by UUID of the VirtualService
+	pools   map[string]PoolHealth   // by UUID of the pool
 	err     error
 	at      time.Time // of the last complete load
 	beat    time.Time // of Run's last round
 
-	reload chan struct{}
+	reload   chan struct{}
+	learning sync.Mutex
 }
 
 type entry struct {
@@ -84,7 +83,7 @@ type entry struct {
 
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
-	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), Changed: func([]model.Owner) {}, Loaded: func() {}}
+	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[model.Kind]bool), Changed: func([]model.Owner) {}, Loaded: func() {}}
 	m.clear()
 	m.err = ErrNotLoaded
 	return m
@@ -93,7 +92,7 @@ func New(client *avi.Client, log logr.Logger) *Mirror {
 func (m *Mirror) clear() {
 	m.objects = make(map[model.Key]*entry)
 	m.owners = make(map[model.Owner]map[model.Key]bool)
-	m.vips = make(map[string]map[model.Key]bool)
+	m.named, m.claims = make(map[string]map[model.Key]bool), make(map[string]map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
 	m.facts = nil
@@ -178,8 +177,8 @@ func (m *Mirror) Get(key model.Key) *model.Observed {
 	return nil
 }
 
-// Of returns all objects of an owner whose VirtualService is called name: those whose markers say so, and the VsVips
-// that belong to them by their name, since a VsVip's markers don't tell its owner.
+// Of returns all objects of an owner whose VirtualService is called name: those whose markers say so, and those that belong
+// to them by their name, as VsVips do, since their markers don't tell the owner.
 func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -191,8 +190,8 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 			names[key.Name] = true
 		}
 	}
-	for vip := range names {
-		for key := range m.vips[vip] {
+	for name := range names {
+		for key := range m.named[name] {
 			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: key.Tenant, Name: key.Name}]
 			policy := m.objects[model.Key{Kind: model.L4PolicySet, Tenant: key.Tenant, Name: key.Name}]
 			if (vs == nil || vs.Owner == owner) && (policy == nil || policy.Owner == owner) {
@@ -201,6 +200,13 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 		}
 	}
 	return out
+}
+
+// Claiming lists the VsVips that have a DNS name, in small letters, or an address.
+func (m *Mirror) Claiming(claim string) []model.Key {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.SortedFunc(maps.Keys(m.claims[claim]), func(a, b model.Key) int { return cmp.Compare(a.String(), b.String()) })
 }
 
 // All returns every object; the order is undefined.
@@ -229,7 +235,7 @@ func (m *Mirror) UUID(kind model.Kind, tenant, name string) (string, bool) {
 }
 
 // VSHealth returns a VirtualService's health by UUID; ok is false while it isn't known.
-func (m *Mirror) VSHealth(uuid string) (Health, bool) {
+func (m *Mirror) VSHealth(uuid string) (model.Health, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	h, ok := m.health[uuid]
@@ -248,12 +254,12 @@ func (m *Mirror) PoolHealth(uuid string) (PoolHealth, bool) {
 func (m *Mirror) Wrote(kind model.Kind, answer json.RawMessage) (*model.Observed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o, marked, err := m.decode(kind, answer)
+	o, mark, err := m.decode(kind, answer)
 	if err != nil {
 		return nil, err
 	}
-	if !m.ours(o, marked) {
-		return o, &NotOursError{Key: o.Key, CreatedBy: o.CreatedBy, Cluster: marked}
+	if !m.ours(o, mark) {
+		return o, &NotOursError{Key: o.Key, CreatedBy: o.CreatedBy, Cluster: mark.cluster, Unformed: !mark.formed}
 	}
 	m.seq++
 	delete(m.gone, o.Key)
@@ -289,6 +295,8 @@ type NotOursError struct {
 	Owner     model.Owner // of the same operator; zero if it isn't ours at all
 	CreatedBy string
 	Cluster   string
+	// Unformed: the markers don't go with the name, as on objects that AKO makes for Ingresses.
+	Unformed bool
 }
 
 func (e *NotOursError) Error() string {
@@ -299,22 +307,35 @@ func (e *NotOursError) Error() string {
 	if e.CreatedBy != "" {
 		by = "created by " + e.CreatedBy
 	}
-	return fmt.Sprintf("%s exists on the Controller and isn't this operator's (%s, marker clustername %q); rename or remove one of the two", e.Key, by, e.Cluster)
+	of := fmt.Sprintf("marker clustername %q", e.Cluster)
+	if e.Unformed {
+		of += ", other markers not those of a Service or Gateway of the name"
+	}
+	return fmt.Sprintf("%s exists on the Controller and isn't this operator's (%s, %s); rename or remove one of the two", e.Key, by, of)
 }
 
-// ours: the marker and the name prefix for all, created_by where the type has it.
-func (m *Mirror) ours(o *model.Observed, marked string) bool {
-	if !model.Ours(m.scope.ClusterName, o.Key.Name, marked) {
+// marked is what an object's markers say: its cluster, and whether they go with its name.
+type marked struct {
+	cluster string
+	formed  bool
+}
+
+// ours: the markers and the name for all, created_by where the type has it.
+func (m *Mirror) ours(o *model.Observed, mark marked) bool {
+	if !mark.formed || !model.Ours(m.scope.ClusterName, o.Key.Name, mark.cluster) {
 		return false
 	}
-	return o.Key.Kind == model.VsVip || o.CreatedBy == m.scope.CreatedBy
+	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == m.scope.CreatedBy
 }
 
 func (m *Mirror) put(e *entry) {
 	m.drop(e.Key)
 	m.objects[e.Key] = e
-	if e.Key.Kind == model.VsVip {
-		insert(m.vips, e.Key.Name, e.Key)
+	for _, c := range model.Claims(e.Body) {
+		insert(m.claims, c, e.Key)
+	}
+	if e.Key.Kind.Type().OwnerByName {
+		insert(m.named, e.Key.Name, e.Key)
 		return
 	}
 	insert(m.owners, e.Owner, e.Key)
@@ -326,8 +347,11 @@ func (m *Mirror) drop(key model.Key) {
 		return
 	}
 	delete(m.objects, key)
-	if key.Kind == model.VsVip {
-		remove(m.vips, key.Name, key)
+	for _, c := range model.Claims(old.Body) {
+		remove(m.claims, c, key)
+	}
+	if key.Kind.Type().OwnerByName {
+		remove(m.named, key.Name, key)
 		return
 	}
 	remove(m.owners, old.Owner, key)
@@ -347,39 +371,24 @@ func remove[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
 	}
 }
 
-// decode reads a body as the Controller renders it; marked is the cluster of its markers.
-func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed, marked string, err error) {
+// decode reads a body as the Controller renders it.
+func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed, mark marked, err error) {
 	body := model.NewBody(kind)
 	if err := json.Unmarshal(raw, body); err != nil {
-		return nil, "", fmt.Errorf("reading a %s of the Controller: %w", kind.Title(), err)
+		return nil, mark, fmt.Errorf("reading a %s of the Controller: %w", kind.Title(), err)
 	}
-	o = &model.Observed{Key: model.Key{Kind: kind}, Body: body}
-	var name, tenantRef *string
-	var marks []*models.RoleFilterMatchLabel
-	switch b := body.(type) {
-	case *models.VsVip:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified = deref(b.UUID), deref(b.LastModified)
-	case *models.Pool:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
-	case *models.PoolGroup:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
-	case *models.L4PolicySet:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
-	case *models.VirtualService:
-		name, tenantRef, marks = b.Name, b.TenantRef, b.Markers
-		o.UUID, o.LastModified, o.CreatedBy = deref(b.UUID), deref(b.LastModified), deref(b.CreatedBy)
+	head := kind.Type().Head(body)
+	if head.Name == nil || deref(head.UUID) == "" {
+		return nil, mark, fmt.Errorf("reading a %s of the Controller: it has no name or no uuid", kind.Title())
 	}
-	if name == nil || o.UUID == "" {
-		return nil, "", fmt.Errorf("reading a %s of the Controller: it has no name or no uuid", kind.Title())
+	o = &model.Observed{
+		Key:  model.Key{Kind: kind, Tenant: m.tenant(deref(head.TenantRef)), Name: *head.Name},
+		UUID: *head.UUID, LastModified: deref(head.LastModified), CreatedBy: deref(head.CreatedBy), Body: body,
 	}
-	o.Key.Name, o.Key.Tenant = *name, m.tenant(deref(tenantRef))
-	marked, o.Owner = model.OwnerOf(marks)
+	mark.cluster, o.Owner = model.OwnerOf(head.Markers)
+	mark.formed = model.Formed(mark.cluster, kind, o.Key.Name, head.Markers)
 	plan.Prune(body)
-	return o, marked, nil
+	return o, mark, nil
 }
 
 // tenant names the tenant of a reference, which carries the name behind '#' or only the UUID.

@@ -33,13 +33,15 @@ type Owner struct {
 
 func (o Owner) String() string { return string(o.Kind) + " " + o.Namespace + "/" + o.Name }
 
-// Object is one Avi object that the operator wants. Body is the alb-sdk body of the kind: *models.VsVip, *models.Pool,
-// *models.L4PolicySet or *models.VirtualService, and refers to other objects by name (RefByName).
+// Object is one Avi object that the operator wants. Body is the alb-sdk body of the kind, as its Type's New
+// makes it, and refers to other objects by name (RefByName).
 type Object struct {
 	Key  Key
 	Body any
 	// Keep names the fields whose wanted value isn't known this time: an existing object keeps what it has.
 	Keep []string
+	// Ruled names the fields that are the operator's only because an L4Rule sets them, or did.
+	Ruled []string
 }
 
 // Set is everything that one owner wants on the Controller, in creation order.
@@ -95,11 +97,17 @@ type Observed struct {
 	Key          Key
 	UUID         string
 	LastModified string // microseconds since the epoch, as the Controller writes them
-	CreatedBy    string // empty on a VsVip, which has no such field
+	CreatedBy    string // empty for a kind that has no such field
 	// Owner comes from the markers, and is zero where they don't tell: a VsVip carries only the cluster's name.
 	Owner Owner
 	// Body holds the alb-sdk body; only the fields that the operator owns are kept.
 	Body any
+}
+
+// Health is a VirtualService's state in the Controller's inventory.
+type Health struct {
+	State  string // OPER_UP, OPER_DOWN, OPER_DISABLED …
+	Reason string
 }
 
 // Port is one listening port: its number and its protocol as Kubernetes spells it (TCP, UDP, SCTP).

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vmware/alb-sdk/go/models"
+
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
@@ -61,7 +63,7 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 		have[o.Key] = o
 	}
 	var blocked []string // lines of what can't be changed
-	stuckPool := false
+	stuckBehind := false // what the VirtualService refers to can't be changed in place
 	for i := range want.Objects {
 		w := &want.Objects[i]
 		h := have[w.Key]
@@ -70,10 +72,10 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 			continue
 		}
 		delete(have, w.Key)
-		changes, stuck := comparison{p.UUIDs, w.Key.Tenant}.fields(w.Body, h.Body, w.Keep)
+		changes, stuck := comparison{p.UUIDs, w.Key.Tenant}.fields(w, h.Body)
 		for _, s := range stuck {
 			blocked = append(blocked, w.Key.Kind.Title()+" "+strings.Join(s.lines(), ", "))
-			stuckPool = stuckPool || w.Key.Kind == model.Pool
+			stuckBehind = stuckBehind || !w.Key.Kind.Type().Replaced
 		}
 		if len(changes) > 0 {
 			out.Steps = append(out.Steps, Step{Op: Update, Key: w.Key, UUID: h.UUID, Fields: changes, Reason: "differs from what is wanted"})
@@ -91,7 +93,7 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 	switch text := strings.Join(blocked, ", "); {
 	case len(blocked) == 0:
 	case p.Replace && !unknown && text != p.Replaced:
-		return replacement(want, observed, have, out, text, moved || stuckPool)
+		return replacement(want, observed, have, out, text, moved || stuckBehind)
 	default:
 		finding := model.NeedsConsent(text)
 		if text == p.Replaced {
@@ -129,8 +131,10 @@ func Teardown(owner model.Owner, observed []*model.Observed, reason string) Plan
 // replacement deletes and creates again what can't be changed in place. A new address takes a new VsVip and, since that
 // is referred to, a new VirtualService; pools and policies, with what others have set on them, stay unless they are what
 // is stuck (all).
-func replacement(want *model.Set, observed []*model.Observed, leftover map[model.Key]*model.Observed, inPlace Plan, text string, all bool) Plan {
-	goes := func(k model.Kind) bool { return all || k == model.VirtualService || k == model.VsVip }
+func replacement(
+	want *model.Set, observed []*model.Observed, leftover map[model.Key]*model.Observed, inPlace Plan, text string, all bool,
+) Plan {
+	goes := func(k model.Kind) bool { return all || k.Type().Replaced }
 	gone := make(map[model.Key]*model.Observed)
 	for _, o := range observed {
 		if goes(o.Key.Kind) {
@@ -162,22 +166,18 @@ func rank(s Step) int {
 	if s.Op == Delete {
 		return 0
 	}
-	return 1 + slices.Index(model.Written, s.Key.Kind)
+	return 1 + model.CreationRank(s.Key.Kind)
 }
 
-// deletionOrder lets go of references before what they refer to.
-var deletionOrder = map[model.Kind]int{model.VirtualService: 0, model.VsVip: 1, model.L4PolicySet: 1, model.PoolGroup: 2, model.Pool: 3}
-
+// deletions let go of references before what they refer to.
 func deletions(have map[model.Key]*model.Observed, reason string) []Step {
 	var out []Step
 	for key, h := range have {
 		out = append(out, Step{Op: Delete, Key: key, UUID: h.UUID, Reason: reason})
 	}
 	slices.SortFunc(out, func(a, b Step) int {
-		if d := deletionOrder[a.Key.Kind] - deletionOrder[b.Key.Kind]; d != 0 {
-			return d
-		}
-		return cmp.Or(cmp.Compare(a.Key.Tenant, b.Key.Tenant), cmp.Compare(a.Key.Name, b.Key.Name), cmp.Compare(a.Key.Kind, b.Key.Kind))
+		return cmp.Or(cmp.Compare(model.DeletionRank(a.Key.Kind), model.DeletionRank(b.Key.Kind)),
+			cmp.Compare(a.Key.Tenant, b.Key.Tenant), cmp.Compare(a.Key.Name, b.Key.Name), cmp.Compare(a.Key.Kind, b.Key.Kind))
 	})
 	return out
 }
@@ -188,7 +188,7 @@ func prerequisite(step, earlier Step) bool {
 	if step.Key == earlier.Key {
 		return true
 	}
-	order := func(k model.Kind) int { return deletionOrder[k] }
+	order := model.DeletionRank
 	switch {
 	case step.Op == Delete && earlier.Op == Delete:
 		return order(earlier.Key.Kind) < order(step.Key.Kind)
@@ -197,14 +197,23 @@ func prerequisite(step, earlier Step) bool {
 		return earlier.Op == Create || order(earlier.Key.Kind) < order(step.Key.Kind)
 	case earlier.Op == Delete:
 		return step.Op == Create && order(earlier.Key.Kind) == 0
-	case step.Key.Kind == model.PoolGroup:
-		return earlier.Op == Create && earlier.Key.Kind == model.Pool
-	case step.Key.Kind == model.L4PolicySet:
-		return earlier.Op == Create && (earlier.Key.Kind == model.Pool || earlier.Key.Kind == model.PoolGroup)
-	case step.Key.Kind == model.VirtualService:
-		return earlier.Key.Kind == model.L4PolicySet || earlier.Op == Create && earlier.Key.Kind == model.VsVip
 	}
-	return false
+	kind := step.Key.Kind
+	return earlier.Op == Create && (kind.Refers(earlier.Key.Kind) || defaultPool(step) == earlier.Key.Name && earlier.Key.Kind == model.Pool) ||
+		slices.Contains(kind.Type().Follows, earlier.Key.Kind)
+}
+
+// defaultPool is the name of the pool that a step gives a VirtualService for what no policy decides, "" if it gives none.
+func defaultPool(s Step) string {
+	if vs, ok := s.Body.(*models.VirtualService); ok {
+		return model.ParseRef(deref(vs.PoolRef)).Name
+	}
+	for _, f := range s.Fields {
+		if ref, ok := f.To.(*string); ok && f.Field == "pool_ref" {
+			return model.ParseRef(deref(ref)).Name
+		}
+	}
+	return ""
 }
 
 func (p *Plan) link() {

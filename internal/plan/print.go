@@ -110,8 +110,22 @@ func created(body any) []string {
 		}
 		return out
 	}
-	return nil
+	return setFields(body)
 }
+
+// setFields prints the owned fields of a body for whose type created has no words.
+func setFields(body any) (out []string) {
+	v := reflect.ValueOf(body).Elem()
+	for _, f := range fieldsOf(v.Type()) {
+		if field := v.Field(f.index); !empty(field) && !bookkeeping[f.name] {
+			out = append(out, f.name+": "+text(field.Interface()))
+		}
+	}
+	return out
+}
+
+// bookkeeping are fields that say whose an object is, not what it does.
+var bookkeeping = map[string]bool{"created_by": true, "markers": true, "service_metadata": true, "cloud_config_cksum": true}
 
 func (c FieldChange) lines() []string {
 	if gone, come, ok := c.elements(); ok {

@@ -68,6 +68,8 @@ type Settings struct {
 	ServersFamily  Family
 	DefaultDomain  string
 	AutoFQDN       FQDNMode
+	// SharedFQDNs lets owners of several namespaces have one DNS name (fqdnReusePolicy InterNamespaceAllowed).
+	SharedFQDNs    bool
 	DefaultLB      bool // serve Services without loadBalancerClass
 	NamespaceKey   string
 	NamespaceValue string

@@ -6,15 +6,18 @@ package status
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 )
 
 // Conditions of a Service that is ours.
@@ -27,6 +30,9 @@ const (
 	Healthy = "ako.vmware.com/Healthy"
 )
 
+// addressPending is the reason of Programmed while only the address is missing.
+const addressPending = "AddressPending"
+
 // messageMax bounds a condition's message, of which the API server takes 32,768 bytes, and noteMax an Event's, of which it
 // takes 1,024.
 const (
@@ -35,11 +41,11 @@ const (
 )
 
 // conditions are the three conditions that an outcome means, without times.
-func conditions(o engine.Outcome) []metav1.Condition {
+func conditions(o outcome.Outcome) []metav1.Condition {
 	return []metav1.Condition{accepted(o), programmed(o), healthy(o)}
 }
 
-func accepted(o engine.Outcome) metav1.Condition {
+func accepted(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: Accepted, Status: metav1.ConditionTrue, Reason: "Accepted", Message: "all ports are accepted"}
 	var told, notes []string
 	for _, f := range o.Findings {
@@ -52,7 +58,7 @@ func accepted(o engine.Outcome) metav1.Condition {
 		if len(told) == 0 {
 			c.Reason = f.Reason
 		}
-		if o.Blocked && f.Severity == model.Blocked && f.Port == (model.Port{}) {
+		if o.State() == outcome.Blocked && f.Severity == model.Blocked && f.Port == (model.Port{}) {
 			c.Status = metav1.ConditionFalse
 		}
 		if !slices.Contains(told, f.Message) {
@@ -66,32 +72,38 @@ func accepted(o engine.Outcome) metav1.Condition {
 	return c
 }
 
-func programmed(o engine.Outcome) metav1.Condition {
-	c := metav1.Condition{Type: Programmed}
+func programmed(o outcome.Outcome) metav1.Condition {
+	c := metav1.Condition{Type: Programmed, Status: metav1.ConditionFalse}
 	serves := ""
 	if o.VSUUID != "" {
 		serves = "; VirtualService " + o.Name + " keeps serving as it was"
 	}
-	switch {
-	case o.Blocked:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, firstBlocked(o.Findings), "not changed on the Controller, see condition "+Accepted+serves
-	case o.Err != nil:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, engine.Reason(o.Err), clip(o.Err.Error()+serves)
-	case len(o.Addresses) == 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "AddressPending", "VirtualService "+o.Name+" is waiting for the Controller's IPAM to give it an address"
-	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, "Programmed", fmt.Sprintf("VirtualService %s serves %s on %s", o.Name, portList(o.Ports), addressList(o))
+	switch why := o.Failure(); o.State() {
+	case outcome.Blocked:
+		c.Reason, c.Message = firstBlocked(o.Findings), "not changed on the Controller, see condition "+Accepted+serves
+	case outcome.Unread, outcome.Failed:
+		c.Reason, c.Message = why.Reason, clip(why.Message+serves)
+	case outcome.Done:
+		if len(o.Addresses) == 0 {
+			c.Reason, c.Message = addressPending, "VirtualService "+o.Name+" is waiting for the Controller's IPAM to give it an address"
+			break
+		}
+		c.Status, c.Reason = metav1.ConditionTrue, "Programmed"
+		c.Message = fmt.Sprintf("VirtualService %s serves %s on %s", o.Name, portList(o.Ports), addressList(o))
 	}
 	return c
 }
 
-func healthy(o engine.Outcome) metav1.Condition {
+// notProgrammed is the reason of condition Healthy where there is no VirtualService.
+const notProgrammed = "NotProgrammed"
+
+func healthy(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: Healthy, Status: metav1.ConditionUnknown, Reason: "Unknown", Message: "the Controller's inventory doesn't tell yet"}
 	if o.VSUUID == "" {
-		c.Reason, c.Message = "NotProgrammed", "there is no VirtualService yet"
+		c.Reason, c.Message = notProgrammed, "there is no VirtualService yet"
 		return c
 	}
-	if !o.HealthKnown || o.Health.State == "" {
+	if o.Health == nil || o.Health.State == "" {
 		return c
 	}
 	c.Reason = camel(strings.TrimPrefix(o.Health.State, "OPER_"))
@@ -126,7 +138,7 @@ func firstBlocked(fs []model.Finding) string {
 
 // ingress is the status' load balancer: an entry for each address, with the first DNS name, as AKO writes it. Where a
 // port isn't served every port gets an entry, as the API asks, and those that fail an error.
-func ingress(o engine.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngress {
+func ingress(o outcome.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngress {
 	if o.VSUUID == "" {
 		return nil
 	}
@@ -134,15 +146,43 @@ func ingress(o engine.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngress
 	var out []corev1.LoadBalancerIngress
 	for _, a := range o.Addresses {
 		i := corev1.LoadBalancerIngress{IP: a.String(), Ports: ports}
-		if len(o.FQDNs) > 0 {
-			i.Hostname = o.FQDNs[0]
-		}
+		i.Hostname = hostname(o.FQDNs)
 		out = append(out, i)
 	}
 	return out
 }
 
-func portStatus(o engine.Outcome, svc *corev1.Service) []corev1.PortStatus {
+// hostname is the first name that the API server takes in a status: a DNS name, and not an address
+// (k8s.io/kubernetes/pkg/apis/core/validation, ValidateLoadBalancerStatus). Empty if there is none.
+func hostname(names []string) string {
+	for _, n := range names {
+		if _, err := netip.ParseAddr(n); err != nil && len(validation.IsDNS1123Subdomain(n)) == 0 {
+			return n
+		}
+	}
+	return ""
+}
+
+// kept returns the entries that are there if those wanted say the same, so that what the API server has filled in is no
+// difference: an address without ipMode has VIP (k8s.io/kubernetes/pkg/apis/core/v1, SetDefaults_Service).
+func kept(have, want []corev1.LoadBalancerIngress) []corev1.LoadBalancerIngress {
+	if apiequality.Semantic.DeepEqual(defaulted(have), defaulted(want)) {
+		return have
+	}
+	return want
+}
+
+func defaulted(list []corev1.LoadBalancerIngress) []corev1.LoadBalancerIngress {
+	out := slices.Clone(list)
+	for i := range out {
+		if out[i].IP != "" && out[i].IPMode == nil {
+			out[i].IPMode = new(corev1.LoadBalancerIPModeVIP)
+		}
+	}
+	return out
+}
+
+func portStatus(o outcome.Outcome, svc *corev1.Service) []corev1.PortStatus {
 	failed := map[model.Port]string{}
 	for _, f := range o.Findings {
 		if f.Severity == model.Blocked && f.Port != (model.Port{}) {
@@ -186,7 +226,7 @@ func portList(ports []model.Port) string {
 	return strings.Join(out, ", ")
 }
 
-func addressList(o engine.Outcome) string {
+func addressList(o outcome.Outcome) string {
 	out := make([]string, len(o.Addresses))
 	for i, a := range o.Addresses {
 		out[i] = a.String()

@@ -14,24 +14,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 )
 
 // routedEvents: the Events of a Gateway of gateway.networking.k8s.io follow the API's own conditions.
 var routedEvents = toldTypes{accepted: string(gatewayv1.GatewayConditionAccepted), programmed: string(gatewayv1.GatewayConditionProgrammed)}
 
-// Routed writes what an outcome means for a Gateway of gateway.networking.k8s.io and its ListenerSets. Every condition of ours
+// Gateway writes what an outcome means for a Gateway of gateway.networking.k8s.io and its ListenerSets. Every condition of ours
 // carries the generation that it is about; those of others are left alone.
-func (w *Writer) Gateway(ctx context.Context, view *gatewayapi.View, o engine.Outcome) error {
+func (w *Writer) Gateway(ctx context.Context, view *gatewayapi.View, o outcome.Outcome) error {
 	gw := view.Gateway
 	next := gw.DeepCopy()
 	now := metav1.NewTime(w.Now())
 	r := routed{view: view, o: o, have: gw.Status.Conditions}
 	want := []metav1.Condition{r.accepted(), r.programmed(), r.healthy()}
 	next.Status.Conditions = merge(gw.Status.Conditions, generation(want, gw.Generation), now)
-	if !o.Unread {
+	if o.Known() {
 		next.Status.Addresses = routedAddresses(o)
 	}
 	next.Status.Listeners = nil
@@ -65,7 +65,7 @@ func (w *Writer) Gateway(ctx context.Context, view *gatewayapi.View, o engine.Ou
 	return errors.Join(failed...)
 }
 
-// ClearGateway takes back what Routed wrote, for a Gateway that goes on to exist and is no longer ours. What the API wants there
+// ClearGateway takes back what Gateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API wants there
 // while nobody serves it takes its place.
 func (w *Writer) ClearGateway(ctx context.Context, gw *gatewayv1.Gateway) error {
 	next := gw.DeepCopy()
@@ -117,7 +117,7 @@ func ofListener(have []metav1.Condition) (out []metav1.Condition) {
 	return out
 }
 
-func routedAddresses(o engine.Outcome) []gatewayv1.GatewayStatusAddress {
+func routedAddresses(o outcome.Outcome) []gatewayv1.GatewayStatusAddress {
 	if o.VSUUID == "" {
 		return nil
 	}
@@ -131,7 +131,7 @@ func routedAddresses(o engine.Outcome) []gatewayv1.GatewayStatusAddress {
 // routed is a Gateway's outcome in the API's words.
 type routed struct {
 	view *gatewayapi.View
-	o    engine.Outcome
+	o    outcome.Outcome
 	have []metav1.Condition
 }
 
@@ -145,6 +145,7 @@ var verdictsOfGateway = map[string]gatewayv1.GatewayConditionReason{
 	model.ReasonNameTooLong:          gatewayv1.GatewayReasonInvalid,
 	model.ReasonNoGatewayClass:       gatewayv1.GatewayReasonInvalid,
 	model.ReasonConfigurationInvalid: gatewayv1.GatewayReasonPending,
+	model.ReasonServedByAnother:      gatewayv1.GatewayReasonPending,
 }
 
 func (r *routed) accepted() metav1.Condition {
@@ -177,28 +178,41 @@ const unavailable = model.ReasonControllerDown + ": "
 func (r *routed) programmed() metav1.Condition {
 	p := programmed(r.o)
 	c := metav1.Condition{Type: routedEvents.programmed, Status: p.Status, Reason: string(gatewayv1.GatewayReasonProgrammed), Message: strings.ReplaceAll(p.Message, Accepted, routedEvents.accepted)}
-	given := slices.ContainsFunc(r.view.Gateway.Spec.Addresses, func(a gatewayv1.GatewaySpecAddress) bool { return a.Value != "" })
-	switch {
-	case r.o.Blocked && p.Reason == model.ReasonInvalidAddress:
-		c.Reason = string(gatewayv1.GatewayReasonAddressNotUsable)
-	case r.o.Blocked:
+	switch r.o.State() {
+	case outcome.Blocked:
 		c.Reason = string(gatewayv1.GatewayReasonInvalid)
-	case r.o.Err != nil && given && r.o.Failed == model.VsVip && engine.Classify(r.o.Err) != engine.Transient, p.Reason == model.ReasonNoFreeAddress && given:
-		c.Reason = string(gatewayv1.GatewayReasonAddressNotUsable)
-	case p.Reason == model.ReasonNoFreeAddress, p.Reason == "AddressPending":
-		c.Reason = string(gatewayv1.GatewayReasonAddressNotAssigned)
-	case r.o.Err != nil:
-		c.Reason, c.Message = string(gatewayv1.GatewayReasonPending), p.Reason+": "+c.Message
-		if was := apimeta.FindStatusCondition(r.have, c.Type); was != nil && was.Reason == c.Reason && strings.HasPrefix(was.Message, unavailable) && strings.HasPrefix(c.Message, unavailable) {
-			c.Message = was.Message
+		if p.Reason == model.ReasonInvalidAddress {
+			c.Reason = string(gatewayv1.GatewayReasonAddressNotUsable)
 		}
-	case p.Status == metav1.ConditionTrue:
-		if reason, what := r.otherAddresses(); reason != "" {
+	case outcome.Unread, outcome.Failed:
+		r.failed(&c, p.Reason)
+	case outcome.Done:
+		if p.Status != metav1.ConditionTrue {
+			c.Reason = string(gatewayv1.GatewayReasonAddressNotAssigned)
+		} else if reason, what := r.otherAddresses(); reason != "" {
 			c.Status, c.Reason = metav1.ConditionFalse, string(reason)
 			c.Message = what + " spec.addresses asks for; see condition " + routedEvents.accepted + "; " + c.Message
 		}
 	}
 	return c
+}
+
+// failed gives the condition Programmed of a run that failed the API's reason: the address may be what could not be had.
+func (r *routed) failed(c *metav1.Condition, reason string) {
+	given := slices.ContainsFunc(r.view.Gateway.Spec.Addresses, func(a gatewayv1.GatewaySpecAddress) bool { return a.Value != "" })
+	why := r.o.Failure()
+	switch {
+	case given && (reason == model.ReasonNoFreeAddress || why.Kind == model.VsVip && why.Class != outcome.Transient):
+		c.Reason = string(gatewayv1.GatewayReasonAddressNotUsable)
+	case reason == model.ReasonNoFreeAddress:
+		c.Reason = string(gatewayv1.GatewayReasonAddressNotAssigned)
+	default:
+		c.Reason, c.Message = string(gatewayv1.GatewayReasonPending), reason+": "+c.Message
+		was := apimeta.FindStatusCondition(r.have, c.Type)
+		if was != nil && was.Reason == c.Reason && strings.HasPrefix(was.Message, unavailable) && strings.HasPrefix(c.Message, unavailable) {
+			c.Message = was.Message
+		}
+	}
 }
 
 // otherAddresses compares what serves with what is asked for: an address may be written in several ways, or left to allocate.
@@ -223,7 +237,7 @@ func (r *routed) otherAddresses() (reason gatewayv1.GatewayConditionReason, what
 
 func (r *routed) healthy() metav1.Condition {
 	c := healthy(r.o)
-	if was := apimeta.FindStatusCondition(r.have, Healthy); was != nil && r.o.VSUUID != "" && !r.o.HealthKnown {
+	if was := apimeta.FindStatusCondition(r.have, Healthy); was != nil && r.o.VSUUID != "" && r.o.Health == nil {
 		// After a restart the inventory comes a moment later; what was known stands until then.
 		c.Status, c.Reason, c.Message = was.Status, was.Reason, was.Message
 	}
@@ -276,7 +290,7 @@ func (r *routed) listener(l *gatewayapi.Listener) []metav1.Condition {
 		up.Status, up.Reason, up.Message = metav1.ConditionFalse, l.Conflicted.Reason, r.refused(l, l.Conflicted)
 	case !verdict.OK():
 		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonInvalid), r.refused(l, verdict)
-	case r.o.VSUUID == "" || gateway.Status != metav1.ConditionTrue && gateway.Reason != string(gatewayv1.GatewayReasonAddressNotUsable) && (r.o.Err != nil || r.o.Blocked):
+	case r.o.VSUUID == "" || gateway.Reason != string(gatewayv1.GatewayReasonAddressNotUsable) && r.o.State() != outcome.Done:
 		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonPending), "see the Gateway's condition "+routedEvents.programmed
 	case blocked:
 		up.Status, up.Reason = metav1.ConditionFalse, string(gatewayv1.ListenerReasonPending)
@@ -404,6 +418,8 @@ type RouteParent struct {
 	Controller gatewayv1.GatewayController
 	Accepted   gatewayapi.Verdict
 	References gatewayapi.Verdict
+	// KeptOut says by which older routes it isn't served although it is accepted; empty if it is.
+	KeptOut string
 	// Keep leaves what is written for the parent as it is: another instance of the operator may have written it.
 	Keep bool
 }
@@ -428,6 +444,9 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 	for _, p := range ours {
 		ok := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonAccepted), Message: "attached"}
 		refs := metav1.Condition{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonResolvedRefs), Message: "all references are resolved"}
+		if p.KeptOut != "" {
+			ok.Message = clip("attached, and not served: " + p.KeptOut)
+		}
 		if !p.Accepted.OK() {
 			ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, p.Accepted.Reason, clip(p.Accepted.Message)
 		}

@@ -12,16 +12,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 )
 
 // foreign are conditions that AKO writes on Gateways and that mean nothing once it no longer serves them.
 var foreign = []string{"Pending", "PortConflict", "UnsupportedProtocol"}
 
-// Gateway writes what an outcome means for a Gateway of the Services API: its own conditions, those of Services that the
+// SvcAPIGateway writes what an outcome means for a Gateway of the Services API: its own conditions, those of Services that the
 // operator serves, the address, and one entry for each port number.
-func (w *Writer) SvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, o engine.Outcome) error {
+func (w *Writer) SvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, o outcome.Outcome) error {
 	next := gw.DeepCopy()
 	now := metav1.NewTime(w.Now())
 	want := steady(gw.Status.Conditions, append([]metav1.Condition{scheduled(o), ready(gw, o)}, conditions(o)...), o)
@@ -31,7 +31,7 @@ func (w *Writer) SvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, o engine
 	next.Status.Conditions = slices.DeleteFunc(merge(gw.Status.Conditions, want, now), func(c metav1.Condition) bool {
 		return slices.Contains(foreign, c.Type)
 	})
-	if !o.Unread {
+	if o.Known() {
 		next.Status.Addresses = svcAPIAddresses(o)
 		next.Status.Listeners = listeners(gw, o, now)
 	}
@@ -42,7 +42,7 @@ func (w *Writer) SvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, o engine
 	return nil
 }
 
-// NoGatewayClass says on a Gateway that nobody serves why: its class doesn't exist. A status that somebody has written
+// NoSvcAPIClass says on a Gateway that nobody serves why: its class doesn't exist. A status that somebody has written
 // something else into is left alone.
 func (w *Writer) NoSvcAPIClass(ctx context.Context, gw *svcapi.Gateway, message string) error {
 	was := apimeta.FindStatusCondition(gw.Status.Conditions, svcapi.GatewayConditionScheduled)
@@ -52,10 +52,14 @@ func (w *Writer) NoSvcAPIClass(ctx context.Context, gw *svcapi.Gateway, message 
 	next := gw.DeepCopy()
 	same := !apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionFalse,
 		Reason: svcapi.GatewayReasonNoSuchGatewayClass, Message: clip(message), ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
-	return w.Patch(ctx, gw, next, same)
+	if err := w.Patch(ctx, gw, next, same); err != nil || same {
+		return err
+	}
+	w.Warn(gw, model.ReasonNoGatewayClass, message)
+	return nil
 }
 
-// ClearSvcAPIGateway takes back what Gateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API
+// ClearSvcAPIGateway takes back what SvcAPIGateway wrote, for a Gateway that goes on to exist and is no longer ours. What the API
 // wants there while nobody serves it takes its place.
 func (w *Writer) ClearSvcAPIGateway(ctx context.Context, gw *svcapi.Gateway) error {
 	next := gw.DeepCopy()
@@ -77,7 +81,29 @@ func (w *Writer) ClearSvcAPIGateway(ctx context.Context, gw *svcapi.Gateway) err
 	return nil
 }
 
-func scheduled(o engine.Outcome) metav1.Condition {
+// HandBackSvcAPIGateway takes back what SvcAPIGateway wrote but for the address, which serves on, and leaves the result in gw. AKO gives
+// an empty reason to each condition of a type that it doesn't know, which the API server refuses with all else that AKO writes there,
+// so none of the operator's is left but the one that the CRD itself starts with.
+func (w *Writer) HandBackSvcAPIGateway(ctx context.Context, gw *svcapi.Gateway) error {
+	next := gw.DeepCopy()
+	next.Status = svcapi.GatewayStatus{Addresses: gw.Status.Addresses}
+	for _, c := range gw.Status.Conditions {
+		if !ours(c) && c.Type != svcapi.GatewayConditionReady && c.Type != svcapi.GatewayConditionScheduled {
+			next.Status.Conditions = append(next.Status.Conditions, c)
+		}
+	}
+	apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{
+		Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionFalse, Reason: svcapi.GatewayReasonNotReconciled,
+		Message: "handed back by avi-l4-operator", LastTransitionTime: metav1.NewTime(w.Now()),
+	})
+	if err := w.Patch(ctx, gw, next, false); err != nil {
+		return err
+	}
+	next.DeepCopyInto(gw)
+	return nil
+}
+
+func scheduled(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionTrue, Reason: svcapi.GatewayReasonScheduled, Message: "served by avi-l4-operator"}
 	for _, f := range o.Findings {
 		if f.Reason == model.ReasonNoGatewayClass {
@@ -88,10 +114,10 @@ func scheduled(o engine.Outcome) metav1.Condition {
 }
 
 // ready sums a Gateway up with the API's own reasons.
-func ready(gw *svcapi.Gateway, o engine.Outcome) metav1.Condition {
+func ready(gw *svcapi.Gateway, o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: svcapi.GatewayConditionReady, Status: metav1.ConditionFalse}
 	p := programmed(o)
-	address := []string{model.ReasonInvalidAddress, model.ReasonNoFreeAddress, "AddressPending"}
+	address := []string{model.ReasonInvalidAddress, model.ReasonNoFreeAddress, addressPending}
 	told := portMessages(gw, o)
 	switch {
 	case p.Status != metav1.ConditionTrue && slices.Contains(address, p.Reason):
@@ -108,7 +134,7 @@ func ready(gw *svcapi.Gateway, o engine.Outcome) metav1.Condition {
 	return c
 }
 
-func svcAPIAddresses(o engine.Outcome) []svcapi.GatewayAddress {
+func svcAPIAddresses(o outcome.Outcome) []svcapi.GatewayAddress {
 	if o.VSUUID == "" {
 		return nil
 	}
@@ -169,7 +195,7 @@ var good = []metav1.Condition{
 
 // listeners has an entry for each port number, as the API keys them: it tells of every protocol on it, and each
 // condition is the worst of them.
-func listeners(gw *svcapi.Gateway, o engine.Outcome, now metav1.Time) []svcapi.ListenerStatus {
+func listeners(gw *svcapi.Gateway, o outcome.Outcome, now metav1.Time) []svcapi.ListenerStatus {
 	var out []svcapi.ListenerStatus
 	for i, l := range gw.Spec.Listeners {
 		if slices.ContainsFunc(out, func(s svcapi.ListenerStatus) bool { return s.Port == l.Port }) {
@@ -211,7 +237,7 @@ func protocolsOn(all []svcapi.Listener, number int32) []model.Port {
 }
 
 // judge puts what is wrong with one protocol on a port into the port's conditions, and says in words how it is.
-func judge(want []metav1.Condition, port model.Port, o engine.Outcome) string {
+func judge(want []metav1.Condition, port model.Port, o outcome.Outcome) string {
 	notReady := func(reason string) {
 		if want[3].Status == metav1.ConditionTrue || reason == svcapi.ListenerReasonInvalid {
 			want[3].Status, want[3].Reason = metav1.ConditionFalse, reason
@@ -251,7 +277,7 @@ func judge(want []metav1.Condition, port model.Port, o engine.Outcome) string {
 		}
 	}
 	served := slices.Contains(o.Ports, serving)
-	if blocked || !served || o.Err != nil || o.Blocked {
+	if blocked || !served || o.State() != outcome.Done {
 		notReady(svcapi.ListenerReasonPending)
 	}
 	text := name + ": "
@@ -260,7 +286,7 @@ func judge(want []metav1.Condition, port model.Port, o engine.Outcome) string {
 		text += "Service " + strings.Join(o.Backends[serving], ", ")
 	case len(problems) == 0:
 		text += "not programmed yet"
-		if o.Blocked || o.Err != nil {
+		if o.State() != outcome.Done {
 			text += ", see the Gateway's conditions"
 		}
 	default:
@@ -275,7 +301,7 @@ func judge(want []metav1.Condition, port model.Port, o engine.Outcome) string {
 // told says which ports are wrong and which only wait.
 type told struct{ invalid, waiting []string }
 
-func portMessages(gw *svcapi.Gateway, o engine.Outcome) (out told) {
+func portMessages(gw *svcapi.Gateway, o outcome.Outcome) (out told) {
 	for _, f := range o.Findings {
 		switch {
 		case f.Port == (model.Port{}):

@@ -25,12 +25,17 @@ const (
 	AnnotationSkipNodePort       = "skipnodeport.ako.vmware.com/enabled" // on a backend Service
 	AnnotationNodePortLocal      = "nodeportlocal.antrea.io/enabled"     // on a backend Service; asks Antrea for ports
 	AnnotationNodePortLocalPorts = "nodeportlocal.antrea.io"             // on a Pod; written by Antrea
+	AnnotationVIPType            = "networking.vmware.com/lb-vip-type"   // public or private, in an NSX-T VPC
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
 	controllerName               = "ako.vmware.com/avi-lb"               // of Services' and GatewayClasses' classes
 	LabelGatewayName             = "ako.vmware.com/gateway-name"         // on a Service: the Gateway it attaches to
 	LabelGatewayNamespace        = "ako.vmware.com/gateway-namespace"    // on a Service
 )
+
+// AnnotationEnforceNamespaces, on a Gateway of the Services API, ends the service of what AKO served behind listeners that don't
+// admit it.
+const AnnotationEnforceNamespaces = "l4.ako.vmware.com/enforce-route-namespaces"
 
 // frontend is what an owner asks for, read and checked: the part of the mapping that differs between kinds of owner.
 type frontend struct {
@@ -63,7 +68,8 @@ type target struct {
 	backend     *Backend
 	backendPort corev1.ServicePort
 	pool        string
-	weight      int32 // its share of the listener's connections, in relation to the others'
+	checksum    string // of the pool, as AKO left it; "": the operator's
+	weight      int32  // its share of the listener's connections, in relation to the others'
 }
 
 // grouped tells that a listener's connections are spread by a pool group, because there is more to it than one pool.
@@ -79,11 +85,13 @@ func Tenant(s *settings.Settings, ns *corev1.Namespace) string {
 	return s.Tenant
 }
 
+func (b *builder) tenant() string { return cmp.Or(b.in.Tenant, Tenant(b.in.Settings, b.in.Namespace)) }
+
 func (b *builder) frontend() frontend {
-	s, owner := b.in.Settings, b.in.Owner()
+	s, owner := b.in.Settings, b.in.Owner.Key()
 	f := frontend{
 		owner:  owner,
-		tenant: cmp.Or(b.in.Tenant, Tenant(s, b.in.Namespace)),
+		tenant: b.tenant(),
 		name:   VirtualServiceName(s, owner),
 	}
 	if len(f.name) > model.MaxNameLength {
@@ -94,23 +102,16 @@ func (b *builder) frontend() frontend {
 	}
 	f.network = b.network()
 	b.placedAt = f.network
+	b.rule = b.ruling()
 	f.traffic = b.traffic()
-	f.applicationProfile = b.applicationProfile()
-	switch owner.Kind {
-	case model.GatewayOwner:
-		f.addresses = b.routedAddresses()
-		f.listeners = b.gatewayListeners()
-		f.fqdns = b.gatewayFQDNs()
-	case model.SvcAPIGatewayOwner:
-		f.addresses = valid(b.svcAPIAddress())
-		f.listeners = b.svcAPIListeners()
-		f.fqdns = b.svcAPIFQDNs(f.listeners)
-	default:
-		b.unusedFields()
-		f.addresses = valid(b.serviceAddress())
-		f.listeners = b.serviceListeners()
-		f.fqdns = b.fqdns(owner, b.in.Service.Annotations)
+	f.addresses = b.in.Owner.addresses(b)
+	if len(f.addresses) == 0 {
+		f.addresses = b.ruleAddress()
 	}
+	f.listeners = b.in.Owner.listeners(b)
+	b.fitRule(&f)
+	f.applicationProfile = b.applicationProfile()
+	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
 	return f
 }
@@ -118,7 +119,7 @@ func (b *builder) frontend() frontend {
 // target is a Service behind a listener; ok is false if it is left out, which has been reported.
 func (b *builder) target(l listener, backend *Backend, port corev1.ServicePort) (t target, ok bool) {
 	t = target{port: l.port, proto: l.proto, backend: backend, backendPort: port, weight: 1}
-	t.pool = b.poolName(backend.Service, port.Port, l.port)
+	t.pool = b.in.Owner.poolName(b.in.Settings, backend.Service, port.Port, l.port)
 	if len(t.pool) > model.MaxNameLength {
 		b.report(model.Blocked, l.port, model.ReasonNameTooLong, fmt.Sprintf("port %s: the pool's name %s has %d characters, the Controller takes %d; shorten the %s's, the namespace's or the cluster's name", l.port, t.pool, len(t.pool), model.MaxNameLength, b.inPoolName()))
 		return t, false
@@ -135,17 +136,10 @@ func (b *builder) target(l listener, backend *Backend, port corev1.ServicePort) 
 	return t, b.reachable(t)
 }
 
-// poolName is that of a Service's port behind a listener.
-func (b *builder) poolName(svc *corev1.Service, servicePort int32, listener model.Port) string {
-	if b.in.Routed != nil {
-		return GatewayPoolName(b.in.Settings, b.in.Owner(), svc.Namespace, svc.Name, servicePort, listener)
-	}
-	return PoolName(b.in.Settings, b.in.Owner(), svc.Name, listener)
-}
-
+// inPoolName are the owners of the names that a pool's name is made of.
 func (b *builder) inPoolName() string {
-	if b.in.Service == nil {
-		return "Gateway's, the Service"
+	if kind := b.in.Owner.Key().Kind; kind != model.ServiceOwner {
+		return kind.Noun() + "'s, the Service"
 	}
 	return "Service"
 }
@@ -170,7 +164,7 @@ func (b *builder) settle(out []listener) []listener {
 
 // noneServed makes the ports' obstacle that of the whole owner.
 func (b *builder) noneServed() {
-	kind := b.in.Owner().Kind.Noun()
+	kind := b.in.Owner.Key().Kind.Noun()
 	for _, f := range b.findings {
 		if f.Severity == model.Blocked {
 			b.report(model.Blocked, model.Port{}, f.Reason, fmt.Sprintf("none of the %s's ports can be served: %s", kind, f.Message))
@@ -202,12 +196,13 @@ func (b *builder) staticAddress(source, text string) netip.Addr {
 }
 
 func (b *builder) traffic() bool {
-	text, set := b.in.annotations()[AnnotationDisableTraffic]
+	text, set := b.in.Owner.Annotations()[AnnotationDisableTraffic]
 	if !set {
 		return true
 	}
-	disabled, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
-	if err != nil {
+	text = strings.TrimSpace(text)
+	disabled := strings.EqualFold(text, "true") // as AKO, for which 1 and t are no true
+	if !disabled && !strings.EqualFold(text, "false") {
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidAnnotation, fmt.Sprintf("annotation %s: %q is neither true nor false; traffic stays enabled", AnnotationDisableTraffic, text))
 	}
 	return !disabled
@@ -218,7 +213,10 @@ const defaultApplicationProfile = "System-L4-Application"
 // applicationProfile is always named: the Controller's own default is an HTTP profile, which no SCTP or UDP
 // VirtualService may have.
 func (b *builder) applicationProfile() string {
-	asked := strings.TrimSpace(b.in.annotations()[AnnotationApplicationProfile])
+	if name := b.ruledApplication(); name != "" {
+		return name
+	}
+	asked := strings.TrimSpace(b.in.Owner.Annotations()[AnnotationApplicationProfile])
 	if asked == "" {
 		return defaultApplicationProfile
 	}

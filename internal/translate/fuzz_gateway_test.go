@@ -95,7 +95,7 @@ func FuzzRouted(f *testing.F) {
 			Unread:     map[string]bool{gatewayapi.KindReferenceGrant: bit(8), gatewayapi.KindSCTPRoute: bit(9)}, Young: map[string]bool{gatewayapi.KindListenerSet: bit(10)},
 		})
 		in := translate.Input{
-			Routed: view, Namespace: &corev1.Namespace{}, Backends: backends, NodesRead: true,
+			Owner: translate.Gateway{View: view}, Namespace: &corev1.Namespace{}, Backends: backends, NodesRead: true,
 			Settings: &settings.Settings{ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, HashNames: bit(11)},
 			Facts: &model.Facts{LicenseTier: []string{"ENTERPRISE", "BASIC"}[bits>>12&1], DNSDomains: []string{"example.com"}, Shared: map[model.Kind]map[string]string{
 				model.NetworkProfile: {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"}, model.HealthMonitor: {"System-SCTP": "4", "System-TCP": "5", "System-UDP": "6"},
@@ -109,7 +109,7 @@ func FuzzRouted(f *testing.F) {
 			t.Errorf("blocked %v, plan %s", out.Blocked, p.String())
 		}
 		slices.Reverse(view.World.Routes) // their order says nothing
-		in.Routed = gatewayapi.Look(view.World)
+		in.Owner = translate.Gateway{View: gatewayapi.Look(view.World)}
 		if again := translate.Objects(in); !reflect.DeepEqual(out, again) {
 			t.Errorf("the same objects in another order are built differently:\n%+v\n%+v", out, again)
 		}

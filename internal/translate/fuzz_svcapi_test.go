@@ -52,7 +52,7 @@ func FuzzGateway(f *testing.F) {
 			}}, Pods: []*corev1.Pod{{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{translate.AnnotationNodePortLocalPorts: hostname}}, Status: corev1.PodStatus{PodIPs: []corev1.PodIP{{IP: nodeIP}}}}}}
 		}
 		in := translate.Input{
-			Gateway: gw, Namespace: &corev1.Namespace{}, Backends: []translate.Backend{backend("one"), backend("two")}, NodesRead: !bit(4),
+			Owner: translate.SvcAPIGateway{Object: gw}, Namespace: &corev1.Namespace{}, Backends: []translate.Backend{backend("one"), backend("two")}, NodesRead: !bit(4),
 			Nodes: []*corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"k": hostname}}, Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: nodeIP}}}}},
 			Settings: &settings.Settings{
 				ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, HashNames: bit(5),

@@ -11,8 +11,6 @@ import (
 
 	"github.com/vmware/alb-sdk/go/models"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
@@ -20,24 +18,95 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// GatewayOurs tells whether a Gateway of gateway.networking.k8s.io is one for this operator: of a class whose controllerName
-// is among ours, and in a namespace that is served. unknown is true while its class doesn't exist, which says nothing.
-func GatewayOurs(s *settings.Settings, names []string, class *gatewayv1.GatewayClass, ns *corev1.Namespace) (ours, unknown bool, reason string) {
-	if class == nil {
-		return false, true, "its GatewayClass doesn't exist"
-	}
-	if !slices.Contains(names, string(class.Spec.ControllerName)) {
-		return false, false, fmt.Sprintf("GatewayClass %s is of controller %s, not %s", class.Name, class.Spec.ControllerName, strings.Join(names, " or "))
-	}
-	ours, reason = served(s, ns)
-	return ours, false, reason
+// Gateway is an owner that is a Gateway of gateway.networking.k8s.io, with what the API's rules make of it and of the
+// ListenerSets and routes attached to it.
+type Gateway struct{ View *gatewayapi.View }
+
+// Key implements Owner.
+func (g Gateway) Key() model.Owner {
+	return model.Owner{Kind: model.GatewayOwner, Namespace: g.View.Gateway.Namespace, Name: g.View.Gateway.Name}
 }
 
-// routedAddresses are the static VIPs. An address without a value is one to allocate, as is none at all.
-func (b *builder) routedAddresses() []netip.Addr {
+// Annotations implements Owner.
+func (g Gateway) Annotations() map[string]string { return g.View.Gateway.Annotations }
+
+func (g Gateway) addresses(b *builder) []netip.Addr { return gatewayBuilder{b, g.View}.addresses() }
+
+func (g Gateway) listeners(b *builder) []listener { return gatewayBuilder{b, g.View}.listeners() }
+
+func (g Gateway) names(b *builder, _ []listener) []string { return gatewayBuilder{b, g.View}.names() }
+
+func (g Gateway) labels(b *builder) []string { return gatewayBuilder{b, g.View}.labels() }
+
+// poolName is <cluster>--<namespace>-<gateway>-<protocol>-<port>-<Service's namespace>.<service>-<service port>: one listener
+// may have several Services behind it, of several namespaces.
+func (g Gateway) poolName(s *settings.Settings, svc *corev1.Service, servicePort int32, listener model.Port) string {
+	return g.poolNameOf(s, svc.Namespace, svc.Name, servicePort, listener)
+}
+
+func (g Gateway) poolNameOf(s *settings.Settings, namespace, service string, servicePort int32, listener model.Port) string {
+	gw := g.View.Gateway
+	return name(s, joined(gw.Namespace, gw.Name, listener.Protocol, number(listener.Number), namespace+"."+service, number(servicePort)))
+}
+
+func (g Gateway) pools(in *Input) map[string]model.Port {
+	out := make(map[string]model.Port)
+	for _, l := range g.View.Listeners {
+		for _, r := range l.Routes {
+			for _, ref := range r.Backends {
+				out[g.poolNameOf(in.Settings, namespaceOf(r, ref), string(ref.Name), deref(ref.Port, 0), l.Port)] = l.Port
+			}
+		}
+	}
+	return out
+}
+
+// namespaceOf is the namespace of what a route refers to.
+func namespaceOf(r *gatewayapi.Route, ref gatewayv1.BackendRef) string {
+	return string(deref(ref.Namespace, gatewayv1.Namespace(r.Object.GetNamespace())))
+}
+
+func (g Gateway) backendText(svc *corev1.Service) string {
+	return fmt.Sprintf("Service %s/%s's", svc.Namespace, svc.Name)
+}
+
+func (g Gateway) virtualServiceMarks() []string {
+	return []string{model.MarkGatewayNamespace, g.View.Gateway.Namespace, model.MarkGatewayName, g.View.Gateway.Name}
+}
+
+func (g Gateway) policySetMarks(string) []string { return g.virtualServiceMarks() }
+
+func (g Gateway) poolMarks(l listener, t target) []string {
+	return append(groupMarks(g, l), model.MarkServiceName, t.backend.Service.Name)
+}
+
+func (g Gateway) virtualServiceMetadata(names []string) metadata { return gatewayMetadata(g, names) }
+
+func (g Gateway) poolMetadata(l listener, t target) metadata { return backendMetadata(l, t) }
+
+// GatewayOurs says whether a Gateway of gateway.networking.k8s.io is one for this operator: of a class whose controllerName is
+// among ours, and in a namespace that is served.
+func GatewayOurs(s *settings.Settings, names []string, class *gatewayv1.GatewayClass, ns *corev1.Namespace) Verdict {
+	switch {
+	case class == nil:
+		return Verdict{Unknown: true, Why: "its GatewayClass doesn't exist"}
+	case !slices.Contains(names, string(class.Spec.ControllerName)):
+		return Verdict{Why: fmt.Sprintf("GatewayClass %s is of controller %s, not %s", class.Name, class.Spec.ControllerName, strings.Join(names, " or "))}
+	}
+	return served(s, ns)
+}
+
+// gatewayBuilder maps a Gateway of gateway.networking.k8s.io.
+type gatewayBuilder struct {
+	*builder
+	view *gatewayapi.View
+}
+
+// addresses are the static VIPs. An address without a value is one to allocate, as is none at all.
+func (b gatewayBuilder) addresses() []netip.Addr {
 	var out []netip.Addr
 	empty := 0
-	for i, a := range b.in.Routed.Gateway.Spec.Addresses {
+	for i, a := range b.view.Gateway.Spec.Addresses {
 		at := fmt.Sprintf("spec.addresses[%d]", i)
 		switch kind := deref(a.Type, gatewayv1.IPAddressType); {
 		case kind != gatewayv1.IPAddressType:
@@ -73,10 +142,10 @@ func manyVIPs(vips []vipSource, addresses int) []vipSource {
 	return out
 }
 
-// gatewayListeners joins each listener that may be served to the Services behind the oldest of its routes. A listener
+// listeners joins each listener that may be served to the Services behind the oldest of its routes. A listener
 // without a route, or whose references don't resolve, stays open with nothing behind it: its connections are rejected.
-func (b *builder) gatewayListeners() []listener {
-	view := b.in.Routed
+func (b gatewayBuilder) listeners() []listener {
+	view := b.view
 	var out []listener
 	seen := make(map[model.Port]bool)
 	for _, spec := range view.Listeners {
@@ -118,8 +187,8 @@ func (b *builder) gatewayListeners() []listener {
 
 // misspelled is a listener whose protocol is right but for its letters, on a port that serves and that no other listener asks
 // for: a slip of the pen takes no traffic away. No route is attached to it, so it is the one that serves.
-func (b *builder) misspelled(spec *gatewayapi.Listener) (l listener, ok bool) {
-	view := b.in.Routed
+func (b gatewayBuilder) misspelled(spec *gatewayapi.Listener) (l listener, ok bool) {
+	view := b.view
 	port := model.Port{Number: spec.Port.Number, Protocol: spec.Meant}
 	proto, ok := protocolOf(spec.Meant)
 	if !ok || slices.ContainsFunc(view.Listeners, func(o *gatewayapi.Listener) bool { return o.Port == port }) {
@@ -147,8 +216,8 @@ var refusals = map[string]string{
 
 // route puts behind a listener what the oldest of its routes refers to. Where listeners are in each other's way and one of
 // them serves, it is the route that serves.
-func (b *builder) route(l listener, spec *gatewayapi.Listener) listener {
-	view := b.in.Routed
+func (b gatewayBuilder) route(l listener, spec *gatewayapi.Listener) listener {
+	view := b.view
 	kind := gatewayapi.RouteKind(l.proto.name)
 	if view.Unread[kind] {
 		if b.open(l.port) {
@@ -183,11 +252,11 @@ func (b *builder) route(l listener, spec *gatewayapi.Listener) listener {
 }
 
 // servingRoutes are, of routes, those whose pools are behind a port already, the oldest first.
-func (b *builder) servingRoutes(port model.Port, routes []*gatewayapi.Route) (out []*gatewayapi.Route) {
+func (b gatewayBuilder) servingRoutes(port model.Port, routes []*gatewayapi.Route) (out []*gatewayapi.Route) {
 	for _, r := range routes {
 		live := slices.ContainsFunc(r.Backends, func(ref gatewayv1.BackendRef) bool {
-			key := types.NamespacedName{Namespace: string(deref(ref.Namespace, gatewayv1.Namespace(r.Object.GetNamespace()))), Name: string(ref.Name)}
-			_, exists := b.in.Live.Pools[GatewayPoolName(b.in.Settings, b.in.Owner(), key.Namespace, key.Name, deref(ref.Port, 0), port)]
+			name := Gateway{b.view}.poolNameOf(b.in.Settings, namespaceOf(r, ref), string(ref.Name), deref(ref.Port, 0), port)
+			_, exists := b.in.Live.Pools[name]
 			return exists
 		})
 		if live && !slices.Contains(out, r) {
@@ -199,8 +268,8 @@ func (b *builder) servingRoutes(port model.Port, routes []*gatewayapi.Route) (ou
 }
 
 // attached are the routes of all listeners that ask for a port.
-func (b *builder) attached(port model.Port) (out []*gatewayapi.Route) {
-	for _, spec := range b.in.Routed.Listeners {
+func (b gatewayBuilder) attached(port model.Port) (out []*gatewayapi.Route) {
+	for _, spec := range b.view.Listeners {
 		if spec.Port == port {
 			out = append(out, spec.Routes...)
 		}
@@ -209,12 +278,14 @@ func (b *builder) attached(port model.Port) (out []*gatewayapi.Route) {
 }
 
 // forward puts a route's backends behind a listener. The share of one that doesn't resolve is rejected.
-func (b *builder) forward(l listener, r *gatewayapi.Route) listener {
-	for _, ref := range b.in.Routed.Resolve(r) {
+func (b gatewayBuilder) forward(l listener, r *gatewayapi.Route) listener {
+	for _, ref := range b.view.Resolve(r) {
 		t, ok := target{}, false
 		if ref.Service != nil {
 			backend := b.backend(ref.Service)
-			t, ok = b.target(l, backend, ref.Port)
+			if t, ok = b.target(l, backend, ref.Port); ok {
+				b.unusedByBackend(l.port, ref.Service)
+			}
 		}
 		if ref.Unsure && !b.exists(t) {
 			ok = false
@@ -252,7 +323,7 @@ func (b *builder) forward(l listener, r *gatewayapi.Route) listener {
 }
 
 // backend is what is known of a Service's endpoints.
-func (b *builder) backend(svc *corev1.Service) *Backend {
+func (b gatewayBuilder) backend(svc *corev1.Service) *Backend {
 	for i := range b.in.Backends {
 		if s := b.in.Backends[i].Service; s.Namespace == svc.Namespace && s.Name == svc.Name {
 			return &b.in.Backends[i]
@@ -261,21 +332,21 @@ func (b *builder) backend(svc *corev1.Service) *Backend {
 	return &Backend{Service: svc} // its slices were not read
 }
 
-// gatewayFQDNs are the names of the VsVip: those of the external-dns annotation or, where there is none, those of SCTP
+// names are those of the VsVip: those of the external-dns annotation or, where there is none, those of SCTP
 // listeners with a hostname; else one made of the Gateway's name and the cloud's DNS domain.
-func (b *builder) gatewayFQDNs() []string {
-	gw := b.in.Routed.Gateway
+func (b gatewayBuilder) names() []string {
+	gw := b.view.Gateway
 	if b.in.Settings.AutoFQDN == settings.FQDNDisabled {
 		return nil
 	}
 	if strings.TrimSpace(gw.Annotations[AnnotationHostname]) == "" {
 		var names []string
-		for _, l := range b.in.Routed.Listeners {
+		for _, l := range b.view.Listeners {
 			host := strings.ToLower(l.Hostname)
 			switch {
 			case host == "" || !l.Valid() || slices.Contains(names, host):
-			case len(validation.IsDNS1123Subdomain(host)) > 0: // a wildcard is no name of a VIP
-				b.report(model.Note, l.Port, model.ReasonInvalidHostname, fmt.Sprintf("listener %s: hostname %q is not registered, since a VIP's name can't have a wildcard", l.Name, l.Hostname))
+			case !isDNSName(host): // a wildcard is no name of a VIP
+				b.report(model.Note, l.Port, model.ReasonInvalidHostname, fmt.Sprintf("listener %s: hostname %q is not registered, since a VIP's name can't have a wildcard, nor be an address", l.Name, l.Hostname))
 			default:
 				names = append(names, host)
 			}
@@ -285,16 +356,16 @@ func (b *builder) gatewayFQDNs() []string {
 			return b.registrable(names)
 		}
 	}
-	return b.fqdns(b.in.Owner(), gw.Annotations)
+	return b.fqdns(b.in.Owner.Key(), gw.Annotations)
 }
 
-// infrastructureLabels are spec.infrastructure.labels as markers: pairs of key and value, by key. Keys that mean something to
+// labels are spec.infrastructure.labels as markers: pairs of key and value, by key. Keys that mean something to
 // the operator or to AKO stay theirs.
-func (b *builder) infrastructureLabels() (pairs []string) {
-	if b.in.Routed == nil || b.in.Routed.Gateway.Spec.Infrastructure == nil {
+func (b gatewayBuilder) labels() (pairs []string) {
+	infrastructure := b.view.Gateway.Spec.Infrastructure
+	if infrastructure == nil {
 		return nil
 	}
-	infrastructure := b.in.Routed.Gateway.Spec.Infrastructure
 	for _, key := range slices.Sorted(maps.Keys(infrastructure.Labels)) {
 		if slices.Contains(reservedMarks, string(key)) {
 			b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, fmt.Sprintf("spec.infrastructure.labels: %s is not put on the Controller's objects, where it has a meaning of its own; use another key", key))
@@ -360,18 +431,4 @@ func (b *builder) holdObject(h *held, kind model.Kind, ref *string) {
 			}
 		}
 	}
-}
-
-// gatewayPoolPorts lists the pools that a Gateway's routes may want, with the ports of the listeners before them.
-func gatewayPoolPorts(in *Input) map[string]model.Port {
-	out := make(map[string]model.Port)
-	for _, l := range in.Routed.Listeners {
-		for _, r := range l.Routes {
-			for _, ref := range r.Backends {
-				namespace := string(deref(ref.Namespace, gatewayv1.Namespace(r.Object.GetNamespace())))
-				out[GatewayPoolName(in.Settings, in.Owner(), namespace, string(ref.Name), deref(ref.Port, 0), l.Port)] = l.Port
-			}
-		}
-	}
-	return out
 }

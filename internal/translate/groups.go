@@ -44,7 +44,7 @@ const rejectSuffix = "-reject"
 
 // groupName is that of a listener's pool group: <cluster>--<namespace>-<gateway>-<protocol>-<port>.
 func (b *builder) groupName(l listener) string {
-	return groupName(b.in.Settings, b.in.Owner(), l.port)
+	return groupName(b.in.Settings, b.in.Owner.Key(), l.port)
 }
 
 // group spreads a listener's connections over its pools by weight. The API wants the share of a Service that doesn't resolve,
@@ -86,7 +86,7 @@ func (b *builder) group(f frontend, l listener, pools []pool) (out []model.Objec
 		TenantRef:        new(model.RefByName(model.Tenant, f.tenant)),
 		CloudRef:         new(model.RefByName(model.Cloud, s.Cloud)),
 		Members:          members,
-		Markers:          b.markers(f.groupMarks(l)),
+		Markers:          b.markers(groupMarks(b.in.Owner, l)),
 	}))
 }
 
@@ -114,10 +114,10 @@ func (b *builder) rejectingPool(f frontend, l listener, name string) *models.Poo
 		VrfRef:           f.network.vrf,
 		Tier1Lr:          f.network.tier1,
 		// What the Controller gives a pool that doesn't say is said, or each look at it would find a difference.
-		GracefulDisableTimeout: new(gracefulDisableMinutes),
+		GracefulDisableTimeout: b.gracefulDisable(f, name),
 		SniEnabled:             new(false),
 		ServiceMetadata:        new(metadata{}.String()),
-		Markers:                b.markers(f.groupMarks(l)),
+		Markers:                b.markers(groupMarks(b.in.Owner, l)),
 		Servers: []*models.Server{{
 			IP: &models.IPAddr{Addr: new(address), Type: new(family)}, Port: new(int32(discardPort)), Enabled: new(true),
 		}},

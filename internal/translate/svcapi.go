@@ -9,27 +9,88 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// SvcAPIController is the controller of the GatewayClasses that are ours, in AKO's spelling.
+// SvcAPIController is the controller of the GatewayClasses of the Services API that are ours, in AKO's spelling.
 const SvcAPIController = controllerName
 
-// SvcAPIGatewayOurs tells whether a Gateway is one for this operator: of a class of ours and in a namespace that is served.
-// unknown is true while its class doesn't exist, which says nothing.
-func SvcAPIGatewayOurs(s *settings.Settings, class *svcapi.GatewayClass, ns *corev1.Namespace) (ours, unknown bool, reason string) {
-	if class == nil {
-		return false, true, "its GatewayClass doesn't exist"
+// SvcAPIGateway is an owner that is a Gateway of the Services API, networking.x-k8s.io.
+type SvcAPIGateway struct {
+	Object *svcapi.Gateway
+	// EveryNamespace lets its listeners take Services of every namespace, as AKO does.
+	EveryNamespace bool
+}
+
+// Key implements Owner.
+func (g SvcAPIGateway) Key() model.Owner {
+	return model.Owner{Kind: model.SvcAPIGatewayOwner, Namespace: g.Object.Namespace, Name: g.Object.Name}
+}
+
+// Annotations implements Owner.
+func (g SvcAPIGateway) Annotations() map[string]string { return g.Object.Annotations }
+
+func (g SvcAPIGateway) in(b *builder) svcAPIBuilder {
+	return svcAPIBuilder{b, g.Object, g.EveryNamespace}
+}
+
+func (g SvcAPIGateway) addresses(b *builder) []netip.Addr { return valid(g.in(b).address()) }
+
+func (g SvcAPIGateway) listeners(b *builder) []listener { return g.in(b).listeners() }
+
+func (g SvcAPIGateway) names(b *builder, listeners []listener) []string {
+	return g.in(b).names(listeners)
+}
+
+func (g SvcAPIGateway) labels(*builder) []string { return nil }
+
+// poolName is <cluster>--<namespace>-<service>-<gateway>-<protocol>-<port>: the Service's namespace isn't in it.
+func (g SvcAPIGateway) poolName(s *settings.Settings, svc *corev1.Service, _ int32, listener model.Port) string {
+	return name(s, joined(g.Object.Namespace, svc.Name, g.Object.Name, listener.Protocol, number(listener.Number)))
+}
+
+func (g SvcAPIGateway) pools(in *Input) map[string]model.Port { return backendPools(in) }
+
+func (g SvcAPIGateway) backendText(*corev1.Service) string { return "the Service's" }
+
+// virtualServiceMarks have no ServiceName, as AKO's Gateways have none there.
+func (g SvcAPIGateway) virtualServiceMarks() []string {
+	return []string{model.MarkNamespace, g.Object.Namespace, model.MarkGatewayName, g.Object.Name}
+}
+
+func (g SvcAPIGateway) policySetMarks(string) []string { return g.virtualServiceMarks() }
+
+// poolMarks have the protocol too.
+func (g SvcAPIGateway) poolMarks(_ listener, t target) []string {
+	return []string{model.MarkNamespace, g.Object.Namespace, model.MarkServiceName, t.backend.Service.Name,
+		model.MarkPort, number(t.port.Number), model.MarkProtocol, t.port.Protocol, model.MarkGatewayName, g.Object.Name}
+}
+
+func (g SvcAPIGateway) virtualServiceMetadata(names []string) metadata {
+	return gatewayMetadata(g, names)
+}
+
+func (g SvcAPIGateway) poolMetadata(l listener, t target) metadata { return backendMetadata(l, t) }
+
+// SvcAPIGatewayOurs says whether a Gateway is one for this operator: of a class of ours and in a namespace that is served.
+func SvcAPIGatewayOurs(s *settings.Settings, class *svcapi.GatewayClass, ns *corev1.Namespace) Verdict {
+	switch {
+	case class == nil:
+		return Verdict{Unknown: true, Why: "its GatewayClass doesn't exist"}
+	case class.Spec.Controller != SvcAPIController:
+		return Verdict{Why: fmt.Sprintf("GatewayClass %s is of controller %q, not %s", class.Name, class.Spec.Controller, SvcAPIController)}
 	}
-	if class.Spec.Controller != SvcAPIController {
-		return false, false, fmt.Sprintf("GatewayClass %s is of controller %q, not %s", class.Name, class.Spec.Controller, SvcAPIController)
-	}
-	ours, reason = served(s, ns)
-	return ours, false, reason
+	return served(s, ns)
+}
+
+// svcAPIBuilder maps a Gateway of the Services API.
+type svcAPIBuilder struct {
+	*builder
+	gw             *svcapi.Gateway
+	everyNamespace bool
 }
 
 // NamedGateway is the Gateway that a Service's labels name, "" if they name none.
@@ -38,10 +99,10 @@ func NamedGateway(svcLabels map[string]string) (namespace, name string, ok bool)
 	return namespace, name, namespace != "" && name != ""
 }
 
-// svcAPIAddress is the static VIP: the first of spec.addresses, as with AKO.
-func (b *builder) svcAPIAddress() netip.Addr {
+// address is the static VIP: the first of spec.addresses, as with AKO.
+func (b svcAPIBuilder) address() netip.Addr {
 	var out netip.Addr
-	for i, a := range b.in.Gateway.Spec.Addresses {
+	for i, a := range b.gw.Spec.Addresses {
 		at := fmt.Sprintf("spec.addresses[%d]", i)
 		switch kind := deref(a.Type, svcapi.AddressIP); {
 		case kind != svcapi.AddressIP:
@@ -59,12 +120,12 @@ func (b *builder) svcAPIAddress() netip.Addr {
 	return out
 }
 
-// svcAPIListeners joins each listener to the Service behind it by protocol and port. A valid listener without one
+// listeners joins each listener to the Service behind it by protocol and port. A valid listener without one
 // stays open, as with AKO, so that its coming and going changes no other port.
-func (b *builder) svcAPIListeners() []listener {
-	first := make(map[model.Port]int, len(b.in.Gateway.Spec.Listeners))
-	times := make(map[model.Port]int, len(b.in.Gateway.Spec.Listeners))
-	for i, l := range b.in.Gateway.Spec.Listeners {
+func (b svcAPIBuilder) listeners() []listener {
+	first := make(map[model.Port]int, len(b.gw.Spec.Listeners))
+	times := make(map[model.Port]int, len(b.gw.Spec.Listeners))
+	for i, l := range b.gw.Spec.Listeners {
 		p := listenerPort(l)
 		if _, seen := first[p]; !seen {
 			first[p] = i
@@ -72,7 +133,7 @@ func (b *builder) svcAPIListeners() []listener {
 		times[p]++
 	}
 	var out []listener
-	for i, spec := range b.in.Gateway.Spec.Listeners {
+	for i, spec := range b.gw.Spec.Listeners {
 		port := listenerPort(spec)
 		if first[port] != i {
 			continue // reported with the first one
@@ -102,7 +163,7 @@ func (b *builder) svcAPIListeners() []listener {
 
 // meant is the live port that a listener with an unusable protocol stands for: the one with the protocol in other letters, or
 // the only one of its number that no other listener asks for. A slip of the pen takes no traffic away.
-func (b *builder) meant(port model.Port, asked map[model.Port]int) model.Port {
+func (b svcAPIBuilder) meant(port model.Port, asked map[model.Port]int) model.Port {
 	var free []model.Port
 	for live := range b.in.Live.Ports {
 		if live.Number != port.Number || asked[live] > 0 {
@@ -133,7 +194,7 @@ func unsupportedProtocol(i int, port model.Port) string {
 
 // bind finds the Service behind a listener. The oldest of several wins, as the API says. Where the listener can't be
 // told from another, or can't be read, what serves goes on.
-func (b *builder) bind(i int, spec svcapi.Listener, l listener, conflict bool) (_ listener, ok bool) {
+func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bool) (_ listener, ok bool) {
 	if conflict {
 		b.keepNames = true
 	} else {
@@ -169,6 +230,9 @@ func (b *builder) bind(i int, spec svcapi.Listener, l listener, conflict bool) (
 		said := len(b.findings)
 		t, ok := b.target(l, c.backend, c.port)
 		if ok {
+			if !admits(c.backend) && b.inherited(c.backend.Service, l.port) {
+				t.checksum = b.in.Live.Pools[t.pool].checksum
+			}
 			winner, l.targets = c, []target{t}
 			break
 		}
@@ -187,9 +251,7 @@ func (b *builder) bind(i int, spec svcapi.Listener, l listener, conflict bool) (
 		}
 		b.report(model.Degraded, l.port, model.ReasonServiceConflict, fmt.Sprintf("port %s: Service %s/%s is served, the oldest of those that match and can be; not served: %s", l.port, winner.backend.Service.Namespace, winner.backend.Service.Name, strings.Join(losers, ", ")))
 	}
-	if winner.backend.Service.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-		b.report(model.Degraded, l.port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s is not supported by this release: connections of one client may reach several endpoints", l.port, winner.backend.Service.Name))
-	}
+	b.unusedByBackend(l.port, winner.backend.Service)
 	return l, true // open in any case; if nothing is behind it, why has been reported
 }
 
@@ -220,8 +282,9 @@ type candidate struct {
 
 // candidates are the Services that the listener takes, the oldest first; hints say of those that name this Gateway why
 // they aren't among them.
-func (b *builder) candidates(spec svcapi.Listener, selector labels.Selector, inNamespace func(*Backend) bool, port model.Port) (out []candidate, hints []string) {
-	gw := b.in.Gateway
+func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector, inNamespace func(*Backend) bool, port model.Port) (out []candidate, hints []string) {
+	gw := b.gw
+	var inherited []candidate
 	for i := range b.in.Backends {
 		backend := &b.in.Backends[i]
 		svc := backend.Service
@@ -246,6 +309,8 @@ func (b *builder) candidates(spec svcapi.Listener, selector labels.Selector, inN
 			}
 		case !matches:
 			hints = append(hints, fmt.Sprintf("%s doesn't match the listener's selector", who))
+		case !inNamespace(backend) && own && b.inherited(svc, port):
+			inherited = append(inherited, candidate{backend, sp})
 		case !inNamespace(backend):
 			hints = append(hints, fmt.Sprintf("%s is in a namespace that the listener doesn't admit; %s", who, admitAdvice(spec.Routes, svc.Namespace)))
 		default:
@@ -254,16 +319,34 @@ func (b *builder) candidates(spec svcapi.Listener, selector labels.Selector, inN
 	}
 	slices.SortFunc(out, func(x, y candidate) int { return olderService(x.backend.Service, y.backend.Service) })
 	slices.Sort(hints)
+	if len(out) == 0 && len(inherited) == 1 { // AKO serves nobody where there are several
+		b.tellInherited(inherited[0].backend.Service, port)
+		return inherited, nil
+	}
 	return out, hints
 }
 
+// inherited reports whether a Service that the listener doesn't admit has been served by AKO, which looks at no namespaces, and
+// nobody has said since that it is not to be. AKO's checksum on the pool is what tells, so it is left there.
+func (b svcAPIBuilder) inherited(svc *corev1.Service, port model.Port) bool {
+	pool, live := b.in.Live.Pools[b.in.Owner.poolName(b.in.Settings, svc, 0, port)]
+	return live && pool.checksum != "" && pool.checksum != noChecksum && pool.service == svc.Namespace+"/"+svc.Name &&
+		!isTrue(b.gw.Annotations[AnnotationEnforceNamespaces])
+}
+
+func (b svcAPIBuilder) tellInherited(svc *corev1.Service, port model.Port) {
+	b.report(model.Degraded, port, model.ReasonNamespaceNotAdmitted, fmt.Sprintf(
+		"port %s: Service %s/%s is in a namespace that the listener doesn't admit, and goes on being served because AKO served it; set routes.namespaces.from to All to admit it, or annotation %s: \"true\" on the Gateway to end that",
+		port, svc.Namespace, svc.Name, AnnotationEnforceNamespaces))
+}
+
 // serving is the Service behind a port whose listener can't be read: the one that has a pool already.
-func (b *builder) serving(port model.Port) (out []candidate) {
+func (b svcAPIBuilder) serving(port model.Port) (out []candidate) {
 	for i := range b.in.Backends {
 		backend := &b.in.Backends[i]
 		svc := backend.Service
 		sp, has := servicePort(svc, port)
-		pool, live := b.in.Live.Pools[PoolName(b.in.Settings, b.in.Owner(), svc.Name, port)]
+		pool, live := b.in.Live.Pools[b.in.Owner.poolName(b.in.Settings, svc, 0, port)]
 		if has && live && (pool.service == "" || pool.service == svc.Namespace+"/"+svc.Name) {
 			out = append(out, candidate{backend, sp})
 		}
@@ -279,7 +362,7 @@ func admitAdvice(r svcapi.RouteBindingSelector, namespace string) string {
 	return "set routes.namespaces.from to All, or to Selector with a selector"
 }
 
-func (b *builder) noService(spec svcapi.Listener, port model.Port, hints []string) string {
+func (b svcAPIBuilder) noService(spec svcapi.Listener, port model.Port, hints []string) string {
 	text := fmt.Sprintf("port %s: no Service is attached; one needs a port %s and labels that match %s", port, port, selectorText(spec.Routes.Selector))
 	if len(hints) > 3 {
 		hints = append(hints[:3:3], fmt.Sprintf("%d more", len(hints)-3))
@@ -298,9 +381,9 @@ func selectorText(s *metav1.LabelSelector) string {
 }
 
 // namespaces tells which Services' namespaces a listener admits: its own unless it says otherwise.
-func (b *builder) namespaces(r svcapi.RouteBindingSelector) (func(*Backend) bool, error) {
-	same := func(c *Backend) bool { return c.Service.Namespace == b.in.Gateway.Namespace }
-	if b.in.IgnoreRouteNamespaces {
+func (b svcAPIBuilder) namespaces(r svcapi.RouteBindingSelector) (func(*Backend) bool, error) {
+	same := func(c *Backend) bool { return c.Service.Namespace == b.gw.Namespace }
+	if b.everyNamespace {
 		return func(*Backend) bool { return true }, nil
 	}
 	if r.Namespaces == nil {
@@ -351,12 +434,12 @@ func olderService(x, y *corev1.Service) int {
 }
 
 // listenerName is the hostname that a listener asks for.
-func (b *builder) listenerName(i int, spec svcapi.Listener, l listener) string {
+func (b svcAPIBuilder) listenerName(i int, spec svcapi.Listener, l listener) string {
 	host := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(deref(spec.Hostname, "")), "."))
 	if host == "" || host == "*" {
 		return ""
 	}
-	if len(validation.IsDNS1123Subdomain(host)) > 0 {
+	if !isDNSName(host) {
 		kept := ", and is not registered"
 		if len(b.in.Live.DNSNames) > 0 {
 			b.keepNames, kept = true, "; the names that are in use stay"
@@ -370,9 +453,9 @@ func (b *builder) listenerName(i int, spec svcapi.Listener, l listener) string {
 // noName marks a listener that is to have none: what it asks for can't be had.
 const noName = "-"
 
-// svcAPIFQDNs are the listeners' hostnames; one without gets the name that its Service would have for itself. They are
+// names are the listeners' hostnames; one without gets the name that its Service would have for itself. They are
 // put on the listeners too.
-func (b *builder) svcAPIFQDNs(listeners []listener) []string {
+func (b svcAPIBuilder) names(listeners []listener) []string {
 	var out []string
 	add := func(names ...string) {
 		for _, n := range names {

@@ -14,30 +14,24 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
 // Input is everything that decides what an owner gets. Its objects are shared with caches and are never changed.
 type Input struct {
-	// Service, Gateway (of the Services API) or Routed (of gateway.networking.k8s.io, with the routes attached to it) is the
-	// owner; the others are nil.
-	Service   *corev1.Service
-	Gateway   *svcapi.Gateway
-	Routed    *gatewayapi.View
+	Owner     Owner
 	Namespace *corev1.Namespace
-	// Backends are the Services that may stand behind the listeners, in any order: an owner that is a Service has
-	// itself, a Gateway those that its listeners' selectors match or that name it, or that its routes refer to.
+	// Backends are the Services that may stand behind the listeners, in any order: a Service has itself, a Gateway those that
+	// its routes refer to, or that its listeners' selectors match or that name it.
 	Backends []Backend
-	// IgnoreRouteNamespaces lets a Gateway's listeners take Services of every namespace, as AKO does.
-	IgnoreRouteNamespaces bool
-	// Nodes are the cluster's, where the settings reach servers through them. NodesRead tells that the list was read
-	// completely.
+	// Nodes are the cluster's, where the settings reach servers through them. NodesRead reports whether the list was
+	// read completely.
 	Nodes     []*corev1.Node
 	NodesRead bool
 	Setting   Setting
+	// Rule is the owner's own, for its VirtualService. Those of its Backends are for their pools.
+	Rule Rule
 	// Tenant, where set, is used instead of the namespace's.
 	Tenant string
 	// Rival is another owner whose objects have the same names, and who came first.
@@ -49,6 +43,8 @@ type Input struct {
 	// Refused are the pools that the Controller would not create, by name, with its reason: they are left out so that the
 	// rest is served.
 	Refused map[string]model.Finding
+	// Taken are DNS names that owners of other namespaces have, with those owners: they are not registered a second time.
+	Taken map[string]string
 }
 
 // Backend is a Service with what is known of the endpoints behind it.
@@ -60,6 +56,8 @@ type Backend struct {
 	// was not, no pool is changed.
 	Slices     []*discoveryv1.EndpointSlice
 	SlicesRead bool
+	// Rule is the Service's, for its pools.
+	Rule Rule
 	// Pods are those of the Service's namespace that Antrea gives ports on their nodes, in mode NodePortLocal.
 	Pods []*corev1.Pod
 }
@@ -73,30 +71,9 @@ type Setting struct {
 	Problem, Reason string
 }
 
-// Owner is the object that wants the set.
-func (in *Input) Owner() model.Owner {
-	switch {
-	case in.Gateway != nil:
-		return model.Owner{Kind: model.SvcAPIGatewayOwner, Namespace: in.Gateway.Namespace, Name: in.Gateway.Name}
-	case in.Routed != nil:
-		return model.Owner{Kind: model.GatewayOwner, Namespace: in.Routed.Gateway.Namespace, Name: in.Routed.Gateway.Name}
-	}
-	return model.Owner{Kind: model.ServiceOwner, Namespace: in.Service.Namespace, Name: in.Service.Name}
-}
-
-func (in *Input) annotations() map[string]string {
-	switch {
-	case in.Gateway != nil:
-		return in.Gateway.Annotations
-	case in.Routed != nil:
-		return in.Routed.Gateway.Annotations
-	}
-	return in.Service.Annotations
-}
-
-// ReplacementAllowed tells whether a change that the Controller can't make in place may interrupt traffic.
+// ReplacementAllowed reports whether a change that the Controller can't make in place may interrupt traffic.
 func (in *Input) ReplacementAllowed() bool {
-	return isTrue(in.annotations()[AnnotationAllowReplacement])
+	return isTrue(in.Owner.Annotations()[AnnotationAllowReplacement])
 }
 
 // Result is the desired set with what there is to say about it. Where Blocked is true the set is empty on purpose and
@@ -114,7 +91,7 @@ type Result struct {
 func Objects(in Input) Result {
 	b := &builder{in: in}
 	front := b.frontend()
-	res := Result{Set: model.Set{Owner: in.Owner()}}
+	res := Result{Set: model.Set{Owner: in.Owner.Key()}}
 	if !b.blocked {
 		res.Set.Objects = b.objects(front)
 		res.FQDNs = front.fqdns
@@ -143,6 +120,7 @@ type builder struct {
 	labels   []string // markers that the owner asks for, as pairs of key and value
 	// keepNames: DNS names that are in use stay, because what asks for others can't be read.
 	keepNames bool
+	rule      ruling // what the owner's L4Rule says
 }
 
 func (b *builder) report(severity model.Severity, port model.Port, reason, message string) {

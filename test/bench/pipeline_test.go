@@ -30,7 +30,7 @@ func input(endpoints int) translate.Input {
 		slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{Addresses: []string{fmt.Sprintf("10.244.%d.%d", i/250, 1+i%250)}, NodeName: new("node-1"), Conditions: discoveryv1.EndpointConditions{Ready: new(true)}})
 	}
 	return translate.Input{
-		Service: svc, Namespace: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core"}},
+		Owner: translate.Service{Object: svc}, Namespace: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core"}},
 		Backends: []translate.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: true}},
 		Settings: &settings.Settings{ClusterName: "bench", CreatedBy: "ako-bench", Cloud: "Default-Cloud", Tenant: "admin", AutoFQDN: settings.FQDNDefault,
 			Placement: placement.Placement{SEGroup: "Default-Group", VIPNetworks: []placement.VIPNetwork{{Name: "vip-network", CIDR: "10.10.0.0/16"}}}},

@@ -15,8 +15,8 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -457,7 +457,7 @@ func TestProblemsAreTold(t *testing.T) {
 	pods := func(node *corev1.Node, addr string) []staticroutes.Pod {
 		return []staticroutes.Pod{{Addr: netip.MustParseAddr(addr), Node: node.Name}}
 	}
-	reach := e.Operator.StaticRoutes.Routes.Reach()
+	reach := e.Operator.Routes.Routes.Reach()
 	if f := reach.Finding("global", "Default-Group", pods(blocked, "10.244.7.5")); f == nil || f.Reason != staticroutes.ReasonNoRouteToPods || !strings.Contains(f.Message, "theirs") {
 		t.Errorf("a Service behind another's route is told %v", f)
 	}
@@ -488,7 +488,7 @@ func TestGroupOfAnotherClusterIsLeftAlone(t *testing.T) {
 	if got := group(e, "Default-Group"); got != labelled(e.Cluster+"0") {
 		t.Errorf("labels are %s", got)
 	}
-	if f := e.Operator.StaticRoutes.Routes.Reach().Finding("", "Default-Group", []staticroutes.Pod{{Addr: netip.MustParseAddr("10.244.1.5")}}); f == nil {
+	if f := e.Operator.Routes.Routes.Reach().Finding("", "Default-Group", []staticroutes.Pod{{Addr: netip.MustParseAddr("10.244.1.5")}}); f == nil {
 		t.Error("a Service in another cluster's group is told nothing")
 	}
 }

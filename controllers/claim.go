@@ -1,0 +1,193 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+)
+
+// This file is how an owner is claimed before anything is made for it, and let go when nothing of it is left.
+
+// reasonDeleting is that of the Event which tells why the objects of a deleted owner are still there.
+const reasonDeleting = "DeletingLoadBalancerFailed"
+
+// handedOver reports whether another instance of the operator serves an owner, which has to let go of it first.
+func handedOver(o client.Object, cfg *settings.Settings) (other string, yes bool) {
+	other = o.GetAnnotations()[gather.AnnotationServedBy]
+	return other, other != "" && other != cfg.Instance() && gather.Claimed(o)
+}
+
+func servedByAnother(kind model.OwnerKind, instance string) string {
+	return fmt.Sprintf("the instance %s serves this %s and has to let go first; if it is gone for good, delete the %s's objects on the Controller and remove annotation %s", instance, kind.Noun(), kind.Noun(), gather.AnnotationServedBy)
+}
+
+// claim puts the finalizer and the instance's name on an owner before anything is made for it, and takes over from
+// another controller's finalizers.
+func (r *owners[T]) claim(ctx context.Context, o client.Object, instance string) error {
+	before := o.DeepCopyObject().(client.Object)
+	changed := controllerutil.AddFinalizer(o, gather.Finalizer) || o.GetAnnotations()[gather.AnnotationServedBy] != instance
+	for _, f := range r.finalizers() {
+		changed = controllerutil.RemoveFinalizer(o, f) || changed
+	}
+	if !changed {
+		return nil
+	}
+	annotate(o, gather.AnnotationServedBy, instance)
+	return r.patchFinalizers(ctx, o, before)
+}
+
+// unclaim lets an owner go.
+func (r *owners[T]) unclaim(ctx context.Context, o client.Object) error {
+	before := o.DeepCopyObject().(client.Object)
+	changed := controllerutil.RemoveFinalizer(o, gather.Finalizer)
+	for _, f := range r.finalizers() {
+		changed = controllerutil.RemoveFinalizer(o, f) || changed
+	}
+	if !changed {
+		return nil
+	}
+	annotate(o, gather.AnnotationServedBy, "")
+	return r.patchFinalizers(ctx, o, before)
+}
+
+// patchFinalizers changes the finalizers. The list is replaced as a whole, so the lock keeps another controller's finalizer
+// from being lost.
+func (r *owners[T]) patchFinalizers(ctx context.Context, o, before client.Object) error {
+	if err := r.Client.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return fmt.Errorf("changing the finalizers of %s %s/%s: %w", r.Owner().Noun(), o.GetNamespace(), o.GetName(), err)
+	}
+	return nil
+}
+
+func annotate(o client.Object, key, value string) {
+	a := o.GetAnnotations()
+	if a == nil {
+		a = make(map[string]string, 1)
+	}
+	if value == "" {
+		delete(a, key)
+	} else {
+		a[key] = value
+	}
+	o.SetAnnotations(a)
+}
+
+// leaving reports whether an owner is being deleted because its type is being removed from the cluster. Owners without the
+// operator's finalizer are asked about too: somebody else's may hold one after we let it go.
+func (r *owners[T]) leaving(ctx context.Context, o T) (bool, error) {
+	if r.API() == "" || o.GetDeletionTimestamp() == nil {
+		return false, nil
+	}
+	return r.APIs.Leaving(ctx, r.API())
+}
+
+// spare lets go of an owner that is deleted because its type is being removed from the cluster. Its objects on the
+// Controller go on serving; the type's return, and the owner's, finds them.
+func (r *owners[T]) spare(ctx context.Context, o T) (ctrl.Result, error) {
+	ctrl.LoggerFrom(ctx).Info("the type is being removed from the cluster; the owner's objects on the Controller stay as they are")
+	r.tellOnce(o, model.ReasonDeletionHeld, fmt.Sprintf("the CustomResourceDefinitions of %s are being removed; what the Controller serves for this %s stays as it is", r.API().Group(), r.Owner().Noun()))
+	return resultOf(ctx, client.IgnoreNotFound(r.unclaim(ctx, o)))
+}
+
+// release removes the objects of an owner that is deleted or no longer ours, what was written on it, then the finalizers.
+func (r *owners[T]) release(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T], why string) (ctrl.Result, error) {
+	o := c.Object
+	owner, key := r.ownerOf(o), client.ObjectKeyFromObject(o)
+	name := translate.VirtualServiceName(cfg, owner)
+	if !r.held(o) && !r.Engine.Holds(owner, name) {
+		return ctrl.Result{}, nil
+	}
+	deleted, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, c.Namespace), name, why)
+	r.hold(key, err != nil)
+	if err != nil {
+		return r.stuck(ctx, o, err)
+	}
+	ctrl.LoggerFrom(ctx).Info("nothing is left on the Controller", "reason", why, "deleted", deleted)
+	if err := r.clear(ctx, o); client.IgnoreNotFound(err) != nil {
+		return resultOf(ctx, err)
+	}
+	if deleted > 0 {
+		r.Status.Deleted(o, deleted)
+	}
+	if err := r.unclaim(ctx, o); client.IgnoreNotFound(err) != nil {
+		return resultOf(ctx, err)
+	}
+	r.forget(key)
+	r.Freed(key.Namespace + "-" + key.Name)
+	return ctrl.Result{}, nil
+}
+
+// stuck says on an owner why it isn't let go, and tries again.
+func (r *owners[T]) stuck(ctx context.Context, o T, err error) (ctrl.Result, error) {
+	if errors.Is(err, mirror.ErrNotLoaded) {
+		return resultOf(ctx, err)
+	}
+	r.tellOnce(o, reasonDeleting, err.Error())
+	if told := r.Status.Stuck(ctx, o, engine.Reason(err), err.Error()); client.IgnoreNotFound(told) != nil {
+		return resultOf(ctx, told)
+	}
+	return resultOf(ctx, err)
+}
+
+// held reports whether an owner has a finalizer that is ours to remove.
+func (r *owners[T]) held(o T) bool {
+	return gather.Claimed(o) || slices.ContainsFunc(r.finalizers(), func(f string) bool { return controllerutil.ContainsFinalizer(o, f) })
+}
+
+// keep leaves an owner as it is although it is not selected any more.
+func (r *owners[T]) keep(ctx context.Context, o T, why string, err error) (ctrl.Result, error) {
+	r.tellOnce(o, model.ReasonDeletionHeld, fmt.Sprintf("%s; its objects are kept, because %v", why, err))
+	ctrl.LoggerFrom(ctx).Info("kept although not selected any more", "reason", why, "held", err.Error())
+	return ctrl.Result{RequeueAfter: spread(guardWindow)}, nil
+}
+
+// deselect asks the guard before an owner is let go that somebody else's word has deselected.
+func (r *owners[T]) deselect(o T, cfg *settings.Settings) error {
+	owner := r.ownerOf(o)
+	if !r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) {
+		r.Guard.settle(owner)
+		return nil
+	}
+	return r.Guard.allow(owner, r.Engine.VirtualServices(), time.Now())
+}
+
+// gone removes what an owner left that the sweep found missing, if the API server itself says that it doesn't exist.
+func (r *owners[T]) gone(ctx context.Context, cfg *settings.Settings, key types.NamespacedName) (ctrl.Result, error) {
+	owner, log := r.ownerAt(key), ctrl.LoggerFrom(ctx)
+	r.forget(key)
+	r.hold(key, false)
+	r.Guard.settle(owner)
+	r.Freed(key.Namespace + "-" + key.Name)
+	if !r.takeOrphan(key) || cfg == nil {
+		return ctrl.Result{}, nil
+	}
+	if api := r.API(); api != "" {
+		if leaving, err := r.APIs.Leaving(ctx, api); leaving || err != nil {
+			return ctrl.Result{}, err // the next sweep looks again
+		}
+	}
+	if absent, err := r.Absent(ctx, owner); !absent {
+		return ctrl.Result{}, err // it exists, or nobody knows: the next sweep looks again
+	}
+	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, translate.VirtualServiceName(cfg, owner), fmt.Sprintf("its %s doesn't exist", r.Owner().Noun()))
+	if err != nil {
+		log.Error(err, "removing what a vanished owner left; the next sweep tries again", "owner", owner.String())
+		return ctrl.Result{}, nil
+	}
+	log.Info("removed what a vanished owner left", "owner", owner.String(), "deleted", deleted)
+	return ctrl.Result{}, nil
+}

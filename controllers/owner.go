@@ -1,0 +1,560 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+)
+
+// Deps are what all reconcilers share.
+type Deps struct {
+	Client   client.Client
+	Live     client.Reader // asks the API server, not the cache
+	Gather   *gather.Reader
+	Engine   *engine.Engine
+	Settings *settings.Store
+	Status   *status.Writer
+	Guard    *guard
+	APIs     *APIs
+	// Lead makes sure that what is known of the Controller is from after this replica became the leader.
+	Lead func()
+	// Freed queues the owners whose VirtualService has, behind the prefix, that name: one that had it is gone.
+	Freed func(name string)
+	// Workers is the number of owners of a kind worked on at once. Timeout bounds one of them.
+	Workers int
+	Timeout time.Duration
+}
+
+// kind is what differs between the kinds of owner, besides how their objects are read (gather.Kind) and what they ask for
+// (translate.Owner): watches and status. Each has a file of its own, and a line in the list of Setup.
+type kind[T client.Object] interface {
+	gather.Kind[T]
+
+	// refers reports whether objects of the kind may name objects of an optional API, so that they are looked at when it comes
+	// or goes.
+	refers(gather.API) bool
+	// finalizers are other controllers' that are taken over with an object.
+	finalizers() []string
+	// inherited reports whether an object that was never claimed, and isn't ours to serve, is ours to clean up.
+	inherited(*settings.Settings, *gather.Candidate[T]) bool
+	// marked reports whether a VirtualService with the markers of an owner of the kind, nil if there is none, is of this kind.
+	marked(owner model.Owner, vs *model.Observed) bool
+	// forget drops what is remembered of an object that is gone, or was let go.
+	forget(types.NamespacedName)
+
+	// watch adds the watches on types that every cluster has, sources are those on the types of an optional API.
+	watch(*builder.Builder) *builder.Builder
+	sources(cache.Cache, gather.API) []source.Source
+	// using are the owners that have a Service behind them, and inNamespace those whose Services are in a namespace, as they
+	// were last read.
+	using(service types.NamespacedName) []types.NamespacedName
+	inNamespace(ctx context.Context, namespace string) []types.NamespacedName
+	// moved lets through changes of an object that may change which AviInfraSetting places it.
+	moved() predicate.Predicate
+
+	// relevant reports whether an object is, or was, one to serve.
+	relevant(T) bool
+	// programmed reports whether the status says that an object is served.
+	programmed(T) bool
+	// tell writes what came of a run. Without settings there is no run, and in has nothing but the namespace.
+	tell(context.Context, T, translate.Input, outcome.Outcome) error
+	// tellNoClass says on an object that was never claimed that its class doesn't exist.
+	tellNoClass(context.Context, T, string) error
+	// clear takes back what tell has written, from an object that stays and from others that belong to it.
+	clear(context.Context, T) error
+	// handBack takes back what tell has written but for what says where traffic goes, and leaves the result in the object. served
+	// reports whether the object carries the operator's finalizer or name; changed, whether there was anything.
+	handBack(ctx context.Context, o T, served bool) (changed bool, err error)
+}
+
+// owners is the reconciler of one kind of owner.
+type owners[T client.Object] struct {
+	Deps
+	kind[T]
+	Log logr.Logger
+
+	*queue
+	*memory
+	*calm
+	name       string // of the controller
+	controller controller.Controller
+}
+
+func newOwners[T client.Object](d Deps, name string, k kind[T], log logr.Logger) *owners[T] {
+	gather.Add(d.Gather, k)
+	return &owners[T]{Deps: d, kind: k, Log: log, queue: new(queue), memory: newMemory(), calm: new(calm), name: name}
+}
+
+// Reconcile brings one owner's objects on the Controller, and its status, to what it asks for.
+func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.Lead()
+	if api := r.API(); api != "" && !r.APIs.Serves(api) {
+		return ctrl.Result{}, nil // nothing can be known of them
+	}
+	c, err := gather.Read(ctx, r.Gather, r.kind, req.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	cfg := r.Settings.Current()
+	if c == nil {
+		return r.gone(ctx, cfg, req.NamespacedName)
+	}
+	leaving, err := r.leaving(ctx, c.Object)
+	switch {
+	case err != nil:
+		return ctrl.Result{}, err
+	case leaving:
+		return r.spare(ctx, c.Object)
+	case cfg == nil:
+		return r.unconfigured(ctx, c)
+	case cfg.Layer7Only && c.Object.GetDeletionTimestamp() == nil:
+		return ctrl.Result{}, nil
+	}
+	return r.decide(ctx, cfg, c)
+}
+
+// decide serves a candidate, lets it go, or leaves it alone.
+func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
+	claimed, deleted := gather.Claimed(c.Object), c.Object.GetDeletionTimestamp() != nil
+	v := r.verdict(cfg, c)
+	other, handover := handedOver(c.Object, cfg)
+	switch {
+	case handover && (v.Ours || deleted):
+		return r.anothers(ctx, c, other)
+	case handover:
+		return ctrl.Result{}, nil // another instance's
+	case v.Unknown && !claimed:
+		return r.classless(ctx, cfg, c)
+	case v.Unknown:
+		// A class that vanished is no reason to take down what it let us serve.
+	case !v.Ours:
+		return r.letGo(ctx, cfg, c, v.Why)
+	}
+	r.Guard.settle(r.ownerOf(c.Object))
+	if err := r.claim(ctx, c.Object, cfg.Instance()); err != nil {
+		return resultOf(ctx, client.IgnoreNotFound(err))
+	}
+	return r.serve(ctx, cfg, c)
+}
+
+// anothers says on an owner that another instance has claimed, and that is to be served or let go, why nothing happens. The status
+// is the other instance's, once that has written it: a manifest that was copied from another cluster has a claim and nobody
+// behind it.
+func (r *owners[T]) anothers(ctx context.Context, c *gather.Candidate[T], instance string) (ctrl.Result, error) {
+	text := servedByAnother(r.Owner(), instance)
+	r.tellOnce(c.Object, model.ReasonServedByAnother, text)
+	if status.Spoken(c.Object) {
+		return ctrl.Result{}, nil
+	}
+	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})
+	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, c.Object, translate.Input{Namespace: c.Namespace}, why)))
+}
+
+// verdict says whether a candidate is to be served.
+func (r *owners[T]) verdict(cfg *settings.Settings, c *gather.Candidate[T]) translate.Verdict {
+	switch {
+	case c.Object.GetDeletionTimestamp() != nil:
+		return translate.Verdict{Why: "the " + r.Owner().Noun() + " is being deleted"}
+	case gather.Claimed(c.Object) && cfg.DeleteConfig:
+		return translate.Verdict{Why: "deleteConfig is true: everything on the Controller is being removed"}
+	}
+	return c.Judge(cfg)
+}
+
+// classless tells an object in a namespace that is served why nothing happens.
+func (r *owners[T]) classless(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
+	if !cfg.Accepts(c.Namespace.Name, c.Namespace.Labels) {
+		return ctrl.Result{}, nil
+	}
+	return resultOf(ctx, client.IgnoreNotFound(r.tellNoClass(ctx, c.Object, c.Setting.Problem)))
+}
+
+// letGo removes what was made for an object that is not ours to serve, unless too many are let go at once.
+func (r *owners[T]) letGo(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T], why string) (ctrl.Result, error) {
+	if !c.Deselected(cfg) {
+		r.Guard.settle(r.ownerOf(c.Object))
+	} else if err := r.deselect(c.Object, cfg); err != nil {
+		return r.keep(ctx, c.Object, why, err)
+	}
+	if !gather.Claimed(c.Object) && !r.inherited(cfg, c) {
+		return ctrl.Result{}, nil // somebody else's, finalizers and all
+	}
+	return r.release(ctx, cfg, c, why)
+}
+
+// serve runs the pipeline for an object that is ours and tells what came of it.
+func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
+	in, err := gather.Input(ctx, r.Gather, r.kind, cfg, c)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	out, pending := r.run(ctx, client.ObjectKeyFromObject(c.Object), in)
+	asked := r.askForPorts(ctx, cfg, c.Object, in, out)
+	if out.State() == outcome.Unread && (errors.Is(out.Retry(), mirror.ErrNotLoaded) || r.programmed(c.Object)) {
+		return resultOf(ctx, out.Retry()) // a status that was right would change twice at each restart
+	}
+	if err := r.tell(ctx, c.Object, in, out); err != nil {
+		return resultOf(ctx, client.IgnoreNotFound(err))
+	}
+	switch {
+	case pending:
+		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
+	case out.Retry() == nil && asked != nil:
+		return resultOf(ctx, asked)
+	case out.Retry() == nil && unreadable(out.Findings): // a type that came back grows old
+		return ctrl.Result{RequeueAfter: spread(min(r.APIs.Grace, time.Minute))}, nil
+	}
+	return resultOf(ctx, out.Retry())
+}
+
+// unreadable reports whether something was left as it is because its type, or the objects of it, can't be read.
+func unreadable(findings []model.Finding) bool {
+	return slices.ContainsFunc(findings, func(f model.Finding) bool {
+		return f.Reason == model.ReasonRoutesUnreadable && f.Severity == model.Degraded
+	})
+}
+
+// run runs the engine and waits a moment for an address that the Controller's IPAM has yet to give.
+func (r *owners[T]) run(ctx context.Context, key types.NamespacedName, in translate.Input) (out outcome.Outcome, pending bool) {
+	out = r.Engine.Serve(ctx, in)
+	if did := out.Changes; did.Any() {
+		r.wrote(key, time.Now())
+		ctrl.LoggerFrom(ctx).Info("changed the Controller", "created", did.Created, "updated", did.Updated, "deleted", did.Deleted,
+			"virtualService", out.Name, "addresses", fmt.Sprint(out.Addresses), "complete", out.Retry() == nil)
+	}
+	if out.AddressPending() {
+		if err := r.Engine.RefreshAddress(ctx, &out.Serving); err != nil {
+			ctrl.LoggerFrom(ctx).Info("the address isn't known yet", "error", err.Error())
+		}
+	}
+	r.hold(key, out.Waiting())
+	return out, out.AddressPending()
+}
+
+// unconfigured tells an object that would be ours by AKO's defaults why nothing happens. It says nothing while the settings
+// have yet to be read, which queues everybody anew, nor to an object that is served already.
+func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (ctrl.Result, error) {
+	o := c.Object
+	if !r.Settings.Read() {
+		return ctrl.Result{}, nil
+	}
+	if o.GetDeletionTimestamp() != nil {
+		if gather.Claimed(o) {
+			text := configurationError(r.Settings).Error()
+			r.tellOnce(o, reasonDeleting, text)
+			return resultOf(ctx, client.IgnoreNotFound(r.Status.Stuck(ctx, o, model.ReasonConfigurationInvalid, text)))
+		}
+		return ctrl.Result{}, nil
+	}
+	if !c.Managed || r.programmed(o) {
+		return ctrl.Result{}, nil
+	}
+	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
+	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, o, translate.Input{Namespace: c.Namespace}, outcome.NewUnasked(finding))))
+}
+
+// askForPorts asks Antrea for the node ports of the Services behind an owner. One that can't be asked for is told, and doesn't
+// keep the others from it.
+func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, about T, in translate.Input, out outcome.Outcome) (failed error) {
+	if cfg.ServiceType != settings.NodePortLocal || r.Engine.DryRun {
+		return nil
+	}
+	for _, b := range in.Backends {
+		if !behind(b.Service, out) {
+			continue
+		}
+		if err := r.askForPortsOf(ctx, b.Service); client.IgnoreNotFound(err) != nil {
+			r.tellOnce(about, model.ReasonNodePortLocal, err.Error())
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// behind reports whether a Service has a pool of a protocol that Antrea can map.
+func behind(svc *corev1.Service, out outcome.Outcome) bool {
+	for port, names := range out.Backends {
+		if port.Protocol != string(corev1.ProtocolSCTP) && slices.Contains(names, svc.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// askForPortsOf asks Antrea for the node ports of a Service's pods, as AKO does.
+func (r *owners[T]) askForPortsOf(ctx context.Context, svc *corev1.Service) error {
+	_, skip := svc.Annotations[translate.AnnotationSkipNodePort]
+	_, asked := svc.Annotations[translate.AnnotationNodePortLocal]
+	if skip || asked || svc.Spec.Type == corev1.ServiceTypeNodePort {
+		return nil
+	}
+	next := svc.DeepCopy()
+	annotate(next, translate.AnnotationNodePortLocal, "true")
+	if err := r.Client.Patch(ctx, next, client.MergeFrom(svc)); err != nil {
+		return fmt.Errorf("setting annotation %s of Service %s/%s: %w", translate.AnnotationNodePortLocal, svc.Namespace, svc.Name, err)
+	}
+	return nil
+}
+
+// SetupWithManager registers the watches on types that every cluster has.
+func (r *owners[T]) SetupWithManager(mgr ctrl.Manager) error {
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named(r.name).
+		Watches(&discoveryv1.EndpointSlice{}, r.sliceHandler()).
+		Watches(&corev1.Namespace{}, mapped(r.ofNamespace), builder.WithPredicates(metadataChanged())).
+		WatchesRawSource(r.capture()).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: r.Workers,
+			RateLimiter:             rateLimiter(),
+			ReconciliationTimeout:   r.Timeout,
+			EnableWarmup:            new(r.API() == ""), // a standby has its queue filled, where the types are always there
+		})
+	c, err := r.watch(b).Build(r)
+	r.controller = c
+	return err
+}
+
+// Watch begins to watch an API's types, which the API server has.
+func (r *owners[T]) Watch(c cache.Cache, api gather.API) error {
+	return watch(r.controller, r.sources(c, api))
+}
+
+// Refers implements part.
+func (r *owners[T]) Refers(api gather.API) bool { return r.refers(api) }
+
+// sliceHandler queues the owners of an EndpointSlice's Service after a moment in which more of the same may come: a rollout
+// changes endpoints many times, and each change of a pool is a call.
+func (r *owners[T]) sliceHandler() handler.EventHandler {
+	return eachObject(func(_ context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		name := o.GetLabels()[discoveryv1.LabelServiceName]
+		if name == "" {
+			return
+		}
+		for _, key := range r.using(types.NamespacedName{Namespace: o.GetNamespace(), Name: name}) {
+			q.AddAfter(reconcile.Request{NamespacedName: key}, r.delay(key, time.Now()))
+		}
+	})
+}
+
+func (r *owners[T]) ofNamespace(ctx context.Context, ns client.Object) []reconcile.Request {
+	return requestsFor(r.inNamespace(ctx, ns.GetName())...)
+}
+
+// All queues every owner of the kind.
+func (r *owners[T]) All() { r.enqueue(r.keys(context.Background(), r.relevant)...) }
+
+// keys are the owners of which something is true.
+func (r *owners[T]) keys(ctx context.Context, which func(T) bool) []types.NamespacedName {
+	return keysWhere(ctx, r.Deps, r.kind, r.Log, which)
+}
+
+// keysWhere are the objects of a kind of which something is true; none before the cache has them, since their first list
+// queues them all.
+func keysWhere[T client.Object](ctx context.Context, d Deps, k gather.Kind[T], log logr.Logger, which func(T) bool) (out []types.NamespacedName) {
+	if api := k.API(); api != "" && !d.APIs.Synced(api) {
+		return nil
+	}
+	all, err := k.List(ctx)
+	if err != nil {
+		log.Error(err, "listing owners from the cache", "kind", k.Owner())
+		return nil
+	}
+	for _, o := range all {
+		if which(o) {
+			out = append(out, client.ObjectKeyFromObject(o))
+		}
+	}
+	return out
+}
+
+// Named queues the owners whose VirtualService has that name behind the prefix: who waited for it may have it.
+func (r *owners[T]) Named(name string) {
+	if api := r.API(); api != "" && !r.APIs.Synced(api) {
+		return
+	}
+	found, err := r.kind.Named(context.Background(), name)
+	if err != nil {
+		r.Log.Error(err, "listing owners of one name on the Controller", "kind", r.Owner())
+		return
+	}
+	for _, o := range found {
+		r.enqueue(client.ObjectKeyFromObject(o))
+	}
+}
+
+// InNamespace queues the owners whose servers may be pods of a namespace.
+func (r *owners[T]) InNamespace(ctx context.Context, name string) {
+	r.enqueue(r.inNamespace(ctx, name)...)
+}
+
+// Changed queues owners whose objects on the Controller are no longer what they were; those of another kind are not
+// its business.
+func (r *owners[T]) Changed(changed []model.Owner) {
+	r.enqueue(r.mine(changed)...)
+}
+
+// mine are the keys of owners of the kind.
+func (r *owners[T]) mine(all []model.Owner) (out []types.NamespacedName) {
+	for _, o := range all {
+		if o.Kind == r.Owner() {
+			out = append(out, types.NamespacedName{Namespace: o.Namespace, Name: o.Name})
+		}
+	}
+	return out
+}
+
+// Waiting queues the owners whose last run failed, without their back-off: the Controller is back, or was read anew.
+func (r *owners[T]) Waiting() { r.hurry(r.failing()...) }
+
+// Failing counts them.
+func (r *owners[T]) Failing() int { return len(r.failing()) }
+
+// Orphans has the objects of owners removed that don't exist. It happens in the owners' own turn, so that one that is
+// created meanwhile doesn't lose what it has just been given.
+func (r *owners[T]) Orphans(gone []model.Owner) {
+	if r.get() == nil {
+		return
+	}
+	for _, key := range r.mine(gone) {
+		r.orphan(key)
+		r.enqueue(key)
+	}
+}
+
+// Kind is that of the owners.
+func (r *owners[T]) Kind() model.OwnerKind { return r.Owner() }
+
+// Remaining lists the owners of the cache, and reports of each whether it is, or was, served.
+func (r *owners[T]) Remaining(ctx context.Context) (map[model.Owner]bool, error) {
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[model.Owner]bool, len(all))
+	for _, o := range all {
+		out[r.ownerOf(o)] = r.relevant(o)
+	}
+	return out, nil
+}
+
+// Absent reports whether the API server itself says that an owner doesn't exist.
+func (r *owners[T]) Absent(ctx context.Context, owner model.Owner) (bool, error) {
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, r.New())
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking the API server for %s: %w", owner, err)
+	}
+	return false, nil
+}
+
+// Marked reports whether the VirtualService with an owner's markers, nil if there is none, is of the kind.
+func (r *owners[T]) Marked(owner model.Owner, vs *model.Observed) bool { return r.marked(owner, vs) }
+
+// Placed lists the owners that an AviInfraSetting places.
+func (r *owners[T]) Placed(ctx context.Context, cfg *settings.Settings, setting string) (out []model.Owner, err error) {
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		c, err := r.Candidate(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if c.Placed(cfg, setting) {
+			out = append(out, r.ownerOf(o))
+		}
+	}
+	return out, nil
+}
+
+// Ruled lists the owners that an L4Rule overrides something for: those that name it, and those that have a Service behind them
+// which does.
+func (r *owners[T]) Ruled(ctx context.Context, cfg *settings.Settings, rule types.NamespacedName) (out []model.Owner, err error) {
+	if api := r.API(); api != "" && !r.APIs.Synced(api) {
+		return nil, nil
+	}
+	services, err := r.Gather.ServicesOfRule(ctx, rule)
+	if err != nil {
+		return nil, err
+	}
+	behind := make(map[types.NamespacedName]bool)
+	for _, s := range services {
+		for _, key := range r.using(s) {
+			behind[key] = true
+		}
+	}
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		if own, ok := gather.RuleOf(o); !(ok && own == rule || behind[client.ObjectKeyFromObject(o)]) {
+			continue
+		}
+		c, err := r.Candidate(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if c.Served(cfg) {
+			out = append(out, r.ownerOf(o))
+		}
+	}
+	return out, nil
+}
+
+// Usage tells which AviInfraSetting an owner is placed by.
+func (r *owners[T]) Usage() usage {
+	return usage{api: r.API(), object: r.New(), changed: r.moved(), setting: func(ctx context.Context, o client.Object) string {
+		if o, ok := o.(T); ok {
+			if c, err := r.Candidate(ctx, o); err == nil {
+				return c.Setting.Name
+			}
+		}
+		return ""
+	}}
+}
+
+func (r *owners[T]) ownerOf(o client.Object) model.Owner {
+	return r.ownerAt(client.ObjectKeyFromObject(o))
+}
+
+func (r *owners[T]) ownerAt(key types.NamespacedName) model.Owner {
+	return model.Owner{Kind: r.Owner(), Namespace: key.Namespace, Name: key.Name}
+}
+
+// tellOnce emits a Warning that isn't repeated while it stays the same.
+func (r *owners[T]) tellOnce(o client.Object, reason, message string) {
+	if r.firstTime(o, reason+message) {
+		r.Status.Warn(o, reason, message)
+	}
+}

@@ -1,0 +1,86 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+)
+
+// watch starts sources. One that can't be started is an error, after which all may be started again.
+func watch(c controller.Controller, sources []source.Source) error {
+	for _, s := range sources {
+		if err := c.Watch(s); err != nil {
+			return fmt.Errorf("watching %s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// usage is how an object says which AviInfraSetting it is placed by.
+type usage struct {
+	api     gather.API
+	object  client.Object // an empty one
+	setting func(context.Context, client.Object) string
+	changed predicate.Predicate
+}
+
+func mapped(f handler.MapFunc) handler.EventHandler { return handler.EnqueueRequestsFromMapFunc(f) }
+
+// eachObject calls add with the object of each event as it is now.
+func eachObject(add func(context.Context, client.Object, workqueue.TypedRateLimitingInterface[reconcile.Request])) handler.Funcs {
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(ctx, e.Object, q)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(ctx, e.ObjectNew, q)
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(ctx, e.Object, q)
+		},
+	}
+}
+
+// specChanged lets through what people change of an object that has a generation.
+func specChanged() predicate.Predicate {
+	return predicate.Or(predicate.GenerationChangedPredicate{}, metadataChanged())
+}
+
+// metadataChanged lets through changes of labels and annotations.
+func metadataChanged() predicate.Predicate {
+	return predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+}
+
+// updated lets through updates of objects of a type for which changed is true, and all else.
+func updated[T client.Object](changed func(before, after T) bool) predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok1 := e.ObjectOld.(T)
+		after, ok2 := e.ObjectNew.(T)
+		return ok1 && ok2 && changed(before, after)
+	}}
+}
+
+// attachable lets through Services that may stand behind a Gateway, or might have.
+func attachable() predicate.Predicate {
+	return updated(func(before, after *corev1.Service) bool {
+		return !(apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
+			apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations) && before.DeletionTimestamp.Equal(after.DeletionTimestamp))
+	})
+}
+
+// finalizersChanged reports whether an object's finalizers changed.
+func finalizersChanged(before, after client.Object) bool {
+	return !apiequality.Semantic.DeepEqual(before.GetFinalizers(), after.GetFinalizers())
+}

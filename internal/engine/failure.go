@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"errors"
+	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+)
+
+// DryRunError says what would have been done.
+type DryRunError struct {
+	Plan  string // in words
+	Steps []plan.Step
+}
+
+func (e *DryRunError) Error() string { return "dry run, not carried out: " + e.Plan }
+
+// failure collects the errors of a run for its outcome.
+type failure struct {
+	worst error      // the first of the gravest class
+	kind  model.Kind // that worst is about, if it is about one
+	retry error      // the first of the mildest class
+}
+
+// add takes in an error about a kind of object, or none.
+func (f *failure) add(err error, about model.Kind) {
+	if f.worst == nil || Classify(err) > Classify(f.worst) {
+		f.worst, f.kind = err, about
+	}
+	if f.retry == nil || Classify(err) < Classify(f.retry) {
+		f.retry = err
+	}
+}
+
+// told puts the failure into words; there must be one.
+func (f *failure) told() outcome.Failure {
+	return outcome.Failure{Reason: Reason(f.worst), Message: f.worst.Error(), Class: Classify(f.worst), Kind: f.kind, Retry: f.retry}
+}
+
+// Classify maps any error of a run to its class.
+func Classify(err error) outcome.Class {
+	var foreign *mirror.NotOursError
+	var dry *DryRunError
+	switch {
+	case err == nil:
+		return outcome.None
+	case errors.As(err, &foreign), errors.As(err, &dry):
+		return outcome.Terminal
+	case errors.Is(err, mirror.ErrNotLoaded):
+		return outcome.Transient
+	}
+	switch avi.ClassOf(err) {
+	case avi.Terminal:
+		return outcome.Terminal
+	case avi.Wait:
+		return outcome.Wait
+	case avi.Conflict:
+		return outcome.Conflict
+	}
+	return outcome.Transient
+}
+
+// RetryAfter is how long a Wait or Transient failure asks to be left alone; zero if it doesn't say.
+func RetryAfter(err error) time.Duration { return avi.RetryAfterOf(err) }
+
+// reasons maps the client's reasons to those of conditions and Events.
+var reasons = map[avi.Reason]string{
+	avi.ReasonNoFreeIP:      model.ReasonNoFreeAddress,
+	avi.ReasonUpgrade:       model.ReasonControllerUpgrading,
+	avi.ReasonTenantMissing: model.ReasonTenantMissing,
+	avi.ReasonCredentials:   model.ReasonCredentials,
+	avi.ReasonRefNotFound:   model.ReasonReferenceMissing,
+	avi.ReasonUnavailable:   model.ReasonControllerDown,
+	avi.ReasonTimeout:       model.ReasonControllerDown,
+	avi.ReasonTLS:           model.ReasonControllerUntrusted,
+	avi.ReasonServerError:   model.ReasonControllerDown,
+	avi.ReasonThrottled:     model.ReasonControllerDown,
+	avi.ReasonSession:       model.ReasonControllerDown,
+}
+
+// Reason names a failure for a condition.
+func Reason(err error) string {
+	var foreign *mirror.NotOursError
+	var dry *DryRunError
+	switch {
+	case errors.As(err, &foreign):
+		return model.ReasonNameTaken
+	case errors.As(err, &dry):
+		return model.ReasonDryRun
+	case errors.Is(err, mirror.ErrNotLoaded):
+		return model.ReasonControllerDown
+	case errors.Is(err, mirror.ErrNoCloud):
+		return model.ReasonReferenceMissing
+	}
+	if r, ok := reasons[avi.ReasonOf(err)]; ok {
+		return r
+	}
+	return model.ReasonControllerRefused
+}
+
+func isForeign(err error) bool {
+	var foreign *mirror.NotOursError
+	return errors.As(err, &foreign)
+}

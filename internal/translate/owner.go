@@ -1,0 +1,49 @@
+package translate
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+)
+
+// Owner is the Kubernetes object that wants a set of Avi objects, read by the rules of its kind: a Service, a Gateway or a
+// SvcAPIGateway. What differs between kinds of owner is in their implementations of this interface, and nowhere else.
+type Owner interface {
+	// Key names the object.
+	Key() model.Owner
+	// Annotations are the object's own.
+	Annotations() map[string]string
+
+	// addresses, listeners, names (in DNS) and labels (markers, as pairs of key and value) are what the object asks for. Each
+	// reports what it can't have.
+	addresses(b *builder) []netip.Addr
+	listeners(b *builder) []listener
+	names(b *builder, listeners []listener) []string
+	labels(b *builder) []string
+
+	// poolName is the name of the pool for a Service's port behind a listener, and pools lists the pools that the object may
+	// want, by name, with the ports of the listeners before them.
+	poolName(s *settings.Settings, svc *corev1.Service, servicePort int32, listener model.Port) string
+	pools(in *Input) map[string]model.Port
+	// backendText names a Service behind a listener in a sentence about its endpoints.
+	backendText(svc *corev1.Service) string
+
+	// The marks are the markers of the objects besides the cluster's, in AKO's order, and the metadata their service_metadata.
+	virtualServiceMarks() []string
+	policySetMarks(protocols string) []string
+	poolMarks(l listener, t target) []string
+	virtualServiceMetadata(names []string) metadata
+	poolMetadata(l listener, t target) metadata
+}
+
+// Verdict says whether an object is one for this operator.
+type Verdict struct {
+	Ours bool
+	// Unknown: its class doesn't exist, which says nothing.
+	Unknown bool
+	// Why says why it is not ours.
+	Why string
+}
