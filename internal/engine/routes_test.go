@@ -17,12 +17,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // routesOn is a Routes with a simulated Controller and a mirror that has read it.
@@ -141,7 +142,7 @@ func TestRoutesThatTheControllerDoesNotKeep(t *testing.T) {
 	}
 	sim.Inject(avisim.Fault{Method: "PUT", Type: "vrfcontext", Status: 200, Body: string(body)})
 	out := r.Sync(t.Context(), input(s, 1), never(t))
-	if Classify(out.Err) != Terminal || !strings.Contains(fmt.Sprint(out.Err), "doesn't keep") {
+	if Classify(out.Err) != outcome.Terminal || !strings.Contains(fmt.Sprint(out.Err), "doesn't keep") {
 		t.Errorf("%v", out.Err)
 	}
 	pods := []staticroutes.Pod{{Addr: netip.MustParseAddr("10.244.1.9")}}
