@@ -57,7 +57,7 @@ func TestPreview(t *testing.T) {
 		"  delete Pool: 1\n", "  delete VirtualService: 1\n", "  update Pool: 1\n",
 		"update Pool admin/"+e.PoolName(moved, moved.Spec.Ports[0]), "servers: 10.244.1.5:9090 on node-1 -> 10.244.1.6:9090 on node-1",
 		"why: loadBalancerClass is example.com/other",
-		fmt.Sprintf("Service %s/ruled: UnusedField", ns),
+		fmt.Sprintf("Service %s/ruled: L4RuleMissing", ns),
 		fmt.Sprintf("admin/%s--%s-core: AKO made it for Services of namespace %s that share a VIP, core", e.Cluster, ns, ns),
 		fmt.Sprintf("admin/%s--%s-vanished: Service %s/vanished doesn't exist", e.Cluster, ns, ns),
 	)
@@ -102,7 +102,7 @@ func TestHandBack(t *testing.T) {
 	e.Create(gw)
 	e.SvcAPIAttach(gw, "smf", "10.244.1.5", suite.Port("SCTP", 6060))
 	vip, address := e.Programmed(svc), e.SvcAPIReady(gw)
-	e.Condition(svc, "Accepted", yes, "UnusedField")
+	e.Condition(svc, "Accepted", yes, "L4RuleMissing")
 	if svc.Annotations["l4.ako.vmware.com/problem"] == "" {
 		t.Fatal("the Service has no problem to take back")
 	}

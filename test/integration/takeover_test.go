@@ -148,7 +148,7 @@ func TestTakeOverOfServices(t *testing.T) {
 	if a := still.Status.LoadBalancer.Ingress[0].IP; a != "10.10.7.7" {
 		t.Errorf("the static address is %s", a)
 	}
-	e.Condition(ruled, "Accepted", metav1.ConditionTrue, "UnusedField")
+	e.Condition(ruled, "Accepted", metav1.ConditionTrue, "L4RuleMissing")
 	// A Service that changes is one write for each object that does, and an Ingress's pool outlives the Service.
 	e.Delete(plain)
 	e.Eventually("the Service goes", func() error {
