@@ -38,7 +38,7 @@ func TestPreview(t *testing.T) {
 		}
 		nothing(t, e, "a preview")
 	}
-	preview(false, "1 owners: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.")
+	preview(false, "1 looked at: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.")
 
 	moved := e.Service("moved", suite.Port("SCTP", 38412))
 	e.Create(moved, e.Slice(moved, "10.244.1.6"))
@@ -53,7 +53,7 @@ func TestPreview(t *testing.T) {
 	ako.Service(ns, "vanished", suite.AKOService{}, akoPort("SCTP", 38412))
 
 	preview(true,
-		"4 owners: 2 without a change, 1 to change, 1 to remove, 0 that can't be planned.",
+		"4 looked at: 2 without a change, 1 to change, 1 to remove, 0 that can't be planned.",
 		"  delete Pool: 1\n", "  delete VirtualService: 1\n", "  update Pool: 1\n",
 		"update Pool admin/"+e.PoolName(moved, moved.Spec.Ports[0]), "servers: 10.244.1.5:9090 on node-1 -> 10.244.1.6:9090 on node-1",
 		"why: loadBalancerClass is example.com/other",

@@ -135,7 +135,6 @@ func TestTakeOverOfServices(t *testing.T) {
 	ako.Service(ns, "ruled", suite.AKOService{Hosts: autoHost(ruled), NetworkProfile: "System-TCP-Proxy"}, monitored)
 	ingress := ako.Ingress(ns, "plain", "plain.example.com")
 
-	e.Create(setting)
 	takeOver(t, e, looked{"service", all})
 
 	for _, o := range all {
@@ -217,7 +216,7 @@ func TestTakeOverOfGateways(t *testing.T) {
 	ako.Gateway(e.Namespace, "across", behindGateway("SCTP", 38412, far.Namespace, "guest"))
 
 	takeOver(t, e, looked{"svcapigateway", []client.Object{full, bare, across}})
-	e.SvcAPIServes(full, "SCTP/38412 amf [10.244.1.5:9090]", "TCP/53 dns [10.244.1.5:9090]", "TCP/80 open", "UDP/53 dns [10.244.1.5:9090]")
+	e.SvcAPIServes(full, "SCTP/38412 amf [10.244.1.5:9090]", "UDP/53 dns [10.244.1.5:9090]", "TCP/53 dns [10.244.1.5:9090]", "TCP/80 open") // in AKO's order
 	e.SvcAPIServes(bare, "SCTP/6060 open")
 	e.SvcAPIServes(across, "SCTP/38412 guest [10.244.1.5:9090]")
 	if m := e.SvcAPICondition(across, "ako.vmware.com/Accepted", yes, "NamespaceNotAdmitted"); !strings.Contains(m, far.Namespace+"/guest") {
