@@ -64,7 +64,7 @@ func TestSamples(t *testing.T) {
 	}
 	decoder := serializer.NewCodecFactory(s, serializer.EnableStrict).UniversalDeserializer()
 	decoded := 0
-	for _, file := range []string{"aviinfrasetting.yaml", "gateway-sctp.yaml", "gateway-api-sctp.yaml"} {
+	for _, file := range []string{"aviinfrasetting.yaml", "l4rule.yaml", "gateway-sctp.yaml", "gateway-api-sctp.yaml"} {
 		content, err := os.ReadFile(filepath.Join("..", "config", "samples", file))
 		if err != nil {
 			t.Fatal(err)
@@ -78,8 +78,8 @@ func TestSamples(t *testing.T) {
 			}
 		}
 	}
-	if decoded != 7 {
-		t.Errorf("%d objects of the samples are of the APIs that the operator serves, want 7", decoded)
+	if decoded != 8 {
+		t.Errorf("%d objects of the samples are of the APIs that the operator serves, want 8", decoded)
 	}
 }
 

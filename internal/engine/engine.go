@@ -123,7 +123,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if err != nil {
 		return r.end(outcome.Failed, err)
 	}
-	built := r.build(observed)
+	built := r.build(ctx, observed)
 	if built.Blocked {
 		return r.end(outcome.Blocked, nil)
 	}
@@ -183,7 +183,7 @@ func (r *run) remember(set *model.Set) {
 }
 
 // build makes the wanted objects of what the Controller holds now.
-func (r *run) build(observed []*model.Observed) translate.Result {
+func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
@@ -201,7 +201,7 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 	if r.takeNames(built) {
 		built = translate.Objects(r.in)
 	}
-	r.record.Findings = slices.Concat(built.Findings, r.kept, r.unreached(&built.Set, r.in.Settings, r.in.Facts))
+	r.record.Findings = slices.Concat(built.Findings, r.kept, r.unreached(ctx, &built.Set, r.in.Settings, r.in.Facts))
 	return built
 }
 

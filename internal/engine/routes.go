@@ -11,7 +11,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/vmware/alb-sdk/go/models"
@@ -35,6 +37,41 @@ type Routes struct {
 	Limit  staticroutes.Limit
 
 	reach atomic.Pointer[staticroutes.Reach]
+
+	mu    sync.Mutex
+	first chan struct{} // closed when a run has ended, or firstWait is over; nil before anybody asked
+	ended bool
+}
+
+// firstWait bounds how long the first owners wait for the first run.
+const firstWait = 2 * time.Second
+
+// settle waits until routes were looked at once, so that after a restart no owner takes back what it said of them. It
+// waits for firstWait at most, counted from the first call.
+func (r *Routes) settle(ctx context.Context) {
+	r.mu.Lock()
+	if r.first == nil && !r.ended {
+		r.first = make(chan struct{})
+		time.AfterFunc(firstWait, r.end)
+	}
+	first := r.first
+	r.mu.Unlock()
+	if first == nil {
+		return
+	}
+	select {
+	case <-first:
+	case <-ctx.Done():
+	}
+}
+
+func (r *Routes) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.first != nil && !r.ended {
+		close(r.first)
+	}
+	r.ended = true
 }
 
 // RoutesOutcome is what is true after a run.
@@ -76,6 +113,7 @@ func (r *Routes) Sync(ctx context.Context, in staticroutes.Input, confirm func(c
 		return out
 	}
 	in.Facts = facts
+	defer r.end()
 	if out.Off = staticroutes.Off(in.Settings, facts.Cloud); out.Off != "" {
 		r.turn(&out, nil)
 		return out
@@ -308,6 +346,7 @@ func (r *Routes) Clear(ctx context.Context, in staticroutes.Input) RoutesOutcome
 		out.Err = fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
 		return out
 	}
+	defer r.end()
 	r.turn(&out, nil)
 	if out.Off = staticroutes.Others(in.Settings, in.Facts.Cloud); out.Off != "" {
 		return out
@@ -419,8 +458,11 @@ func (r *Routes) clearVRF(ctx context.Context, in staticroutes.Input, name, uuid
 }
 
 // unreached says which of an owner's pods no static route leads Service Engines to.
-func (e *Engine) unreached(set *model.Set, s *settings.Settings, f *model.Facts) []model.Finding {
-	if e.Routes == nil || e.Routes.Reach() == nil {
+func (e *Engine) unreached(ctx context.Context, set *model.Set, s *settings.Settings, f *model.Facts) []model.Finding {
+	if e.Routes == nil || staticroutes.Off(s, f.Cloud) != "" {
+		return nil
+	}
+	if e.Routes.settle(ctx); e.Routes.Reach() == nil {
 		return nil
 	}
 	var pods []staticroutes.Pod

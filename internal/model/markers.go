@@ -59,7 +59,7 @@ func MarkValues(marks []*models.RoleFilterMatchLabel, key string) []string {
 }
 
 // OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a
-// VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their SvcAPIName.
+// VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their GatewayName.
 func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner) {
 	value := func(key string) string { return Mark(marks, key) }
 	cluster = value(MarkCluster)

@@ -197,7 +197,7 @@ func (d *differ) settle() []Claim {
 		best := i
 		for k := i + 1; k < j; k++ {
 			c := d.w.Claims[k]
-			if c.pending == d.w.Claims[best].pending && c.NextHop == stands[c.Prefix] && d.w.Claims[best].NextHop != stands[c.Prefix] {
+			if c.pending == d.w.Claims[best].pending && c.leads(stands[c.Prefix]) && !d.w.Claims[best].leads(stands[c.Prefix]) {
 				best = k
 			}
 		}
@@ -225,7 +225,7 @@ func (d *differ) compare(wanted []Claim) (drop []int) {
 		if !s.ours || !ok {
 			continue
 		}
-		if have, taken := d.chosen[s.prefix]; !taken || d.routes[have].nextHop != c.NextHop && s.nextHop == c.NextHop {
+		if have, taken := d.chosen[s.prefix]; !taken || !c.leads(d.routes[have].nextHop) && c.leads(s.nextHop) {
 			d.chosen[s.prefix] = i
 		}
 	}
@@ -238,16 +238,16 @@ func (d *differ) compare(wanted []Claim) (drop []int) {
 		case !s.prefix.IsValid():
 			d.report("", ReasonRouteConflict, "route %s has our label and no prefix that can be read; it is left as it is", s.id)
 		case ok && d.chosen[s.prefix] == i:
-			if s.nextHop == c.NextHop && labelled(s.labels, d.cluster) {
+			if c.leads(s.nextHop) && labelled(s.labels, d.cluster) {
 				d.standing[s.prefix] = true
 				continue
 			}
-			why := ""
-			if s.nextHop == c.NextHop {
-				why = "its label is missing"
+			why, hop := "", c.NextHop
+			if c.leads(s.nextHop) {
+				why, hop = "its label is missing", s.nextHop
 			}
-			d.Steps = append(d.Steps, Step{Change, s.id, s.prefix, s.nextHop, c.NextHop, c.Node, why})
-			d.routes[i].raw = rewritten(s.raw, c.NextHop, d.cluster)
+			d.Steps = append(d.Steps, Step{Change, s.id, s.prefix, s.nextHop, hop, c.Node, why})
+			d.routes[i].raw = rewritten(s.raw, hop, d.cluster)
 		case ok:
 			d.Steps = append(d.Steps, Step{Op: Remove, ID: s.id, Prefix: s.prefix, From: s.nextHop, Why: "it doubles route " + d.routes[d.chosen[s.prefix]].id})
 			d.routes[i].raw = nil
@@ -269,9 +269,9 @@ func (d *differ) foreign(s standing, claims map[netip.Prefix]Claim) {
 	if c, ok := claims[s.prefix]; ok {
 		_, have := d.chosen[s.prefix]
 		switch {
-		case s.nextHop == c.NextHop && !have:
+		case c.leads(s.nextHop) && !have:
 			d.standing[s.prefix] = true // somebody routes it already
-		case s.nextHop == c.NextHop:
+		case c.leads(s.nextHop):
 		case have:
 			d.report(c.Node, ReasonRouteConflict, "route %s of somebody else leads pod CIDR %s of Node %s to %s as well, instead of %s; remove it", s.id, s.prefix, c.Node, s.nextHop, c.NextHop)
 		default:
@@ -283,7 +283,7 @@ func (d *differ) foreign(s standing, claims map[netip.Prefix]Claim) {
 	}
 	for bits := s.prefix.Bits() - 1; bits > 0; bits-- {
 		wider, _ := s.prefix.Addr().Prefix(bits)
-		if c, ok := claims[wider]; ok && s.nextHop != c.NextHop {
+		if c, ok := claims[wider]; ok && !c.leads(s.nextHop) {
 			d.report(c.Node, ReasonRouteConflict, "route %s of somebody else leads %s, a part of pod CIDR %s of Node %s, to %s instead of %s; remove it, else those pods aren't reached", s.id, s.prefix, wider, c.Node, s.nextHop, c.NextHop)
 		}
 	}

@@ -9,6 +9,7 @@ package staticroutes
 
 import (
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -50,11 +51,16 @@ type Claim struct {
 	Prefix  netip.Prefix
 	NextHop netip.Addr
 	Node    string
-	uid     string
+	// others are further addresses of the node. A route that stands with one of them does as well.
+	others []netip.Addr
+	uid    string
 	// pending: the network plugin hasn't confirmed it.
 	pending bool
 	created int64 // of the node, in seconds
 }
+
+// leads reports whether a next hop is the node.
+func (c Claim) leads(hop netip.Addr) bool { return hop == c.NextHop || slices.Contains(c.others, hop) }
 
 // Problem is something that a person should know. Node is empty if it is about the cluster as a whole.
 type Problem struct {

@@ -149,17 +149,31 @@ func (w *Wanted) claim(n *corev1.Node, cidr string, pending bool, hops hops, fou
 		w.keep(n.Name, ReasonNoNodeAddress, fmt.Sprintf("the address %s of Node %s is inside its own pod CIDR %s, so a route would lead nowhere", hop, n.Name, p))
 		return
 	}
-	c := Claim{Prefix: p, NextHop: hop, Node: n.Name, uid: string(n.UID), pending: pending, created: n.CreationTimestamp.Unix()}
+	c := Claim{Prefix: p, NextHop: hop, Node: n.Name, others: hops.others(hop), uid: string(n.UID), pending: pending, created: n.CreationTimestamp.Unix()}
 	if at := (claimed{p, n.Name}); !w.claimed[at] {
 		w.claimed[at] = true
 		w.Claims = append(w.Claims, c)
 	}
 }
 
-// hops are the addresses by which a node is reached, and all that it has.
+// hops are the addresses by which a node is reached, those of type InternalIP, and all that it has.
 type hops struct {
-	four, six netip.Addr
-	all       []netip.Addr
+	four, six     netip.Addr
+	internal, all []netip.Addr
+}
+
+// others are the addresses between which and the chosen one there is no rule but an order: none if the network plugin has
+// said which it is.
+func (h hops) others(chosen netip.Addr) (out []netip.Addr) {
+	if !slices.Contains(h.internal, chosen) {
+		return nil
+	}
+	for _, a := range h.internal {
+		if a != chosen && a.Is4() == chosen.Is4() {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // addresses are chosen as by AKO: what Calico or Antrea say where they are the plugin, else the first InternalIP of the
@@ -193,6 +207,7 @@ func (w *Wanted) addresses(n *corev1.Node, cni string, networks []placement.Node
 			}
 		}
 	}
+	said := out.four.IsValid() || out.six.IsValid()
 	var internal []netip.Addr
 	for _, entry := range n.Status.Addresses {
 		if a, ok := address(entry.Address); ok {
@@ -209,6 +224,9 @@ func (w *Wanted) addresses(n *corev1.Node, cni string, networks []placement.Node
 	}
 	for _, a := range internal {
 		take(a)
+	}
+	if !said {
+		out.internal = internal
 	}
 	return out
 }

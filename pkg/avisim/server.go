@@ -82,7 +82,15 @@ type Server struct {
 // that Host is known, and serves after Start.
 func New(o Options) (*Server, error) {
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
-	s, err := assemble(o)
+	w, err := world.New(world.Settings{
+		Username: o.Username, Password: o.Password, Version: o.Version, LicenseTier: o.LicenseTier, Seed: o.Seed,
+		UnknownFields: o.UnknownFields, StrictEvidence: o.StrictEvidence,
+		Now: o.Now, FixtureFile: o.FixtureFile, StateFile: o.StateFile, Logf: o.Logf,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, err := assemble(o, w)
 	if err != nil {
 		return nil, err
 	}
@@ -94,17 +102,9 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// assemble makes a Server that listens to nobody.
-func assemble(o Options) (*Server, error) {
+// assemble makes a Server of a world. It listens to nobody yet.
+func assemble(o Options, w *world.World) (*Server, error) {
 	host, _, err := net.SplitHostPort(o.Addr)
-	if err != nil {
-		return nil, err
-	}
-	w, err := world.New(world.Settings{
-		Username: o.Username, Password: o.Password, Version: o.Version, LicenseTier: o.LicenseTier, Seed: o.Seed,
-		UnknownFields: o.UnknownFields, StrictEvidence: o.StrictEvidence,
-		Now: o.Now, FixtureFile: o.FixtureFile, StateFile: o.StateFile, Logf: o.Logf,
-	})
 	if err != nil {
 		return nil, err
 	}

@@ -629,6 +629,31 @@ func TestServiceThatNoRouteReaches(t *testing.T) {
 		}
 		return nil
 	})
+	// A restart leaves what the Services say as it is.
+	versions := func() (out []string) {
+		for _, svc := range []*corev1.Service{good, bad, both} {
+			if err := e.Read(svc); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, svc.ResourceVersion)
+		}
+		return out
+	}
+	e.Eventually("healthy", func() error {
+		for _, svc := range []*corev1.Service{good, bad, both} {
+			e.Condition(svc, "Healthy", metav1.ConditionTrue, "")
+		}
+		return nil
+	})
+	looked(e)
+	before := versions()
+	e.StopOperator()
+	e.StartOperator()
+	looked(e)
+	looked(e)
+	if after := versions(); !slices.Equal(after, before) {
+		t.Errorf("the Services were written at a restart: %q, then %q", before, after)
+	}
 	editVRF(e, func(m map[string]any) {
 		m["static_routes"] = slices.DeleteFunc(m["static_routes"].([]any), func(r any) bool { return r.(map[string]any)["route_id"] == "theirs" })
 	})
