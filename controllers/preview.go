@@ -58,6 +58,11 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	if err != nil {
 		return false, err
 	}
+	for _, k := range op.Owners { // all are read before any is judged: those of different kinds may want one name
+		if _, err := k.Remaining(ctx); err != nil {
+			return false, err
+		}
+	}
 	var all []foreseen
 	for _, k := range op.Owners {
 		some, err := k.Preview(logr.NewContext(ctx, logr.Discard()), cfg)
