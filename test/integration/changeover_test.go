@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -95,14 +96,13 @@ func TestHandBack(t *testing.T) {
 	e := suite.New(t)
 	class := e.SvcAPIClass(nil)
 	e.Own(class)
-	svc := served(e, "amf", map[string]string{"ako.vmware.com/l4rule": "rule"}, suite.Port("SCTP", 38412))
-	svc.Finalizers = []string{"example.com/theirs"}
+	svc := served(e, "amf", map[string]string{translate.AnnotationDisableTraffic: "perhaps"}, suite.Port("SCTP", 38412))
 	suite.Update(e, svc, func(s *corev1.Service) { s.Finalizers = append(s.Finalizers, "example.com/theirs") })
 	gw := e.SvcAPIGateway("gw", e.SvcAPIListener("gw", "SCTP", 6060))
 	e.Create(gw)
 	e.SvcAPIAttach(gw, "smf", "10.244.1.5", suite.Port("SCTP", 6060))
 	vip, address := e.Programmed(svc), e.SvcAPIReady(gw)
-	e.Condition(svc, "Accepted", yes, "L4RuleMissing")
+	e.Condition(svc, "Accepted", yes, "InvalidAnnotation")
 	if svc.Annotations["l4.ako.vmware.com/problem"] == "" {
 		t.Fatal("the Service has no problem to take back")
 	}
