@@ -59,7 +59,8 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 // sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
 func (r *run) sharedByAKO(key model.Key) bool {
 	vs := r.Mirror.Get(key)
-	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" && r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
+	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" &&
+		r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
 }
 
 // run is one call of Serve.

@@ -45,7 +45,8 @@ func rules(list ...*models.L4Rule) *models.L4PolicySet {
 func placed(networks ...string) *models.Pool {
 	p := &models.Pool{}
 	for _, n := range networks {
-		p.PlacementNetworks = append(p.PlacementNetworks, &models.PlacementNetwork{NetworkRef: ref(model.Network, n), Subnet: &models.IPAddrPrefix{Mask: new(int32(24))}})
+		at := &models.PlacementNetwork{NetworkRef: ref(model.Network, n), Subnet: &models.IPAddrPrefix{Mask: new(int32(24))}}
+		p.PlacementNetworks = append(p.PlacementNetworks, at)
 	}
 	return p
 }
@@ -62,23 +63,31 @@ func TestMeaning(t *testing.T) {
 	node := func(s *models.Server) { s.ServerNode, s.ExternalUUID = new("node-1"), new("10.0.0.1:80") }
 	off := func(s *models.Server) { s.Enabled = new(false) }
 	for name, c := range map[string]meant{
-		"another checksum":                  {pool("0"), pool("4711"), ""},
-		"no checksum":                       {pool("0"), &models.Pool{}, `cloud_config_cksum: (unset) -> "0"`},
-		"another checksum and other server": {pool("0", server("10.0.0.1", off)), pool("4711", server("10.0.0.1", nil)), `cloud_config_cksum: "4711" -> "0"`},
-		"AKO's checksum, kept":              {pool("4711", server("10.0.0.1", off)), pool("4711", server("10.0.0.1", nil)), "servers: 10.0.0.1:80 -> 10.0.0.1:80 disabled"},
-		"a server's node":                   {pool("0", server("10.0.0.1", node)), pool("0", server("10.0.0.1", nil)), ""},
+		"another checksum": {pool("0"), pool("4711"), ""},
+		"no checksum":      {pool("0"), &models.Pool{}, `cloud_config_cksum: (unset) -> "0"`},
+		"another checksum and other server": {
+			pool("0", server("10.0.0.1", off)), pool("4711", server("10.0.0.1", nil)), `cloud_config_cksum: "4711" -> "0"`,
+		},
+		"AKO's checksum, kept": {
+			pool("4711", server("10.0.0.1", off)), pool("4711", server("10.0.0.1", nil)), "servers: 10.0.0.1:80 -> 10.0.0.1:80 disabled",
+		},
+		"a server's node": {pool("0", server("10.0.0.1", node)), pool("0", server("10.0.0.1", nil)), ""},
 		"servers in another order": {
 			pool("0", server("10.0.0.1", nil), server("10.0.0.2", off)), pool("0", server("10.0.0.2", off), server("10.0.0.1", nil)), "",
 		},
-		"ports in another order":             {vs(service(80, ""), service(81, "u")), vs(service(81, "u"), service(80, "")), ""},
-		"protocols of one port, other order": {vs(service(80, ""), service(80, "u"), service(80, "s")), vs(service(80, "s"), service(80, ""), service(80, "u")), ""},
-		"a protocol of one port differs":     {vs(service(80, ""), service(80, "u")), vs(service(80, "s"), service(80, "")), "services: 80 with s -> 80 with u"},
-		"one protocol twice instead of two":  {vs(service(80, "u"), service(80, "u")), vs(service(80, "u"), service(80, "s")), "services: - 80 with s"},
-		"rules in another order":             {rules(rule(0, 1), rule(1, 2)), rules(rule(0, 2), rule(1, 1)), ""},
-		"rules with other numbers":           {rules(rule(0, 1), rule(1, 2)), rules(rule(5, 1), rule(3, 2)), ""},
-		"a rule more":                        {rules(rule(0, 1), rule(1, 2)), rules(rule(0, 2)), "l4_connection_policy: + port [1] -> pool ?"},
-		"networks in another order":          {placed("a", "b"), placed("b", "a"), ""},
-		"another network":                    {placed("a", "b"), placed("b", "c"), "placement_networks"},
+		"ports in another order": {vs(service(80, ""), service(81, "u")), vs(service(81, "u"), service(80, "")), ""},
+		"protocols of one port, other order": {
+			vs(service(80, ""), service(80, "u"), service(80, "s")), vs(service(80, "s"), service(80, ""), service(80, "u")), "",
+		},
+		"a protocol of one port differs": {
+			vs(service(80, ""), service(80, "u")), vs(service(80, "s"), service(80, "")), "services: 80 with s -> 80 with u",
+		},
+		"one protocol twice instead of two": {vs(service(80, "u"), service(80, "u")), vs(service(80, "u"), service(80, "s")), "services: - 80 with s"},
+		"rules in another order":            {rules(rule(0, 1), rule(1, 2)), rules(rule(0, 2), rule(1, 1)), ""},
+		"rules with other numbers":          {rules(rule(0, 1), rule(1, 2)), rules(rule(5, 1), rule(3, 2)), ""},
+		"a rule more":                       {rules(rule(0, 1), rule(1, 2)), rules(rule(0, 2)), "l4_connection_policy: + port [1] -> pool ?"},
+		"networks in another order":         {placed("a", "b"), placed("b", "a"), ""},
+		"another network":                   {placed("a", "b"), placed("b", "c"), "placement_networks"},
 		"monitors in another order": {
 			&models.Pool{HealthMonitorRefs: []string{"/api/healthmonitor?name=a", "/api/healthmonitor?name=b"}},
 			&models.Pool{HealthMonitorRefs: []string{"/api/healthmonitor?name=b", "/api/healthmonitor?name=a"}}, "",
@@ -86,10 +95,12 @@ func TestMeaning(t *testing.T) {
 		"labels in another order": {&models.VsVip{BgpPeerLabels: []string{"a", "b"}}, &models.VsVip{BgpPeerLabels: []string{"b", "a"}}, ""},
 		"another label":           {&models.VsVip{BgpPeerLabels: []string{"a", "b"}}, &models.VsVip{BgpPeerLabels: []string{"b", "c"}}, "bgp_peer_labels"},
 		"metadata of another release": {
-			about(`{"hostnames":["a","b"],"namespace_svc_name":["n/s"],"pool_ratio":0}`), about(`{"namespace_svc_name":["n/s"],"hostnames":["b","a"],"extra":1}`), "",
+			about(`{"hostnames":["a","b"],"namespace_svc_name":["n/s"],"pool_ratio":0}`),
+			about(`{"namespace_svc_name":["n/s"],"hostnames":["b","a"],"extra":1}`), "",
 		},
 		"metadata of another Service": {
-			about(`{"namespace_svc_name":["n/s"]}`), about(`{"namespace_svc_name":["n/t"]}`), `service_metadata namespace_svc_name: ["n/t"] -> ["n/s"]`,
+			about(`{"namespace_svc_name":["n/s"]}`), about(`{"namespace_svc_name":["n/t"]}`),
+			`service_metadata namespace_svc_name: ["n/t"] -> ["n/s"]`,
 		},
 		"metadata with a name more":    {about(`{"hostnames":null}`), about(`{"hostnames":["a"]}`), `service_metadata hostnames: ["a"] -> (unset)`},
 		"metadata that can't be read":  {about(`{"hostnames":null}`), about("{"), "service_metadata"},

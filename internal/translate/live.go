@@ -104,7 +104,9 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body)}
+			live.Pools[o.Key.Name] = livePool{
+				service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body),
+			}
 			live.objects[o.Key] = o
 			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 			if ok && chosen[o.Key.Name] {
@@ -132,7 +134,8 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 }
 
 // Chosen are the names of the pools, of an owner's objects, that the rules of its L4PolicySet lead to, directly or through a
-// pool group, or its VirtualService itself. A pool that a client left behind when the Controller refused its rule is not among them, and serves nobody.
+// pool group, or its VirtualService itself. A pool that a client left behind when the Controller refused its rule is not among
+// them, and serves nobody.
 func Chosen(observed []*model.Observed) map[string]bool {
 	targets := make(map[string]bool) // names and UUIDs
 	target := func(ref *string) {
@@ -218,8 +221,11 @@ func (l Live) pool(tenant, name string) *models.Pool {
 func homelessOf(body *models.VsVip) map[string]*models.IPNetworkSubnet {
 	out := make(map[string]*models.IPNetworkSubnet)
 	for _, v := range body.Vip {
-		if v != nil && deref(v.AviAllocatedVip, false) && len(v.DiscoveredNetworks) == 0 && v.IPAMNetworkSubnet != nil && v.IPAMNetworkSubnet.NetworkRef != nil {
-			out[deref(v.VipID, "0")] = v.IPAMNetworkSubnet
+		if v == nil || !deref(v.AviAllocatedVip, false) || len(v.DiscoveredNetworks) > 0 {
+			continue
+		}
+		if from := v.IPAMNetworkSubnet; from != nil && from.NetworkRef != nil {
+			out[deref(v.VipID, "0")] = from
 		}
 	}
 	return out
