@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,7 +46,7 @@ type InfraSettingReconciler struct {
 	Classes []classPart
 
 	controller controller.Controller
-	told       sync.Map // name of a setting → its last verdict, for a CRD of AKO's that keeps no conditions
+	verdicts
 }
 
 // Judgement is what is known of a setting.
@@ -108,61 +106,37 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if len(using) == 0 && r.others(s) {
 		return ctrl.Result{}, nil
 	}
-	next := s.DeepCopy()
-	now := metav1.NewTime(r.Status.Now())
-	set := func(c metav1.Condition) {
-		c.ObservedGeneration, c.LastTransitionTime = s.Generation, now
-		apimeta.SetStatusCondition(&next.Status.Conditions, c)
-	}
-	set(inUse(using, r.signature()))
 	verdict, told := r.verdict(s)
-	if told {
-		set(verdict)
-	}
-	was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
-	text := fmt.Sprint(verdict.Status, s.Generation, verdict.Message)
-	before, _ := r.told.Load(s.Name)
-	turned := told && (was == nil && before != text || was != nil && text != fmt.Sprint(was.Status, was.ObservedGeneration, was.Message))
-	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
-	// otherwise, so that two controllers of different opinion don't write for ever.
-	if turned || told && s.Status.Status == "" {
-		switch verdict.Status {
-		case metav1.ConditionTrue:
-			next.Status.Status, next.Status.Error = v1beta1.StatusAccepted, ""
-		case metav1.ConditionFalse:
-			next.Status.Status, next.Status.Error = v1beta1.StatusRejected, verdict.Message
-		}
-	}
-	same := apiequality.Semantic.DeepEqual(s.Status, next.Status)
-	if err := r.Status.Patch(ctx, s, next, same); err != nil {
+	how, err := r.write(ctx, r.Status, s, s.DeepCopy(), settingStatus, inUse(using, r.signature()), verdict, told)
+	if err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
-	if same {
-		return ctrl.Result{}, nil
-	}
-	if told {
-		r.told.Store(s.Name, text)
-	}
-	if turned {
+	if how != unturned {
 		r.tellClasses(s.Name)
-		switch {
-		case verdict.Status == metav1.ConditionFalse:
-			r.Status.Warn(s, "Rejected", verdict.Message+keeps(using))
-		case verdict.Status == metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionFalse:
-			r.Status.Tell(s, "Accepted", verdict.Message)
-		}
+	}
+	switch how {
+	case rejected:
+		r.Status.Warn(s, "Rejected", verdict.Message+keeps(using))
+	case acceptedAgain:
+		r.Status.Tell(s, "Accepted", verdict.Message)
 	}
 	return ctrl.Result{}, nil
+}
+
+// settingStatus is the status of an AviInfraSetting.
+func settingStatus(o client.Object) akoStatus {
+	s, _ := o.(*v1beta1.AviInfraSetting)
+	return akoStatus{&s.Status.Status, &s.Status.Error, &s.Status.Conditions}
 }
 
 // verdict is the condition Accepted. ok is false if there is nothing new to say: that the Controller could not be asked
 // takes no verdict back.
 func (r *InfraSettingReconciler) verdict(s *v1beta1.AviInfraSetting) (c metav1.Condition, ok bool) {
 	j := r.Judge(s)
-	c = metav1.Condition{Type: v1beta1.ConditionAccepted}
+	c = metav1.Condition{Type: conditionAccepted}
 	switch {
 	case !j.Known:
-		was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
+		was := apimeta.FindStatusCondition(s.Status.Conditions, conditionAccepted)
 		if was != nil && was.ObservedGeneration == s.Generation {
 			return c, false
 		}
@@ -363,6 +337,6 @@ func (r *InfraSettingReconciler) settings(c cache.Cache) source.Source {
 func verdictLost() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		after, ok := e.ObjectNew.(*v1beta1.AviInfraSetting)
-		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, v1beta1.ConditionAccepted) == nil
+		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, conditionAccepted) == nil
 	}}
 }

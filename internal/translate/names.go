@@ -27,7 +27,7 @@ func groupName(s *settings.Settings, owner model.Owner, listener model.Port) str
 
 // reservedMarks are the keys of markers that mean something, to the operator or to AKO.
 var reservedMarks = []string{model.MarkCluster, model.MarkNamespace, model.MarkServiceName, model.MarkGatewayName, model.MarkGatewayNamespace, model.MarkPort,
-	model.MarkProtocol, model.MarkListenerSet, model.MarkLabels, "Host", "InfrasettingName", "Path", "IngressName", "HTTPRouteName"}
+	model.MarkProtocol, model.MarkListenerSet, model.MarkLabels, model.MarkRule, "Host", "InfrasettingName", "Path", "IngressName", "HTTPRouteName"}
 
 // groupMarks are the markers of what is behind a listener that may have several Services behind it.
 func groupMarks(o Owner, l listener) []string {
