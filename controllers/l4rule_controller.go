@@ -71,7 +71,11 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if len(using) == 0 && r.others(rule) {
 		return ctrl.Result{}, nil
 	}
-	verdict, told, err := r.verdict(ctx, rule)
+	ns := new(corev1.Namespace)
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: rule.Namespace}, ns); err != nil {
+		return ctrl.Result{}, fmt.Errorf("reading Namespace %s: %w", rule.Namespace, err)
+	}
+	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), ns))
 	if err != nil {
 		return resultOf(ctx, err)
 	}
@@ -96,7 +100,7 @@ func ruleStatus(o client.Object) akoStatus {
 
 // verdict is the condition Accepted. told is false if there is nothing new to say: that the Controller could not be asked takes
 // no verdict back.
-func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule) (c metav1.Condition, told bool, err error) {
+func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule, tenant string) (c metav1.Condition, told bool, err error) {
 	c = metav1.Condition{Type: conditionAccepted}
 	facts := r.Engine.Mirror.Facts()
 	if facts != nil && r.Engine.Mirror.Err() == nil {
@@ -110,8 +114,12 @@ func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule) (c 
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, model.ReasonControllerDown, "the Controller could not be asked yet whether what this refers to exists"
 		return c, was == nil || was.ObservedGeneration != rule.Generation, nil
 	}
+	cfg := r.Settings.Current()
 	c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha2.StatusAccepted, "everything that this refers to exists on the Controller"
-	if problems := translate.RuleProblems(rule, facts); len(problems) > 0 {
+	if tenant != cfg.Tenant {
+		c.Message = "not looked up in tenant " + tenant + ": whether what this refers to exists is for the Controller to say"
+	}
+	if problems := translate.RuleProblems(rule, translate.RuleFacts(facts, cfg, tenant)); len(problems) > 0 {
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha2.StatusRejected, status.Clip(strings.Join(problems, "; "))
 	}
 	return c, true, nil

@@ -62,6 +62,13 @@ func (f *Facts) Lacks(kind Kind, name string) bool {
 	return f.Shared[kind] != nil && !f.Has(kind, name)
 }
 
+// Elsewhere is what is known of a tenant whose objects were not listed: it lacks nothing for certain.
+func (f *Facts) Elsewhere() *Facts {
+	out := *f
+	out.Shared = nil
+	return &out
+}
+
 // Enterprise tells whether the licence allows what SCTP and several protocols on one VirtualService need: SCTP
 // profiles, protocol matches of L4 rules, per-service profile overrides.
 func (f *Facts) Enterprise() bool {

@@ -12,7 +12,22 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
+
+// usable is a rule's spec, as Rule.usable says. References are looked up in the operator's tenant; what another tenant has, the
+// Controller has to judge.
+func (b *builder) usable(r Rule) (spec *v1alpha2.L4RuleSpec, reason, problem string) {
+	return r.usable(RuleFacts(b.in.Facts, b.in.Settings, cmp.Or(b.in.Tenant, Tenant(b.in.Settings, b.in.Namespace))))
+}
+
+// RuleFacts are those by which a rule is judged whose references are resolved in a tenant.
+func RuleFacts(f *model.Facts, s *settings.Settings, tenant string) *model.Facts {
+	if tenant == s.Tenant {
+		return f
+	}
+	return f.Elsewhere()
+}
 
 // ruling is what an owner's rule says about its VirtualService.
 type ruling struct {
@@ -25,7 +40,7 @@ type ruling struct {
 
 // ruling reads the owner's rule. With one that can't be used a new owner waits, and a live one keeps what it has.
 func (b *builder) ruling() ruling {
-	spec, reason, problem := b.in.Rule.usable(b.in.Facts)
+	spec, reason, problem := b.usable(b.in.Rule)
 	if reason != "" {
 		b.blockUnlessLive(reason, problem)
 		return ruling{broken: true, ssl: b.in.Live.ssl}
@@ -87,7 +102,7 @@ func (b *builder) fitRule(f *frontend) {
 
 // fitBackend tells a Service of a rule for pools of which none is the Service's.
 func (b *builder) fitBackend(backend *Backend) {
-	spec, _, _ := backend.Rule.usable(b.in.Facts)
+	spec, _, _ := b.usable(backend.Rule)
 	if spec == nil || len(spec.BackendProperties) == 0 {
 		return
 	}
@@ -211,7 +226,7 @@ func (b *builder) rulePool(o *model.Object, t target) {
 	p.ServiceMetadata = keepCRDStatus(p.ServiceMetadata, b.in.Live.crd[o.Key])
 	rule := t.backend.Rule
 	about := fmt.Sprintf("port %s: L4Rule %s of Service %s", t.port, rule.Name, t.backend.Service.Name)
-	spec, reason, problem := rule.usable(b.in.Facts)
+	spec, reason, problem := b.usable(rule)
 	if reason != "" || b.rule.broken && rule.same(b.in.Rule) {
 		if !rule.same(b.in.Rule) {
 			b.report(model.Degraded, t.port, reason, fmt.Sprintf("port %s: Service %s: %s; %s", t.port, t.backend.Service.Name, problem, b.poolKeeps(t)))
