@@ -282,6 +282,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 			switch {
 			case r.Err == nil && !r.Skipped:
 				deleted++
+				e.ruled.Delete(r.Step.Key)
 			case r.Err != nil:
 				retry = retry || r.Replan
 				if err == nil {

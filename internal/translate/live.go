@@ -30,6 +30,7 @@ type Live struct {
 	objects map[model.Key]*model.Observed // pools and pool groups
 
 	services []*models.Service
+	removes  *bool                   // remove_listening_port_on_vs_down
 	ruled    map[model.Key][]string  // the fields that an L4Rule set
 	crd      map[model.Key]crdStatus // what AKO noted of an L4Rule
 }
@@ -57,6 +58,8 @@ type livePool struct {
 	service string // "<namespace>/<name>" behind it, where the pool tells
 	servers bool   // it has some
 	members map[netip.AddrPort]bool
+
+	monitors []string // references
 }
 
 // LiveOf reads from an owner's observed objects what serves. Pools have their port from the names that the input would
@@ -73,7 +76,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
-			live.services, live.ssl = body.Services, body.PoolRef != nil && len(body.L4Policies) == 0
+			live.services, live.removes, live.ssl = body.Services, body.RemoveListeningPortOnVsDown, body.PoolRef != nil && len(body.L4Policies) == 0
 			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 		case *models.L4PolicySet:
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
@@ -95,7 +98,8 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, members: membersOf(body)}
+			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, members: membersOf(body),
+				monitors: allAgain(body.HealthMonitorRefs)}
 			live.objects[o.Key] = o
 			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 			if ok {
@@ -173,6 +177,15 @@ func again(ref *string) *string {
 		return new(model.RefByName(r.Kind, r.Name))
 	}
 	return nil
+}
+
+func allAgain(refs []string) (out []string) {
+	for _, r := range refs {
+		if ref := again(&r); ref != nil {
+			out = append(out, *ref)
+		}
+	}
+	return out
 }
 
 func refName(ref *string) string {

@@ -95,8 +95,13 @@ func (b *builder) fitRule(f *frontend) {
 			b.report(model.Note, model.Port{}, model.ReasonRuleIgnored, fmt.Sprintf("annotation %s: %s is not used, because L4Rule %s names %s", AnnotationApplicationProfile, asked, b.in.Rule.Name, spec.ApplicationProfileRef))
 		}
 	}
+	named := false
 	for i := range b.in.Backends {
+		named = named || b.in.Backends[i].Rule.same(b.in.Rule)
 		b.fitBackend(&b.in.Backends[i])
+	}
+	if spec := b.rule.spec; spec != nil && len(spec.BackendProperties) > 0 && !named {
+		b.report(model.Note, model.Port{}, model.ReasonRuleIgnored, fmt.Sprintf("L4Rule %s: its backendProperties are not used, since they are for the Services that name it", b.in.Rule.Name))
 	}
 }
 
@@ -183,9 +188,15 @@ func (b *builder) ruleVS(o *model.Object, f frontend) {
 	vs.ServiceMetadata = keepCRDStatus(vs.ServiceMetadata, b.in.Live.crd[o.Key])
 	if b.rule.broken {
 		o.Keep = append(o.Keep, "application_profile_ref", "network_profile_ref")
+		if b.rule.ssl {
+			o.Keep = append(o.Keep, "remove_listening_port_on_vs_down")
+		}
 		b.keepServices(vs)
 		vs.Markers = marked(vs.Markers, b.in.Live.ruled[o.Key])
 		return
+	}
+	if b.rule.ssl && b.in.Live.ssl { // AKO says so only where there is a policy
+		vs.RemoveListeningPortOnVsDown = b.in.Live.removes
 	}
 	var fields, refused []string
 	if b.rule.spec != nil {
@@ -241,7 +252,7 @@ func (b *builder) rulePool(o *model.Object, t target) {
 	if spec != nil {
 		if r := backendProperties(spec, portOfService(t.backendPort)); r != nil {
 			fields, refused = overridden(b, poolOverrides, p, r, part{o.Key, t.port, about})
-			b.monitors(o, p, r, t, about)
+			b.monitors(p, r, t, about)
 		}
 	}
 	o.Ruled, p.Markers = b.claim(o.Key, p.Markers, fields, refused)
@@ -255,7 +266,7 @@ func (b *builder) poolKeeps(t target) string {
 }
 
 // monitors are the rule's. AKO's HealthMonitor objects are not read: a pool that has monitors of them keeps those.
-func (b *builder) monitors(o *model.Object, p *models.Pool, r *v1alpha2.BackendProperties, t target, about string) {
+func (b *builder) monitors(p *models.Pool, r *v1alpha2.BackendProperties, t target, about string) {
 	if len(r.HealthMonitorRefs) > 0 {
 		p.HealthMonitorRefs = nil
 		for _, name := range r.HealthMonitorRefs {
@@ -267,9 +278,9 @@ func (b *builder) monitors(o *model.Object, p *models.Pool, r *v1alpha2.BackendP
 		return
 	}
 	instead := "its pool gets " + t.proto.healthMonitor
-	if b.exists(t) {
+	if live := b.in.Live.Pools[t.pool].monitors; len(live) > 0 {
 		instead = "its pool keeps the monitors that it has"
-		o.Keep = append(o.Keep, "health_monitor_refs")
+		p.HealthMonitorRefs = live
 	}
 	b.report(model.Degraded, t.port, model.ReasonUnusedField, fmt.Sprintf("%s: healthMonitorCrdRefs is not supported by this release: %s; name monitors of the Controller in healthMonitorRefs", about, instead))
 }

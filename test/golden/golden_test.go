@@ -349,6 +349,9 @@ func asAKO(body any) {
 	switch b := body.(type) {
 	case *models.VirtualService:
 		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)
+		if len(b.L4Policies) == 0 {
+			b.RemoveListeningPortOnVsDown = nil
+		}
 		b.AnalyticsProfileRef = cmp.Or(b.AnalyticsProfileRef, new("/api/analyticsprofile?name=System-Analytics-Profile"))
 	case *models.Pool:
 		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)
