@@ -76,7 +76,7 @@ func (d *Deps) Judge(s *v1beta1.AviInfraSetting) Judgement {
 			j.Problems = append(j.Problems, p.Message)
 		}
 	}
-	j.Notes = placement.Notes(s, facts)
+	j.Notes = placement.Notes(cfg.Placement, s, facts)
 	return j
 }
 
@@ -106,8 +106,12 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if len(using) == 0 && r.others(s) {
 		return ctrl.Result{}, nil
 	}
+	keeps, err := r.APIs.KeepsConditions(ctx, gather.InfraSettings)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	verdict, told := r.verdict(s)
-	how, err := r.write(ctx, r.Status, s, s.DeepCopy(), settingStatus, inUse(using, r.signature()), verdict, told)
+	how, err := r.write(ctx, r.Status, s, s.DeepCopy(), settingStatus, finding{inUse(using, r.signature()), verdict, told, keeps})
 	if err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
@@ -116,7 +120,7 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	}
 	switch how {
 	case rejected:
-		r.Status.Warn(s, "Rejected", verdict.Message+keeps(using))
+		r.Status.Warn(s, "Rejected", verdict.Message+keepsPlace(using))
 	case acceptedAgain:
 		r.Status.Tell(s, "Accepted", verdict.Message)
 	}
@@ -172,7 +176,7 @@ func inUse(using []model.Owner, signature string) metav1.Condition {
 	return metav1.Condition{Type: conditionInUse, Status: metav1.ConditionTrue, Reason: "Used", Message: "used by " + list(using) + signature}
 }
 
-func keeps(using []model.Owner) string {
+func keepsPlace(using []model.Owner) string {
 	if len(using) == 0 {
 		return ""
 	}

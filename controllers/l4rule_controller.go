@@ -79,7 +79,11 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err != nil {
 		return resultOf(ctx, err)
 	}
-	how, err := r.write(ctx, r.Status, rule, rule.DeepCopy(), ruleStatus, ruleInUse(using, r.signature()), verdict, told)
+	keeps, err := r.APIs.KeepsConditions(ctx, gather.Rules)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	how, err := r.write(ctx, r.Status, rule, rule.DeepCopy(), ruleStatus, finding{ruleInUse(using, r.signature()), verdict, told, keeps})
 	if err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}

@@ -38,51 +38,59 @@ type turn int
 
 const (
 	unturned      turn = iota
-	turned             // for the first time, or to Unknown
+	turned             // for the first time, or to Unknown, or the status says it already
 	acceptedAgain      // from rejected
 	rejected
 )
 
-// write writes a status with the conditions InUse and, if told, Accepted, which is the verdict. before is the object from the
-// cache and next a copy of it, whose status fields returns.
-func (v *verdicts) write(ctx context.Context, w *status.Writer, before, next client.Object, fields func(client.Object) akoStatus,
-	inUse, verdict metav1.Condition, told bool,
-) (turn, error) {
+// finding is what there is to say about an object: who uses it and, if told, whether it can be used. keeps reports whether the API
+// server keeps conditions of its type.
+type finding struct {
+	inUse, verdict metav1.Condition
+	told, keeps    bool
+}
+
+// write writes a finding. before is the object from the cache and next a copy of it, whose status fields returns.
+func (v *verdicts) write(ctx context.Context, w *status.Writer, before, next client.Object, fields func(client.Object) akoStatus, f finding) (turn, error) {
 	was, now := fields(before), fields(next)
 	key := client.ObjectKeyFromObject(before)
-	for _, c := range []metav1.Condition{inUse, verdict} {
-		if c.Type == verdict.Type && !told {
-			continue
-		}
-		c.ObservedGeneration, c.LastTransitionTime = before.GetGeneration(), metav1.NewTime(w.Now())
-		apimeta.SetStatusCondition(now.conditions, c)
+	conditions := []metav1.Condition{f.inUse}
+	if f.told {
+		conditions = append(conditions, f.verdict)
 	}
-	old := apimeta.FindStatusCondition(*was.conditions, verdict.Type)
-	text := fmt.Sprint(verdict.Status, before.GetGeneration(), verdict.Message)
-	differs := told && v.differs(key, old, text)
+	for _, c := range conditions {
+		c.ObservedGeneration, c.LastTransitionTime = before.GetGeneration(), metav1.NewTime(w.Now())
+		if f.keeps {
+			apimeta.SetStatusCondition(now.conditions, c)
+		}
+	}
+	old := apimeta.FindStatusCondition(*was.conditions, f.verdict.Type)
+	text := fmt.Sprint(f.verdict.Status, before.GetGeneration(), f.verdict.Message)
+	differs := f.told && v.differs(key, old, text)
 	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
 	// otherwise, so that two controllers of different opinion don't write for ever.
-	if differs || told && *was.status == "" {
-		switch verdict.Status {
+	if differs || f.told && *was.status == "" {
+		switch f.verdict.Status {
 		case metav1.ConditionTrue:
 			*now.status, *now.problem = statusAccepted, ""
 		case metav1.ConditionFalse:
-			*now.status, *now.problem = statusRejected, verdict.Message
+			*now.status, *now.problem = statusRejected, f.verdict.Message
 		}
 	}
 	unchanged := *was.status == *now.status && *was.problem == *now.problem && apiequality.Semantic.DeepEqual(*was.conditions, *now.conditions)
-	if err := w.Patch(ctx, before, next, unchanged); err != nil || unchanged {
+	if err := w.Patch(ctx, before, next, unchanged); err != nil {
 		return unturned, err
 	}
-	if told {
+	if f.told {
 		v.told.Store(key, text)
 	}
 	switch {
 	case !differs:
 		return unturned, nil
-	case verdict.Status == metav1.ConditionFalse:
+	case unchanged: // a CRD without conditions: it was told before
+	case f.verdict.Status == metav1.ConditionFalse:
 		return rejected, nil
-	case verdict.Status == metav1.ConditionTrue && old != nil && old.Status == metav1.ConditionFalse:
+	case f.verdict.Status == metav1.ConditionTrue && old != nil && old.Status == metav1.ConditionFalse:
 		return acceptedAgain, nil
 	}
 	return turned, nil

@@ -30,6 +30,8 @@ type Engine struct {
 	Applier *apply.Applier
 	// DryRun prints plans to the log and carries none out.
 	DryRun bool
+	// Routes, where set, knows which pods Service Engines reach.
+	Routes *Routes
 
 	replaced sync.Map // model.Owner → what was replaced last
 	ruled    sync.Map // model.Key → the fields that an L4Rule set when last seen, as objects that were taken over don't say
@@ -40,6 +42,9 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
 	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
+	if key, shares := translate.SharedVIP(&r.in); shares && r.sharedByAKO(key) {
+		return outcome.NewUnasked(translate.SharedVIPKept(key))
+	}
 	r.keepTenant()
 	for round := range rounds {
 		if !r.round(ctx, round) || ctx.Err() != nil {
@@ -50,6 +55,12 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	return r.outcome()
 }
 
+// sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
+func (r *run) sharedByAKO(key model.Key) bool {
+	vs := r.Mirror.Get(key)
+	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" && r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
+}
+
 // run is one call of Serve.
 type run struct {
 	*Engine
@@ -57,6 +68,7 @@ type run struct {
 	kept   []model.Finding // about what keepTenant keeps
 	last   string          // the plan of the round before
 	record outcome.Record
+	waits  bool // for something that others of ours have
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -73,7 +85,7 @@ func (r *run) end(state outcome.State, err error) (again bool) {
 }
 
 func (r *run) outcome() outcome.Outcome {
-	r.record.Refused = len(r.in.Refused) > 0
+	r.record.Refused = len(r.in.Refused)+len(r.in.Taken) > 0 || r.waits
 	model.SortFindings(r.record.Findings)
 	switch r.state {
 	case outcome.Done:
@@ -111,7 +123,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if err != nil {
 		return r.end(outcome.Failed, err)
 	}
-	built := r.build(observed)
+	built := r.build(ctx, observed)
 	if built.Blocked {
 		return r.end(outcome.Blocked, nil)
 	}
@@ -128,13 +140,19 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	log.V(1).Info("planned", "round", round, "plan", text)
 	if r.DryRun {
 		log.Info("dry run: not carried out", "plan", text)
-		return r.end(outcome.Failed, &DryRunError{Plan: text})
+		return r.end(outcome.Failed, &DryRunError{Plan: text, Steps: p.Steps})
 	}
 	if p.Replaces != "" {
 		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
 	}
-	log.Info("changing the Controller", "creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
-	return r.judge(built, r.Applier.Run(ctx, &p))
+	log.Info("changing the Controller",
+		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
+	results := r.Applier.Run(ctx, &p)
+	again = r.judge(built, results)
+	if p.Replaces != "" && r.state == outcome.Failed {
+		r.restore(ctx, built, observed, results)
+	}
+	return again
 }
 
 // learn has the kinds listed that only L4Rules refer to, once there is one.
@@ -165,7 +183,7 @@ func (r *run) remember(set *model.Set) {
 }
 
 // build makes the wanted objects of what the Controller holds now.
-func (r *run) build(observed []*model.Observed) translate.Result {
+func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
@@ -180,13 +198,25 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 		}
 	}
 	built := translate.Objects(r.in)
-	r.record.Findings = append(built.Findings, r.kept...)
+	if r.takeNames(built) {
+		built = translate.Objects(r.in)
+	}
+	r.record.Findings = slices.Concat(built.Findings, r.kept, r.unreached(ctx, &built.Set, r.in.Settings, r.in.Facts))
 	return built
 }
 
 func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
 	owner := r.in.Owner.Key()
-	p := plan.Diff(want, observed, plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID})
+	policy := plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID}
+	p := plan.Diff(want, observed, policy)
+	if inUse := r.addressInUse(want); p.Replaces != "" && inUse != "" {
+		what := p.Replaces
+		policy.Replace = false
+		p = plan.Diff(want, observed, policy)
+		p.Findings = []model.Finding{{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
+			Message: fmt.Sprintf("can't be replaced yet: %s; %s; what serves goes on until that is free, or ask for another", what, inUse)}}
+		r.waits = true
+	}
 	r.record.Findings = append(r.record.Findings, p.Findings...)
 	return p
 }
@@ -252,19 +282,8 @@ func count(p *plan.Plan, op plan.Op) int {
 func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, reason string) (deleted int, err error) {
 	log := logr.FromContextOrDiscard(ctx)
 	for round := range rounds {
-		if err := e.Mirror.Err(); err != nil {
-			return deleted, fmt.Errorf("the Controller can't be read: %w", err)
-		}
-		if round == 0 && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
-			if err := e.lookFor(ctx, tenant, name); err != nil {
-				return deleted, err
-			}
-		}
-		observed, lookErr := e.observed(ctx, owner, name)
-		if isForeign(lookErr) {
-			// The VsVip is somebody else's; what our markers are on is ours.
-			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), ownedByName)
-		} else if lookErr != nil {
+		observed, lookErr := e.left(ctx, owner, tenant, name, round == 0)
+		if lookErr != nil {
 			return deleted, lookErr
 		}
 		p := plan.Teardown(owner, observed, reason)
@@ -273,24 +292,14 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		}
 		if e.DryRun {
 			log.Info("dry run: not carried out", "plan", p.String())
-			return deleted, &DryRunError{Plan: p.String()}
+			return deleted, &DryRunError{Plan: p.String(), Steps: p.Steps}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
-		err = nil
-		retry := false
-		for _, r := range e.Applier.Run(ctx, &p) {
-			switch {
-			case r.Err == nil && !r.Skipped:
-				deleted++
-				e.ruled.Delete(r.Step.Key)
-			case r.Err != nil:
-				retry = retry || r.Replan
-				if err == nil {
-					err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
-				}
-			}
-		}
-		if err != nil && (!retry || ctx.Err() != nil) {
+		var n int
+		var again bool
+		n, again, err = e.removed(e.Applier.Run(ctx, &p))
+		deleted += n
+		if err != nil && (!again || ctx.Err() != nil) {
 			return deleted, err
 		}
 	}
@@ -298,6 +307,41 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		err = errors.New("objects remain after several attempts")
 	}
 	return deleted, err
+}
+
+// left lists what there is of an owner. Where the VsVip is somebody else's, what our markers are on is ours still. first
+// looks for what the mirror may not know.
+func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name string, first bool) ([]*model.Observed, error) {
+	if err := e.Mirror.Err(); err != nil {
+		return nil, fmt.Errorf("the Controller can't be read: %w", err)
+	}
+	if first && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
+		if err := e.lookFor(ctx, tenant, name); err != nil {
+			return nil, err
+		}
+	}
+	observed, err := e.observed(ctx, owner, name)
+	if isForeign(err) {
+		return slices.DeleteFunc(e.Mirror.Of(owner, name), ownedByName), nil
+	}
+	return observed, err
+}
+
+// removed counts the deletions of a run. err is the first failure, and again reports whether another round may help.
+func (e *Engine) removed(results []apply.StepResult) (n int, again bool, err error) {
+	for _, r := range results {
+		switch {
+		case r.Err == nil && !r.Skipped:
+			n++
+			e.ruled.Delete(r.Step.Key)
+		case r.Err != nil:
+			again = again || r.Replan
+			if err == nil {
+				err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
+			}
+		}
+	}
+	return n, again, err
 }
 
 // ownedByName reports whether an object's markers don't tell its owner.

@@ -131,7 +131,7 @@ func TestRule(t *testing.T) {
 	}
 
 	o := w.done(w.ruled(nil)) // deleted
-	if _, told := finding(o, model.ReasonRuleMissing); !told {
+	if finding(o, model.ReasonRuleMissing) == "" {
 		t.Errorf("findings %+v", o.Findings)
 	}
 	if got := w.wrote(); len(got) > 0 {

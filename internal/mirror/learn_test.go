@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 

@@ -177,13 +177,13 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 	fresh := make(map[model.Key]*entry)
 	for i, list := range lists {
 		for _, raw := range list {
-			o, marked, err := m.decode(model.Written[i], raw)
+			o, mark, err := m.decode(model.Written[i], raw)
 			if err != nil {
 				m.facts = old
 				m.mu.Unlock()
 				return m.failed(epoch, err)
 			}
-			if m.ours(o, marked) {
+			if m.ours(o, mark) {
 				fresh[o.Key] = &entry{o, start}
 			}
 		}
@@ -261,7 +261,7 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 	if err != nil {
 		return nil, fmt.Errorf("asking for the Controller's version: %w", err)
 	}
-	f.Version = version
+	f.Version, f.APIVersion = version, m.client.APIVersion()
 	if err := m.loadCloud(ctx, scope, f); err != nil {
 		return nil, err
 	}
@@ -294,8 +294,7 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 		if avi.ReasonOf(err) == avi.ReasonNotFound || avi.ReasonOf(err) == avi.ReasonInvalid {
 			err = nil // a cloud without a DNS profile has no domains; a page of a proxy says nothing
 		}
-		f.DNSDomains = answer.Domains
-		slices.Sort(f.DNSDomains)
+		f.DNSDomains = model.Domains(answer.Domains)
 		return err
 	})
 	for _, kind := range append(slices.Clone(model.Shared), m.onDemand()...) {
@@ -360,6 +359,7 @@ type listed struct {
 	names    map[string]string // name → UUID
 	types    map[string]string // name → type, where the kind has one
 	networks []model.NetworkFacts
+	vrf      string // the tenant's own default VRF context
 }
 
 // into adds what was read to facts that nobody else has yet.
@@ -371,12 +371,13 @@ func (l *listed) into(f *model.Facts) {
 	if l.kind == model.Network {
 		f.Networks = l.networks
 	}
+	f.TenantVRF = cmp.Or(f.TenantVRF, l.vrf)
 }
 
 // list reads the objects of a kind that bodies refer to; nil for a kind on demand that the account may not list.
 func (m *Mirror) list(ctx context.Context, scope Scope, kind model.Kind) (*listed, error) {
 	out := &listed{kind: kind, names: make(map[string]string), types: make(map[string]string)}
-	q := url.Values{"fields": {"name,type,profile,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
+	q := url.Values{"fields": {"name,tenant_ref,system_default,type,profile,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
 	if kind.Type().OfCloud {
 		q.Set("cloud_ref.name", scope.Cloud)
 	}
@@ -392,8 +393,11 @@ func (m *Mirror) list(ctx context.Context, scope Scope, kind model.Kind) (*liste
 		if t := cmp.Or(o.Type, o.Profile.Type); t != "" {
 			out.types[o.Name] = t
 		}
-		if kind == model.Network {
+		switch {
+		case kind == model.Network:
 			out.networks = append(out.networks, o.network())
+		case kind == model.VrfContext && o.defaultOf(scope.Tenant):
+			out.vrf = o.Name
 		}
 		return nil
 	})
@@ -413,7 +417,9 @@ func (m *Mirror) list(ctx context.Context, scope Scope, kind model.Kind) (*liste
 type sharedObject struct {
 	Name    string `json:"name"`
 	UUID    string `json:"uuid"`
-	Type    string `json:"type"` // of an application profile or a health monitor
+	Tenant  string `json:"tenant_ref"`
+	Default bool   `json:"system_default"` // of a VRF context
+	Type    string `json:"type"`           // of an application profile or a health monitor
 	Profile struct {
 		Type string `json:"type"`
 	} `json:"profile"` // of a network profile
@@ -426,6 +432,13 @@ type sharedObject struct {
 			Mask int `json:"mask"`
 		} `json:"prefix"`
 	} `json:"configured_subnets"`
+}
+
+// defaultOf reports whether a VRF context is the one that the Controller made for a tenant's data traffic. Those of the tenant
+// admin are everybody's.
+func (o sharedObject) defaultOf(tenant string) bool {
+	owner := model.ParseRef(o.Tenant)
+	return o.Default && o.Name != "management" && tenant != "admin" && cmp.Or(owner.Name, owner.UUID) == tenant
 }
 
 func (o sharedObject) network() model.NetworkFacts {

@@ -5,42 +5,6 @@ package model
 
 import "fmt"
 
-// Kind is an Avi object type as the REST API spells it in a path: /api/<kind>.
-type Kind string
-
-// The kinds that the operator writes. The table of all kinds is in kinds.go.
-const (
-	VsVip          Kind = "vsvip"
-	Pool           Kind = "pool"
-	PoolGroup      Kind = "poolgroup"
-	L4PolicySet    Kind = "l4policyset"
-	VirtualService Kind = "virtualservice"
-)
-
-// The kinds that the operator only reads and refers to.
-const (
-	Tenant             Kind = "tenant"
-	Cloud              Kind = "cloud"
-	VrfContext         Kind = "vrfcontext"
-	Network            Kind = "network"
-	ServiceEngineGroup Kind = "serviceenginegroup"
-	NetworkProfile     Kind = "networkprofile"
-	ApplicationProfile Kind = "applicationprofile"
-	HealthMonitor      Kind = "healthmonitor"
-)
-
-// The kinds that only L4Rules refer to.
-const (
-	AnalyticsProfile      Kind = "analyticsprofile"
-	PersistenceProfile    Kind = "applicationpersistenceprofile"
-	NetworkSecurityPolicy Kind = "networksecuritypolicy"
-	SecurityPolicy        Kind = "securitypolicy"
-	DataScriptSet         Kind = "vsdatascriptset"
-	SSLProfile            Kind = "sslprofile"
-	Certificate           Kind = "sslkeyandcertificate"
-	PKIProfile            Kind = "pkiprofile"
-)
-
 // Key names an Avi object. Names are unique per kind and tenant within the operator's one cloud.
 type Key struct {
 	Kind   Kind

@@ -188,15 +188,9 @@ func (b *builder) ruleVS(o *model.Object, f frontend) {
 	vs.ServiceMetadata = keepCRDStatus(vs.ServiceMetadata, b.in.Live.crd[o.Key])
 	if b.rule.broken {
 		o.Keep = append(o.Keep, "application_profile_ref", "network_profile_ref")
-		if b.rule.ssl {
-			o.Keep = append(o.Keep, "remove_listening_port_on_vs_down")
-		}
 		b.keepServices(vs)
 		vs.Markers = marked(vs.Markers, b.in.Live.ruled[o.Key])
 		return
-	}
-	if b.rule.ssl && b.in.Live.ssl { // AKO says so only where there is a policy
-		vs.RemoveListeningPortOnVsDown = b.in.Live.removes
 	}
 	var fields, refused []string
 	if b.rule.spec != nil {

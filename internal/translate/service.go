@@ -14,11 +14,6 @@ import (
 // LoadBalancerClass is the class of Services that are always ours, in AKO's spelling.
 const LoadBalancerClass = controllerName
 
-// unsupported are AKO's annotations that this release doesn't read, with what happens instead.
-var unsupported = []struct{ annotation, instead string }{
-	{"ako.vmware.com/enable-shared-vip", "the Service gets an address of its own"},
-}
-
 // Service is an owner that is a Service of type LoadBalancer.
 type Service struct{ Object *corev1.Service }
 
@@ -113,11 +108,7 @@ type serviceBuilder struct {
 // unusedFields reports what a Service asks for and doesn't get.
 func (b serviceBuilder) unusedFields() {
 	svc := b.svc
-	for _, u := range unsupported {
-		if svc.Annotations[u.annotation] != "" {
-			b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "annotation "+u.annotation+" is not supported by this release: "+u.instead)
-		}
-	}
+	b.tellUnread(svc)
 	if len(svc.Spec.LoadBalancerSourceRanges) > 0 {
 		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.loadBalancerSourceRanges is not enforced by this release: every client is let in")
 	}
@@ -140,6 +131,7 @@ func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
 
 func (b serviceBuilder) listeners() []listener {
 	b.unusedFields()
+	b.droppedPorts()
 	var out []listener
 	for _, p := range b.svc.Spec.Ports {
 		l := listener{port: portOfService(p)}

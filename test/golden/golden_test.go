@@ -3,7 +3,8 @@
 //
 // <feature>.in.yaml is the input: a Service or a Gateway with all that belongs to it (EndpointSlices, Namespaces, Nodes,
 // Pods, GatewayClass, AviInfraSettings, the operator's ConfigMap), and what the Controller offers where that matters. <feature>.before.yaml, where it exists, is the input of an earlier time, whose objects the
-// Controller holds; then the expectation holds the plan. <feature>.out.yaml is the expectation; go test -update
+// Controller holds; then the expectation holds the plan. <feature>.ako.yaml holds such objects themselves, as AKO writes them:
+// bodies of Avi's API with their kind and, where it isn't admin, their tenant. <feature>.out.yaml is the expectation; go test -update
 // rewrites it.
 package golden
 
@@ -52,6 +53,23 @@ func observe(t *testing.T, set model.Set) []*model.Observed {
 	return out
 }
 
+// held is what the Controller holds for a feature's owner: of an earlier time, or of AKO. ok is false if the feature has neither.
+func held(t *testing.T, name string, in *translate.Input) (observed []*model.Observed, ok bool) {
+	t.Helper()
+	if exists(name + ".before.yaml") {
+		observed, ok = observe(t, translate.Objects(load(t, name+".before.yaml")).Set), true
+	}
+	if exists(name + ".ako.yaml") {
+		observed, ok = append(observed, ofAKO(t, name+".ako.yaml", in)...), true
+	}
+	return observed, ok
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 type expectation struct {
 	Blocked  bool              `json:"blocked,omitempty"`
 	Findings []finding         `json:"findings,omitempty"`
@@ -69,13 +87,8 @@ type finding struct {
 func run(t *testing.T, name string) (translate.Result, expectation) {
 	t.Helper()
 	in := load(t, name+".in.yaml")
-	var observed []*model.Observed
-	_, err := os.Stat(name + ".before.yaml")
-	withPlan := err == nil
+	observed, withPlan := held(t, name, &in)
 	if withPlan {
-		earlier := load(t, name+".before.yaml")
-		before := translate.Objects(earlier)
-		observed = observe(t, before.Set)
 		in.Live = translate.LiveOf(&in, observed)
 	}
 	built := translate.Objects(in)
@@ -178,9 +191,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 func loadLive(t *testing.T, name string, seed uint64) translate.Input {
 	t.Helper()
 	in := load(t, name+".in.yaml")
-	if _, err := os.Stat(name + ".before.yaml"); err == nil {
-		before := translate.Objects(load(t, name+".before.yaml"))
-		observed := observe(t, before.Set)
+	if observed, live := held(t, name, &in); live {
 		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(observed), func(i, j int) { observed[i], observed[j] = observed[j], observed[i] })
 		in.Live = translate.LiveOf(&in, observed)
 	}

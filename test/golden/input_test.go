@@ -42,6 +42,7 @@ type scene struct {
 	// Controller overrides what the Controller offers.
 	Controller struct {
 		Version     string            `json:"version"`
+		APIVersion  string            `json:"apiVersion"`
 		LicenseTier string            `json:"licenseTier"`
 		CloudType   string            `json:"cloudType"`
 		VLAN        bool              `json:"vlan"`
@@ -51,7 +52,9 @@ type scene struct {
 		// Subnets are the networks' configured ones, by name; a name that isn't among the usual ones is a further network.
 		Subnets  map[string][]string `json:"subnets"`
 		Tier1LRs []string            `json:"tier1LRs"`
-		Unlisted []model.Kind        `json:"unlisted"` // kinds that the account may not list
+		// TenantVRF is the default VRF context of the configured tenant's own.
+		TenantVRF string       `json:"tenantVRF"`
+		Unlisted  []model.Kind `json:"unlisted"` // kinds that the account may not list
 	} `json:"controller"`
 	SlicesUnread          bool     `json:"slicesUnread"`
 	NodesUnread           bool     `json:"nodesUnread"`
@@ -66,7 +69,8 @@ type scene struct {
 // facts of a Controller that offers all that is needed.
 func facts(s scene) *model.Facts {
 	f := &model.Facts{
-		Version: "30.2.1", LicenseTier: "ENTERPRISE", ClusterUUID: "cluster-1",
+		TenantVRF: s.Controller.TenantVRF,
+		Version:   "30.2.1", APIVersion: "30.2.1", LicenseTier: "ENTERPRISE", ClusterUUID: "cluster-1",
 		Cloud:      model.CloudFacts{Name: "Default-Cloud", UUID: "cloud-1", Type: "CLOUD_NONE", VLAN: s.Controller.VLAN, Tier1LRs: s.Controller.Tier1LRs},
 		DNSDomains: []string{"avi.example.com"},
 		Shared: map[model.Kind]map[string]string{
@@ -83,6 +87,9 @@ func facts(s scene) *model.Facts {
 	if v := s.Controller.Version; v != "" {
 		f.Version = v
 	}
+	if v := s.Controller.APIVersion; v != "" {
+		f.APIVersion = v
+	}
 	if v := s.Controller.LicenseTier; v != "" {
 		f.LicenseTier = v
 	}
@@ -90,7 +97,7 @@ func facts(s scene) *model.Facts {
 		f.Cloud.Type = v
 	}
 	if s.Controller.DNSDomains != nil {
-		f.DNSDomains = *s.Controller.DNSDomains
+		f.DNSDomains = model.Domains(*s.Controller.DNSDomains)
 	}
 	for _, name := range s.Controller.Missing {
 		for _, kind := range f.Shared {
