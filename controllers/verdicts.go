@@ -51,7 +51,9 @@ type finding struct {
 }
 
 // write writes a finding. before is the object from the cache and next a copy of it, whose status fields returns.
-func (v *verdicts) write(ctx context.Context, w *status.Writer, before, next client.Object, fields func(client.Object) akoStatus, f finding) (turn, error) {
+func (v *verdicts) write(
+	ctx context.Context, w *status.Writer, before, next client.Object, fields func(client.Object) akoStatus, f finding,
+) (turn, error) {
 	was, now := fields(before), fields(next)
 	key := client.ObjectKeyFromObject(before)
 	conditions := []metav1.Condition{f.inUse}

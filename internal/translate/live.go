@@ -104,8 +104,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body),
-				monitors: allAgain(body.HealthMonitorRefs)}
+			live.Pools[o.Key.Name] = poolOf(body)
 			live.objects[o.Key] = o
 			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 			if ok && chosen[o.Key.Name] {
@@ -211,6 +210,13 @@ func (l Live) pool(tenant, name string) *models.Pool {
 		return body
 	}
 	return nil
+}
+
+func poolOf(body *models.Pool) livePool {
+	return livePool{
+		service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body),
+		monitors: allAgain(body.HealthMonitorRefs),
+	}
 }
 
 func membersOf(body *models.Pool) map[netip.AddrPort]bool {

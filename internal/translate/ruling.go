@@ -74,34 +74,46 @@ func (b *builder) fitRule(f *frontend) {
 			b.rule = ruling{broken: true, ssl: b.in.Live.ssl}
 		}
 	}
-	if b.rule.ssl && b.rule.broken { // no policy tells ports apart, so no port can be added
-		f.listeners = slices.DeleteFunc(f.listeners, func(l listener) bool {
-			if !b.open(l.port) {
-				b.report(model.Blocked, l.port, model.ReasonRuleRejected, fmt.Sprintf("port %s waits until the L4Rule can be used: TLS is ended on another port", l.port))
-			}
-			return !b.open(l.port)
-		})
-		if len(f.listeners) == 0 && !b.blocked {
-			b.noneServed()
-		}
+	if b.rule.ssl && b.rule.broken {
+		b.keepTLS(f)
 	}
-	if spec := b.rule.spec; spec != nil {
-		name := said(spec.NetworkProfileRef, defaultNetworkProfile)
-		of, known := b.profileProtocol(name)
-		if name != "" && known && !slices.ContainsFunc(f.listeners, func(l listener) bool { return l.proto.name == of }) {
-			b.report(model.Degraded, model.Port{}, model.ReasonRuleIgnored, fmt.Sprintf("L4Rule %s: networkProfileRef %s is for %s and is not used: the ports are %s", b.in.Rule.Name, name, of, portList(f.listeners)))
-		}
-		if asked := strings.TrimSpace(b.in.Owner.Annotations()[AnnotationApplicationProfile]); asked != "" && spec.ApplicationProfileRef != "" && asked != spec.ApplicationProfileRef {
-			b.report(model.Note, model.Port{}, model.ReasonRuleIgnored, fmt.Sprintf("annotation %s: %s is not used, because L4Rule %s names %s", AnnotationApplicationProfile, asked, b.in.Rule.Name, spec.ApplicationProfileRef))
-		}
+	if b.rule.spec != nil {
+		b.tellUnused(f, b.rule.spec)
 	}
-	named := false
 	for i := range b.in.Backends {
-		named = named || b.in.Backends[i].Rule.same(b.in.Rule)
 		b.fitBackend(&b.in.Backends[i])
 	}
-	if spec := b.rule.spec; spec != nil && len(spec.BackendProperties) > 0 && !named {
-		b.report(model.Note, model.Port{}, model.ReasonRuleIgnored, fmt.Sprintf("L4Rule %s: its backendProperties are not used, since they are for the Services that name it", b.in.Rule.Name))
+}
+
+// keepTLS leaves out the ports that a VirtualService which ends TLS doesn't have: it has no policy that tells ports apart.
+func (b *builder) keepTLS(f *frontend) {
+	f.listeners = slices.DeleteFunc(f.listeners, func(l listener) bool {
+		if !b.open(l.port) {
+			b.report(model.Blocked, l.port, model.ReasonRuleRejected, fmt.Sprintf("port %s waits until the L4Rule can be used: TLS is ended on another port", l.port))
+		}
+		return !b.open(l.port)
+	})
+	if len(f.listeners) == 0 && !b.blocked {
+		b.noneServed()
+	}
+}
+
+// tellUnused tells what of a rule has no effect on its owner.
+func (b *builder) tellUnused(f *frontend, spec *v1alpha2.L4RuleSpec) {
+	tell := func(severity model.Severity, format string, args ...any) {
+		b.report(severity, model.Port{}, model.ReasonRuleIgnored, fmt.Sprintf(format, args...))
+	}
+	name := said(spec.NetworkProfileRef, defaultNetworkProfile)
+	of, known := b.profileProtocol(name)
+	if name != "" && known && !slices.ContainsFunc(f.listeners, func(l listener) bool { return l.proto.name == of }) {
+		tell(model.Degraded, "L4Rule %s: networkProfileRef %s is for %s and is not used: the ports are %s", b.in.Rule.Name, name, of, portList(f.listeners))
+	}
+	asked := strings.TrimSpace(b.in.Owner.Annotations()[AnnotationApplicationProfile])
+	if asked != "" && spec.ApplicationProfileRef != "" && asked != spec.ApplicationProfileRef {
+		tell(model.Note, "annotation %s: %s is not used, because L4Rule %s names %s", AnnotationApplicationProfile, asked, b.in.Rule.Name, spec.ApplicationProfileRef)
+	}
+	if len(spec.BackendProperties) > 0 && !slices.ContainsFunc(b.in.Backends, func(x Backend) bool { return x.Rule.same(b.in.Rule) }) {
+		tell(model.Note, "L4Rule %s: its backendProperties are not used, since they are for the Services that name it", b.in.Rule.Name)
 	}
 }
 

@@ -133,6 +133,13 @@ func TestTakeOverOfServices(t *testing.T) {
 	monitored := akoPort("SCTP", 38412)
 	monitored.Monitor = "System-Ping"
 	ako.Service(ns, "ruled", suite.AKOService{Hosts: autoHost(ruled), NetworkProfile: "System-TCP-Proxy"}, monitored)
+	understood := add(served(e, "understood", map[string]string{translate.AnnotationRule: "understood"}, suite.Port("SCTP", 2906)))
+	e.Create(e.Rule("understood", v1alpha2.L4RuleSpec{NetworkProfileRef: "System-SCTP-Proxy", BackendProperties: []v1alpha2.BackendProperties{
+		{Port: 2906, Protocol: "SCTP", LbAlgorithm: "LB_ALGORITHM_LEAST_CONNECTIONS", HealthMonitorRefs: []string{"System-Ping"}},
+	}}))
+	ruledPort := akoPort("SCTP", 2906)
+	ruledPort.Monitor = "System-Ping"
+	ako.Service(ns, "understood", suite.AKOService{Hosts: autoHost(understood)}, ruledPort)
 	ingress := ako.Ingress(ns, "plain", "plain.example.com")
 
 	e.Create(setting)
@@ -148,7 +155,8 @@ func TestTakeOverOfServices(t *testing.T) {
 	if a := still.Status.LoadBalancer.Ingress[0].IP; a != "10.10.7.7" {
 		t.Errorf("the static address is %s", a)
 	}
-	e.Condition(ruled, "Accepted", metav1.ConditionTrue, "UnusedField")
+	e.Condition(ruled, "Accepted", metav1.ConditionTrue, "L4RuleMissing")
+	e.Condition(understood, "Accepted", metav1.ConditionTrue, "Accepted")
 	// A Service that changes is one write for each object that does, and an Ingress's pool outlives the Service.
 	e.Delete(plain)
 	e.Eventually("the Service goes", func() error {
