@@ -217,10 +217,11 @@ func TestLostAnswers(t *testing.T) {
 		for when, f := range map[string]fault{"before": {ResetBefore: true}, "after": {ResetAfter: true}} {
 			t.Run(string(kind)+" "+when, func(t *testing.T) {
 				w := newWorld(t)
+				w.everything()
 				f.Method, f.Type, f.Count = "POST", string(kind), 1
 				w.sim.Inject(f)
 				w.served()
-				w.wantHeld("created", all("admin")...)
+				w.wantHeld("created", everything("admin")...)
 				f.Method = "DELETE"
 				w.sim.Inject(f)
 				if _, err := w.remove(); err != nil {

@@ -169,6 +169,16 @@ func all(tenant string) []string {
 	}
 }
 
+// everything makes the Service ask for all that a Service can have.
+func (w *world) everything() {
+	w.svc.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"}
+}
+
+// everything are the objects of such a Service.
+func everything(tenant string) []string {
+	return append(all(tenant), "networksecuritypolicy "+tenant+"/"+amfName)
+}
+
 // finding is the first finding of a reason.
 func finding(o outcome.Outcome, reason string) (model.Finding, bool) {
 	i := slices.IndexFunc(o.Findings, func(f model.Finding) bool { return f.Reason == reason })

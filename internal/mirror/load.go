@@ -115,14 +115,18 @@ func (m *Mirror) Load(ctx context.Context) error {
 	if err != nil {
 		return m.failed(epoch, err)
 	}
-	lists := make([][]json.RawMessage, len(model.Written))
+	lists := make([]listed, len(model.Written))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, kind := range model.Written {
 		g.Go(func() error {
 			err := m.client.List(gctx, string(kind), scope.tenants(), m.query(kind, true), func(raw json.RawMessage) error {
-				lists[i] = append(lists[i], raw)
+				lists[i].objects = append(lists[i].objects, raw)
 				return nil
 			})
+			if kind.Type().Optional && avi.ReasonOf(err) == avi.ReasonForbidden {
+				lists[i] = listed{unread: true}
+				return nil
+			}
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", kind, err)
 			}
@@ -133,6 +137,12 @@ func (m *Mirror) Load(ctx context.Context) error {
 		return m.failed(epoch, err)
 	}
 	return m.replace(epoch, start, facts, lists)
+}
+
+// listed is what the Controller lists of a kind; unread: the account may not know, and what was known stands.
+type listed struct {
+	objects []json.RawMessage
+	unread  bool
 }
 
 // failed remembers why nothing is known yet.
@@ -163,7 +173,7 @@ func (m *Mirror) query(kind model.Kind, bulk bool) url.Values {
 	return q
 }
 
-func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json.RawMessage) error {
+func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []listed) error {
 	m.mu.Lock()
 	if m.epoch != epoch {
 		m.mu.Unlock()
@@ -173,8 +183,10 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 	old := m.facts
 	m.facts = facts
 	fresh := make(map[model.Key]*entry)
+	unread := make(map[model.Kind]bool)
 	for i, list := range lists {
-		for _, raw := range list {
+		unread[model.Written[i]] = list.unread
+		for _, raw := range list.objects {
 			o, marked, err := m.decode(model.Written[i], raw)
 			if err != nil {
 				m.facts = old
@@ -204,7 +216,7 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 		}
 	}
 	for key, have := range m.objects {
-		if fresh[key] == nil && have.seq <= start {
+		if fresh[key] == nil && have.seq <= start && !unread[key.Kind] {
 			mark(have.Observed)
 			m.drop(key)
 		}

@@ -73,6 +73,9 @@ const (
 	ReasonUnsupportedAddress   = "UnsupportedAddress"
 	ReasonNoRoute              = "NoRoute"
 	ReasonRoutesUnreadable     = "RoutesUnreadable"
+	ReasonInvalidSourceRange   = "InvalidSourceRange"
+	ReasonNoClients            = "NoClients"
+	ReasonSecurityPolicyTaken  = "SecurityPolicyTaken"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

@@ -23,6 +23,8 @@ type Type struct {
 	Head func(body any) Head
 	// CreatedBy reports whether the body has created_by, by which lists are narrowed and ours is told from others'.
 	CreatedBy bool
+	// Optional reports whether an account may lack the right to read the kind: only what asks for such objects is affected then.
+	Optional bool
 	// OwnerByName reports whether the markers don't tell the owner: it is that of the VirtualService of the same name.
 	OwnerByName bool
 	// Replaced reports whether objects are deleted and created again where the VirtualService's address has to change.
@@ -58,9 +60,15 @@ var types = []Type{
 		New: newBody[models.L4PolicySet], Head: head(func(o *models.L4PolicySet) Head {
 			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
 		})},
+	{Kind: NetworkSecurityPolicy, Title: "NetworkSecurityPolicy", CreatedBy: true, Optional: true,
+		New: newBody[models.NetworkSecurityPolicy], Head: head(func(o *models.NetworkSecurityPolicy) Head {
+			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
+		})},
 	{Kind: VirtualService, Title: "VirtualService", OfCloud: true, CreatedBy: true, Replaced: true,
-		Refers: []Kind{VsVip, L4PolicySet}, Follows: []Kind{L4PolicySet}, // a port listens only when a rule sends it somewhere
-		New: newBody[models.VirtualService], Head: head(func(o *models.VirtualService) Head {
+		Refers: []Kind{VsVip, L4PolicySet, NetworkSecurityPolicy},
+		// A port listens only when a rule sends it somewhere, and when who may use it is settled.
+		Follows: []Kind{L4PolicySet, NetworkSecurityPolicy},
+		New:     newBody[models.VirtualService], Head: head(func(o *models.VirtualService) Head {
 			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
 		})},
 

@@ -10,11 +10,12 @@ type Kind string
 
 // The kinds that the operator writes. The table of all kinds is in kinds.go.
 const (
-	VsVip          Kind = "vsvip"
-	Pool           Kind = "pool"
-	PoolGroup      Kind = "poolgroup"
-	L4PolicySet    Kind = "l4policyset"
-	VirtualService Kind = "virtualservice"
+	VsVip                 Kind = "vsvip"
+	Pool                  Kind = "pool"
+	PoolGroup             Kind = "poolgroup"
+	L4PolicySet           Kind = "l4policyset"
+	NetworkSecurityPolicy Kind = "networksecuritypolicy"
+	VirtualService        Kind = "virtualservice"
 )
 
 // The kinds that the operator only reads and refers to.

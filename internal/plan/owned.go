@@ -67,8 +67,15 @@ var ownership = map[reflect.Type][]owns{
 		{"name", owned}, {"index", owned}, {"match", owned}, {"action", owned},
 	},
 	reflect.TypeFor[models.L4RuleMatchTarget](): {{"port", owned}, {"protocol", owned}},
+	// In a match everything is ours: whatever is added to it narrows the rule. Logging and the rule's age are not.
+	reflect.TypeFor[models.NetworkSecurityPolicy](): {
+		{"rules", owned}, {"created_by", owned}, {"markers", withExtras},
+	},
+	reflect.TypeFor[models.NetworkSecurityRule](): {
+		{"name", owned}, {"index", owned}, {"enable", owned}, {"action", owned}, {"match", owned},
+	},
 	reflect.TypeFor[models.VirtualService](): {
-		{"services", owned}, {"network_profile_ref", owned}, {"application_profile_ref", owned}, {"l4_policies", owned},
+		{"services", owned}, {"network_profile_ref", owned}, {"application_profile_ref", owned}, {"l4_policies", owned}, {"network_security_policy_ref", owned},
 		{"traffic_enabled", owned}, {"remove_listening_port_on_vs_down", owned}, {"enable_rhi", owned},
 		{"vsvip_ref", fixed}, {"se_group_ref", fixed | ifWanted}, {"vrf_context_ref", fixed | ifWanted},
 		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", owned}, {"cloud_config_cksum", owned},
@@ -87,6 +94,7 @@ var listKeys = map[reflect.Type][]string{
 	reflect.TypeFor[models.L4Rule]():               {"name"},
 	reflect.TypeFor[models.RoleFilterMatchLabel](): {"key"},
 	reflect.TypeFor[models.L4Policies]():           {"index"},
+	reflect.TypeFor[models.IPAddrPrefix]():         {"ip_addr", "mask"},
 	reflect.TypeFor[models.Service]():              {"port"}, // by position where one number has several protocols
 }
 

@@ -62,6 +62,24 @@ func virtualService(name string, ports ...uint32) model.Object {
 	return model.Object{Key: key(model.VirtualService, name), Body: vs}
 }
 
+func security(name string, prefixes ...string) model.Object {
+	match := &models.IPAddrMatch{MatchCriteria: new("IS_NOT_IN")}
+	for _, p := range prefixes {
+		match.Prefixes = append(match.Prefixes, &models.IPAddrPrefix{IPAddr: &models.IPAddr{Addr: new(p), Type: new("V4")}, Mask: new(int32(8))})
+	}
+	return model.Object{Key: key(model.NetworkSecurityPolicy, name), Body: &models.NetworkSecurityPolicy{Name: new(name), Rules: []*models.NetworkSecurityRule{{
+		Name: new("source-ranges"), Index: new(uint32(0)), Enable: new(true), Action: new("NETWORK_SECURITY_POLICY_ACTION_TYPE_DENY"),
+		Match: &models.NetworkSecurityMatchTarget{ClientIP: match},
+	}}}}
+}
+
+// guarded is a VirtualService that refers to the policy of its name.
+func guarded(name string, ports ...uint32) model.Object {
+	o := virtualService(name, ports...)
+	o.Body.(*models.VirtualService).NetworkSecurityPolicyRef = ref(model.NetworkSecurityPolicy, name)
+	return o
+}
+
 func set(objects ...model.Object) *model.Set { return &model.Set{Owner: amf, Objects: objects} }
 
 // wanted is a whole set, of one pool with these servers.
@@ -135,6 +153,40 @@ func TestDiff(t *testing.T) {
 	)
 }
 
+// TestSecurityPolicy: who may connect is settled before a port is opened, and a policy goes after the reference to it.
+func TestSecurityPolicy(t *testing.T) {
+	open, closed := set(vip("x", ""), virtualService("x", 80)), set(vip("x", ""), security("x", "10.0.0.0"), guarded("x", 80))
+	wantPlan(t, "ranges come", Diff(closed, holds(open), Policy{}),
+		"Service core/amf: 1 to create, 1 to update",
+		"1. create NetworkSecurityPolicy admin/x: the Controller doesn't have it",
+		"rule: deny clients that are not in 10.0.0.0/8",
+		"2. update VirtualService admin/x (after 1): differs from what is wanted",
+		"network_security_policy_ref: (unset) -> x",
+	)
+	wantPlan(t, "ranges go", Diff(open, holds(closed), Policy{}),
+		"Service core/amf: 1 to update, 1 to delete",
+		"1. update VirtualService admin/x: differs from what is wanted",
+		"network_security_policy_ref: x -> (unset)",
+		"2. delete NetworkSecurityPolicy admin/x (after 1): no longer wanted",
+	)
+	wantPlan(t, "ranges change, and a port comes", Diff(set(vip("x", ""), security("x", "11.0.0.0"), guarded("x", 80, 81)), holds(closed), Policy{}),
+		"Service core/amf: 2 to update",
+		"1. update NetworkSecurityPolicy admin/x: differs from what is wanted",
+		"rules: deny clients that are not in 10.0.0.0/8 -> deny clients that are not in 11.0.0.0/8",
+		"2. update VirtualService admin/x (after 1): differs from what is wanted",
+		"services: + 81",
+	)
+	two, turned := set(security("x", "10.0.0.0", "11.0.0.0")), set(security("x", "11.0.0.0", "10.0.0.0"))
+	wantPlan(t, "the order of prefixes means nothing", Diff(two, holds(turned), Policy{}), "Service core/amf: no change")
+	logged := holds(closed)
+	theirs := security("x", "10.0.0.0").Body.(*models.NetworkSecurityPolicy)
+	theirs.Rules[0].Log = new(true)
+	logged[1].Body = theirs
+	if p := Diff(set(vip("x", ""), security("x", "12.0.0.0"), guarded("x", 80)), logged, Policy{}); len(p.Steps) != 1 || !*p.Steps[0].Fields[0].To.([]*models.NetworkSecurityRule)[0].Log {
+		t.Errorf("the network team's logging doesn't survive: %s", p.String())
+	}
+}
+
 // TestKeep: a field whose wanted value isn't known stays, and nothing is replaced while something isn't known.
 func TestKeep(t *testing.T) {
 	want := wanted("10.10.0.2")
@@ -147,7 +199,7 @@ func TestKeep(t *testing.T) {
 
 // TestOrderOfSteps: each step needs only earlier ones, and those that references ask for.
 func TestOrderOfSteps(t *testing.T) {
-	full := set(vip("x", ""), pool("p"), pool("q"), group("g", "p", "q"), policy("x", "p"), virtualService("x", 80))
+	full := set(vip("x", ""), pool("p"), pool("q"), group("g", "p", "q"), policy("x", "p"), security("x", "10.0.0.0"), guarded("x", 80))
 	made, torn := Diff(full, nil, Policy{}), Teardown(amf, holds(full), "the owner is gone")
 	for _, p := range []Plan{made, torn, Diff(wanted("10.10.0.2"), holds(wanted("10.10.0.1")), Policy{Replace: true})} {
 		for i, s := range p.Steps {

@@ -27,9 +27,13 @@ const (
 	AnnotationNodePortLocalPorts = "nodeportlocal.antrea.io"             // on a Pod; written by Antrea
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
-	controllerName               = "ako.vmware.com/avi-lb"               // of Services' and GatewayClasses' classes
-	LabelGatewayName             = "ako.vmware.com/gateway-name"         // on a Service: the Gateway it attaches to
-	LabelGatewayNamespace        = "ako.vmware.com/gateway-namespace"    // on a Service
+	// AnnotationSourceRanges is read where spec.loadBalancerSourceRanges is empty, as by Kubernetes' own cloud providers;
+	// AnnotationGatewaySourceRanges is the same for Gateways. Both are lists of prefixes, separated by commas.
+	AnnotationSourceRanges        = "service.beta.kubernetes.io/load-balancer-source-ranges" // on a Service
+	AnnotationGatewaySourceRanges = "l4.ako.vmware.com/load-balancer-source-ranges"          // on a Gateway of either API
+	controllerName                = "ako.vmware.com/avi-lb"                                  // of Services' and GatewayClasses' classes
+	LabelGatewayName              = "ako.vmware.com/gateway-name"                            // on a Service: the Gateway it attaches to
+	LabelGatewayNamespace         = "ako.vmware.com/gateway-namespace"                       // on a Service
 )
 
 // frontend is what an owner asks for, read and checked: the part of the mapping that differs between kinds of owner.
@@ -43,6 +47,7 @@ type frontend struct {
 	applicationProfile string
 	network            network
 	listeners          []listener
+	clients            clients
 }
 
 // listener is one port of the VirtualService with what is behind it.
@@ -100,6 +105,7 @@ func (b *builder) frontend() frontend {
 	f.listeners = b.in.Owner.listeners(b)
 	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
+	f.clients = b.clients(f)
 	return f
 }
 

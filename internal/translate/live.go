@@ -24,9 +24,12 @@ type Live struct {
 	DNSNames           []string // those of the VsVip
 	network            network
 
-	ofSets  map[model.Port]bool // the ports that ListenerSets added
-	rules   []*models.L4Rule
-	objects map[model.Key]*model.Observed // pools and pool groups
+	ofSets map[model.Port]bool // the ports that ListenerSets added
+	rules  []*models.L4Rule
+	// security is our own NetworkSecurityPolicy, and securityRef the one that the VirtualService refers to.
+	security    *model.Observed
+	securityRef *string
+	objects     map[model.Key]*model.Observed // pools and pool groups
 }
 
 // livePool is a pool that there is.
@@ -48,12 +51,15 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		case *models.VirtualService:
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
+			live.securityRef = body.NetworkSecurityPolicyRef
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
 		case *models.L4PolicySet:
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
 			if body.L4ConnectionPolicy != nil {
 				live.rules = append(live.rules, body.L4ConnectionPolicy.Rules...)
 			}
+		case *models.NetworkSecurityPolicy:
+			live.security = o
 		case *models.PoolGroup:
 			live.objects[o.Key] = o
 		case *models.VsVip:
@@ -146,6 +152,18 @@ func again(ref *string) *string {
 		return new(model.RefByName(r.Kind, r.Name))
 	}
 	return nil
+}
+
+// refersTo reports whether a reference as the Controller gives it back names an object.
+func refersTo(ref *string, o *model.Observed) bool {
+	if ref == nil || o == nil {
+		return false
+	}
+	r := model.ParseRef(*ref)
+	if r.UUID != "" {
+		return r.UUID == o.UUID
+	}
+	return r.Name == o.Key.Name
 }
 
 func refName(ref *string) string {

@@ -9,7 +9,8 @@ import (
 )
 
 // objects are a frontend's Avi objects in creation order: a VsVip, a Pool for each Service behind a listener, a PoolGroup for
-// a listener with several, an L4PolicySet whose rules choose among those, and the VirtualService. Without a pool there is no
+// a listener with several, an L4PolicySet whose rules choose among those, a NetworkSecurityPolicy where only some clients are
+// let in, and the VirtualService. Without a pool there is no
 // L4PolicySet, as with AKO.
 func (b *builder) objects(f frontend) []model.Object {
 	b.labels = b.in.Owner.labels(b)
@@ -34,10 +35,14 @@ func (b *builder) objects(f frontend) []model.Object {
 	slices.SortStableFunc(out, func(x, y model.Object) int {
 		return model.CompareCreation(x.Key.Kind, y.Key.Kind)
 	})
-	if len(out) > 1 {
+	policy := len(out) > 1
+	if policy {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
 	}
-	return append(out, b.object(f, model.VirtualService, f.name, b.virtualService(f, len(out) > 1)))
+	if f.clients.policy {
+		out = append(out, b.object(f, model.NetworkSecurityPolicy, f.name, b.securityPolicy(f)))
+	}
+	return append(out, b.object(f, model.VirtualService, f.name, b.virtualService(f, policy)))
 }
 
 func (b *builder) object(f frontend, kind model.Kind, name string, body any) model.Object {
@@ -221,6 +226,7 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		RemoveListeningPortOnVsDown: new(true),
 		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
 		Markers:                     b.markers(b.in.Owner.virtualServiceMarks()),
+		NetworkSecurityPolicyRef:    f.clients.ref,
 	}
 	if policy {
 		vs.L4Policies = []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: new(model.RefByName(model.L4PolicySet, f.name))}}

@@ -45,6 +45,13 @@ func (s Service) names(b *builder, _ []listener) []string {
 
 func (s Service) labels(*builder) []string { return nil }
 
+func (s Service) sourceRanges() (where string, prefixes []string) {
+	if prefixes = s.Object.Spec.LoadBalancerSourceRanges; len(prefixes) > 0 {
+		return "spec.loadBalancerSourceRanges", prefixes
+	}
+	return annotatedRanges(AnnotationSourceRanges, s.Object.Annotations)
+}
+
 // poolName is <cluster>--<namespace>-<service>-<protocol>-<port>.
 func (s Service) poolName(cfg *settings.Settings, svc *corev1.Service, _ int32, listener model.Port) string {
 	return name(cfg, joined(s.Object.Namespace, svc.Name, listener.Protocol, number(listener.Number)))
@@ -120,9 +127,6 @@ func (b serviceBuilder) unusedFields() {
 		if svc.Annotations[u.annotation] != "" {
 			b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "annotation "+u.annotation+" is not supported by this release: "+u.instead)
 		}
-	}
-	if len(svc.Spec.LoadBalancerSourceRanges) > 0 {
-		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.loadBalancerSourceRanges is not enforced by this release: every client is let in")
 	}
 	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.sessionAffinity ClientIP "+noAffinity)

@@ -48,6 +48,10 @@ func (g SvcAPIGateway) names(b *builder, listeners []listener) []string {
 
 func (g SvcAPIGateway) labels(*builder) []string { return nil }
 
+func (g SvcAPIGateway) sourceRanges() (where string, prefixes []string) {
+	return annotatedRanges(AnnotationGatewaySourceRanges, g.Object.Annotations)
+}
+
 // poolName is <cluster>--<namespace>-<service>-<gateway>-<protocol>-<port>: the Service's namespace isn't in it.
 func (g SvcAPIGateway) poolName(s *settings.Settings, svc *corev1.Service, _ int32, listener model.Port) string {
 	return name(s, joined(g.Object.Namespace, svc.Name, g.Object.Name, listener.Protocol, number(listener.Number)))

@@ -50,6 +50,26 @@ func observe(t *testing.T, set model.Set) []*model.Observed {
 	return out
 }
 
+// edit changes what the Controller holds as people do there.
+func (w *world) edit(t *testing.T, observed []*model.Observed) {
+	t.Helper()
+	for _, e := range w.Edits {
+		hit := false
+		for _, o := range observed {
+			if string(o.Key.Kind) != e.Kind {
+				continue
+			}
+			hit = true
+			if err := json.Unmarshal(e.Fields, o.Body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !hit {
+			t.Fatalf("there is no %s to edit", e.Kind)
+		}
+	}
+}
+
 type expectation struct {
 	Blocked  bool              `json:"blocked,omitempty"`
 	Findings []finding         `json:"findings,omitempty"`
@@ -74,6 +94,7 @@ func run(t *testing.T, name string) (translate.Result, expectation) {
 		earlier := load(t, name+".before.yaml")
 		before := translate.Objects(earlier)
 		observed = observe(t, before.Set)
+		read(t, name+".in.yaml").edit(t, observed)
 		in.Live = translate.LiveOf(&in, observed)
 	}
 	built := translate.Objects(in)
@@ -179,6 +200,7 @@ func loadLive(t *testing.T, name string, seed uint64) translate.Input {
 	if _, err := os.Stat(name + ".before.yaml"); err == nil {
 		before := translate.Objects(load(t, name+".before.yaml"))
 		observed := observe(t, before.Set)
+		read(t, name+".in.yaml").edit(t, observed)
 		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(observed), func(i, j int) { observed[i], observed[j] = observed[j], observed[i] })
 		in.Live = translate.LiveOf(&in, observed)
 	}
