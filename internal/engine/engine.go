@@ -32,6 +32,8 @@ type Engine struct {
 	DryRun bool
 
 	replaced sync.Map // model.Owner → what was replaced last
+	commons  commons
+	idle     map[model.Key]string // what RemoveUnused found last, with its UUID
 }
 
 // Serve brings the Controller to what the input asks for.
@@ -40,6 +42,7 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	r := run{Engine: e, in: in}
 	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
 	r.keepTenant()
+	defer func() { r.commons.release(r.wanted...) }()
 	for round := range rounds {
 		if !r.round(ctx, round) || ctx.Err() != nil {
 			break
@@ -56,6 +59,8 @@ type run struct {
 	kept   []model.Finding // about what keepTenant keeps
 	last   string          // the plan of the round before
 	record outcome.Record
+	wanted []model.Key       // common objects that are kept from being deleted until the run ends
+	undone []*model.Observed // common objects whose deletion failed in the round before
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -107,11 +112,18 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if err != nil {
 		return r.end(outcome.Failed, err)
 	}
-	built := r.build(observed)
+	used := r.Mirror.Used(observed)
+	built := r.build(slices.Concat(observed, used))
 	if built.Blocked {
 		return r.end(outcome.Blocked, nil)
 	}
-	p := r.plan(&built.Set, observed)
+	have, err := r.wantCommon(ctx, &built.Set)
+	if err != nil {
+		return r.end(outcome.Failed, err)
+	}
+	spare, taken := r.spare(r.in.Owner.Key(), append(used, r.undone...), &built.Set)
+	defer r.commons.leave(taken...)
+	p := r.plan(&built.Set, slices.Concat(observed, have, spare))
 	if p.Empty() {
 		return r.end(outcome.Done, nil)
 	}
@@ -129,7 +141,9 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
 	}
 	log.Info("changing the Controller", "creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
-	return r.judge(built, r.Applier.Run(ctx, &p))
+	results := r.Applier.Run(ctx, &p)
+	r.undone = undone(spare, results)
+	return r.judge(built, results)
 }
 
 // build makes the wanted objects of what the Controller holds now.
@@ -176,9 +190,15 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 	return again || r.state == outcome.Done // an error-free run is checked by planning once more: nothing must be left to do
 }
 
-// refuse leaves a port out whose pool the Controller will never take, and reports whether that is so.
+// refuse leaves out a port whose pool the Controller will never take, or a profile without which its pools serve, and reports
+// whether that is so.
 func (r *run) refuse(built translate.Result, s apply.StepResult) bool {
 	key := s.Step.Key
+	if s.Step.Op == plan.Create && key.Kind.Type().Common && !s.Replan && Classify(s.Err) == outcome.Terminal {
+		r.in.Refused[key.Name] = model.Finding{Severity: model.Degraded, Reason: model.ReasonPersistenceRefused,
+			Message: fmt.Sprintf("the Controller refused the persistence profile %s: %v", key.Name, s.Err)}
+		return true
+	}
 	port, isPool := built.Pools[key.Name]
 	if s.Step.Op != plan.Create || key.Kind != model.Pool || !isPool || s.Replan || Classify(s.Err) != outcome.Terminal {
 		return false
@@ -213,6 +233,7 @@ func count(p *plan.Plan, op plan.Op) int {
 // must know that the owner is gone, terminating or no longer ours.
 func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, reason string) (deleted int, err error) {
 	log := logr.FromContextOrDiscard(ctx)
+	var failed []*model.Observed
 	for round := range rounds {
 		if err := e.Mirror.Err(); err != nil {
 			return deleted, fmt.Errorf("the Controller can't be read: %w", err)
@@ -229,18 +250,23 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		} else if lookErr != nil {
 			return deleted, lookErr
 		}
-		p := plan.Teardown(owner, observed, reason)
+		spare, taken := e.spare(owner, append(e.Mirror.Used(observed), failed...), nil)
+		p := plan.Teardown(owner, slices.Concat(observed, spare), reason)
 		if p.Empty() {
 			return deleted, nil
 		}
 		if e.DryRun {
+			e.commons.leave(taken...)
 			log.Info("dry run: not carried out", "plan", p.String())
 			return deleted, &DryRunError{Plan: p.String()}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
 		err = nil
 		retry := false
-		for _, r := range e.Applier.Run(ctx, &p) {
+		results := e.Applier.Run(ctx, &p)
+		e.commons.leave(taken...)
+		failed = undone(spare, results)
+		for _, r := range results {
 			switch {
 			case r.Err == nil && !r.Skipped:
 				deleted++

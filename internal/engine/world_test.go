@@ -42,6 +42,8 @@ const (
 	amfName  = "c1--core-amf"
 	sctpPool = "c1--core-amf-SCTP-38412"
 	tcpPool  = "c1--core-amf-TCP-80"
+
+	threeHours = "c1--client-ip-180" // the profile of Kubernetes' default timeout
 )
 
 var amf = model.Owner{Kind: model.ServiceOwner, Namespace: "core", Name: "amf"}
@@ -172,11 +174,12 @@ func all(tenant string) []string {
 // everything makes the Service ask for all that a Service can have.
 func (w *world) everything() {
 	w.svc.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"}
+	w.svc.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
 }
 
 // everything are the objects of such a Service.
 func everything(tenant string) []string {
-	return append(all(tenant), "networksecuritypolicy "+tenant+"/"+amfName)
+	return append(all(tenant), "networksecuritypolicy "+tenant+"/"+amfName, "applicationpersistenceprofile "+tenant+"/"+threeHours)
 }
 
 // finding is the first finding of a reason.

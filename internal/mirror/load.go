@@ -200,7 +200,7 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []listed
 	}
 	changed := make(map[model.Owner]bool)
 	mark := func(o *model.Observed) {
-		if owner, ok := m.affected(o); ok {
+		for _, owner := range m.affected(o) {
 			changed[owner] = true
 		}
 	}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -25,6 +26,13 @@ type Type struct {
 	CreatedBy bool
 	// Optional reports whether an account may lack the right to read the kind: only what asks for such objects is affected then.
 	Optional bool
+	// Common reports whether an object is for any number of owners and is none's: it goes with the last that uses it.
+	Common bool
+	// Names, where set, is what the names of ours are like behind the cluster's prefix: AKO has objects of the kind too, with the
+	// same prefix and markers.
+	Names *regexp.Regexp
+	// Uses, where set, is a body's reference to a Common object.
+	Uses func(body any) *string
 	// OwnerByName reports whether the markers don't tell the owner: it is that of the VirtualService of the same name.
 	OwnerByName bool
 	// Replaced reports whether objects are deleted and created again where the VirtualService's address has to change.
@@ -48,8 +56,14 @@ var types = []Type{
 		New: newBody[models.VsVip], Head: head(func(o *models.VsVip) Head {
 			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, nil, o.Markers}
 		})},
-	{Kind: Pool, Title: "Pool", OfCloud: true, CreatedBy: true,
-		New: newBody[models.Pool], Head: head(func(o *models.Pool) Head {
+	{Kind: PersistenceProfile, Title: "ApplicationPersistenceProfile", Common: true, Optional: true,
+		Names: regexp.MustCompile(`^client-ip-[0-9]+$`),
+		New:   newBody[models.ApplicationPersistenceProfile], Head: head(func(o *models.ApplicationPersistenceProfile) Head {
+			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, nil, o.Markers}
+		})},
+	{Kind: Pool, Title: "Pool", OfCloud: true, CreatedBy: true, Refers: []Kind{PersistenceProfile},
+		Uses: func(body any) *string { return body.(*models.Pool).ApplicationPersistenceProfileRef },
+		New:  newBody[models.Pool], Head: head(func(o *models.Pool) Head {
 			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
 		})},
 	{Kind: PoolGroup, Title: "PoolGroup", OfCloud: true, CreatedBy: true, Refers: []Kind{Pool},

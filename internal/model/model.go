@@ -11,6 +11,7 @@ type Kind string
 // The kinds that the operator writes. The table of all kinds is in kinds.go.
 const (
 	VsVip                 Kind = "vsvip"
+	PersistenceProfile    Kind = "applicationpersistenceprofile"
 	Pool                  Kind = "pool"
 	PoolGroup             Kind = "poolgroup"
 	L4PolicySet           Kind = "l4policyset"

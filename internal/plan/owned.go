@@ -47,8 +47,12 @@ var ownership = map[reflect.Type][]owns{
 		{"network_ref", fixed | ifWanted}, {"subnet", fixed | ifWanted}, {"subnet6", fixed | ifWanted}, {"subnet_uuid", fixed | ifWanted},
 	},
 	reflect.TypeFor[models.DNSInfo](): {{"fqdn", owned}},
+	reflect.TypeFor[models.ApplicationPersistenceProfile](): {
+		{"persistence_type", owned}, {"ip_persistence_profile", owned}, {"markers", withExtras},
+	},
+	reflect.TypeFor[models.IPPersistenceProfile](): {{"ip_persistent_timeout", owned}},
 	reflect.TypeFor[models.Pool](): {
-		{"servers", owned}, {"health_monitor_refs", owned}, {"graceful_disable_timeout", owned}, {"sni_enabled", owned},
+		{"servers", owned}, {"health_monitor_refs", owned}, {"application_persistence_profile_ref", owned}, {"graceful_disable_timeout", owned}, {"sni_enabled", owned},
 		{"placement_networks", owned}, {"vrf_ref", fixed | ifWanted}, {"tier1_lr", fixed | ifWanted},
 		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", owned}, {"cloud_config_cksum", owned},
 	},

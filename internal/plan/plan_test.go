@@ -62,6 +62,18 @@ func virtualService(name string, ports ...uint32) model.Object {
 	return model.Object{Key: key(model.VirtualService, name), Body: vs}
 }
 
+func profile(name string, minutes int32) model.Object {
+	return model.Object{Key: key(model.PersistenceProfile, name), Body: &models.ApplicationPersistenceProfile{Name: new(name),
+		PersistenceType: new("PERSISTENCE_TYPE_CLIENT_IP_ADDRESS"), IPPersistenceProfile: &models.IPPersistenceProfile{IPPersistentTimeout: &minutes}}}
+}
+
+// sticky is a pool that refers to a profile.
+func sticky(name, profile string) model.Object {
+	o := pool(name)
+	o.Body.(*models.Pool).ApplicationPersistenceProfileRef = ref(model.PersistenceProfile, profile)
+	return o
+}
+
 func security(name string, prefixes ...string) model.Object {
 	match := &models.IPAddrMatch{MatchCriteria: new("IS_NOT_IN")}
 	for _, p := range prefixes {
@@ -187,6 +199,36 @@ func TestSecurityPolicy(t *testing.T) {
 	}
 }
 
+// TestPersistenceProfile: a profile comes before the pools that refer to it and goes after them; and since others may refer to
+// it, it is not made anew with an owner's other objects.
+func TestPersistenceProfile(t *testing.T) {
+	wantPlan(t, "another timeout", Diff(set(profile("c-2", 2), sticky("p", "c-2")), holds(set(profile("c-1", 1), sticky("p", "c-1"))), Policy{}),
+		"Service core/amf: 1 to create, 1 to update, 1 to delete",
+		"1. create ApplicationPersistenceProfile admin/c-2: the Controller doesn't have it",
+		"persistence: PERSISTENCE_TYPE_CLIENT_IP_ADDRESS for 2 min",
+		"2. update Pool admin/p (after 1): differs from what is wanted",
+		"application_persistence_profile_ref: c-1 -> c-2",
+		"3. delete ApplicationPersistenceProfile admin/c-1 (after 1, 2): no longer wanted",
+	)
+	masked := profile("c-1", 9)
+	masked.Body.(*models.ApplicationPersistenceProfile).IPPersistenceProfile.IPMask = new(uint32(24))
+	p := Diff(set(profile("c-1", 1)), holds(set(masked)), Policy{})
+	wantPlan(t, "edited by hand", p,
+		"Service core/amf: 1 to update",
+		"1. update ApplicationPersistenceProfile admin/c-1: differs from what is wanted",
+		"ip_persistence_profile: 9 min -> 1 min",
+	)
+	if mask := p.Steps[0].Fields[0].To.(*models.IPPersistenceProfile).IPMask; mask == nil || *mask != 24 {
+		t.Errorf("the network team's mask doesn't survive: %v", mask)
+	}
+	here, there := set(profile("c-1", 1), sticky("p", "c-1"), virtualService("x", 80)), set(profile("c-1", 1), sticky("p", "c-1"), virtualService("y", 80))
+	for _, s := range Diff(there, holds(here), Policy{Replace: true}).Steps {
+		if s.Key.Kind == model.PersistenceProfile {
+			t.Errorf("a replacement of everything touches what others use: %s", s.Op)
+		}
+	}
+}
+
 // TestKeep: a field whose wanted value isn't known stays, and nothing is replaced while something isn't known.
 func TestKeep(t *testing.T) {
 	want := wanted("10.10.0.2")
@@ -199,7 +241,7 @@ func TestKeep(t *testing.T) {
 
 // TestOrderOfSteps: each step needs only earlier ones, and those that references ask for.
 func TestOrderOfSteps(t *testing.T) {
-	full := set(vip("x", ""), pool("p"), pool("q"), group("g", "p", "q"), policy("x", "p"), security("x", "10.0.0.0"), guarded("x", 80))
+	full := set(vip("x", ""), profile("c", 5), pool("p"), pool("q"), group("g", "p", "q"), policy("x", "p"), security("x", "10.0.0.0"), guarded("x", 80))
 	made, torn := Diff(full, nil, Policy{}), Teardown(amf, holds(full), "the owner is gone")
 	for _, p := range []Plan{made, torn, Diff(wanted("10.10.0.2"), holds(wanted("10.10.0.1")), Policy{Replace: true})} {
 		for i, s := range p.Steps {

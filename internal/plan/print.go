@@ -82,8 +82,13 @@ func created(body any) []string {
 			out = append(out, "DNS name: "+*d.Fqdn)
 		}
 		return out
+	case *models.ApplicationPersistenceProfile:
+		return []string{"persistence: " + deref(o.PersistenceType) + " for " + text(o.IPPersistenceProfile)}
 	case *models.Pool:
 		out := []string{"health monitor: " + cmp.Or(refNames(o.HealthMonitorRefs), "none")}
+		if o.ApplicationPersistenceProfileRef != nil {
+			out = append(out, "persistence profile: "+refText(*o.ApplicationPersistenceProfileRef))
+		}
 		for _, n := range o.PlacementNetworks {
 			out = append(out, "servers' network: "+refText(deref(n.NetworkRef)))
 		}
@@ -220,6 +225,10 @@ func text(v any) string {
 		return serverText(o)
 	case *models.L4Rule:
 		return ruleText(o)
+	case *models.IPPersistenceProfile:
+		if o != nil && o.IPPersistentTimeout != nil {
+			return fmt.Sprintf("%d min", *o.IPPersistentTimeout)
+		}
 	case *models.NetworkSecurityRule:
 		return securityText(o)
 	case *models.PoolGroupMember:

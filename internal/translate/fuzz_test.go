@@ -27,6 +27,7 @@ func FuzzService(f *testing.F) {
 	f.Add("amf", "core", " 10.1.2.3", "TCP", int32(80), int32(-1), "not-an-ip", "\x00", "ENTERPRISE", "30.2.1", uint8(42))
 	f.Add("amf", "core", "", "SCTP", int32(38412), int32(9090), "10.244.1.5", "10.0.0.0/8, fd00::/64,::ffff:10.0.0.0/104", "ENTERPRISE", "", uint8(64))
 	f.Add("amf", "core", "", "SCTP", int32(38412), int32(9090), "10.244.1.5", "10.0.0.0/33,,x", "BASIC", "", uint8(64|16))
+	f.Add("amf", "core", "", "SCTP", int32(38412), int32(86400), "10.244.1.5", "", "ENTERPRISE", "", uint8(128))
 	f.Fuzz(func(t *testing.T, name, namespace, ip, protocol string, port, target int32, endpoint, hostname, tier, version string, bits uint8) {
 		bit := func(i int) bool { return bits>>i&1 == 1 }
 		svc := &corev1.Service{
@@ -39,6 +40,10 @@ func FuzzService(f *testing.F) {
 		}
 		if bit(6) {
 			svc.Spec.LoadBalancerSourceRanges = strings.Split(hostname, ",")
+		}
+		if bit(7) {
+			svc.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+			svc.Spec.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: &target}}
 		}
 		slice := &discoveryv1.EndpointSlice{
 			AddressType: discoveryv1.AddressTypeIPv4,
@@ -95,6 +100,13 @@ func valid(t *testing.T, out translate.Result) {
 					t.Errorf("server %s", id)
 				}
 				seen[id] = true
+			}
+			if b.ApplicationPersistenceProfileRef != nil {
+				refer(model.PersistenceProfile, b.ApplicationPersistenceProfileRef)
+			}
+		case *models.ApplicationPersistenceProfile:
+			if m := *b.IPPersistenceProfile.IPPersistentTimeout; m < 1 || m > 720 {
+				t.Errorf("%s: a timeout of %d minutes", o.Key, m)
 			}
 		case *models.L4PolicySet:
 			for _, r := range b.L4ConnectionPolicy.Rules {

@@ -29,7 +29,9 @@ type Live struct {
 	// security is our own NetworkSecurityPolicy, and securityRef the one that the VirtualService refers to.
 	security    *model.Observed
 	securityRef *string
-	objects     map[model.Key]*model.Observed // pools and pool groups
+	// profiles are the persistence profiles of ours that the pools refer to.
+	profiles []*model.Observed
+	objects  map[model.Key]*model.Observed // pools and pool groups
 }
 
 // livePool is a pool that there is.
@@ -60,6 +62,8 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			}
 		case *models.NetworkSecurityPolicy:
 			live.security = o
+		case *models.ApplicationPersistenceProfile:
+			live.profiles = append(live.profiles, o)
 		case *models.PoolGroup:
 			live.objects[o.Key] = o
 		case *models.VsVip:
@@ -87,7 +91,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		}
 	}
 	if !live.Exists {
-		return Live{}
+		return Live{objects: live.objects, profiles: live.profiles} // what the network team set on a pool survives
 	}
 	live.network.kept, live.network.withPool = len(live.network.vips) > 0, placed != nil
 	if placed != nil {
@@ -159,11 +163,7 @@ func refersTo(ref *string, o *model.Observed) bool {
 	if ref == nil || o == nil {
 		return false
 	}
-	r := model.ParseRef(*ref)
-	if r.UUID != "" {
-		return r.UUID == o.UUID
-	}
-	return r.Name == o.Key.Name
+	return model.ParseRef(*ref).Names(o)
 }
 
 func refName(ref *string) string {

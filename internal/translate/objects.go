@@ -30,12 +30,14 @@ func (b *builder) objects(f frontend) []model.Object {
 		if l.grouped() {
 			groups = append(groups, b.group(f, l, pools)...)
 		}
+		b.reportShares(l)
 	}
 	out = append(out, groups...)
+	policy := len(out) > 1
+	out = append(out, b.profiles(f, out)...)
 	slices.SortStableFunc(out, func(x, y model.Object) int {
 		return model.CompareCreation(x.Key.Kind, y.Key.Kind)
 	})
-	policy := len(out) > 1
 	if policy {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
 	}
@@ -100,19 +102,20 @@ type pool struct {
 func (b *builder) pool(f frontend, l listener, t target) pool {
 	s := b.in.Settings
 	p := &models.Pool{
-		Name:                   &t.pool,
-		CloudConfigCksum:       new(noChecksum),
-		CreatedBy:              &s.CreatedBy,
-		TenantRef:              new(model.RefByName(model.Tenant, f.tenant)),
-		CloudRef:               new(model.RefByName(model.Cloud, s.Cloud)),
-		VrfRef:                 f.network.vrf,
-		Tier1Lr:                f.network.tier1,
-		HealthMonitorRefs:      []string{model.RefByName(model.HealthMonitor, t.proto.healthMonitor)},
-		GracefulDisableTimeout: new(gracefulDisableMinutes),
-		SniEnabled:             new(false),
-		PlacementNetworks:      f.network.placement,
-		ServiceMetadata:        new(b.in.Owner.poolMetadata(l, t).String()),
-		Markers:                b.markers(b.in.Owner.poolMarks(l, t)),
+		Name:                             &t.pool,
+		CloudConfigCksum:                 new(noChecksum),
+		CreatedBy:                        &s.CreatedBy,
+		TenantRef:                        new(model.RefByName(model.Tenant, f.tenant)),
+		CloudRef:                         new(model.RefByName(model.Cloud, s.Cloud)),
+		VrfRef:                           f.network.vrf,
+		Tier1Lr:                          f.network.tier1,
+		HealthMonitorRefs:                []string{model.RefByName(model.HealthMonitor, t.proto.healthMonitor)},
+		GracefulDisableTimeout:           new(gracefulDisableMinutes),
+		SniEnabled:                       new(false),
+		ApplicationPersistenceProfileRef: b.persistence(f, t),
+		PlacementNetworks:                f.network.placement,
+		ServiceMetadata:                  new(b.in.Owner.poolMetadata(l, t).String()),
+		Markers:                          b.markers(b.in.Owner.poolMarks(l, t)),
 	}
 	members, known := b.members(t)
 	enabled := 0

@@ -128,21 +128,13 @@ func (b serviceBuilder) unusedFields() {
 			b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "annotation "+u.annotation+" is not supported by this release: "+u.instead)
 		}
 	}
-	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.sessionAffinity ClientIP "+noAffinity)
-	}
 }
-
-const noAffinity = "is not supported by this release: connections of one client may reach several endpoints"
 
 // BackendAnnotations are those that are read of a Service behind a Gateway's listener.
 var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, annotationL4Rule}
 
 // unusedByBackend reports what a Service behind a Gateway's listener asks for and doesn't get.
 func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
-	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s %s", port, svc.Name, noAffinity))
-	}
 	if svc.Annotations[annotationL4Rule] != "" {
 		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: annotation %s of Service %s is not supported by this release: its pool gets the defaults", port, annotationL4Rule, svc.Name))
 	}

@@ -1,0 +1,121 @@
+package translate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vmware/alb-sdk/go/models"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// affinityMinutesMax is the schema's limit of a client-IP persistence profile's timeout.
+const affinityMinutesMax = 720
+
+// affinity is how long, in minutes, a Service wants its clients to come back to the endpoint that they were at; 0 if it
+// doesn't care. seconds is what the Service says, and differs where the Controller can't do that.
+func affinity(svc *corev1.Service) (minutes int32, seconds int64) {
+	if svc.Spec.SessionAffinity != corev1.ServiceAffinityClientIP {
+		return 0, 0
+	}
+	seconds = int64(corev1.DefaultClientIPServiceAffinitySeconds)
+	if c := svc.Spec.SessionAffinityConfig; c != nil && c.ClientIP != nil {
+		seconds = int64(deref(c.ClientIP.TimeoutSeconds, corev1.DefaultClientIPServiceAffinitySeconds))
+	}
+	return int32(min(max((seconds+59)/60, 1), affinityMinutesMax)), seconds
+}
+
+// profilePrefix is what the names of persistence profiles begin with, before the minutes. They are of no single owner.
+func (b *builder) profilePrefix() string { return b.in.Settings.Prefix() + "client-ip-" }
+
+// persistence is the reference of a target's pool to its persistence profile. A profile of the network team's stays: it may be
+// there for a reason that a Service can't know.
+func (b *builder) persistence(f frontend, t target) *string {
+	svc := t.backend.Service
+	minutes, seconds := affinity(svc)
+	live, ours := b.livePersistence(f, t)
+	name := b.profilePrefix() + strconv.Itoa(int(minutes))
+	refusal, refused := b.in.Refused[name]
+	switch {
+	case minutes == 0 && ours:
+		return nil
+	case minutes == 0:
+		return again(live)
+	case live != nil && !ours:
+		b.report(model.Degraded, t.port, model.ReasonPersistenceTaken, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s is not applied: its pool has the persistence profile %s already, which isn't the operator's; take that off the pool on the Controller if the Service is to decide", t.port, svc.Name, b.refText(live)))
+		return again(live)
+	case refused:
+		refusal.Port = t.port
+		refusal.Message = fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s is not applied: %s",
+			t.port, svc.Name, refusal.Message)
+		b.findings = append(b.findings, refusal)
+		return again(live)
+	case seconds > affinityMinutesMax*60:
+		b.report(model.Degraded, t.port, model.ReasonAffinityLimited, fmt.Sprintf("port %s: sessionAffinityConfig of Service %s asks for %d s, the Controller remembers a client for %d minutes at most, and does that", t.port, svc.Name, seconds, affinityMinutesMax))
+	case seconds != int64(minutes)*60:
+		b.report(model.Note, t.port, model.ReasonAffinityLimited, fmt.Sprintf("port %s: sessionAffinityConfig of Service %s asks for %d s, the Controller counts in minutes: it is %d min", t.port, svc.Name, seconds, minutes))
+	}
+	return new(model.RefByName(model.PersistenceProfile, name))
+}
+
+// livePersistence is what the pool refers to now, and whether that is a profile of ours.
+func (b *builder) livePersistence(f frontend, t target) (ref *string, ours bool) {
+	o := b.in.Live.objects[model.Key{Kind: model.Pool, Tenant: f.tenant, Name: t.pool}]
+	if o == nil {
+		return nil, false
+	}
+	body, ok := o.Body.(*models.Pool)
+	if !ok || body.ApplicationPersistenceProfileRef == nil {
+		return nil, false
+	}
+	ref = body.ApplicationPersistenceProfileRef
+	return ref, slices.ContainsFunc(b.in.Live.profiles, func(p *model.Observed) bool { return refersTo(ref, p) })
+}
+
+// profiles are the persistence profiles of ours that the pools among the objects refer to, by name.
+func (b *builder) profiles(f frontend, objects []model.Object) (out []model.Object) {
+	seen := make(map[string]bool)
+	for _, o := range objects {
+		body, ok := o.Body.(*models.Pool)
+		if !ok || body.ApplicationPersistenceProfileRef == nil {
+			continue
+		}
+		ref := body.ApplicationPersistenceProfileRef
+		name := model.ParseRef(*ref).Name
+		if i := slices.IndexFunc(b.in.Live.profiles, func(p *model.Observed) bool { return refersTo(ref, p) }); i >= 0 {
+			name = b.in.Live.profiles[i].Key.Name
+		}
+		minutes, err := strconv.ParseInt(strings.TrimPrefix(name, b.profilePrefix()), 10, 32)
+		if err != nil || !strings.HasPrefix(name, b.profilePrefix()) || seen[name] {
+			continue
+		}
+		seen[name] = true
+		out = append(out, b.object(f, model.PersistenceProfile, name, b.profile(f, name, int32(minutes))))
+	}
+	slices.SortFunc(out, func(x, y model.Object) int { return cmp.Compare(x.Key.Name, y.Key.Name) })
+	return out
+}
+
+// profile is one of a timeout. The type is that for IPv4 and IPv6 clients alike; the one for IPv6 is the Controller's own.
+func (b *builder) profile(f frontend, name string, minutes int32) *models.ApplicationPersistenceProfile {
+	return &models.ApplicationPersistenceProfile{
+		Name:                 &name,
+		TenantRef:            new(model.RefByName(model.Tenant, f.tenant)),
+		Markers:              model.Markers(b.in.Settings.ClusterName),
+		PersistenceType:      new("PERSISTENCE_TYPE_CLIENT_IP_ADDRESS"),
+		IPPersistenceProfile: &models.IPPersistenceProfile{IPPersistentTimeout: &minutes},
+	}
+}
+
+// reportShares says so where several Services share a listener: a client comes back to the same endpoint of a Service, and
+// not to the same Service.
+func (b *builder) reportShares(l listener) {
+	sticky := func(t target) bool { minutes, _ := affinity(t.backend.Service); return minutes > 0 }
+	if len(l.targets) > 1 && slices.ContainsFunc(l.targets, sticky) {
+		b.report(model.Note, l.port, model.ReasonAffinityLimited, fmt.Sprintf("port %s: several Services share its connections by weight, so spec.sessionAffinity ClientIP holds within each of them only", l.port))
+	}
+}
