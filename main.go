@@ -126,7 +126,7 @@ func run(ctx context.Context, o options, level zap.AtomicLevel) error {
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              "avi-l4-operator.ako.vmware.com",
 		LeaderElectionNamespace:       o.Namespace,
-		LeaderElectionReleaseOnCancel: true, // the process ends as soon as the manager does
+		LeaderElectionReleaseOnCancel: true, // nothing is written once the manager has ended
 	})
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
@@ -155,7 +155,7 @@ func run(ctx context.Context, o options, level zap.AtomicLevel) error {
 	if err := mgr.AddReadyzCheck("ready", operator.Ready); err != nil {
 		return fmt.Errorf("adding the readiness check: %w", err)
 	}
-	return mgr.Start(ctx)
+	return operator.Run(ctx, mgr)
 }
 
 func metricsOptions(o options) metricsserver.Options {

@@ -75,6 +75,7 @@ type APIs struct {
 	mu      sync.RWMutex
 	since   map[gather.API]time.Time // of those that are served
 	came    map[gather.API]time.Time // when their types were last created, as far as is known
+	schemas schemas
 }
 
 // NewAPIs knows of none yet.

@@ -97,7 +97,7 @@ func (r *NodeReconciler) crowd(mode settings.ServiceType, name string) handler.E
 // nodeChanged lets through what decides about a server; kubelets write much else.
 func nodeChanged() predicate.Predicate {
 	return updated(func(before, after *corev1.Node) bool {
-		return !(before.Spec.Unschedulable == after.Spec.Unschedulable && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
+		return !(apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
 			apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations) && apiequality.Semantic.DeepEqual(before.Status, after.Status))
 	})
 }
@@ -120,12 +120,8 @@ func slimNode(o any) (any, error) {
 	}
 	n.SetManagedFields(nil)
 	n.Annotations = only(n.Annotations, translate.NodeAnnotations...)
-	n.Spec = corev1.NodeSpec{Unschedulable: n.Spec.Unschedulable}
-	ready := slices.DeleteFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type != corev1.NodeReady })
-	for i := range ready {
-		ready[i] = corev1.NodeCondition{Type: ready[i].Type, Status: ready[i].Status}
-	}
-	n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses, Conditions: slices.Clone(ready)}
+	n.Spec = corev1.NodeSpec{Taints: slices.DeleteFunc(n.Spec.Taints, func(t corev1.Taint) bool { return !slices.Contains(translate.NodeTaints, t.Key) })}
+	n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
 	return n, nil
 }
 

@@ -102,7 +102,11 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	if err := s.confirm(ctx, gone); err != nil {
 		return err
 	}
-	return s.remove(ctx, gone, total)
+	if err := s.remove(ctx, gone, total); err != nil {
+		return err
+	}
+	ctrl.LoggerFrom(ctx).V(1).Info("looked for orphans", "owners", len(gone), "of", total)
+	return nil
 }
 
 // remaining lists the owners of the cache, and reports of each whether it is, or was, served. It looks at their types too.
@@ -139,11 +143,11 @@ func (s *OrphanSweeper) lasting(ctx context.Context, api gather.API) (bool, erro
 	return s.APIs.Lasting(ctx, api, 2*s.Interval)
 }
 
-// ownerOf finds the owner of an object. A VsVip's markers don't tell it, so its VirtualService or L4PolicySet of the same
+// ownerOf finds the owner of an object. A VsVip's markers don't tell it, so the VirtualService or L4PolicySet of the same
 // name has to; one without either may be another controller's of the same cluster, and is left alone.
 func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
 	owner := o.Owner
-	if o.Key.Kind == model.VsVip {
+	if o.Key.Kind.Type().OwnerByName {
 		for _, kind := range []model.Kind{model.VirtualService, model.L4PolicySet} {
 			if by := s.Mirror.Get(model.Key{Kind: kind, Tenant: o.Key.Tenant, Name: o.Key.Name}); by != nil {
 				owner = by.Owner

@@ -150,8 +150,7 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 	other, handover := handedOver(c.Object, cfg)
 	switch {
 	case handover && (v.Ours || deleted):
-		r.tellOnce(c.Object, model.ReasonServedByAnother, servedByAnother(r.Owner(), other))
-		return ctrl.Result{}, nil
+		return r.anothers(ctx, c, other)
 	case handover:
 		return ctrl.Result{}, nil // another instance's
 	case v.Unknown && !claimed:
@@ -166,6 +165,19 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	return r.serve(ctx, cfg, c)
+}
+
+// anothers says on an owner that another instance has claimed, and that is to be served or let go, why nothing happens. The status
+// is the other instance's, once that has written it: a manifest that was copied from another cluster has a claim and nobody
+// behind it.
+func (r *owners[T]) anothers(ctx context.Context, c *gather.Candidate[T], instance string) (ctrl.Result, error) {
+	text := servedByAnother(r.Owner(), instance)
+	r.tellOnce(c.Object, model.ReasonServedByAnother, text)
+	if status.Spoken(c.Object) {
+		return ctrl.Result{}, nil
+	}
+	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})
+	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, c.Object, translate.Input{Namespace: c.Namespace}, why)))
 }
 
 // classless tells an object in a namespace that is served why nothing happens.
@@ -247,7 +259,9 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 	}
 	if o.GetDeletionTimestamp() != nil {
 		if gather.Claimed(o) {
-			r.tellOnce(o, reasonDeleting, configurationError(r.Settings).Error())
+			text := configurationError(r.Settings).Error()
+			r.tellOnce(o, reasonDeleting, text)
+			return resultOf(ctx, client.IgnoreNotFound(r.Status.Stuck(ctx, o, model.ReasonConfigurationInvalid, text)))
 		}
 		return ctrl.Result{}, nil
 	}

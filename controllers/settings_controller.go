@@ -3,6 +3,7 @@ package controllers
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -14,11 +15,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
@@ -57,22 +60,27 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctr
 		result.RequeueAfter = r.CAPoll
 	}
 	config, secret := new(corev1.ConfigMap), new(corev1.Secret)
-	for name, o := range map[string]client.Object{settings.ConfigMapName: config, settings.SecretName: secret} {
-		err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: name}, o)
-		if apierrors.IsNotFound(err) {
-			r.report(ctx, nil, fmt.Errorf("%s %s/%s doesn't exist; create it", kindOf(o), r.Namespace, name))
-			return result, nil
-		}
-		if err != nil {
-			return result, fmt.Errorf("reading %s %s/%s: %w", kindOf(o), r.Namespace, name, err)
-		}
+	if exists, err := r.read(ctx, settings.ConfigMapName, config); err != nil {
+		return result, err
+	} else if exists && config.Data == nil {
+		config.Data = map[string]string{}
+	}
+	if exists, err := r.read(ctx, settings.SecretName, secret); err != nil {
+		return result, err
+	} else if exists && secret.Data == nil {
+		secret.Data = map[string][]byte{}
 	}
 	next, credentials, err := settings.Parse(config.Data, secret.Data, r.Namespace)
 	if err == nil {
 		err = r.addCA(credentials)
 	}
 	if err != nil {
-		r.report(ctx, config, err)
+		var problem *settings.Problem
+		if errors.As(err, &problem) && problem.Object.Kind == "Secret" {
+			r.report(ctx, secret, err)
+		} else {
+			r.report(ctx, config, err)
+		}
 		return result, nil
 	}
 	r.told = ""
@@ -98,11 +106,18 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctr
 	return result, nil
 }
 
-func kindOf(o client.Object) string {
-	if _, ok := o.(*corev1.Secret); ok {
-		return "Secret"
+// read reads one of the two objects and reports whether it exists. One that doesn't has its name all the same, for Events.
+func (r *SettingsReconciler) read(ctx context.Context, name string, into client.Object) (exists bool, err error) {
+	err = r.Client.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: name}, into)
+	switch {
+	case err == nil:
+		return true, nil
+	case !apierrors.IsNotFound(err):
+		return false, fmt.Errorf("reading %T %s/%s: %w", into, r.Namespace, name, err)
 	}
-	return "ConfigMap"
+	into.SetNamespace(r.Namespace)
+	into.SetName(name)
+	return false, nil
 }
 
 func (r *SettingsReconciler) addCA(c *settings.Credentials) error {
@@ -117,8 +132,9 @@ func (r *SettingsReconciler) addCA(c *settings.Credentials) error {
 	return nil
 }
 
-// report tells a problem in the log and as an Event, once for as long as it stays the same.
-func (r *SettingsReconciler) report(ctx context.Context, config *corev1.ConfigMap, err error) {
+// report tells a problem in the log and as an Event, once for as long as it stays the same. The Event is about the object that has
+// the problem, or that is missing: it is found in the operator's namespace in either case.
+func (r *SettingsReconciler) report(ctx context.Context, about client.Object, err error) {
 	r.Store.Reject(err)
 	if err.Error() == r.told {
 		return
@@ -132,21 +148,25 @@ func (r *SettingsReconciler) report(ctx context.Context, config *corev1.ConfigMa
 		kept = "; the last valid settings stay in force"
 	}
 	ctrl.LoggerFrom(ctx).Error(err, "the settings can't be used"+kept)
-	if config != nil {
-		note := err.Error() + kept
-		r.Recorder.Eventf(config, nil, corev1.EventTypeWarning, model.ReasonConfigurationInvalid, "Configure", "%s", note[:min(len(note), 1000)])
-	}
+	note := err.Error() + kept
+	note = strings.ToValidUTF8(note[:min(len(note), 1000)], "")
+	r.Recorder.Eventf(about, nil, corev1.EventTypeWarning, model.ReasonConfigurationInvalid, "Configure", "%s", note)
 }
 
 // SetupWithManager registers the watches.
 func (r *SettingsReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: settings.ConfigMapName}}}
+	request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: settings.ConfigMapName}}
+	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{request} })
+	// Where neither object exists there is no event, and that is what has to be told.
+	atStart := source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		q.Add(request)
+		return nil
 	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("settings").
 		Watches(&corev1.ConfigMap{}, one).
 		Watches(&corev1.Secret{}, one).
+		WatchesRawSource(atStart).
 		WithOptions(controller.Options{RateLimiter: rateLimiter(), NeedLeaderElection: new(false)}).
 		Complete(r)
 }

@@ -67,7 +67,7 @@ func CacheOptions(namespace string) cache.Options {
 	}
 }
 
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+const lastApplied = translate.AnnotationApplied
 
 func slimMeta(o metav1.Object) {
 	o.SetManagedFields(nil)
@@ -81,7 +81,11 @@ func slimService(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
+	applied := translate.AppliedPorts(svc.Annotations[lastApplied])
 	slimMeta(svc)
+	if applied != "" && relevant(svc) {
+		svc.Annotations[lastApplied] = applied
+	}
 	if !relevant(svc) { // it may stand behind a Gateway
 		svc.Annotations = only(svc.Annotations, translate.BackendAnnotations...)
 		svc.OwnerReferences = nil

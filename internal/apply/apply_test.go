@@ -75,7 +75,8 @@ func TestParallel(t *testing.T) {
 // TestFailureStopsWhatNeedsIt: and nothing else.
 func TestFailureStopsWhatNeedsIt(t *testing.T) {
 	w := newWorld(t)
-	w.sim.Inject(fault{Method: "POST", Type: "pool", ObjectName: regexp.MustCompile("^c1--bad$"), Status: 403, Body: `{"error":"not allowed"}`})
+	bad := regexp.MustCompile("^c1--bad$")
+	w.sim.Inject(fault{Method: "POST", Type: "pool", ObjectName: bad, Status: 403, Body: `{"error":"not allowed"}`})
 	results := w.run(create("c1--bad"), create("c1--needs", 0), create("c1--needs-too", 1), create("c1--apart"))
 	for i, want := range []struct{ failed, skipped bool }{{true, false}, {false, true}, {false, true}, {false, false}} {
 		if r := results[i]; (r.Err != nil) != want.failed || r.Skipped != want.skipped || r.Replan {
@@ -157,11 +158,11 @@ func TestUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	servers := have.Body.(*models.Pool).Servers
-	r := w.one(plan.Step{Op: plan.Update, Key: have.Key, UUID: have.UUID, Fields: []plan.FieldChange{
-		{Field: "graceful_disable_timeout", To: new(int32(5))},
-		{Field: "servers", From: servers},
-		{Field: "created_by", From: new("ako-c1"), To: new("ako-c1")},
-	}})
+	r := w.one(update(have,
+		plan.FieldChange{Field: "graceful_disable_timeout", To: new(int32(5))},
+		plan.FieldChange{Field: "servers", From: servers},
+		plan.FieldChange{Field: "created_by", From: new("ako-c1"), To: new("ako-c1")},
+	))
 	if r.Err != nil || r.Replan {
 		t.Fatalf("result %+v", r)
 	}
@@ -176,7 +177,7 @@ func TestUpdate(t *testing.T) {
 	if len(body.Servers) != 0 || *body.GracefulDisableTimeout != 5 {
 		t.Errorf("the mirror has %+v", body)
 	}
-	r = w.one(plan.Step{Op: plan.Update, Key: have.Key, UUID: have.UUID, Fields: []plan.FieldChange{{Field: "graceful_disable_timeout", From: new(int32(5))}}})
+	r = w.one(update(have, plan.FieldChange{Field: "graceful_disable_timeout", From: new(int32(5))}))
 	if got, _ := w.sim.Object("pool", "admin", "c1--p"); r.Err != nil || fmt.Sprint(got["graceful_disable_timeout"]) == "5" {
 		t.Errorf("not reset: %v, %v", got["graceful_disable_timeout"], r.Err)
 	}
@@ -207,7 +208,7 @@ func TestUpdateLooksAgain(t *testing.T) {
 				c.fault.Method, c.fault.Type, c.fault.Count = "PATCH", "pool", 1
 				w.sim.Inject(c.fault)
 			}
-			r := w.one(plan.Step{Op: plan.Update, Key: have.Key, UUID: have.UUID, Fields: []plan.FieldChange{{Field: "graceful_disable_timeout", To: new(int32(5))}}})
+			r := w.one(update(have))
 			if r.Err == nil || r.Replan != c.replan {
 				t.Errorf("result %+v", r)
 			}
@@ -271,7 +272,7 @@ func TestAnswerOfSomebodyElse(t *testing.T) {
 	have := w.created("c1--p")
 	object, _ := w.sim.Object("pool", "admin", "c1--p")
 	w.sim.Inject(fault{Method: "PATCH", Type: "pool", Status: 200, Body: strings.Replace(encode(t, object), `"ako-c1"`, `"bob"`, 1)})
-	r := w.one(plan.Step{Op: plan.Update, Key: have.Key, UUID: have.UUID, Fields: []plan.FieldChange{{Field: "graceful_disable_timeout", To: new(int32(5))}}})
+	r := w.one(update(have))
 	var foreign *mirror.NotOursError
 	if !errors.As(r.Err, &foreign) || foreign.CreatedBy != "bob" {
 		t.Errorf("result %+v", r)

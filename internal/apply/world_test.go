@@ -14,10 +14,10 @@ import (
 	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // fault is what can be made to go wrong on the simulated Controller.
@@ -107,6 +107,14 @@ func pool(name, service string) *models.Pool {
 		CreatedBy: new("ako-c1"), Markers: model.Markers("c1", model.MarkNamespace, "core", model.MarkServiceName, service),
 		Servers: []*models.Server{{IP: &models.IPAddr{Addr: new("10.1.0.1"), Type: new("V4")}, Port: new(int32(80))}},
 	}
+}
+
+// update changes fields of a pool; without any, the time that a disabled server has.
+func update(o *model.Observed, fields ...plan.FieldChange) plan.Step {
+	if len(fields) == 0 {
+		fields = []plan.FieldChange{{Field: "graceful_disable_timeout", To: new(int32(5))}}
+	}
+	return plan.Step{Op: plan.Update, Key: o.Key, UUID: o.UUID, Fields: fields}
 }
 
 func create(name string, needs ...int) plan.Step {

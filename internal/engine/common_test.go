@@ -161,9 +161,8 @@ func TestRefusedProfile(t *testing.T) {
 		w.load() // nor may it read them
 		svc.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
 		o := w.serveAnother(svc)
-		f, told := finding(o, model.ReasonPersistenceRefused)
-		told = told && f.Severity == model.Degraded && strings.Contains(f.Message, "not allowed")
-		if !told || o.State() != outcome.Done || !o.Refused || len(o.Ports) != 1 {
+		w.wantFinding(o, model.ReasonPersistenceRefused, "not allowed")
+		if o.State() != outcome.Done || !o.Refused || len(o.Ports) != 1 {
 			t.Errorf("live %v: outcome %+v, findings %+v", live, o, o.Findings)
 		}
 		heal()

@@ -61,6 +61,7 @@ type run struct {
 	record outcome.Record
 	wanted []model.Key       // common objects that are kept from being deleted until the run ends
 	undone []*model.Observed // common objects whose deletion failed in the round before
+	waits  bool              // for something that others of ours have
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -77,7 +78,7 @@ func (r *run) end(state outcome.State, err error) (again bool) {
 }
 
 func (r *run) outcome() outcome.Outcome {
-	r.record.Refused = len(r.in.Refused) > 0
+	r.record.Refused = len(r.in.Refused)+len(r.in.Taken) > 0 || r.waits
 	model.SortFindings(r.record.Findings)
 	switch r.state {
 	case outcome.Done:
@@ -140,10 +141,15 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if p.Replaces != "" {
 		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
 	}
-	log.Info("changing the Controller", "creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
+	log.Info("changing the Controller",
+		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
 	results := r.Applier.Run(ctx, &p)
 	r.undone = undone(spare, results)
-	return r.judge(built, results)
+	again = r.judge(built, results)
+	if p.Replaces != "" && r.state == outcome.Failed {
+		r.restore(ctx, built, observed, results)
+	}
+	return again
 }
 
 // build makes the wanted objects of what the Controller holds now.
@@ -157,13 +163,25 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 	}
 	r.in.Live = translate.LiveOf(&r.in, observed)
 	built := translate.Objects(r.in)
+	if r.takeNames(built) {
+		built = translate.Objects(r.in)
+	}
 	r.record.Findings = append(built.Findings, r.kept...)
 	return built
 }
 
 func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
 	owner := r.in.Owner.Key()
-	p := plan.Diff(want, observed, plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID})
+	policy := plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID}
+	p := plan.Diff(want, observed, policy)
+	if inUse := r.addressInUse(want); p.Replaces != "" && inUse != "" {
+		what := p.Replaces
+		policy.Replace = false
+		p = plan.Diff(want, observed, policy)
+		p.Findings = []model.Finding{{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
+			Message: fmt.Sprintf("can't be replaced yet: %s; %s; what serves goes on until that is free, or ask for another", what, inUse)}}
+		r.waits = true
+	}
 	r.record.Findings = append(r.record.Findings, p.Findings...)
 	return p
 }
@@ -235,19 +253,8 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 	log := logr.FromContextOrDiscard(ctx)
 	var failed []*model.Observed
 	for round := range rounds {
-		if err := e.Mirror.Err(); err != nil {
-			return deleted, fmt.Errorf("the Controller can't be read: %w", err)
-		}
-		if round == 0 && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
-			if err := e.lookFor(ctx, tenant, name); err != nil {
-				return deleted, err
-			}
-		}
-		observed, lookErr := e.observed(ctx, owner, name)
-		if isForeign(lookErr) {
-			// The VsVip is somebody else's; what our markers are on is ours.
-			observed = slices.DeleteFunc(e.Mirror.Of(owner, name), ownedByName)
-		} else if lookErr != nil {
+		observed, lookErr := e.left(ctx, owner, tenant, name, round == 0)
+		if lookErr != nil {
 			return deleted, lookErr
 		}
 		spare, taken := e.spare(owner, append(e.Mirror.Used(observed), failed...), nil)
@@ -261,23 +268,14 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 			return deleted, &DryRunError{Plan: p.String()}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
-		err = nil
-		retry := false
 		results := e.Applier.Run(ctx, &p)
 		e.commons.leave(taken...)
 		failed = undone(spare, results)
-		for _, r := range results {
-			switch {
-			case r.Err == nil && !r.Skipped:
-				deleted++
-			case r.Err != nil:
-				retry = retry || r.Replan
-				if err == nil {
-					err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
-				}
-			}
-		}
-		if err != nil && (!retry || ctx.Err() != nil) {
+		var n int
+		var again bool
+		n, again, err = removed(results)
+		deleted += n
+		if err != nil && (!again || ctx.Err() != nil) {
 			return deleted, err
 		}
 	}
@@ -285,6 +283,40 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		err = errors.New("objects remain after several attempts")
 	}
 	return deleted, err
+}
+
+// left lists what there is of an owner. Where the VsVip is somebody else's, what our markers are on is ours still. first
+// looks for what the mirror may not know.
+func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name string, first bool) ([]*model.Observed, error) {
+	if err := e.Mirror.Err(); err != nil {
+		return nil, fmt.Errorf("the Controller can't be read: %w", err)
+	}
+	if first && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
+		if err := e.lookFor(ctx, tenant, name); err != nil {
+			return nil, err
+		}
+	}
+	observed, err := e.observed(ctx, owner, name)
+	if isForeign(err) {
+		return slices.DeleteFunc(e.Mirror.Of(owner, name), ownedByName), nil
+	}
+	return observed, err
+}
+
+// removed counts the deletions of a run. err is the first failure, and again reports whether another round may help.
+func removed(results []apply.StepResult) (n int, again bool, err error) {
+	for _, r := range results {
+		switch {
+		case r.Err == nil && !r.Skipped:
+			n++
+		case r.Err != nil:
+			again = again || r.Replan
+			if err == nil {
+				err = fmt.Errorf("%s %s: %w", r.Step.Op, r.Step.Key, r.Err)
+			}
+		}
+	}
+	return n, again, err
 }
 
 // ownedByName reports whether an object's markers don't tell its owner.

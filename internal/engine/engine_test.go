@@ -127,9 +127,7 @@ func TestRoundsAreBounded(t *testing.T) {
 	if got := w.wrote(); len(got) != rounds {
 		t.Errorf("writes %q, want %d", got, rounds)
 	}
-	if f := o.Failure(); o.State() != outcome.Failed || f.Class != outcome.Conflict || f.Kind != model.Pool {
-		t.Errorf("outcome %d, failure %+v", o.State(), f)
-	}
+	w.wantFailure(o, model.ReasonControllerRefused, outcome.Conflict, model.Pool, "Need to reload")
 }
 
 // TestNotKept: a Controller that takes a change and doesn't keep it is not asked again and again.
@@ -153,13 +151,10 @@ func TestNotKept(t *testing.T) {
 // TestRefusedPool: a port whose pool the Controller never takes is left out, for its neighbours' sake.
 func TestRefusedPool(t *testing.T) {
 	w := newWorld(t)
-	refuse := func(name string) (heal func()) {
-		return w.sim.Inject(fault{Method: "POST", Type: "pool", ObjectName: regexp.MustCompile(name), Status: 403, Body: `{"error":"not allowed"}`})
-	}
-	heal := refuse("TCP-80$")
+	heal := w.refuse("POST", "TCP-80$")
 	o := w.served()
-	f, told := finding(o, model.ReasonPortRefused)
-	if !told || f.Severity != model.Blocked || f.Port != (model.Port{Number: 80, Protocol: "TCP"}) || !strings.Contains(f.Message, "not allowed") {
+	w.wantFinding(o, model.ReasonPortRefused, "not allowed")
+	if f := o.Findings[0]; f.Severity != model.Blocked || f.Port != (model.Port{Number: 80, Protocol: "TCP"}) {
 		t.Errorf("findings %+v", o.Findings)
 	}
 	if !o.Refused || !o.Waiting() || o.Retry() != nil || len(o.Ports) != 1 {
@@ -177,7 +172,7 @@ func TestRefusedPool(t *testing.T) {
 // TestAllPoolsRefused: with no port left there is nothing to serve, and the owner says so.
 func TestAllPoolsRefused(t *testing.T) {
 	w := newWorld(t)
-	w.sim.Inject(fault{Method: "POST", Type: "pool", Status: 403, Body: `{"error":"not allowed"}`})
+	w.refuse("POST", "")
 	o := w.serve()
 	if o.State() != outcome.Blocked || !o.Refused || !o.Waiting() {
 		t.Errorf("state %d, refused %v, failure %+v", o.State(), o.Refused, o.Failure())
@@ -193,8 +188,10 @@ func TestTenantIsKept(t *testing.T) {
 	w.wrote()
 	w.ns.Annotations[translate.AnnotationTenant] = "green"
 	o := w.served()
-	if f, told := finding(o, model.ReasonNeedsReplacement); !told || !strings.Contains(f.Message, "tenant: admin -> green") || o.Tenant != "admin" || w.wrote() != nil {
-		t.Errorf("tenant %s, findings %+v", o.Tenant, o.Findings)
+	w.wantFinding(o, model.ReasonNeedsReplacement, "tenant: admin -> green")
+	w.wantUnchanged()
+	if o.Tenant != "admin" {
+		t.Errorf("tenant %s", o.Tenant)
 	}
 	w.svc.Spec.Ports = w.svc.Spec.Ports[:1]
 	if o = w.served(); o.Changes.Deleted != 1 {
@@ -252,11 +249,10 @@ func TestNameTaken(t *testing.T) {
 			name, _ := body["name"].(string)
 			before, _ := w.sim.Object(kind, "admin", name)
 			o := w.serve()
-			if f, told := finding(o, model.ReasonPortRefused); kind == "pool" && (o.State() != outcome.Done || !told || !strings.Contains(f.Message, "created by bob")) {
-				t.Errorf("state %d, findings %+v", o.State(), o.Findings)
-			}
-			if f := o.Failure(); kind != "pool" && (o.State() != outcome.Failed || f.Reason != model.ReasonNameTaken || f.Class != outcome.Terminal || string(f.Kind) != kind) {
-				t.Errorf("state %d, failure %+v", o.State(), f)
+			if kind == "pool" {
+				w.wantFinding(o, model.ReasonPortRefused, "created by bob")
+			} else {
+				w.wantFailure(o, model.ReasonNameTaken, outcome.Terminal, model.Kind(kind), "isn't this operator's")
 			}
 			if after, _ := w.sim.Object(kind, "admin", name); encode(t, after) != encode(t, before) {
 				t.Error("somebody else's object was changed")
@@ -283,9 +279,10 @@ func TestSameNameAsAnotherOwner(t *testing.T) {
 	w.svc.Namespace, w.svc.Name = "core", "amf-x" // c1--core-amf-x as well
 	w.wrote()
 	o := w.serve()
-	f, told := finding(o, model.ReasonNameTaken)
-	if o.State() != outcome.Blocked || !told || !strings.Contains(f.Message, "Service core-amf/x") || o.VSUUID != "" || w.wrote() != nil {
-		t.Errorf("state %d, findings %+v, serves %+v", o.State(), o.Findings, o.Serving)
+	w.wantFinding(o, model.ReasonNameTaken, "Service core-amf/x")
+	w.wantUnchanged()
+	if o.State() != outcome.Blocked || o.VSUUID != "" {
+		t.Errorf("state %d, serves %+v", o.State(), o.Serving)
 	}
 }
 
@@ -299,8 +296,10 @@ func TestReplacedOnce(t *testing.T) {
 
 	w.svc.Annotations[translate.AnnotationLoadBalancerIP] = "10.10.0.60"
 	o := w.served()
-	if _, told := finding(o, model.ReasonNeedsReplacement); !told || w.wrote() != nil || o.Addresses[0].String() != "10.10.0.50" {
-		t.Errorf("without consent: addresses %v, findings %+v", o.Addresses, o.Findings)
+	w.wantFinding(o, model.ReasonNeedsReplacement, "10.10.0.50 from network vip-network -> 10.10.0.60")
+	w.wantUnchanged()
+	if o.Addresses[0].String() != "10.10.0.50" {
+		t.Errorf("without consent: addresses %v", o.Addresses)
 	}
 	w.svc.Annotations[translate.AnnotationAllowReplacement] = "true"
 	o = w.served()
@@ -311,10 +310,8 @@ func TestReplacedOnce(t *testing.T) {
 	w.must(w.sim.Edit("vsvip", "admin", amfName, func(v map[string]any) { v["vip"] = first["vip"] }))
 	w.load()
 	w.wrote()
-	o = w.served()
-	if f, told := finding(o, model.ReasonNeedsReplacement); !told || !strings.Contains(f.Message, "was replaced and is still not") || w.wrote() != nil {
-		t.Errorf("the second time: findings %+v", o.Findings)
-	}
+	w.wantFinding(w.served(), model.ReasonNeedsReplacement, "was replaced and is still not")
+	w.wantUnchanged()
 }
 
 func TestRemove(t *testing.T) {
@@ -370,7 +367,7 @@ func TestRemoveFindsALostVsVip(t *testing.T) {
 func TestRemoveSaysWhatIsLeft(t *testing.T) {
 	w := newWorld(t)
 	w.served()
-	w.sim.Inject(fault{Method: "DELETE", Type: "pool", ObjectName: regexp.MustCompile("TCP-80$"), Status: 403, Body: `{"error":"not allowed"}`})
+	w.refuse("DELETE", "TCP-80$")
 	n, err := w.remove()
 	if n != 4 || err == nil || !strings.Contains(err.Error(), "delete Pool admin/"+tcpPool) {
 		t.Errorf("removed %d: %v", n, err)
@@ -383,8 +380,9 @@ func TestDryRun(t *testing.T) {
 	w.engine.DryRun = true
 	var dry *DryRunError
 	o := w.serve()
-	if f := o.Failure(); o.State() != outcome.Failed || f.Reason != model.ReasonDryRun || !errors.As(o.Retry(), &dry) || !strings.Contains(dry.Plan, "5 to create") {
-		t.Errorf("state %d, failure %+v", o.State(), f)
+	w.wantFailure(o, model.ReasonDryRun, outcome.Terminal, "", "5 to create")
+	if !errors.As(o.Retry(), &dry) {
+		t.Errorf("is tried again because of %v", o.Retry())
 	}
 	w.engine.DryRun = false
 	w.served()
@@ -396,9 +394,7 @@ func TestDryRun(t *testing.T) {
 	if n, err := w.remove(); n != 0 || !errors.As(err, &dry) || !strings.Contains(dry.Plan, "5 to delete") {
 		t.Errorf("removing: %d, %v", n, err)
 	}
-	if got := w.wrote(); got != nil {
-		t.Errorf("writes %q", got)
-	}
+	w.wantUnchanged()
 	w.wantHeld("afterwards", all("admin")...)
 }
 
@@ -406,11 +402,9 @@ func TestDryRun(t *testing.T) {
 func TestFailureIsSmall(t *testing.T) {
 	w := newWorld(t)
 	w.sim.Inject(fault{Method: "POST", Type: "vsvip", Status: 400, Body: `{"error":"bad vip"}`})
-	w.sim.Inject(fault{Method: "POST", Type: "pool", ObjectName: regexp.MustCompile("TCP-80$"), Status: 500, Body: `{"error":"internal"}`})
+	w.sim.Inject(fault{Method: "POST", Type: "pool", ObjectName: regexp.MustCompile("TCP-80$"), Status: 500, Body: `{"error":"oh"}`})
 	o := w.serve()
-	if f := o.Failure(); o.State() != outcome.Failed || f.Kind != model.VsVip || f.Class != outcome.Terminal || !strings.Contains(f.Message, "bad vip") {
-		t.Errorf("state %d, failure %+v", o.State(), f)
-	}
+	w.wantFailure(o, model.ReasonControllerRefused, outcome.Terminal, model.VsVip, "bad vip")
 	if got := Classify(o.Retry()); got != outcome.Transient {
 		t.Errorf("is tried again as class %d: %v", got, o.Retry())
 	}

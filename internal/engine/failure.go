@@ -34,7 +34,7 @@ func (f *failure) add(err error, about model.Kind) {
 
 // told puts the failure into words; there must be one.
 func (f *failure) told() outcome.Failure {
-	return outcome.Failure{Reason: reason(f.worst), Message: f.worst.Error(), Class: Classify(f.worst), Kind: f.kind, Retry: f.retry}
+	return outcome.Failure{Reason: Reason(f.worst), Message: f.worst.Error(), Class: Classify(f.worst), Kind: f.kind, Retry: f.retry}
 }
 
 // Classify maps any error of a run to its class.
@@ -78,8 +78,8 @@ var reasons = map[avi.Reason]string{
 	avi.ReasonSession:       model.ReasonControllerDown,
 }
 
-// reason names a failure for a condition.
-func reason(err error) string {
+// Reason names a failure for a condition.
+func Reason(err error) string {
 	var foreign *mirror.NotOursError
 	var dry *DryRunError
 	switch {

@@ -34,7 +34,7 @@ func TestErrorsAreTold(t *testing.T) {
 		if err != nil {
 			err = fmt.Errorf("create Pool admin/p: %w", err)
 		}
-		if got := reason(err); got != c.reason {
+		if got := Reason(err); got != c.reason {
 			t.Errorf("%s: reason %s, want %s", name, got, c.reason)
 		}
 		if got := Classify(err); got != c.class {
@@ -45,14 +45,18 @@ func TestErrorsAreTold(t *testing.T) {
 
 // TestFailureTellsTheGravest: and tries again when the mildest passes.
 func TestFailureTellsTheGravest(t *testing.T) {
-	away, refused := &avi.Error{Reason: avi.ReasonUnavailable, Message: "no answer"}, &avi.Error{Reason: avi.ReasonInvalid, Class: avi.Terminal, Message: "bad body"}
+	away := &avi.Error{Reason: avi.ReasonUnavailable, Message: "no answer"}
+	refused := &avi.Error{Reason: avi.ReasonInvalid, Class: avi.Terminal, Message: "bad body"}
 	for _, order := range [][]error{{away, refused}, {refused, away}} {
 		var f failure
 		for _, err := range order {
 			f.add(err, map[error]model.Kind{away: model.Pool, refused: model.VsVip}[err])
 		}
 		got := f.told()
-		if got.Reason != model.ReasonControllerRefused || got.Class != outcome.Terminal || got.Kind != model.VsVip || !errors.Is(got.Retry, away) || got.Message != refused.Error() {
+		want := outcome.Failure{
+			Reason: model.ReasonControllerRefused, Message: refused.Error(), Class: outcome.Terminal, Kind: model.VsVip, Retry: away,
+		}
+		if got != want {
 			t.Errorf("told %+v", got)
 		}
 	}

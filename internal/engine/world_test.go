@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,12 +16,12 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // fault is what can be made to go wrong on the simulated Controller.
@@ -64,7 +65,9 @@ func unreadWorld(t *testing.T) *world {
 	w.must(err)
 	w.must(w.sim.Start())
 	t.Cleanup(w.sim.Close)
-	client, err := avi.New(avi.Config{Host: w.sim.Host(), Username: "admin", Password: "avi123$%", CA: w.sim.CAPEM(), Timeout: 5 * time.Second})
+	client, err := avi.New(avi.Config{
+		Host: w.sim.Host(), Username: "admin", Password: "avi123$%", CA: w.sim.CAPEM(), Timeout: 5 * time.Second,
+	})
 	w.must(err)
 	t.Cleanup(func() { client.Close(context.Background()) })
 	w.mirror = mirror.New(client, logr.Discard())
@@ -78,14 +81,20 @@ func unreadWorld(t *testing.T) *world {
 	w.ns = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core", Annotations: map[string]string{}}}
 	w.svc = &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "amf", Namespace: "core", Annotations: map[string]string{}}}
 	w.svc.Spec.Type = corev1.ServiceTypeLoadBalancer
-	w.svc.Spec.Ports = []corev1.ServicePort{{Name: "n2", Port: 38412, Protocol: corev1.ProtocolSCTP}, {Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}
+	w.svc.Spec.Ports = []corev1.ServicePort{
+		{Name: "n2", Port: 38412, Protocol: corev1.ProtocolSCTP},
+		{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP},
+	}
 	return w
 }
 
 // input is what the reconciler would gather for the Service: one endpoint behind each of its ports.
 func (w *world) input() translate.Input {
-	slice := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: w.svc.Name + "-1", Namespace: w.svc.Namespace}, AddressType: discoveryv1.AddressTypeIPv4}
-	slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"10.1.0.1"}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)}}}
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Name: w.svc.Name + "-1", Namespace: w.svc.Namespace},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.1.0.1"}, Conditions: discoveryv1.EndpointConditions{Ready: new(true)}}},
+	}
 	for _, p := range w.svc.Spec.Ports {
 		slice.Ports = append(slice.Ports, discoveryv1.EndpointPort{Name: new(p.Name), Port: new(p.Port), Protocol: new(p.Protocol)})
 	}
@@ -182,11 +191,37 @@ func everything(tenant string) []string {
 	return append(all(tenant), "networksecuritypolicy "+tenant+"/"+amfName, "applicationpersistenceprofile "+tenant+"/"+threeHours)
 }
 
-// finding is the first finding of a reason.
-func finding(o outcome.Outcome, reason string) (model.Finding, bool) {
-	i := slices.IndexFunc(o.Findings, func(f model.Finding) bool { return f.Reason == reason })
-	if i < 0 {
-		return model.Finding{}, false
+// wantFinding wants a finding of a reason whose message has the text.
+func (w *world) wantFinding(o outcome.Outcome, reason, text string) {
+	w.Helper()
+	for _, f := range o.Findings {
+		if f.Reason == reason && strings.Contains(f.Message, text) {
+			return
+		}
 	}
-	return o.Findings[i], true
+	w.Errorf("no finding %s says %q: %+v", reason, text, o.Findings)
+}
+
+// wantUnchanged wants that nothing was written since the log was last asked.
+func (w *world) wantUnchanged() {
+	w.Helper()
+	if got := w.wrote(); got != nil {
+		w.Errorf("writes %q, want none", got)
+	}
+}
+
+// wantFailure wants the outcome to have failed, for a reason of a class, at an object of a kind.
+func (w *world) wantFailure(o outcome.Outcome, reason string, class outcome.Class, kind model.Kind, text string) {
+	w.Helper()
+	f := o.Failure()
+	if o.State() != outcome.Failed || f.Reason != reason || f.Class != class || f.Kind != kind || !strings.Contains(f.Message, text) {
+		w.Errorf("state %d, failure %+v, want %s of class %d at %q that says %q", o.State(), f, reason, class, kind, text)
+	}
+}
+
+// refuse has the Controller refuse what is done to pools of a name, until the answer is called.
+func (w *world) refuse(method, name string) (heal func()) {
+	return w.sim.Inject(fault{
+		Method: method, Type: "pool", ObjectName: regexp.MustCompile(name), Status: 403, Body: `{"error":"not allowed"}`,
+	})
 }

@@ -4,11 +4,14 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,6 +62,7 @@ type Mirror struct {
 	owners  map[model.Owner]map[model.Key]bool
 	named   map[string]map[model.Key]bool // by name, the kinds whose markers don't tell an owner
 	common  map[model.Key]bool            // the objects without an owner
+	claims  map[string]map[model.Key]bool // by DNS name and by address
 	gone    map[model.Key]uint64          // own deletes, so that an older list doesn't bring the object back
 	seq     uint64                        // counts own writes
 	epoch   uint64                        // counts the times that a load under way became worthless
@@ -88,7 +92,7 @@ func New(client *avi.Client, log logr.Logger) *Mirror {
 func (m *Mirror) clear() {
 	m.objects = make(map[model.Key]*entry)
 	m.owners = make(map[model.Owner]map[model.Key]bool)
-	m.named = make(map[string]map[model.Key]bool)
+	m.named, m.claims = make(map[string]map[model.Key]bool), make(map[string]map[model.Key]bool)
 	m.common = make(map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
@@ -197,6 +201,13 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 		}
 	}
 	return out
+}
+
+// Claiming lists the VsVips that have a DNS name, in small letters, or an address.
+func (m *Mirror) Claiming(claim string) []model.Key {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.SortedFunc(maps.Keys(m.claims[claim]), func(a, b model.Key) int { return cmp.Compare(a.String(), b.String()) })
 }
 
 // All returns every object; the order is undefined.
@@ -310,6 +321,9 @@ func (m *Mirror) ours(o *model.Observed, marked string) bool {
 func (m *Mirror) put(e *entry) {
 	m.drop(e.Key)
 	m.objects[e.Key] = e
+	for _, c := range model.Claims(e.Body) {
+		insert(m.claims, c, e.Key)
+	}
 	switch t := e.Key.Kind.Type(); {
 	case t.Common:
 		m.common[e.Key] = true
@@ -326,6 +340,9 @@ func (m *Mirror) drop(key model.Key) {
 		return
 	}
 	delete(m.objects, key)
+	for _, c := range model.Claims(old.Body) {
+		remove(m.claims, c, key)
+	}
 	switch t := key.Kind.Type(); {
 	case t.Common:
 		delete(m.common, key)

@@ -13,8 +13,8 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // world is a Controller, a client and a mirror whose news are kept.

@@ -58,6 +58,8 @@ const (
 	ReasonReferenceMissing     = "ReferenceMissing"
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
 	ReasonServedByAnother      = "ServedByAnotherInstance"
+	ReasonHostnameTaken        = "HostnameTaken"
+	ReasonPortDropped          = "PortDropped"
 	ReasonDryRun               = "DryRun"
 	ReasonInfraSettingMissing  = "InfraSettingMissing"
 	ReasonInfraSettingRejected = "InfraSettingRejected"

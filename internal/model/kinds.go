@@ -8,6 +8,32 @@ import (
 	"github.com/vmware/alb-sdk/go/models"
 )
 
+// Kind is an Avi object type as the REST API spells it in a path: /api/<kind>.
+type Kind string
+
+// The kinds that the operator writes.
+const (
+	VsVip                 Kind = "vsvip"
+	PersistenceProfile    Kind = "applicationpersistenceprofile"
+	Pool                  Kind = "pool"
+	PoolGroup             Kind = "poolgroup"
+	L4PolicySet           Kind = "l4policyset"
+	NetworkSecurityPolicy Kind = "networksecuritypolicy"
+	VirtualService        Kind = "virtualservice"
+)
+
+// The kinds that the operator only reads and refers to.
+const (
+	Tenant             Kind = "tenant"
+	Cloud              Kind = "cloud"
+	VrfContext         Kind = "vrfcontext"
+	Network            Kind = "network"
+	ServiceEngineGroup Kind = "serviceenginegroup"
+	NetworkProfile     Kind = "networkprofile"
+	ApplicationProfile Kind = "applicationprofile"
+	HealthMonitor      Kind = "healthmonitor"
+)
+
 // Type is what the operator knows about a kind of Avi object. A kind that is to be written needs a row in the table below,
 // a row in the table of owned fields (internal/plan), and a function that makes its body (internal/translate).
 type Type struct {

@@ -5,32 +5,6 @@ package model
 
 import "fmt"
 
-// Kind is an Avi object type as the REST API spells it in a path: /api/<kind>.
-type Kind string
-
-// The kinds that the operator writes. The table of all kinds is in kinds.go.
-const (
-	VsVip                 Kind = "vsvip"
-	PersistenceProfile    Kind = "applicationpersistenceprofile"
-	Pool                  Kind = "pool"
-	PoolGroup             Kind = "poolgroup"
-	L4PolicySet           Kind = "l4policyset"
-	NetworkSecurityPolicy Kind = "networksecuritypolicy"
-	VirtualService        Kind = "virtualservice"
-)
-
-// The kinds that the operator only reads and refers to.
-const (
-	Tenant             Kind = "tenant"
-	Cloud              Kind = "cloud"
-	VrfContext         Kind = "vrfcontext"
-	Network            Kind = "network"
-	ServiceEngineGroup Kind = "serviceenginegroup"
-	NetworkProfile     Kind = "networkprofile"
-	ApplicationProfile Kind = "applicationprofile"
-	HealthMonitor      Kind = "healthmonitor"
-)
-
 // Key names an Avi object. Names are unique per kind and tenant within the operator's one cloud.
 type Key struct {
 	Kind   Kind

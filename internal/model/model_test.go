@@ -1,7 +1,6 @@
 package model
 
 import (
-	"net/netip"
 	"slices"
 	"testing"
 
@@ -32,8 +31,10 @@ func TestMarkersTellTheOwner(t *testing.T) {
 		pairs []string
 		want  Owner
 	}{
-		"a Service":                   {[]string{MarkNamespace, "core", MarkServiceName, "amf"}, Owner{ServiceOwner, "core", "amf"}},
-		"a Gateway":                   {[]string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw", MarkServiceName, "amf"}, Owner{GatewayOwner, "edge", "gw"}},
+		"a Service": {[]string{MarkNamespace, "core", MarkServiceName, "amf"}, Owner{ServiceOwner, "core", "amf"}},
+		"a Gateway": {
+			[]string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw", MarkServiceName, "amf"}, Owner{GatewayOwner, "edge", "gw"},
+		},
 		"a Gateway of x-k8s.io":       {[]string{MarkNamespace, "edge", MarkGatewayName, "gw"}, Owner{SvcAPIGatewayOwner, "edge", "gw"}},
 		"a VsVip, with nothing of it": {nil, Owner{}},
 	} {
@@ -86,7 +87,7 @@ func TestFindingsAreSorted(t *testing.T) {
 
 func TestFacts(t *testing.T) {
 	f := &Facts{Version: "22.1.10", LicenseTier: "ENTERPRISE", Shared: map[Kind]map[string]string{Pool: {"p": "pool-1"}},
-		Networks: []NetworkFacts{{Name: "n", UUID: "1", Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, {Name: "n", UUID: "2"}, {UUID: "3"}}}
+		Networks: []NetworkFacts{{Name: "n", UUID: "1"}, {Name: "n", UUID: "2"}, {UUID: "3"}}}
 	for release, want := range map[string]bool{"22.1.3": true, "22.1.10": true, "22.1": true, "22.2": false, "30.1.1": false} {
 		if got := f.AtLeast(release); got != want {
 			t.Errorf("22.1.10 is at least %s: %v", release, got)
@@ -95,7 +96,8 @@ func TestFacts(t *testing.T) {
 	if !(&Facts{}).AtLeast("99") {
 		t.Error("a release that isn't known is refused")
 	}
-	for tier, want := range map[string]bool{"ENTERPRISE": true, "ENTERPRISE_WITH_CLOUD_SERVICES": true, "BASIC": false, "ESSENTIALS": false, "": false} {
+	tiers := map[string]bool{"ENTERPRISE": true, "ENTERPRISE_WITH_CLOUD_SERVICES": true, "BASIC": false, "ESSENTIALS": false, "": false}
+	for tier, want := range tiers {
 		if got := (&Facts{LicenseTier: tier}).Enterprise(); got != want {
 			t.Errorf("%q is Enterprise: %v", tier, got)
 		}

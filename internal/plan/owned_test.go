@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"reflect"
 	"slices"
 	"testing"
@@ -50,17 +51,32 @@ func TestOwnedFieldsExist(t *testing.T) {
 func TestPrune(t *testing.T) {
 	pool := &models.Pool{Name: new("p"), Description: new("theirs"), LbAlgorithm: new("LB_ALGORITHM_ROUND_ROBIN"), CreatedBy: new("me"),
 		Servers: []*models.Server{{IP: &models.IPAddr{Addr: new("10.0.0.1")}, Description: new("theirs, in ours")}}}
+	servers := encode(t, pool.Servers)
 	Prune(pool)
-	want := &models.Pool{CreatedBy: new("me"), Servers: []*models.Server{{IP: &models.IPAddr{Addr: new("10.0.0.1")}, Description: new("theirs, in ours")}}}
+	want := &models.Pool{CreatedBy: new("me"), Servers: pool.Servers}
 	if !reflect.DeepEqual(pool, want) {
 		t.Errorf("left: %+v", pool)
+	}
+	if got := encode(t, pool.Servers); got != servers {
+		t.Errorf("the servers are %s, want %s", got, servers)
 	}
 }
 
 // TestNewKindIsPrinted: a body for which created has no words is printed by its owned fields.
 func TestNewKindIsPrinted(t *testing.T) {
-	got := setFields(&models.PoolGroup{CreatedBy: new("me"), Description: new("theirs"), Members: []*models.PoolGroupMember{{PoolRef: new("/api/pool?name=p")}}})
+	got := setFields(&models.PoolGroup{
+		CreatedBy: new("me"), Description: new("theirs"), Members: []*models.PoolGroupMember{{PoolRef: new("/api/pool?name=p")}},
+	})
 	if len(got) != 1 || got[0] != `members: [{"pool_ref":"/api/pool?name=p"}]` {
 		t.Errorf("printed %q", got)
 	}
+}
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }

@@ -129,7 +129,9 @@ func Teardown(owner model.Owner, observed []*model.Observed, reason string) Plan
 // replacement deletes and creates again what can't be changed in place. A new address takes a new VsVip and, since that
 // is referred to, a new VirtualService; pools and policies, with what others have set on them, stay unless they are what
 // is stuck (all).
-func replacement(want *model.Set, observed []*model.Observed, leftover map[model.Key]*model.Observed, inPlace Plan, text string, all bool) Plan {
+func replacement(
+	want *model.Set, observed []*model.Observed, leftover map[model.Key]*model.Observed, inPlace Plan, text string, all bool,
+) Plan {
 	goes := func(k model.Kind) bool { return !k.Type().Common && all || k.Type().Replaced }
 	gone := make(map[model.Key]*model.Observed)
 	for _, o := range observed {

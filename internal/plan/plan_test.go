@@ -20,7 +20,8 @@ func key(kind model.Kind, name string) model.Key {
 func ref(kind model.Kind, name string) *string { return new(model.RefByName(kind, name)) }
 
 func pool(name string, servers ...string) model.Object {
-	p := &models.Pool{Name: new(name), CreatedBy: new("ako-c1"), HealthMonitorRefs: []string{model.RefByName(model.HealthMonitor, "System-TCP")}}
+	monitor := model.RefByName(model.HealthMonitor, "System-TCP")
+	p := &models.Pool{Name: new(name), CreatedBy: new("ako-c1"), HealthMonitorRefs: []string{monitor}}
 	for _, s := range servers {
 		p.Servers = append(p.Servers, &models.Server{IP: &models.IPAddr{Addr: new(s), Type: new("V4")}, Port: new(int32(80)), Enabled: new(true)})
 	}
@@ -38,11 +39,14 @@ func group(name string, pools ...string) model.Object {
 func policy(name string, pools ...string) model.Object {
 	rules := []*models.L4Rule{}
 	for i, p := range pools {
-		rules = append(rules, &models.L4Rule{Name: new(p), Index: new(int32(i)),
+		rules = append(rules, &models.L4Rule{
+			Name: new(p), Index: new(int32(i)),
 			Match:  &models.L4RuleMatchTarget{Port: &models.L4RulePortMatch{MatchCriteria: new("IS_IN"), Ports: []int64{80}}},
-			Action: &models.L4RuleAction{SelectPool: &models.L4RuleActionSelectPool{ActionType: new("L4_RULE_ACTION_SELECT_POOL"), PoolRef: ref(model.Pool, p)}}})
+			Action: &models.L4RuleAction{SelectPool: &models.L4RuleActionSelectPool{PoolRef: ref(model.Pool, p)}},
+		})
 	}
-	return model.Object{Key: key(model.L4PolicySet, name), Body: &models.L4PolicySet{Name: new(name), L4ConnectionPolicy: &models.L4ConnectionPolicy{Rules: rules}}}
+	body := &models.L4PolicySet{Name: new(name), L4ConnectionPolicy: &models.L4ConnectionPolicy{Rules: rules}}
+	return model.Object{Key: key(model.L4PolicySet, name), Body: body}
 }
 
 func vip(name, address string) model.Object {
@@ -54,8 +58,11 @@ func vip(name, address string) model.Object {
 }
 
 func virtualService(name string, ports ...uint32) model.Object {
-	vs := &models.VirtualService{Name: new(name), NetworkProfileRef: ref(model.NetworkProfile, "System-TCP-Proxy"), VsvipRef: ref(model.VsVip, name), SeGroupRef: ref(model.ServiceEngineGroup, "Default-Group"),
-		L4Policies: []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: ref(model.L4PolicySet, name)}}}
+	vs := &models.VirtualService{
+		Name: new(name), NetworkProfileRef: ref(model.NetworkProfile, "System-TCP-Proxy"), VsvipRef: ref(model.VsVip, name),
+		SeGroupRef: ref(model.ServiceEngineGroup, "Default-Group"),
+		L4Policies: []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: ref(model.L4PolicySet, name)}},
+	}
 	for _, p := range ports {
 		vs.Services = append(vs.Services, &models.Service{Port: new(p)})
 	}
@@ -143,8 +150,8 @@ func TestDiff(t *testing.T) {
 		"1. update Pool admin/p: differs from what is wanted",
 		"servers: 10.1.0.2:80 -> 10.1.0.3:80",
 	)
-	wantPlan(t, "a port goes",
-		Diff(set(vip("x", ""), pool("p"), policy("x", "p"), virtualService("x", 80)), holds(set(vip("x", ""), pool("p"), pool("q"), policy("x", "p", "q"), virtualService("x", 80, 81))), Policy{}),
+	two := set(vip("x", ""), pool("p"), pool("q"), policy("x", "p", "q"), virtualService("x", 80, 81))
+	wantPlan(t, "a port goes", Diff(wanted(""), holds(two), Policy{}),
 		"Service core/amf: 2 to update, 1 to delete",
 		"1. update L4PolicySet admin/x: differs from what is wanted",
 		"l4_connection_policy: - port [80] -> pool q",
@@ -380,8 +387,11 @@ func TestOthersFieldsSurvive(t *testing.T) {
 	)
 	body := have.Body.(*models.Pool)
 	Apply(body, p.Steps[0].Fields)
-	if *body.Servers[0].Description != "theirs" || !*body.Servers[0].Enabled || model.Mark(body.Markers, "team") != "net" || model.Mark(body.Markers, model.MarkNamespace) != "core" {
-		t.Errorf("the pool is %+v, its server %+v", body, body.Servers[0])
+	if server := body.Servers[0]; *server.Description != "theirs" || !*server.Enabled {
+		t.Errorf("the server is %+v", server)
+	}
+	if model.Mark(body.Markers, "team") != "net" || model.Mark(body.Markers, model.MarkNamespace) != "core" {
+		t.Errorf("the markers are %s", encode(t, body.Markers))
 	}
 	if p = Diff(set(want), holds(set(have)), Policy{}); !p.Empty() {
 		t.Errorf("afterwards: %s", p.String())

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,24 +15,57 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
 
-// KeyError is a setting that can't be used.
-type KeyError struct {
-	Object string // ConfigMap avi-k8s-config or Secret avi-secret
+// Object is one of the two that settings come from.
+type Object struct{ Kind, Namespace, Name string }
+
+func (o Object) String() string { return o.Kind + " " + o.Namespace + "/" + o.Name }
+
+// Problem is why settings can't be used: a key's value, or for an empty Key the object as a whole.
+type Problem struct {
+	Object Object
 	Key    string
 	Value  string // empty for secrets
 	Reason string
 }
 
-func (e *KeyError) Error() string {
-	if e.Value == "" {
-		return fmt.Sprintf("%s, key %s: %s", e.Object, e.Key, e.Reason)
+func (p *Problem) Error() string {
+	text := p.Object.String()
+	if p.Key != "" {
+		text += ", key " + p.Key + ":"
 	}
-	return fmt.Sprintf("%s, key %s: %q %s", e.Object, e.Key, e.Value, e.Reason)
+	if p.Value != "" {
+		text += fmt.Sprintf(" %q", p.Value)
+	}
+	return text + " " + p.Reason
 }
 
+// Problems are all that is wrong: the ConfigMap's keys in alphabetical order, then those that are missing or contradict each
+// other, then the Secret's.
+type Problems []*Problem
+
+func (ps Problems) Error() string {
+	texts := make([]string, len(ps))
+	for i, p := range ps {
+		texts[i] = p.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap has errors.As find the first Problem.
+func (ps Problems) Unwrap() []error {
+	out := make([]error, len(ps))
+	for i, p := range ps {
+		out[i] = p
+	}
+	return out
+}
+
+// What to do about an object that doesn't exist; the first %s is its name, the second its namespace.
 const (
-	configMap = "ConfigMap " + ConfigMapName
-	secret    = "Secret " + SecretName
+	createConfigMap = "doesn't exist; create it with at least clusterName, the prefix of every object's name on the Controller, and controllerIP: " +
+		"kubectl create configmap %s --namespace %s --from-literal=clusterName=<name> --from-literal=controllerIP=<host>; config/samples/avi-k8s-config.yaml shows all keys"
+	createSecret = "doesn't exist; create it with the Controller's account, and its certificate authority unless the system trusts it: " +
+		"kubectl create secret generic %s --namespace %s --from-literal=username=<user> --from-file=password=<file> --from-file=certificateAuthorityData=<PEM file>"
 )
 
 // setters is the table of the keys that have a meaning here. A setter returns what is wrong with the value, or "".
@@ -68,12 +102,13 @@ var setters = map[string]func(s *Settings, v string) string{
 	"nodeValue":              text(func(s *Settings) *string { return &s.NodeValue }),
 	"cniPlugin":              text(func(s *Settings) *string { return &s.CNI }),
 	"fullSyncFrequency":      setRefresh,
+	"fqdnReusePolicy":        setFQDNReuse,
 }
 
 // withoutMeaning are keys of AKO that concern L7, AKO's own process, or features that this operator does differently.
 var withoutMeaning = map[string]bool{
 	"apiServerPort": true, "defaultIngController": true, "disableStaticRouteSync": true,
-	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true, "fqdnReusePolicy": true,
+	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true,
 	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
 	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
@@ -84,22 +119,35 @@ var (
 	domain      = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 )
 
-// Parse validates the ConfigMap's and the Secret's data as a whole. podNamespace tells instances apart when
-// primaryInstance is false. The error joins one *KeyError for each bad key; then the values must not be used.
-func Parse(config map[string]string, secretData map[string][]byte, podNamespace string) (*Settings, *Credentials, error) {
+// Parse validates the ConfigMap's and the Secret's data as a whole; nil stands for an object that doesn't exist. namespace is
+// theirs and the operator's own; it tells instances apart when primaryInstance is false. The error is a Problems; then the values
+// must not be used.
+func Parse(config map[string]string, secret map[string][]byte, namespace string) (*Settings, *Credentials, error) {
+	s, problems := parseConfigMap(config, Object{"ConfigMap", namespace, ConfigMapName})
+	credentials, more := parseSecret(secret, Object{"Secret", namespace, SecretName})
+	if problems = append(problems, more...); len(problems) > 0 {
+		return nil, nil, problems
+	}
+	return s, credentials, nil
+}
+
+func parseConfigMap(config map[string]string, from Object) (*Settings, Problems) {
+	if config == nil {
+		return nil, Problems{{Object: from, Reason: fmt.Sprintf(createConfigMap, from.Name, from.Namespace)}}
+	}
 	s := &Settings{
 		Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, ServiceType: ClusterIP,
 		AutoFQDN: FQDNDefault, DefaultLB: true, Events: true, LogLevel: "info",
 	}
-	var errs []error
-	for _, key := range sortedKeys(config) {
+	var problems Problems
+	for _, key := range slices.Sorted(maps.Keys(config)) {
 		value := strings.TrimSpace(config[key])
 		set, known := setters[key]
 		switch {
 		case known && value == "":
 		case known:
 			if reason := set(s, value); reason != "" {
-				errs = append(errs, &KeyError{configMap, key, value, reason})
+				problems = append(problems, &Problem{from, key, value, reason})
 			}
 		case withoutMeaning[key]:
 			s.Ignored = append(s.Ignored, key)
@@ -108,21 +156,15 @@ func Parse(config map[string]string, secretData map[string][]byte, podNamespace 
 			s.Unknown = append(s.Unknown, key)
 		}
 	}
-	errs = append(errs, s.complete(config, podNamespace)...)
-	credentials, secretErrs := parseSecret(secretData)
-	errs = append(errs, secretErrs...)
-	if err := errors.Join(errs...); err != nil {
-		return nil, nil, err
-	}
-	return s, credentials, nil
+	return s, append(problems, s.complete(config, from)...)
 }
 
 // complete checks what depends on several keys, and derives created_by as AKO does.
-func (s *Settings) complete(config map[string]string, podNamespace string) []error {
-	var errs []error
+func (s *Settings) complete(config map[string]string, from Object) (problems Problems) {
+	wrong := func(key, value, reason string) { problems = append(problems, &Problem{from, key, value, reason}) }
 	missing := func(key, reason string) {
 		if strings.TrimSpace(config[key]) == "" {
-			errs = append(errs, &KeyError{configMap, key, "", reason})
+			wrong(key, "", reason)
 		}
 	}
 	missing("clusterName", "is missing; it names every object on the Controller and must be unique among clusters")
@@ -131,49 +173,53 @@ func (s *Settings) complete(config map[string]string, podNamespace string) []err
 	if v := strings.TrimSpace(config["primaryInstance"]); v != "" {
 		b, err := strconv.ParseBool(v)
 		if err != nil {
-			errs = append(errs, &KeyError{configMap, "primaryInstance", v, "is neither true nor false"})
+			wrong("primaryInstance", v, "is neither true nor false")
 		}
 		primary = b
 	}
 	if s.CreatedBy == "" {
 		s.CreatedBy = "ako-" + s.ClusterName
 		if !primary {
-			s.CreatedBy += "-" + podNamespace
+			s.CreatedBy += "-" + from.Namespace
 		}
 	}
 	if (s.NamespaceKey == "") != (s.NamespaceValue == "") {
-		errs = append(errs, &KeyError{configMap, "nsSyncLabelKey", s.NamespaceKey, "needs nsSyncLabelValue too, and the other way round"})
+		wrong("nsSyncLabelKey", s.NamespaceKey, "needs nsSyncLabelValue too, and the other way round")
 	}
 	if s.NodeKey == "" && s.NodeValue != "" {
-		errs = append(errs, &KeyError{configMap, "nodeValue", s.NodeValue, "needs nodeKey too: together they are the label that nodes must have"})
+		wrong("nodeValue", s.NodeValue, "needs nodeKey too: together they are the label that nodes must have")
 	}
 	if s.ServiceType == NodePortLocal && s.CNI != "" && s.CNI != "antrea" {
-		errs = append(errs, &KeyError{configMap, "serviceType", string(s.ServiceType), "needs cniPlugin antrea: it is Antrea that gives pods ports on their nodes"})
+		wrong("serviceType", string(s.ServiceType), "needs cniPlugin antrea: it is Antrea that gives pods ports on their nodes")
 	}
 	if len(s.Placement.BGPPeerLabels) > 0 && !s.Placement.EnableRHI {
-		errs = append(errs, &KeyError{configMap, "bgpPeerLabels", "", `needs enableRHI "true": labels choose BGP peers, and without route health injection nothing is advertised`})
+		wrong("bgpPeerLabels", "", `needs enableRHI "true": labels choose BGP peers, and without route health injection nothing is advertised`)
 	}
-	return errs
+	return problems
 }
 
-func parseSecret(data map[string][]byte) (*Credentials, []error) {
+func parseSecret(data map[string][]byte, from Object) (*Credentials, Problems) {
+	if data == nil {
+		return nil, Problems{{Object: from, Reason: fmt.Sprintf(createSecret, from.Name, from.Namespace)}}
+	}
 	c := &Credentials{
 		Username:  strings.TrimSpace(string(data["username"])),
 		Password:  strings.TrimRight(string(data["password"]), "\r\n"),
 		AuthToken: strings.TrimSpace(string(data["authtoken"])),
 		CA:        bytes.TrimSpace(data["certificateAuthorityData"]),
 	}
-	var errs []error
+	var problems Problems
+	wrong := func(key, reason string) { problems = append(problems, &Problem{from, key, "", reason}) }
 	if c.Username == "" {
-		errs = append(errs, &KeyError{secret, "username", "", "is missing"})
+		wrong("username", "is missing")
 	}
 	if c.Password == "" && c.AuthToken == "" {
-		errs = append(errs, &KeyError{secret, "password", "", "is missing; give password or authtoken"})
+		wrong("password", "is missing; give password or authtoken")
 	}
 	if len(c.CA) > 0 && !x509.NewCertPool().AppendCertsFromPEM(c.CA) {
-		errs = append(errs, &KeyError{secret, "certificateAuthorityData", "", "holds no PEM certificate"})
+		wrong("certificateAuthorityData", "holds no PEM certificate")
 	}
-	return c, errs
+	return c, problems
 }
 
 func text(field func(*Settings) *string) func(*Settings, string) string {
@@ -301,6 +347,12 @@ func setServiceType(s *Settings, v string) string {
 	return ""
 }
 
+// setFQDNReuse follows AKO, which takes every text but one for permission.
+func setFQDNReuse(s *Settings, v string) string {
+	s.SharedFQDNs = !strings.EqualFold(v, "Strict")
+	return ""
+}
+
 func setRefresh(s *Settings, v string) string {
 	n, err := strconv.Atoi(v)
 	if err != nil || n < 0 {
@@ -308,13 +360,4 @@ func setRefresh(s *Settings, v string) string {
 	}
 	s.RefreshSeconds = n
 	return ""
-}
-
-func sortedKeys(m map[string]string) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -96,7 +96,7 @@ func TestParseReportsEachBadKeyOnce(t *testing.T) {
 		config, secret := good()
 		config[c.key] = c.value
 		_, _, err := Parse(config, secret, "ns")
-		var key *KeyError
+		var key *Problem
 		if !errors.As(err, &key) || key.Key != c.key {
 			t.Errorf("%s=%s: got %v, want an error about that key", c.key, c.value, err)
 			continue
@@ -114,6 +114,54 @@ func TestParseReportsEachBadKeyOnce(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "junk") {
 		t.Error("an error shows the Secret's content")
+	}
+}
+
+// Several problems have one order, and an object that is missing is one problem with a place and a remedy.
+func TestParseNamesProblemsInOrder(t *testing.T) {
+	config, secret := good()
+	bad := map[string]string{"logLevel": "chatty", "autoFQDN": "x", "nodeValue": "edge"}
+	for name, c := range map[string]struct {
+		config map[string]string
+		secret map[string][]byte
+		want   []string // beginnings
+	}{
+		"neither": {nil, nil, []string{
+			"ConfigMap avi-system/avi-k8s-config doesn't exist; create it", "Secret avi-system/avi-secret doesn't exist; create it",
+		}},
+		"no ConfigMap": {nil, secret, []string{"ConfigMap avi-system/avi-k8s-config doesn't exist"}},
+		"no Secret":    {config, nil, []string{"Secret avi-system/avi-secret doesn't exist"}},
+		"both empty": {map[string]string{}, map[string][]byte{}, []string{
+			"ConfigMap avi-system/avi-k8s-config, key clusterName: is missing", "ConfigMap avi-system/avi-k8s-config, key controllerIP: is missing",
+			"Secret avi-system/avi-secret, key username: is missing", "Secret avi-system/avi-secret, key password: is missing",
+		}},
+		"bad values, no Secret": {bad, nil, []string{
+			"ConfigMap avi-system/avi-k8s-config, key autoFQDN: \"x\"", "ConfigMap avi-system/avi-k8s-config, key logLevel: \"chatty\"",
+			"ConfigMap avi-system/avi-k8s-config, key clusterName: is missing", "ConfigMap avi-system/avi-k8s-config, key controllerIP: is missing",
+			"ConfigMap avi-system/avi-k8s-config, key nodeValue: \"edge\"", "Secret avi-system/avi-secret doesn't exist",
+		}},
+	} {
+		for range 20 { // the order of maps is another one each time
+			_, _, err := Parse(c.config, c.secret, "avi-system")
+			var all Problems
+			if !errors.As(err, &all) || len(all) != len(c.want) {
+				t.Fatalf("%s: got %v, want %d problems", name, err, len(c.want))
+			}
+			for i, want := range c.want {
+				if got := all[i].Error(); !strings.HasPrefix(got, want) {
+					t.Fatalf("%s: problem %d is %q, want %q", name, i, got, want)
+				}
+			}
+		}
+	}
+	_, _, err := Parse(nil, nil, "avi-system")
+	for _, command := range []string{
+		"kubectl create configmap avi-k8s-config --namespace avi-system --from-literal=clusterName=",
+		"kubectl create secret generic avi-secret --namespace avi-system --from-literal=username=",
+	} {
+		if !strings.Contains(err.Error(), command) {
+			t.Errorf("%q lacks %q", err, command)
+		}
 	}
 }
 

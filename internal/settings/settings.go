@@ -52,20 +52,22 @@ type Settings struct {
 	CreatedBy   string // the objects' created_by
 	HashNames   bool   // AKO with enableEVH names objects by a digest
 
-	Controller     string // host or host:port
-	APIVersion     string // empty: negotiated
-	Cloud          string
-	Tenant         string
-	OwnTenant      bool   // dedicatedTenantMode: the account sees only that tenant
-	VRF            string // empty: the VIP network's, else global
-	Placement      placement.Placement
-	ServiceType    ServiceType
-	NodeKey        string // label that a node needs in mode NodePort; empty: none
-	NodeValue      string
-	CNI            string // cniPlugin: where nodes' addresses are found
-	ServersFamily  Family
-	DefaultDomain  string
-	AutoFQDN       FQDNMode
+	Controller    string // host or host:port
+	APIVersion    string // empty: negotiated
+	Cloud         string
+	Tenant        string
+	OwnTenant     bool   // dedicatedTenantMode: the account sees only that tenant
+	VRF           string // empty: the VIP network's, else global
+	Placement     placement.Placement
+	ServiceType   ServiceType
+	NodeKey       string // label that a node needs in mode NodePort; empty: none
+	NodeValue     string
+	CNI           string // cniPlugin: where nodes' addresses are found
+	ServersFamily Family
+	DefaultDomain string
+	AutoFQDN      FQDNMode
+	// SharedFQDNs lets owners of several namespaces have one DNS name (fqdnReusePolicy InterNamespaceAllowed).
+	SharedFQDNs    bool
 	DefaultLB      bool // serve Services without loadBalancerClass
 	NamespaceKey   string
 	NamespaceValue string

@@ -1,7 +1,9 @@
 package status
 
 import (
+	"fmt"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +42,8 @@ func done(change func(*outcome.Record)) outcome.Outcome {
 
 func TestConditions(t *testing.T) {
 	port := model.Port{Number: 38412, Protocol: "SCTP"}
+	invalid := model.Finding{Severity: model.Blocked, Reason: "InvalidAddress", Message: "fix it"}
+	license := model.Finding{Severity: model.Blocked, Port: port, Reason: "LicenseTier", Message: "buy more"}
 	failed := func(reason, message string) outcome.Outcome {
 		return outcome.NewFailed(served(), outcome.Failure{Reason: reason, Message: message})
 	}
@@ -49,25 +53,28 @@ func TestConditions(t *testing.T) {
 		says    string
 	}{
 		"all well": {outcome.NewDone(served()), "True/Accepted True/Programmed True/Up", "serves SCTP 38412 on 10.10.0.10"},
-		"blocked, nothing serves": {outcome.NewBlocked(outcome.Record{Findings: []model.Finding{{Severity: model.Blocked, Reason: "InvalidAddress", Message: "mend it"}}}),
-			"False/InvalidAddress False/InvalidAddress Unknown/NotProgrammed", "mend it"},
+		"blocked, nothing serves": {outcome.NewBlocked(outcome.Record{Findings: []model.Finding{invalid}}),
+			"False/InvalidAddress False/InvalidAddress Unknown/NotProgrammed", "fix it"},
 		"blocked, old state serves": {outcome.NewBlocked(with(model.Finding{Severity: model.Blocked, Reason: "NameTaken", Message: "rename it"})),
 			"False/NameTaken False/NameTaken True/Up", "keeps serving as it was"},
 		"no settings": {outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: "ConfigurationInvalid", Message: "no cloudName"}),
 			"False/ConfigurationInvalid False/ConfigurationInvalid Unknown/NotProgrammed", "no cloudName"},
-		"one port refused": {outcome.NewDone(with(model.Finding{Severity: model.Blocked, Port: port, Reason: "LicenseTier", Message: "buy more"})),
+		"one port refused": {outcome.NewDone(with(license)),
 			"True/LicenseTier True/Programmed True/Up", "buy more"},
 		"a note changes nothing": {outcome.NewDone(with(model.Finding{Severity: model.Note, Reason: "NoDomain", Message: "no domain"})),
 			"True/Accepted True/Programmed True/Up", "all ports are accepted; no domain"},
 		"Controller away": {outcome.NewUnread(outcome.Record{}, outcome.Failure{Reason: "ControllerUnavailable", Message: "no answer"}),
 			"True/Accepted False/ControllerUnavailable Unknown/NotProgrammed", "no answer"},
-		"refused":        {failed("ControllerRefused", "bad body"), "True/Accepted False/ControllerRefused True/Up", "bad body; VirtualService c--ns-amf keeps serving as it was"},
-		"no address yet": {done(func(r *outcome.Record) { r.Addresses = nil }), "True/Accepted False/AddressPending True/Up", "waiting for the Controller's IPAM"},
+		"refused": {failed("ControllerRefused", "bad body"),
+			"True/Accepted False/ControllerRefused True/Up", "bad body; VirtualService c--ns-amf keeps serving as it was"},
+		"no address yet": {done(func(r *outcome.Record) { r.Addresses = nil }),
+			"True/Accepted False/AddressPending True/Up", "waiting for the Controller's IPAM"},
 		"down": {done(func(r *outcome.Record) {
 			r.Health = &model.Health{State: "OPER_DOWN", Reason: "pool is down"}
 			r.Servers = "SCTP 38412: 0 of 2 enabled servers up"
 		}), "True/Accepted True/Programmed False/Down", "0 of 2"},
-		"odd state":      {done(func(r *outcome.Record) { r.Health.State = "OPER_AWAIT_MANUAL_PLACEMENT" }), "True/Accepted True/Programmed False/AwaitManualPlacement", ""},
+		"odd state": {done(func(r *outcome.Record) { r.Health.State = "OPER_AWAIT_MANUAL_PLACEMENT" }),
+			"True/Accepted True/Programmed False/AwaitManualPlacement", ""},
 		"health unknown": {done(func(r *outcome.Record) { r.Health = nil }), "True/Accepted True/Programmed Unknown/Unknown", ""},
 		"long error":     {failed("ControllerRefused", strings.Repeat("ä", messageMax)), "True/Accepted False/ControllerRefused True/Up", "…"},
 	} {
@@ -105,6 +112,40 @@ func TestIngress(t *testing.T) {
 	}
 }
 
+// What the API server fills in is no difference, and nothing else is taken for that.
+func TestKept(t *testing.T) {
+	entry := func(ip string, mode *corev1.LoadBalancerIPMode) []corev1.LoadBalancerIngress {
+		return []corev1.LoadBalancerIngress{{IP: ip, Hostname: "amf.example.com", IPMode: mode}}
+	}
+	vip, proxy := new(corev1.LoadBalancerIPModeVIP), new(corev1.LoadBalancerIPModeProxy)
+	for name, c := range map[string]struct {
+		have, want []corev1.LoadBalancerIngress
+		kept       bool
+	}{
+		"filled in":            {entry("10.10.0.10", vip), entry("10.10.0.10", nil), true},
+		"an old API server":    {entry("10.10.0.10", nil), entry("10.10.0.10", nil), true},
+		"nothing":              {nil, nil, true},
+		"somebody's own mode":  {entry("10.10.0.10", proxy), entry("10.10.0.10", nil), false},
+		"a mode is asked for":  {entry("10.10.0.10", vip), entry("10.10.0.10", proxy), false},
+		"another address":      {entry("10.10.0.10", vip), entry("10.10.0.11", nil), false},
+		"the address is gone":  {entry("10.10.0.10", vip), nil, false},
+		"there was none":       {nil, entry("10.10.0.10", nil), false},
+		"one address too many": {append(entry("10.10.0.10", vip), entry("10.10.0.11", vip)...), entry("10.10.0.10", nil), false},
+	} {
+		want := c.want
+		if c.kept {
+			want = c.have
+		}
+		before := fmt.Sprintf("%+v", c.want)
+		if got := kept(c.have, c.want); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if after := fmt.Sprintf("%+v", c.want); before != after {
+			t.Errorf("%s: what is wanted changed from %s to %s", name, before, after)
+		}
+	}
+}
+
 func TestMergeKeepsOthersConditionsAndTimes(t *testing.T) {
 	then, now := metav1.Unix(1, 0), metav1.Unix(2, 0)
 	list := []metav1.Condition{{Type: "example.com/Theirs", Status: "True", LastTransitionTime: then}, {Type: Accepted, Status: "True", Reason: "Accepted", LastTransitionTime: then}}
@@ -117,18 +158,19 @@ func TestMergeKeepsOthersConditionsAndTimes(t *testing.T) {
 // TestWhatIsNotKnownStays: an outcome that says nothing about what serves empties no status.
 func TestWhatIsNotKnownStays(t *testing.T) {
 	invalid := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: "no cloudName"}
+	failure := outcome.Failure{Reason: "ControllerUnavailable", Message: "no answer"}
 	for name, c := range map[string]struct {
 		o    outcome.Outcome
 		want bool // the address stays
 	}{
 		"no settings":             {outcome.NewUnasked(invalid), true},
-		"Controller away":         {outcome.NewUnread(outcome.Record{}, outcome.Failure{Reason: "ControllerUnavailable", Message: "no answer"}), true},
+		"Controller away":         {outcome.NewUnread(outcome.Record{}, failure), true},
 		"nothing is known at all": {outcome.Outcome{}, true},
 		"blocked":                 {outcome.NewBlocked(outcome.Record{Findings: []model.Finding{invalid}}), false},
-		"failed":                  {outcome.NewFailed(outcome.Record{}, outcome.Failure{Reason: "ControllerRefused", Message: "bad body"}), false},
+		"failed":                  {outcome.NewFailed(outcome.Record{}, failure), false},
 		"done":                    {outcome.NewDone(outcome.Record{}), false},
 	} {
-		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "amf", Namespace: "core", Annotations: map[string]string{AnnotationTenant: "admin"}}}
+		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "amf", Namespace: "core"}}
 		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "10.10.0.10"}}
 		client := fake.NewClientBuilder().WithObjects(svc).WithStatusSubresource(svc).Build()
 		w := &Writer{Client: client, Recorder: events.NewFakeRecorder(10), Now: time.Now}

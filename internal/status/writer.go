@@ -3,16 +3,20 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,8 +45,12 @@ type Writer struct {
 	// Silent, where it returns true, switches Events off, as AKO's enableEvents does.
 	Silent func() bool
 
-	own ownWrites
+	own     ownWrites
+	contest contest
 }
+
+// Own reports whether the operator itself has replaced that version of an object: the event that follows is its own write's.
+func (w *Writer) Own(before client.Object) bool { return w.own.replaced(before) }
 
 // Asked is a Service's annotations without those that this package writes.
 func Asked(svc *corev1.Service) map[string]string {
@@ -63,18 +71,73 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o outcome.Out
 	want := steady(svc.Status.Conditions, conditions(o), o)
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
 	if o.Known() {
-		next.Status.LoadBalancer.Ingress = ingress(o, svc)
+		next.Status.LoadBalancer.Ingress = kept(svc.Status.LoadBalancer.Ingress, ingress(o, svc))
 	}
 	if text := problem(next.Status.Conditions); text != "" {
 		metav1.SetMetaDataAnnotation(&next.ObjectMeta, AnnotationProblem, text)
 	} else {
 		delete(next.Annotations, AnnotationProblem)
 	}
-	if err := w.patch(ctx, svc, next); err != nil {
+	if err := w.patch(ctx, svc, next); apierrors.IsInvalid(err) {
+		return w.lessOf(ctx, svc, next, err)
+	} else if err != nil {
 		return err
+	}
+	if o.Known() && w.contest.again(svc.UID, svc.Status.LoadBalancer.Ingress, next.Status.LoadBalancer.Ingress) {
+		w.Warn(svc, "StatusContested", "somebody else writes status.loadBalancer of this Service too, and it has been put right again; only one controller may serve a Service")
 	}
 	w.tell(next, svc.Status.Conditions, next.Status.Conditions, o)
 	return nil
+}
+
+// lessOf writes the conditions alone where the API server refuses the rest of a status: what it says about the rest goes with
+// them, so that one bad value doesn't leave a Service without a word.
+func (w *Writer) lessOf(ctx context.Context, svc, wanted *corev1.Service, why error) error {
+	next := svc.DeepCopy()
+	next.Status.Conditions = slices.Clone(wanted.Status.Conditions)
+	for i := range next.Status.Conditions {
+		if c := &next.Status.Conditions[i]; c.Type == Programmed {
+			c.Status, c.Reason, c.Message = metav1.ConditionFalse, "StatusRefused", clip(c.Message+"; the API server refuses the address in the status: "+why.Error())
+		}
+	}
+	metav1.SetMetaDataAnnotation(&next.ObjectMeta, AnnotationProblem, problem(next.Status.Conditions))
+	if err := w.patch(ctx, svc, next); err != nil {
+		return errors.Join(why, err)
+	}
+	return nil
+}
+
+// contest notices that somebody else writes over the addresses in a status. The zero value is ready.
+type contest struct {
+	mu      sync.Mutex
+	written map[types.UID]contested
+}
+
+type contested struct {
+	ingress string
+	times   int
+}
+
+// again reports whether addresses that were put right had been put right before.
+func (c *contest) again(uid types.UID, have, want []corev1.LoadBalancerIngress) bool {
+	const most = 10000 // only a memory: losing it costs one Event
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if apiequality.Semantic.DeepEqual(have, want) {
+		return false
+	}
+	if c.written == nil || len(c.written) > most {
+		c.written = make(map[types.UID]contested)
+	}
+	now := contested{}
+	for _, i := range want {
+		now.ingress += i.IP + " " + i.Hostname + "\n"
+	}
+	if last := c.written[uid]; last.ingress == now.ingress {
+		now.times = last.times + 1
+	}
+	c.written[uid] = now
+	return now.times > 1
 }
 
 // steady leaves out of the wanted conditions what would only flutter.

@@ -133,8 +133,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 		}
 	}
 	if enabled == 0 && known && !b.reported(t.port, model.ReasonNoNodes) {
-		which := b.in.Owner.backendText(t.backend.Service)
-		b.report(model.Note, t.port, model.ReasonNoEndpoints, "port "+t.port.String()+" has no ready endpoint; check "+which+" selector and its pods' readiness")
+		b.report(model.Note, t.port, model.ReasonNoEndpoints, b.withoutEndpoints(t, b.in.Owner.backendText(t.backend.Service)))
 	}
 	out := pool{name: t.pool, object: b.object(f, model.Pool, t.pool, p), empty: known && enabled == 0}
 	if !known {

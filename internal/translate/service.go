@@ -142,6 +142,7 @@ func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
 
 func (b serviceBuilder) listeners() []listener {
 	b.unusedFields()
+	b.droppedPorts()
 	var out []listener
 	for _, p := range b.svc.Spec.Ports {
 		l := listener{port: portOfService(p)}

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -420,7 +419,7 @@ func (b svcAPIBuilder) listenerName(i int, spec svcapi.Listener, l listener) str
 	if host == "" || host == "*" {
 		return ""
 	}
-	if len(validation.IsDNS1123Subdomain(host)) > 0 {
+	if !isDNSName(host) {
 		kept := ", and is not registered"
 		if len(b.in.Live.DNSNames) > 0 {
 			b.keepNames, kept = true, "; the names that are in use stay"

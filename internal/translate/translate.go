@@ -41,6 +41,8 @@ type Input struct {
 	// Refused are the pools that the Controller would not create, by name, with its reason: they are left out so that the
 	// rest is served.
 	Refused map[string]model.Finding
+	// Taken are DNS names that owners of other namespaces have, with those owners: they are not registered a second time.
+	Taken map[string]string
 }
 
 // Backend is a Service with what is known of the endpoints behind it.

@@ -30,7 +30,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -122,9 +121,10 @@ func TestRoutedClass(t *testing.T) {
 		routedHeld(e, b, true)
 		routedHeld(e, a, false)
 		e.Delete(b)
-		e.Never("the class goes under its Gateway", 300*time.Millisecond, func() bool {
-			return e.Read(b) != nil
-		})
+		e.LookAgain("gatewayclass", b)
+		if err := e.Read(b); err != nil {
+			t.Errorf("the class goes under its Gateway: %v", err)
+		}
 		e.GatewayReady(gw) // it serves until it is deleted itself
 		e.Delete(gw)
 		gone(e, b)

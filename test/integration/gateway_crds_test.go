@@ -180,7 +180,7 @@ func TestRoutedBesideAKO(t *testing.T) {
 	if n := len(route.Status.Parents); n != 1 {
 		t.Errorf("the route has %d entries: %+v", n, route.Status.Parents)
 	}
-	time.Sleep(1500 * time.Millisecond) // at least two sweeps
+	e.Sweeps(2)
 	e.Delete(ours)
 	gone(e, ours)
 	for _, w := range e.Sim.Writes() {

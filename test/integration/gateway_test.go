@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -93,11 +92,8 @@ func TestRoutedGatewayCarriesThreeProtocolsOnOnePort(t *testing.T) {
 		}
 		return nil
 	})
-	// A restart changes nothing.
-	e.StopOperator()
-	e.Sim.ResetRequests()
-	e.StartOperator()
-	e.Never("a write after a restart", 2*time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
+	restart(t, e, looked{"gateway", objects(gw)}, looked{"gatewayclass", objects(class)},
+		looked{"TCPRoute", routes[:1]}, looked{"UDPRoute", routes[1:2]})
 	e.Delete(gw)
 	e.Eventually("everything goes", func() error {
 		if n := e.Owned(); len(n) > 0 {

@@ -56,25 +56,30 @@ func TestServiceFromCreationToDeletion(t *testing.T) {
 		}
 		return fmt.Errorf("still there: %v", err)
 	})
-	events := eventsOf(t, e)
 	for _, reason := range []string{"EnsuredLoadBalancer", "DeletedLoadBalancer"} {
-		if n := strings.Count(events, reason); n != 1 {
-			t.Errorf("%d events %s, want 1:\n%s", n, reason, events)
-		}
+		eventsOf(e, reason, 1)
 	}
 }
 
-func eventsOf(t *testing.T, e *suite.Env) string {
-	t.Helper()
-	time.Sleep(200 * time.Millisecond) // they are sent in the background
-	var list corev1.EventList
-	if err := e.Client.List(t.Context(), &list, client.InNamespace(e.Namespace)); err != nil {
-		t.Fatal(err)
-	}
+// eventsOf waits until as many Events of the test's namespace, written "type reason name message", have the text in them, and returns
+// them all. They are sent in the background.
+func eventsOf(e *suite.Env, text string, want int) string {
+	e.T.Helper()
 	var b strings.Builder
-	for _, ev := range list.Items {
-		fmt.Fprintln(&b, ev.Type, ev.Reason, ev.InvolvedObject.Name, ev.Message)
-	}
+	e.Eventually(fmt.Sprintf("%d Events %s", want, text), func() error {
+		b.Reset()
+		var list corev1.EventList
+		if err := e.Client.List(e.T.Context(), &list, client.InNamespace(e.Namespace)); err != nil {
+			return err
+		}
+		for _, ev := range list.Items {
+			fmt.Fprintln(&b, ev.Type, ev.Reason, ev.InvolvedObject.Name, ev.Message)
+		}
+		if n := strings.Count(b.String(), text); n != want {
+			return fmt.Errorf("there are %d:\n%s", n, b.String())
+		}
+		return nil
+	})
 	return b.String()
 }
 
@@ -278,9 +283,7 @@ func TestBadInputIsTold(t *testing.T) {
 	if text, ok := badIP.Annotations["l4.ako.vmware.com/problem"]; ok {
 		t.Errorf("the problem is over and still told: %s", text)
 	}
-	if !strings.Contains(eventsOf(t, e), "Warning InvalidAddress bad-ip") {
-		t.Errorf("no event tells:\n%s", eventsOf(t, e))
-	}
+	eventsOf(e, "Warning InvalidAddress bad-ip", 1)
 }
 
 func TestNotOurs(t *testing.T) {
@@ -292,12 +295,13 @@ func TestNotOurs(t *testing.T) {
 	ours.Spec.LoadBalancerClass = new("ako.vmware.com/avi-lb")
 	e.Create(foreign, ours)
 	e.Programmed(ours)
-	e.Never("a Service of another class was touched", time.Second, func() bool {
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(foreign), foreign); err != nil {
-			t.Fatal(err)
-		}
-		return len(foreign.Finalizers) > 0 || len(foreign.Status.Conditions) > 0 || e.Object("virtualservice", e.Name(foreign)) != nil
-	})
+	e.LookAgain("service", foreign)
+	if err := e.Read(foreign); err != nil {
+		t.Fatal(err)
+	}
+	if len(foreign.Finalizers) > 0 || len(foreign.Status.Conditions) > 0 || e.Object("virtualservice", e.Name(foreign)) != nil {
+		t.Errorf("a Service of another class was touched: %+v", foreign)
+	}
 }
 
 func TestWithoutDefaultClassOnlyOurClassIsServed(t *testing.T) {

@@ -13,12 +13,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
 // serves checks that the operator still works, by a new Service.
+// configured waits until the operator has read its settings, even if the Controller is away.
+func configured(e *suite.Env) {
+	e.T.Helper()
+	e.Eventually("the settings", func() error {
+		if e.Operator.Settings.Current() == nil {
+			return errors.New("none are in force")
+		}
+		return nil
+	})
+}
+
 func serves(e *suite.Env, name string) *corev1.Service {
 	e.T.Helper()
 	svc := e.Service(name, suite.Port("SCTP", 38412))
@@ -176,12 +187,13 @@ func TestTwoInstancesHandOver(t *testing.T) {
 	second := suite.New(t)
 	svc := serves(first, "amf")
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: first.Namespace}}
-	first.Never("the other instance touched the Service", 500*time.Millisecond, func() bool {
-		if err := first.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
-			t.Fatal(err)
-		}
-		return !strings.HasPrefix(svc.Annotations[gather.AnnotationServedBy], "ako-"+first.Cluster+"@") || len(second.Sim.Writes()) > 0
-	})
+	second.LookAgain("service", svc)
+	if err := first.Read(svc); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(svc.Annotations[gather.AnnotationServedBy], "ako-"+first.Cluster+"@") || len(second.Sim.Writes()) > 0 {
+		t.Errorf("the other instance touched the Service: %+v %v", svc, second.Written())
+	}
 	suite.Update(first, ns, func(n *corev1.Namespace) { n.Labels["served-by"] = second.Cluster })
 	first.Eventually("the handover", func() error {
 		if err := first.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
@@ -219,7 +231,10 @@ func TestOrphansAreRemovedAndManyAreHeld(t *testing.T) {
 	}
 	e.Sim.ResetRequests()
 	e.StartOperator()
-	e.Never("many at once were removed", 3*time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
+	e.Sweeps(3)
+	if w := e.Written(); len(w) > 0 {
+		t.Errorf("many at once were removed: %v", w)
+	}
 	if err := e.Complete(services[1:]...); err != nil {
 		t.Error(err)
 	}
@@ -253,8 +268,11 @@ func TestDeselectingManyIsHeld(t *testing.T) {
 		}
 		return nil
 	})
-	e.Never("more than five went", 2*time.Second, func() bool { return e.Owned()["virtualservice"] < 7 })
-	if events := eventsOf(t, e); strings.Count(events, "DeletionHeld") != 7 || !strings.Contains(events, "--deletion-share") {
+	e.Tried(e.Touch(), "service", objects(services...)...)
+	if n := e.Owned()["virtualservice"]; n != 7 {
+		t.Errorf("%d VirtualServices are left, want 7", n)
+	}
+	if events := eventsOf(e, "DeletionHeld", 7); !strings.Contains(events, "--deletion-share") {
 		t.Errorf("events:\n%s", events)
 	}
 	e.Configure(func(c map[string]string) { c["nsSyncLabelValue"] = e.Cluster })
@@ -303,12 +321,15 @@ func TestRestartDuringAnOutageKeepsTheAddress(t *testing.T) {
 	e.Condition(svc, "Programmed", metav1.ConditionFalse, "ControllerUnavailable")
 	e.StopOperator()
 	e.StartOperator()
-	e.Never("the address was taken from the status", 2*time.Second, func() bool {
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
-			t.Fatal(err)
-		}
-		return len(svc.Status.LoadBalancer.Ingress) != 1 || svc.Status.LoadBalancer.Ingress[0].IP != vip || svc.Annotations["ako.vmware.com/tenant-name"] == ""
-	})
+	configured(e)
+	e.Tried(e.Touch(), "service", svc)
+	if err := e.Read(svc); err != nil {
+		t.Fatal(err)
+	}
+	in := svc.Status.LoadBalancer.Ingress
+	if len(in) != 1 || in[0].IP != vip || svc.Annotations["ako.vmware.com/tenant-name"] == "" {
+		t.Errorf("the address was taken from the status: %+v", svc)
+	}
 	e.Sim.SetDown(false)
 	e.Programmed(svc)
 }

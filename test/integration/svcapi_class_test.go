@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -82,9 +81,10 @@ func TestClassFinalizer(t *testing.T) {
 	e.SvcAPIGone(one)
 	held(e, c, true)
 	e.Delete(c)
-	e.Never("the class went under a Gateway", 500*time.Millisecond, func() bool {
-		return e.Client.Get(t.Context(), client.ObjectKeyFromObject(c), c) != nil
-	})
+	e.LookAgain("svcapigatewayclass", c)
+	if err := e.Read(c); err != nil {
+		t.Errorf("the class went under a Gateway: %v", err)
+	}
 	e.SvcAPICondition(two, "Scheduled", yes, "Scheduled")
 	e.Delete(two)
 	e.SvcAPIGone(two)
@@ -160,7 +160,11 @@ func TestClassOfAnotherController(t *testing.T) {
 		return len(gw.Finalizers) == 0 && len(gw.Status.Conditions) == 1 && len(c.Finalizers) == 0 &&
 			!apimeta.IsStatusConditionTrue(c.Status.Conditions, "Admitted") && len(e.Sim.Writes()) == 0
 	}
-	e.Never("another controller's Gateway was touched", 500*time.Millisecond, func() bool { return !asItWas() })
+	e.LookAgain("svcapigateway", gw)
+	e.LookAgain("svcapigatewayclass", c)
+	if !asItWas() {
+		t.Fatal("another controller's Gateway was touched")
+	}
 	// It becomes ours.
 	suite.Update(e, c, func(c *class) { c.Spec.Controller = "ako.vmware.com/avi-lb" })
 	e.SvcAPIReady(gw)
@@ -348,21 +352,19 @@ func TestGatewayOfAnUnservedNamespace(t *testing.T) {
 	e.Create(ns, of, lost)
 	seen := gatewayOn(e, "seen", suite.Port("SCTP", 6060))
 	e.SvcAPICondition(seen, "Scheduled", yes, "Scheduled") // what came before has been seen, too
-	e.Never("a Gateway of a namespace that isn't served was touched", 500*time.Millisecond, func() bool {
-		for _, gw := range []*gateway{of, lost} {
-			finalizers := gw.Finalizers
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
-				t.Fatal(err)
-			}
-			told, err := e.Events(gw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !slices.Equal(finalizers, gw.Finalizers) || len(gw.Annotations) > 0 || len(gw.Status.Conditions) != 1 || len(told) > 0 {
-				t.Errorf("%s has finalizers %v, had %v, annotations %v, conditions %+v, Events %q", gw.Name, gw.Finalizers, finalizers, gw.Annotations, gw.Status.Conditions, told)
-				return true
-			}
+	e.LookAgain("svcapigateway", of, lost)
+	for _, gw := range []*gateway{of, lost} {
+		finalizers := gw.Finalizers
+		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
+			t.Fatal(err)
 		}
-		return false
-	})
+		told, err := e.Events(gw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(finalizers, gw.Finalizers) || len(gw.Annotations) > 0 || len(gw.Status.Conditions) != 1 || len(told) > 0 {
+			t.Errorf("a Gateway of a namespace that isn't served was touched: %s has finalizers %v, had %v, annotations %v, conditions %+v, Events %q",
+				gw.Name, gw.Finalizers, finalizers, gw.Annotations, gw.Status.Conditions, told)
+		}
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -437,12 +436,15 @@ func TestGatewayThatAServiceWaitsFor(t *testing.T) {
 	half := e.Backend("half", "late", suite.Port("SCTP", 6060)) // one of the two labels is none
 	delete(half.Labels, translate.LabelGatewayNamespace)
 	e.Create(half, e.Slice(half, "10.244.1.7"))
-	e.Never("somebody was disturbed", 500*time.Millisecond, func() bool {
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc); err != nil {
-			t.Fatal(err)
-		}
-		return len(e.Sim.Writes()) > 0 || len(svc.Finalizers) > 0 || len(svc.Annotations) > 0
-	})
+	since := e.Mark()
+	e.SvcAPIAttach(good, "later", "10.244.1.8", suite.Port("SCTP", 7070)) // good has no such listener; Services are seen in their order
+	e.LookedAt(since, "svcapigateway", good)
+	if err := e.Read(svc); err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Sim.Writes()) > 0 || len(svc.Finalizers) > 0 || len(svc.Annotations) > 0 {
+		t.Errorf("somebody was disturbed: %+v %v", svc.ObjectMeta, e.Written())
+	}
 	e.Create(late)
 	e.SvcAPIReady(late)
 	e.SvcAPIServes(late, "SCTP/6060 early [10.244.1.6:9090]")

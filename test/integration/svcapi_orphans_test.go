@@ -2,12 +2,9 @@ package integration
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
@@ -50,7 +47,7 @@ func TestGatewayOrphans(t *testing.T) {
 		}
 		return nil
 	})
-	e.Never("more than the orphan was swept", 2*refresh, func() bool { return e.Owned()["vsvip"] != 3 })
+	e.Sweeps(2)
 	for _, w := range e.Sim.Writes() {
 		if early := w.Time.Sub(start); w.Method == "DELETE" && early < 2*refresh {
 			t.Errorf("%s %s after %s", w.Method, w.Path, early)
@@ -88,7 +85,10 @@ func TestGatewayOrphansAreHeldIfMany(t *testing.T) {
 	for _, gw := range gateways[6:] {
 		e.SvcAPICondition(gw, "Scheduled", yes, "Scheduled")
 	}
-	e.Never("orphans were swept", 6*refresh, func() bool { return len(e.Sim.Writes()) > 0 })
+	e.Sweeps(6)
+	if w := e.Written(); len(w) > 0 {
+		t.Errorf("orphans were swept: %v", w)
+	}
 	// They come back, all but two: so few may go.
 	for i := range gateways[:4] {
 		e.Create(e.SvcAPIGateway(gateways[i].Name, e.SvcAPIListener(gateways[i].Name, "SCTP", 6060)))
@@ -136,32 +136,7 @@ func TestGatewayRestartWritesNothing(t *testing.T) {
 		e.SvcAPICondition(gw, "ako.vmware.com/Healthy", no, "")
 	}
 	gateways = append(gateways, empty, wrong, waits)
-	versions := func() map[string]string {
-		out := map[string]string{}
-		for _, gw := range gateways {
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {
-				t.Fatal(err)
-			}
-			out[gw.Name] = gw.ResourceVersion
-		}
-		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(c), c); err != nil {
-			t.Fatal(err)
-		}
-		out["class"] = c.ResourceVersion
-		return out
-	}
-	e.StopOperator()
-	before := versions()
-	e.Sim.ResetRequests()
-	e.StartOperator()
-	e.Eventually("the objects to be read", func() error { return e.Operator.Mirror.Err() })
-	e.Never("the restart wrote", time.Second, func() bool { return len(e.Sim.Writes()) > 0 || !maps.Equal(before, versions()) })
-	if now := versions(); !maps.Equal(before, now) {
-		t.Errorf("the resource versions were %v, are %v", before, now)
-	}
-	if w := e.Written(); len(w) > 0 {
-		t.Errorf("the writes are %v", w)
-	}
+	restart(t, e, looked{"svcapigateway", objects(gateways...)}, looked{"svcapigatewayclass", objects(c)})
 	// It works, and what was there stays untouched.
 	late := gatewayOn(e, "late", sctp)
 	e.SvcAPIServes(late, "SCTP/6060 open")

@@ -38,12 +38,11 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 var (
-	shared   *cluster.Cluster
 	restCfg  *rest.Config
 	numbered struct {
 		sync.Mutex
@@ -105,7 +104,7 @@ func run(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
 		}
 	}()
-	shared, restCfg = c, c.RESTConfig()
+	restCfg = c.RESTConfig()
 	restCfg.QPS, restCfg.Burst = -1, 0
 	upstream, err := cluster.GatewayAPI(context.Background())
 	if err != nil {
@@ -118,9 +117,6 @@ func run(m *testing.M) int {
 	}
 	return m.Run()
 }
-
-// Cluster is the API server of the package's tests.
-func Cluster() *cluster.Cluster { return shared }
 
 // Env is one test's Controller, operator and namespace.
 type Env struct {
@@ -135,8 +131,11 @@ type Env struct {
 
 	config map[string]string
 	secret map[string][]byte
+	bare   bool // neither ConfigMap nor Secret is created
 	stop   func()
 	logs   *os.File
+	kube   *kubeWrites
+	runs   *runs
 }
 
 // Option changes an Env before its operator starts.
@@ -149,6 +148,9 @@ func WithConfig(key, value string) Option { return func(e *Env) { e.config[key] 
 func WithOptions(change func(*controllers.Options)) Option {
 	return func(e *Env) { change(&e.Options) }
 }
+
+// WithoutSettings leaves the cluster as a first installation finds it: with neither ConfigMap nor Secret.
+func WithoutSettings() Option { return func(e *Env) { e.bare = true } }
 
 // WithSim makes the Controller with other options.
 func WithSim(o avisim.Options) Option {
@@ -176,6 +178,7 @@ func New(t testing.TB, opts ...Option) *Env {
 		},
 		secret:  map[string][]byte{"username": []byte("admin"), "password": []byte("avi123$%")},
 		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond, DeletionShare: 0.2},
+		kube:    new(kubeWrites), runs: &runs{last: make(map[runKey]lastRun)},
 	}
 	for _, o := range opts {
 		o(e)
@@ -194,11 +197,22 @@ func New(t testing.TB, opts ...Option) *Env {
 	e.must(c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.System}}))
 	e.must(c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: id, Labels: map[string]string{"served-by": id}}}))
 	e.config["controllerIP"], e.secret["certificateAuthorityData"] = e.Sim.Host(), e.Sim.CAPEM()
-	e.must(c.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "avi-k8s-config", Namespace: e.System}, Data: e.config}))
-	e.must(c.Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "avi-secret", Namespace: e.System}, Data: e.secret}))
+	if !e.bare {
+		e.Create(e.ConfigMap(), e.Secret())
+	}
 	e.StartOperator()
 	t.Cleanup(e.StopOperator)
 	return e
+}
+
+// ConfigMap has the operator's settings, and Secret its credentials; WithoutSettings leaves their creation to the test.
+func (e *Env) ConfigMap() *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "avi-k8s-config", Namespace: e.System}, Data: e.config}
+}
+
+// Secret has the operator's credentials.
+func (e *Env) Secret() *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "avi-secret", Namespace: e.System}, Data: e.secret}
 }
 
 // In is the Env for a subtest, in which it fails the subtest. It shares everything else.
@@ -233,9 +247,12 @@ func (e *Env) StartOperator() {
 		core := zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.AddSync(e.logs), zapcore.Level(-1))
 		log = zapr.NewLogger(zap.New(core))
 	}
+	log = logr.New(runSink{runs: e.runs, next: log.GetSink()})
 	scheme := runtime.NewScheme()
 	e.must(controllers.AddToScheme(scheme))
-	mgr, err := ctrl.NewManager(rest.CopyConfig(restCfg), ctrl.Options{
+	cfg := rest.CopyConfig(restCfg)
+	cfg.Wrap(e.kube.transport)
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Cache: controllers.CacheOptions(e.System), Logger: log,
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
@@ -250,7 +267,7 @@ func (e *Env) StartOperator() {
 	e.Operator, err = controllers.Setup(ctx, mgr, c, o)
 	e.must(err)
 	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
+	go func() { done <- e.Operator.Run(ctx, mgr) }()
 	e.stop = func() {
 		cancel()
 		select {
@@ -261,9 +278,6 @@ func (e *Env) StartOperator() {
 		case <-time.After(40 * time.Second):
 			e.T.Error("the operator didn't stop")
 		}
-		closing, release := context.WithTimeout(context.Background(), time.Second)
-		defer release()
-		c.Close(closing)
 	}
 }
 
@@ -364,7 +378,12 @@ func (e *Env) Delete(o client.Object) {
 // Eventually retries until the condition holds, for at most 30 seconds.
 func (e *Env) Eventually(what string, holds func() error) {
 	e.T.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	e.within(30*time.Second, what, holds)
+}
+
+func (e *Env) within(limit time.Duration, what string, holds func() error) {
+	e.T.Helper()
+	deadline := time.Now().Add(limit)
 	for {
 		err := holds()
 		if err == nil {

@@ -247,7 +247,7 @@ func (e *Env) Events(about client.Object) ([]string, error) {
 	}
 	var out []string
 	for _, ev := range list.Items {
-		if ev.InvolvedObject.UID == about.GetUID() {
+		if ev.InvolvedObject.UID == about.GetUID() && ev.InvolvedObject.Name == about.GetName() {
 			out = append(out, ev.Reason+": "+ev.Message)
 		}
 	}
