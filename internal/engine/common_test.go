@@ -250,3 +250,25 @@ func TestCommons(t *testing.T) {
 		t.Errorf("after the deletion: %v", err)
 	}
 }
+
+// TestDrainSurvivesWithoutVirtualService: what the network team set on a pool stays, also while its VirtualService is gone.
+func TestDrainSurvivesWithoutVirtualService(t *testing.T) {
+	w := newWorld(t)
+	w.served()
+	w.must(w.sim.Edit("pool", "admin", sctpPool, func(o map[string]any) { o["graceful_disable_timeout"] = 45 }))
+	w.must(w.sim.Remove("virtualservice", "admin", amfName))
+	w.load()
+	w.served()
+	w.wantHeld("made again", all("admin")...)
+	if o, _ := w.sim.Object("pool", "admin", sctpPool); fmt.Sprint(o["graceful_disable_timeout"]) != "45" {
+		t.Errorf("the drain timeout is %v", o["graceful_disable_timeout"])
+	}
+	w.svc.Annotations[translate.AnnotationDrainTimeout] = "0"
+	w.wrote()
+	w.served()
+	if got, want := w.wrote(), []string{"PATCH pool 200", "PATCH pool 200"}; !slices.Equal(got, want) {
+		t.Errorf("writes %q, want %q", got, want)
+	}
+	w.served()
+	w.wantUnchanged()
+}

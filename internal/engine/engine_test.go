@@ -98,7 +98,7 @@ func TestAnotherRound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.served()
-			w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["graceful_disable_timeout"] = 7 }))
+			w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["sni_enabled"] = true }))
 			w.load()
 			if c.removed {
 				w.must(w.sim.Remove("pool", "admin", tcpPool))
@@ -119,7 +119,7 @@ func TestAnotherRound(t *testing.T) {
 func TestRoundsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	w.served()
-	w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["graceful_disable_timeout"] = 7 }))
+	w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["sni_enabled"] = true }))
 	w.load()
 	w.wrote()
 	w.sim.Inject(fault{Method: "PATCH", Type: "pool", Status: 412, Body: `{"error":"Need to reload object data"}`})
@@ -134,7 +134,7 @@ func TestRoundsAreBounded(t *testing.T) {
 func TestNotKept(t *testing.T) {
 	w := newWorld(t)
 	w.served()
-	w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["graceful_disable_timeout"] = 7 }))
+	w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["sni_enabled"] = true }))
 	w.load()
 	old, ok := w.sim.Object("pool", "admin", tcpPool)
 	if !ok {

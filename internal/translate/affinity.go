@@ -64,12 +64,8 @@ func (b *builder) persistence(f frontend, t target) *string {
 
 // livePersistence is what the pool refers to now, and whether that is a profile of ours.
 func (b *builder) livePersistence(f frontend, t target) (ref *string, ours bool) {
-	o := b.in.Live.objects[model.Key{Kind: model.Pool, Tenant: f.tenant, Name: t.pool}]
-	if o == nil {
-		return nil, false
-	}
-	body, ok := o.Body.(*models.Pool)
-	if !ok || body.ApplicationPersistenceProfileRef == nil {
+	body := b.livePool(f, t.pool)
+	if body == nil || body.ApplicationPersistenceProfileRef == nil {
 		return nil, false
 	}
 	ref = body.ApplicationPersistenceProfileRef

@@ -27,6 +27,10 @@ const (
 	AnnotationNodePortLocalPorts = "nodeportlocal.antrea.io"             // on a Pod; written by Antrea
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
+	// AnnotationDrainTimeout is on a Service, or a Gateway for all Services behind it: minutes from 0 to 7200, or -1 for ever.
+	AnnotationDrainTimeout = "l4.ako.vmware.com/drain-timeout"
+	// AnnotationIPMode is on a Service: VIP or Proxy.
+	AnnotationIPMode = "l4.ako.vmware.com/ip-mode"
 	// AnnotationSourceRanges is read where spec.loadBalancerSourceRanges is empty, as by Kubernetes' own cloud providers;
 	// AnnotationGatewaySourceRanges is the same for Gateways. Both are lists of prefixes, separated by commas.
 	AnnotationSourceRanges        = "service.beta.kubernetes.io/load-balancer-source-ranges" // on a Service

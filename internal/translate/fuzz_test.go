@@ -33,6 +33,7 @@ func FuzzService(f *testing.F) {
 		svc := &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Annotations: map[string]string{
 				translate.AnnotationHostname: hostname, translate.AnnotationDisableTraffic: hostname, translate.AnnotationApplicationProfile: tier,
+				translate.AnnotationDrainTimeout: version, translate.AnnotationIPMode: tier,
 			}},
 			Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, LoadBalancerIP: ip, Ports: []corev1.ServicePort{
 				{Name: "a", Protocol: corev1.Protocol(protocol), Port: port}, {Name: "b", Protocol: corev1.ProtocolSCTP, Port: 36412}, {Name: "c", Protocol: corev1.ProtocolTCP, Port: 36412},

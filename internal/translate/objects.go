@@ -110,13 +110,13 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 		VrfRef:                           f.network.vrf,
 		Tier1Lr:                          f.network.tier1,
 		HealthMonitorRefs:                []string{model.RefByName(model.HealthMonitor, t.proto.healthMonitor)},
-		GracefulDisableTimeout:           new(gracefulDisableMinutes),
 		SniEnabled:                       new(false),
 		ApplicationPersistenceProfileRef: b.persistence(f, t),
 		PlacementNetworks:                f.network.placement,
 		ServiceMetadata:                  new(b.in.Owner.poolMetadata(l, t).String()),
 		Markers:                          b.markers(b.in.Owner.poolMarks(l, t)),
 	}
+	b.drain(f, l, t.backend.Service, p)
 	members, known := b.members(t)
 	enabled := 0
 	p.Servers = make([]*models.Server, len(members))
@@ -158,9 +158,6 @@ func (b *builder) markers(pairs []string) []*models.RoleFilterMatchLabel {
 	}
 	return out
 }
-
-// gracefulDisableMinutes is how long a disabled server keeps its associations.
-const gracefulDisableMinutes int32 = 1
 
 // policySet has one rule for each pool: its port and its protocol select it. The protocol match is an Enterprise field;
 // below, all ports of a VirtualService have one protocol, so it is left out, unless it serves already.

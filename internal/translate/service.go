@@ -131,7 +131,7 @@ func (b serviceBuilder) unusedFields() {
 }
 
 // BackendAnnotations are those that are read of a Service behind a Gateway's listener.
-var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, annotationL4Rule}
+var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, AnnotationDrainTimeout, annotationL4Rule}
 
 // unusedByBackend reports what a Service behind a Gateway's listener asks for and doesn't get.
 func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
@@ -142,6 +142,7 @@ func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
 
 func (b serviceBuilder) listeners() []listener {
 	b.unusedFields()
+	b.ipMode()
 	b.droppedPorts()
 	var out []listener
 	for _, p := range b.svc.Spec.Ports {
