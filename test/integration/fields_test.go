@@ -218,26 +218,6 @@ func newGateway(e *suite.Env, name string) ranged {
 	}
 }
 
-// refreshed waits until everything has been read of the Controller anew.
-func refreshed(e *suite.Env) {
-	e.T.Helper()
-	since := time.Now()
-	e.Eventually("a refresh", func() error { // it may have begun before
-		at := e.Operator.Mirror.LoadedAt()
-		if !at.After(since) {
-			return fmt.Errorf("the last was at %s", at)
-		}
-		return nil
-	})
-	since = e.Operator.Mirror.LoadedAt()
-	e.Eventually("another refresh", func() error {
-		if !e.Operator.Mirror.LoadedAt().After(since) {
-			return fmt.Errorf("the last was at %s", since)
-		}
-		return nil
-	})
-}
-
 // TestSourceRangesAndTheNetworkTeam: a policy of theirs is never exchanged for ours, and ours comes back if it is.
 func TestSourceRangesAndTheNetworkTeam(t *testing.T) {
 	t.Parallel()
@@ -261,7 +241,7 @@ func TestSourceRangesAndTheNetworkTeam(t *testing.T) {
 		return strings.HasSuffix(fmt.Sprint(e.Object("virtualservice", name)["network_security_policy_ref"]), "#fence")
 	}
 	fence()
-	refreshed(e)
+	e.Loads(1)
 	suite.Update(e, svc, func(s *corev1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} })
 	if m := e.Condition(svc, "Accepted", metav1.ConditionTrue, "SecurityPolicyTaken"); !strings.Contains(m, "fence") {
 		t.Errorf("message: %s", m)
@@ -395,7 +375,7 @@ func TestUnusedProfileGoes(t *testing.T) {
 		}
 		return nil
 	})
-	refreshed(e)
+	e.Loads(1)
 	if e.Object("applicationpersistenceprofile", e.Cluster+"--client-ip-8") == nil {
 		t.Error("a profile is gone that another client's pool refers to")
 	}
@@ -438,4 +418,64 @@ func TestPersistenceDrift(t *testing.T) {
 	suite.Update(e, svc, loose)
 	e.Condition(svc, "Accepted", metav1.ConditionTrue, "Accepted")
 	wantPersistence(e, pool, theirs)
+}
+
+// TestSessionAffinityBesideDrainAndIPMode: the timeout of a pool is what was told last, by whoever it was; the status says the
+// mode that is asked for.
+func TestSessionAffinityBesideDrainAndIPMode(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 300 * time.Millisecond }))
+	svc := e.Service("amf", suite.Port("SCTP", 38412))
+	sticky(600)(svc)
+	annotate(translate.AnnotationDrainTimeout, "30")(svc)
+	e.Create(e.Slice(svc, "10.244.1.5"), svc)
+	e.Programmed(svc)
+	pool := e.PoolName(svc, svc.Spec.Ports[0])
+	drains := func(what string, minutes int) {
+		t.Helper()
+		e.Eventually(what, func() error {
+			if got := e.Object("pool", pool)["graceful_disable_timeout"]; fmt.Sprint(got) != fmt.Sprint(minutes) {
+				return fmt.Errorf("the drain timeout is %v, want %d", got, minutes)
+			}
+			return nil
+		})
+	}
+	mode := func(what string, want corev1.LoadBalancerIPMode) {
+		t.Helper()
+		e.Eventually(what, func() error {
+			if err := e.Read(svc); err != nil {
+				return err
+			}
+			if got := svc.Status.LoadBalancer.Ingress[0].IPMode; got == nil || *got != want {
+				return fmt.Errorf("ipMode is %v, want %s", got, want)
+			}
+			return nil
+		})
+	}
+	network := func(minutes int) {
+		t.Helper()
+		if err := e.Sim.Edit("pool", "admin", pool, func(o map[string]any) { o["graceful_disable_timeout"] = minutes }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drains("told by the annotation", 30)
+	mode("nobody says", corev1.LoadBalancerIPModeVIP)
+	network(45)
+	drains("told, and edited on the Controller", 30)
+	suite.Update(e, svc, func(s *corev1.Service) { delete(s.Annotations, translate.AnnotationDrainTimeout) })
+	network(45)
+	e.Loads(2)
+	drains("not told any more", 45)
+	suite.Update(e, svc, annotate(translate.AnnotationDrainTimeout, "an hour"))
+	e.Condition(svc, "Accepted", metav1.ConditionTrue, "InvalidAnnotation")
+	drains("told in words", 45)
+	e.Configure(func(c map[string]string) { c["drainTimeout"], c["ipMode"] = "20", "Proxy" })
+	mode("told by the setting", corev1.LoadBalancerIPModeProxy)
+	drains("told in words, and by the setting", 45)
+	suite.Update(e, svc, func(s *corev1.Service) {
+		delete(s.Annotations, translate.AnnotationDrainTimeout)
+		annotate(translate.AnnotationIPMode, "VIP")(s)
+	})
+	drains("told by the setting", 20)
+	mode("told by the annotation", corev1.LoadBalancerIPModeVIP)
 }
