@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
@@ -160,4 +161,23 @@ func (e *Engine) RemoveUnused(ctx context.Context) error {
 	}
 	e.idle = idle
 	return errors.Join(errs...)
+}
+
+// lookFirst reads the VirtualService once more before it is given a security policy for the first time: it can have one only, and
+// the network team may have given it theirs since everything was read.
+func (r *run) lookFirst(ctx context.Context, p *plan.Plan) (again bool, err error) {
+	first := slices.ContainsFunc(p.Steps, func(s plan.Step) bool {
+		return s.Op == plan.Update && s.Key.Kind == model.VirtualService && slices.ContainsFunc(s.Fields, func(c plan.FieldChange) bool {
+			return c.Field == "network_security_policy_ref" && c.From == nil
+		})
+	})
+	if !first || r.looked || r.DryRun {
+		return false, nil
+	}
+	r.looked = true
+	key := model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}
+	if _, err := r.Mirror.Fetch(ctx, key); err != nil && avi.ReasonOf(err) != avi.ReasonNotFound {
+		return false, fmt.Errorf("reading %s before it gets a security policy: %w", key, err)
+	}
+	return true, nil
 }

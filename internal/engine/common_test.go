@@ -272,3 +272,57 @@ func TestDrainSurvivesWithoutVirtualService(t *testing.T) {
 	w.served()
 	w.wantUnchanged()
 }
+
+// TestPolicyOfTheNetworkTeam: one that the operator has not seen yet is not exchanged for its own.
+func TestPolicyOfTheNetworkTeam(t *testing.T) {
+	w := newWorld(t)
+	w.served()
+	if _, err := w.sim.Create("networksecuritypolicy", "admin", map[string]any{"name": "fence"}); err != nil {
+		t.Fatal(err)
+	}
+	fence := func(o map[string]any) { o["network_security_policy_ref"] = "/api/networksecuritypolicy?name=fence" }
+	w.must(w.sim.Edit("virtualservice", "admin", amfName, fence))
+	w.wrote()
+	w.svc.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"}
+	w.wantFinding(w.served(), model.ReasonSecurityPolicyTaken, "fence")
+	w.wantUnchanged()
+	w.must(w.sim.Edit("virtualservice", "admin", amfName, func(o map[string]any) { delete(o, "network_security_policy_ref") }))
+	w.load()
+	w.served()
+	if got, want := w.wrote(), []string{"POST networksecuritypolicy 201", "PATCH virtualservice 200"}; !slices.Equal(got, want) {
+		t.Errorf("writes %q, want %q", got, want)
+	}
+	heal := w.sim.Inject(fault{Method: "GET", Type: "virtualservice", Status: 500})
+	w.svc.Spec.LoadBalancerSourceRanges = nil
+	w.served()
+	w.svc.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"}
+	w.wrote()
+	if o := w.serve(); o.State() != outcome.Failed {
+		t.Errorf("not read, and yet: %+v", o)
+	}
+	w.wantUnchanged()
+	heal()
+	w.served()
+}
+
+// TestFieldsInLowerTiers: source ranges, affinity and drain timeouts can be had without an Enterprise licence.
+func TestFieldsInLowerTiers(t *testing.T) {
+	for _, tier := range []string{"BASIC", "ESSENTIALS"} {
+		w := newWorld(t)
+		w.sim.SetLicenseTier(tier)
+		w.load()
+		w.svc.Spec.Ports = w.svc.Spec.Ports[1:] // TCP
+		w.everything()
+		w.svc.Annotations[translate.AnnotationDrainTimeout] = "30"
+		o := w.serve()
+		if o.State() != outcome.Done {
+			t.Fatalf("%s: %+v", tier, o.Failure())
+		}
+		want := slices.DeleteFunc(everything("admin"), func(s string) bool { return strings.HasSuffix(s, sctpPool) })
+		w.wantHeld(tier, want...)
+		if _, err := w.remove(); err != nil {
+			t.Errorf("%s: %v", tier, err)
+		}
+		w.wantHeld(tier + ", removed")
+	}
+}

@@ -62,6 +62,7 @@ type run struct {
 	wanted []model.Key       // common objects that are kept from being deleted until the run ends
 	undone []*model.Observed // common objects whose deletion failed in the round before
 	waits  bool              // for something that others of ours have
+	looked bool              // the VirtualService was read in this run
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -127,6 +128,12 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	p := r.plan(&built.Set, slices.Concat(observed, have, spare))
 	if p.Empty() {
 		return r.end(outcome.Done, nil)
+	}
+	switch again, err := r.lookFirst(ctx, &p); {
+	case err != nil:
+		return r.end(outcome.Failed, err)
+	case again:
+		return true
 	}
 	text := p.String()
 	if text == r.last && r.state == outcome.Done {
