@@ -134,8 +134,8 @@ func (r *run) wantCommon(ctx context.Context, set *model.Set) (have []*model.Obs
 // RemoveUnused deletes the common objects to which nothing refers, and did not when it was last called either: left over where
 // a run ended between letting go of one and deleting it. What others than the operator refer to, the Controller keeps.
 func (e *Engine) RemoveUnused(ctx context.Context) error {
-	if e.Mirror.Err() != nil {
-		return nil // nothing is known
+	if err := e.Mirror.Err(); err != nil {
+		return fmt.Errorf("the Controller can't be read: %w", err)
 	}
 	log := logr.FromContextOrDiscard(ctx)
 	idle := make(map[model.Key]string)

@@ -182,21 +182,11 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []listed
 	first := m.err != nil
 	old := m.facts
 	m.facts = facts
-	fresh := make(map[model.Key]*entry)
-	unread := make(map[model.Kind]bool)
-	for i, list := range lists {
-		unread[model.Written[i]] = list.unread
-		for _, raw := range list.objects {
-			o, marked, err := m.decode(model.Written[i], raw)
-			if err != nil {
-				m.facts = old
-				m.mu.Unlock()
-				return m.failed(epoch, err)
-			}
-			if m.ours(o, marked) {
-				fresh[o.Key] = &entry{o, start}
-			}
-		}
+	fresh, unread, err := m.fresh(lists, start)
+	if err != nil {
+		m.facts = old
+		m.mu.Unlock()
+		return m.failed(epoch, err)
 	}
 	changed := make(map[model.Owner]bool)
 	mark := func(o *model.Observed) {
@@ -237,6 +227,24 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []listed
 	}
 	m.Loaded()
 	return nil
+}
+
+// fresh are the objects of ours among those listed, and the kinds that could not be listed.
+func (m *Mirror) fresh(lists []listed, start uint64) (fresh map[model.Key]*entry, unread map[model.Kind]bool, err error) {
+	fresh, unread = make(map[model.Key]*entry), make(map[model.Kind]bool)
+	for i, list := range lists {
+		unread[model.Written[i]] = list.unread
+		for _, raw := range list.objects {
+			o, marked, err := m.decode(model.Written[i], raw)
+			if err != nil {
+				return nil, nil, err
+			}
+			if m.ours(o, marked) {
+				fresh[o.Key] = &entry{o, start}
+			}
+		}
+	}
+	return fresh, unread, nil
 }
 
 func keysOf(set map[model.Owner]bool) []model.Owner {

@@ -311,8 +311,11 @@ func (e *NotOursError) Error() string {
 
 // ours: the marker and the name prefix for all, created_by where the type has it.
 func (m *Mirror) ours(o *model.Observed, marked string) bool {
-	names := o.Key.Kind.Type().Names
-	if !model.Ours(m.scope.ClusterName, o.Key.Name, marked) || names != nil && !names.MatchString(strings.TrimPrefix(o.Key.Name, m.scope.ClusterName+"--")) {
+	if !model.Ours(m.scope.ClusterName, o.Key.Name, marked) {
+		return false
+	}
+	rest := strings.TrimPrefix(o.Key.Name, m.scope.ClusterName+"--")
+	if names := o.Key.Kind.Type().Names; names != nil && !names.MatchString(rest) {
 		return false
 	}
 	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == m.scope.CreatedBy

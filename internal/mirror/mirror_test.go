@@ -309,7 +309,9 @@ func TestCommonObjects(t *testing.T) {
 	const profile = "c1--client-ip-5"
 	marks := pool("", "", "c1")["markers"].([]any)[:1]
 	for _, name := range []string{profile, "c1--0123456789abcdef"} {
-		w.create("applicationpersistenceprofile", map[string]any{"name": name, "persistence_type": "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS", "markers": marks})
+		w.create("applicationpersistenceprofile", map[string]any{
+			"name": name, "persistence_type": "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS", "markers": marks,
+		})
 	}
 	hss := model.Owner{Kind: model.ServiceOwner, Namespace: "core", Name: "hss"}
 	for _, owner := range []model.Owner{amf, hss} {

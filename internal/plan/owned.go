@@ -52,7 +52,8 @@ var ownership = map[reflect.Type][]owns{
 	},
 	reflect.TypeFor[models.IPPersistenceProfile](): {{"ip_persistent_timeout", owned}},
 	reflect.TypeFor[models.Pool](): {
-		{"servers", owned}, {"health_monitor_refs", owned}, {"application_persistence_profile_ref", owned}, {"graceful_disable_timeout", owned}, {"sni_enabled", owned},
+		{"servers", owned}, {"health_monitor_refs", owned}, {"application_persistence_profile_ref", owned},
+		{"graceful_disable_timeout", owned}, {"sni_enabled", owned},
 		{"placement_networks", owned}, {"vrf_ref", fixed | ifWanted}, {"tier1_lr", fixed | ifWanted},
 		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", owned}, {"cloud_config_cksum", owned},
 	},
@@ -79,7 +80,8 @@ var ownership = map[reflect.Type][]owns{
 		{"name", owned}, {"index", owned}, {"enable", owned}, {"action", owned}, {"match", owned},
 	},
 	reflect.TypeFor[models.VirtualService](): {
-		{"services", owned}, {"network_profile_ref", owned}, {"application_profile_ref", owned}, {"l4_policies", owned}, {"network_security_policy_ref", owned},
+		{"services", owned}, {"network_profile_ref", owned}, {"application_profile_ref", owned}, {"l4_policies", owned},
+		{"network_security_policy_ref", owned},
 		{"traffic_enabled", owned}, {"remove_listening_port_on_vs_down", owned}, {"enable_rhi", owned},
 		{"vsvip_ref", fixed}, {"se_group_ref", fixed | ifWanted}, {"vrf_context_ref", fixed | ifWanted},
 		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", owned}, {"cloud_config_cksum", owned},

@@ -86,10 +86,12 @@ func security(name string, prefixes ...string) model.Object {
 	for _, p := range prefixes {
 		match.Prefixes = append(match.Prefixes, &models.IPAddrPrefix{IPAddr: &models.IPAddr{Addr: new(p), Type: new("V4")}, Mask: new(int32(8))})
 	}
-	return model.Object{Key: key(model.NetworkSecurityPolicy, name), Body: &models.NetworkSecurityPolicy{Name: new(name), Rules: []*models.NetworkSecurityRule{{
+	rule := &models.NetworkSecurityRule{
 		Name: new("source-ranges"), Index: new(uint32(0)), Enable: new(true), Action: new("NETWORK_SECURITY_POLICY_ACTION_TYPE_DENY"),
 		Match: &models.NetworkSecurityMatchTarget{ClientIP: match},
-	}}}}
+	}
+	body := &models.NetworkSecurityPolicy{Name: new(name), Rules: []*models.NetworkSecurityRule{rule}}
+	return model.Object{Key: key(model.NetworkSecurityPolicy, name), Body: body}
 }
 
 // guarded is a VirtualService that refers to the policy of its name.
@@ -188,7 +190,8 @@ func TestSecurityPolicy(t *testing.T) {
 		"network_security_policy_ref: x -> (unset)",
 		"2. delete NetworkSecurityPolicy admin/x (after 1): no longer wanted",
 	)
-	wantPlan(t, "ranges change, and a port comes", Diff(set(vip("x", ""), security("x", "11.0.0.0"), guarded("x", 80, 81)), holds(closed), Policy{}),
+	wider := set(vip("x", ""), security("x", "11.0.0.0"), guarded("x", 80, 81))
+	wantPlan(t, "ranges change, and a port comes", Diff(wider, holds(closed), Policy{}),
 		"Service core/amf: 2 to update",
 		"1. update NetworkSecurityPolicy admin/x: differs from what is wanted",
 		"rules: deny clients that are not in 10.0.0.0/8 -> deny clients that are not in 11.0.0.0/8",
@@ -209,7 +212,8 @@ func TestSecurityPolicy(t *testing.T) {
 // TestPersistenceProfile: a profile comes before the pools that refer to it and goes after them; and since others may refer to
 // it, it is not made anew with an owner's other objects.
 func TestPersistenceProfile(t *testing.T) {
-	wantPlan(t, "another timeout", Diff(set(profile("c-2", 2), sticky("p", "c-2")), holds(set(profile("c-1", 1), sticky("p", "c-1"))), Policy{}),
+	one, two := set(profile("c-1", 1), sticky("p", "c-1")), set(profile("c-2", 2), sticky("p", "c-2"))
+	wantPlan(t, "another timeout", Diff(two, holds(one), Policy{}),
 		"Service core/amf: 1 to create, 1 to update, 1 to delete",
 		"1. create ApplicationPersistenceProfile admin/c-2: the Controller doesn't have it",
 		"persistence: PERSISTENCE_TYPE_CLIENT_IP_ADDRESS for 2 min",
@@ -228,7 +232,7 @@ func TestPersistenceProfile(t *testing.T) {
 	if mask := p.Steps[0].Fields[0].To.(*models.IPPersistenceProfile).IPMask; mask == nil || *mask != 24 {
 		t.Errorf("the network team's mask doesn't survive: %v", mask)
 	}
-	here, there := set(profile("c-1", 1), sticky("p", "c-1"), virtualService("x", 80)), set(profile("c-1", 1), sticky("p", "c-1"), virtualService("y", 80))
+	here, there := set(append(one.Objects, virtualService("x", 80))...), set(append(one.Objects, virtualService("y", 80))...)
 	for _, s := range Diff(there, holds(here), Policy{Replace: true}).Steps {
 		if s.Key.Kind == model.PersistenceProfile {
 			t.Errorf("a replacement of everything touches what others use: %s", s.Op)
@@ -248,7 +252,8 @@ func TestKeep(t *testing.T) {
 
 // TestOrderOfSteps: each step needs only earlier ones, and those that references ask for.
 func TestOrderOfSteps(t *testing.T) {
-	full := set(vip("x", ""), profile("c", 5), pool("p"), pool("q"), group("g", "p", "q"), policy("x", "p"), security("x", "10.0.0.0"), guarded("x", 80))
+	full := set(vip("x", ""), profile("c", 5), pool("p"), pool("q"), group("g", "p", "q"), policy("x", "p"),
+		security("x", "10.0.0.0"), guarded("x", 80))
 	made, torn := Diff(full, nil, Policy{}), Teardown(amf, holds(full), "the owner is gone")
 	for _, p := range []Plan{made, torn, Diff(wanted("10.10.0.2"), holds(wanted("10.10.0.1")), Policy{Replace: true})} {
 		for i, s := range p.Steps {

@@ -53,7 +53,8 @@ func (b *builder) clients(f frontend) clients {
 		return b.sameClients(f)
 	}
 	b.reportShutOut(f, where, prefixes)
-	return clients{ref: new(model.RefByName(model.NetworkSecurityPolicy, f.name)), policy: true, rules: []*models.NetworkSecurityRule{denyOthers(prefixes)}}
+	ref := new(model.RefByName(model.NetworkSecurityPolicy, f.name))
+	return clients{ref: ref, policy: true, rules: []*models.NetworkSecurityRule{denyOthers(prefixes)}}
 }
 
 // sameClients are those that are let in now.

@@ -45,7 +45,10 @@ type livePool struct {
 // give them, or from their own names and markers where it has no use for them any more.
 func LiveOf(in *Input, observed []*model.Observed) Live {
 	wanted := PoolPorts(in)
-	live := Live{Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed), ofSets: make(map[model.Port]bool)}
+	live := Live{
+		Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), ofSets: make(map[model.Port]bool),
+		objects: make(map[model.Key]*model.Observed),
+	}
 	var placed *models.Pool // the first by name
 	placedName := ""
 	for _, o := range observed {

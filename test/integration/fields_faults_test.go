@@ -42,7 +42,8 @@ func TestSourceRangesAndAffinityAtEachFault(t *testing.T) {
 			complete := func(services ...*corev1.Service) func() error {
 				return func() error {
 					for _, svc := range services {
-						if got := persistence(e, e.PoolName(svc, svc.Spec.Ports[0])); (got == profile) != (svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP) {
+						asks := svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP
+						if got := persistence(e, e.PoolName(svc, svc.Spec.Ports[0])); (got == profile) != asks {
 							return fmt.Errorf("the persistence of %s is %q", svc.Name, got)
 						}
 						if got, want := admitted(e, e.Name(svc)), svc.Spec.LoadBalancerSourceRanges; fmt.Sprint(got) != fmt.Sprint(want) {
@@ -64,7 +65,8 @@ func TestSourceRangesAndAffinityAtEachFault(t *testing.T) {
 					suite.Update(e, a, func(s *corev1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"192.0.2.0/24"} })
 				}, []*corev1.Service{a}},
 				{"mending a profile", call{"PATCH", persistenceProfile}, "client-ip-10", func() {
-					if err := e.Sim.Edit(persistenceProfile, "admin", profile, func(o map[string]any) { o["persistence_type"] = "PERSISTENCE_TYPE_TLS" }); err != nil {
+					spoil := func(o map[string]any) { o["persistence_type"] = "PERSISTENCE_TYPE_TLS" }
+					if err := e.Sim.Edit(persistenceProfile, "admin", profile, spoil); err != nil {
 						t.Fatal(err)
 					}
 					e.Eventually("the profile is put right", func() error {
@@ -111,7 +113,8 @@ func opened(t *testing.T, e *suite.Env) {
 func TestSourceRangesAndAffinityAfterACrash(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = time.Second }))
-	for i, c := range []call{{"POST", securityPolicy}, {"POST", persistenceProfile}, {"DELETE", securityPolicy}, {"DELETE", persistenceProfile}} {
+	calls := []call{{"POST", securityPolicy}, {"POST", persistenceProfile}, {"DELETE", securityPolicy}, {"DELETE", persistenceProfile}}
+	for i, c := range calls {
 		svc := guardedAndSticky(e, fmt.Sprintf("c%d", i))
 		e.Create(e.Slice(svc, "10.244.1.5"))
 		change := func() { e.Create(svc) }
@@ -156,8 +159,8 @@ func TestSessionAffinityAndRangesAtARestart(t *testing.T) {
 		e.Create(e.Slice(svc, "10.244.1.5"), svc)
 		services.objects = append(services.objects, svc)
 	}
-	for name, make := range map[string]func(*suite.Env, string) ranged{"old": oldGateway, "new": newGateway} {
-		gw := make(e, name)
+	for name, gateway := range map[string]func(*suite.Env, string) ranged{"old": oldGateway, "new": newGateway} {
+		gw := gateway(e, name)
 		gw.set("10.0.0.0/8, fd00::/64")
 		gw.create()
 		gw.ready()

@@ -133,11 +133,12 @@ func TestSourceRangesBadInput(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
 	e.Own(e.Class(), e.SvcAPIClass(nil))
-	for name, make := range map[string]func(*suite.Env, string) ranged{"networking.x-k8s.io": oldGateway, "gateway.networking.k8s.io": newGateway} {
+	apis := map[string]func(*suite.Env, string) ranged{"networking.x-k8s.io": oldGateway, "gateway.networking.k8s.io": newGateway}
+	for name, gateway := range apis {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := e.Apart(t)
-			fresh := make(e, "fresh")
+			fresh := gateway(e, "fresh")
 			fresh.set("10.0.0.0")
 			fresh.create()
 			e.Told(fresh.object, "InvalidSourceRange", "10.0.0.0")
@@ -147,7 +148,7 @@ func TestSourceRangesBadInput(t *testing.T) {
 			fresh.change("10.0.0.0/8, 10.0.0.0")
 			wantAdmitted(e, fresh.avi, "10.0.0.0/8")
 
-			live, open := make(e, "live"), make(e, "open")
+			live, open := gateway(e, "live"), gateway(e, "open")
 			live.set("192.0.2.0/24")
 			live.create()
 			open.create()
@@ -316,7 +317,8 @@ func TestSessionAffinity(t *testing.T) {
 		wantPersistence(e, pool, profile)
 	}
 	o := e.Object("applicationpersistenceprofile", profile)
-	if o["persistence_type"] != "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS" || !strings.Contains(fmt.Sprint(o["ip_persistence_profile"]), "ip_persistent_timeout:10") {
+	timeout := fmt.Sprint(o["ip_persistence_profile"])
+	if o["persistence_type"] != "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS" || !strings.Contains(timeout, "ip_persistent_timeout:10") {
 		t.Errorf("the profile is %v", o)
 	}
 	if m := e.Condition(two, "Accepted", metav1.ConditionTrue, "Accepted"); !strings.Contains(m, "590 s") {
@@ -362,7 +364,8 @@ func TestUnusedProfileGoes(t *testing.T) {
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 200 * time.Millisecond }))
 	marks := []any{map[string]any{"key": "clustername", "values": []any{e.Cluster}}}
 	for _, name := range []string{"--client-ip-7", "--client-ip-8"} {
-		if _, err := e.Sim.Create("applicationpersistenceprofile", "admin", map[string]any{"name": e.Cluster + name, "persistence_type": "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS", "markers": marks}); err != nil {
+		profile := map[string]any{"name": e.Cluster + name, "persistence_type": "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS", "markers": marks}
+		if _, err := e.Sim.Create("applicationpersistenceprofile", "admin", profile); err != nil {
 			t.Fatal(err)
 		}
 	}
