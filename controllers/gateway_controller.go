@@ -49,7 +49,7 @@ func newGateways(d Deps, log logr.Logger) *owners[*gatewayv1.Gateway] {
 }
 
 func (gateways) refers(api gather.API) bool {
-	return api == gather.InfraSettings || api == gather.GatewayAPI || slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
+	return api == gather.InfraSettings || api == gather.Rules || api == gather.GatewayAPI || slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
 }
 
 func (gateways) finalizers() []string { return nil }
@@ -182,6 +182,14 @@ func (k gateways) clear(ctx context.Context, gw *gatewayv1.Gateway) error {
 		}
 	}
 	return k.Status.ClearGateway(ctx, gw)
+}
+
+// handBack is clear: AKO's L4 half serves no such Gateways.
+func (k gateways) handBack(ctx context.Context, gw *gatewayv1.Gateway, served bool) (bool, error) {
+	if !served {
+		return false, nil
+	}
+	return true, k.clear(ctx, gw)
 }
 
 // sightings remember how many objects of each kind Gateways had when they were last looked at, so that an absence can be judged.

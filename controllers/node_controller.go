@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -112,15 +113,16 @@ func podChanged() predicate.Predicate {
 	}
 }
 
-// slimNode keeps what makes a server of a node.
+// slimNode keeps what makes a server of a node, and a route to its pods.
 func slimNode(o any) (any, error) {
 	n, ok := o.(*corev1.Node)
 	if !ok {
 		return o, nil
 	}
 	n.SetManagedFields(nil)
-	n.Annotations = only(n.Annotations, translate.NodeAnnotations...)
-	n.Spec = corev1.NodeSpec{Taints: slices.DeleteFunc(n.Spec.Taints, func(t corev1.Taint) bool { return !slices.Contains(translate.NodeTaints, t.Key) })}
+	n.Annotations = only(n.Annotations, slices.Concat(translate.NodeAnnotations, staticroutes.NodeAnnotations)...)
+	taints := slices.DeleteFunc(n.Spec.Taints, func(t corev1.Taint) bool { return !slices.Contains(translate.NodeTaints, t.Key) })
+	n.Spec = corev1.NodeSpec{Taints: taints, PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs}
 	n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
 	return n, nil
 }

@@ -39,7 +39,9 @@ func newServices(d Deps, log logr.Logger) *owners[*corev1.Service] {
 	return newOwners(d, "service", services{gather.Services{Reader: d.Gather}, d}, log)
 }
 
-func (services) refers(api gather.API) bool { return api == gather.InfraSettings }
+func (services) refers(api gather.API) bool {
+	return api == gather.InfraSettings || api == gather.Rules
+}
 
 func (services) finalizers() []string { return nil }
 
@@ -109,6 +111,10 @@ func (services) tellNoClass(context.Context, *corev1.Service, string) error { re
 
 func (k services) clear(ctx context.Context, svc *corev1.Service) error {
 	return k.Status.Clear(ctx, svc)
+}
+
+func (k services) handBack(ctx context.Context, svc *corev1.Service, _ bool) (bool, error) {
+	return k.Status.HandBack(ctx, svc)
 }
 
 // servicePredicate lets through Services that are or were load balancers. There is no look at the generation: Services

@@ -15,13 +15,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
@@ -157,16 +155,11 @@ func (r *SettingsReconciler) report(ctx context.Context, about client.Object, er
 func (r *SettingsReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: settings.ConfigMapName}}
 	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{request} })
-	// Where neither object exists there is no event, and that is what has to be told.
-	atStart := source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		q.Add(request)
-		return nil
-	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("settings").
 		Watches(&corev1.ConfigMap{}, one).
 		Watches(&corev1.Secret{}, one).
-		WatchesRawSource(atStart).
+		WatchesRawSource(once(request)). // where neither object exists there is no event, and that is what has to be told
 		WithOptions(controller.Options{RateLimiter: rateLimiter(), NeedLeaderElection: new(false)}).
 		Complete(r)
 }

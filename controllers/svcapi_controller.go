@@ -47,7 +47,9 @@ func newSvcAPIGateways(d Deps, log logr.Logger) *owners[*svcapi.Gateway] {
 	return newOwners(d, "svcapigateway", svcAPIGateways{gather.SvcAPIGateways{Reader: d.Gather, Using: u.set}, u, d, log}, log)
 }
 
-func (svcAPIGateways) refers(api gather.API) bool { return api == gather.InfraSettings }
+func (svcAPIGateways) refers(api gather.API) bool {
+	return api == gather.InfraSettings || api == gather.Rules
+}
 
 func (svcAPIGateways) finalizers() []string { return []string{akoFinalizer} }
 
@@ -143,4 +145,11 @@ func (k svcAPIGateways) tellNoClass(ctx context.Context, gw *svcapi.Gateway, pro
 
 func (k svcAPIGateways) clear(ctx context.Context, gw *svcapi.Gateway) error {
 	return k.Status.ClearSvcAPIGateway(ctx, gw)
+}
+
+func (k svcAPIGateways) handBack(ctx context.Context, gw *svcapi.Gateway, served bool) (bool, error) {
+	if !served {
+		return false, nil
+	}
+	return true, k.Status.HandBackSvcAPIGateway(ctx, gw)
 }

@@ -84,7 +84,8 @@ func (c *cli) usage() error {
 	for _, x := range commands() {
 		_, _ = fmt.Fprintf(w, "  %s %s\t%s\n", x.words, x.args, x.about)
 	}
-	_, _ = fmt.Fprintf(w, "\nCommands speak to the control API on %s; set AVISIM_CONTROL, or give --control after the command, for another.\n", c.control)
+	_, _ = fmt.Fprintf(w, "\nCommands speak to the control API on %s; set AVISIM_CONTROL, or give --control after the command, for another.\n",
+		c.control)
 	return w.Flush()
 }
 
@@ -105,7 +106,8 @@ func (c *cli) run(ctx context.Context, args []string) error {
 	all := commands()
 	for i, x := range all {
 		words := strings.Fields(x.words)
-		if x.run != nil && len(args) >= len(words) && slices.Equal(args[:len(words)], words) && (best == nil || len(words) > len(strings.Fields(best.words))) {
+		if x.run != nil && len(args) >= len(words) && slices.Equal(args[:len(words)], words) && (best == nil ||
+			len(words) > len(strings.Fields(best.words))) {
 			best = &all[i]
 		}
 	}
@@ -264,7 +266,8 @@ func (c *cli) faultList(ctx context.Context, args []string) error {
 			for _, e := range f.Fault.Effects {
 				effects = append(effects, e.String())
 			}
-			_, _ = fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\n", f.ID, f.State, f.Applied, f.Fault.Name, conditions(f.Fault), strings.Join(effects, "; "))
+			_, _ = fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\n", f.ID, f.State, f.Applied, f.Fault.Name, conditions(f.Fault),
+				strings.Join(effects, "; "))
 		}
 	})
 }
@@ -337,7 +340,8 @@ func (c *cli) services(ctx context.Context, args []string) error {
 			for _, x := range s.Pools {
 				up, total = up+x.Up, total+x.Total
 			}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%s\n", s.Name, s.State, strings.Join(addresses, ","), strings.Join(s.Ports, ","), up, total, s.Reason)
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%s\n", s.Name, s.State, strings.Join(addresses, ","), strings.Join(s.Ports, ","), up,
+				total, s.Reason)
 		}
 	}); err != nil {
 		return err

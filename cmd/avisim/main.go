@@ -51,7 +51,7 @@ func run(args []string) error {
 	fs.StringVar(&o.Username, "username", "admin", "name of the one user")
 	fs.StringVar(&o.Password, "password", "avi123$%", "password of the user")
 	fs.StringVar(&o.Version, "version", "30.2.1", "version of the simulated Controller")
-	fs.StringVar(&o.LicenseTier, "license-tier", "ENTERPRISE", "ENTERPRISE, ENTERPRISE_WITH_CLOUD_SERVICES, BASIC or ESSENTIALS")
+	fs.StringVar(&o.LicenseTier, "license-tier", "ENTERPRISE", "ENTERPRISE, ENTERPRISE_WITH_CLOUD_SERVICES, ENTERPRISE_18, ENTERPRISE_16, BASIC or ESSENTIALS")
 	fs.DurationVar(&o.ReadLatency, "latency", 20*time.Millisecond, "least duration of a read")
 	fs.DurationVar(&o.WriteLatency, "write-latency", 150*time.Millisecond, "least duration of a write")
 	fs.StringVar(&o.CertFile, "cert-file", "", "certificate to present, PEM; made in memory if empty")

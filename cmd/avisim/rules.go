@@ -15,10 +15,11 @@ type ruleFlags []control.RuleSwitch
 // register adds the flags that say how hard the simulator is on its clients.
 func (f *ruleFlags) register(flag *flag.FlagSet, o *avisim.Options) {
 	flag.StringVar(&o.UnknownFields, "unknown-fields", "accept", "accept: drop fields that the schema does not have; reject: refuse the write")
-	flag.Func("strict-evidence", "let rules pass of which less is known, and list them at GET /warnings: recorded, documented, inferred", func(s string) error {
-		o.StrictEvidence = avisim.Evidence(s)
-		return nil
-	})
+	flag.Func("strict-evidence", "let rules pass of which less is known, and list them at GET /warnings: recorded, documented, inferred",
+		func(s string) error {
+			o.StrictEvidence = avisim.Evidence(s)
+			return nil
+		})
 	flag.Var(f, "rule", "switch a rule, id=on or id=off; may be given often")
 }
 

@@ -312,13 +312,13 @@ func TestFieldsInLowerTiers(t *testing.T) {
 		w.sim.SetLicenseTier(tier)
 		w.load()
 		w.svc.Spec.Ports = w.svc.Spec.Ports[1:] // TCP
-		w.everything()
+		w.allFields()
 		w.svc.Annotations[translate.AnnotationDrainTimeout] = "30"
 		o := w.serve()
 		if o.State() != outcome.Done {
 			t.Fatalf("%s: %+v", tier, o.Failure())
 		}
-		want := slices.DeleteFunc(everything("admin"), func(s string) bool { return strings.HasSuffix(s, sctpPool) })
+		want := slices.DeleteFunc(withFields("admin"), func(s string) bool { return strings.HasSuffix(s, sctpPool) })
 		w.wantHeld(tier, want...)
 		if _, err := w.remove(); err != nil {
 			t.Errorf("%s: %v", tier, err)

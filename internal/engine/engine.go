@@ -30,8 +30,11 @@ type Engine struct {
 	Applier *apply.Applier
 	// DryRun prints plans to the log and carries none out.
 	DryRun bool
+	// Routes, where set, knows which pods Service Engines reach.
+	Routes *Routes
 
 	replaced sync.Map // model.Owner → what was replaced last
+	ruled    sync.Map // model.Key → the fields that an L4Rule set when last seen, as objects that were taken over don't say
 	commons  commons
 	idle     map[model.Key]string // what RemoveUnused found last, with its UUID
 }
@@ -41,6 +44,9 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
 	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
+	if key, shares := translate.SharedVIP(&r.in); shares && r.sharedByAKO(key) {
+		return outcome.NewUnasked(translate.SharedVIPKept(key))
+	}
 	r.keepTenant()
 	defer func() { r.commons.release(r.wanted...) }()
 	for round := range rounds {
@@ -50,6 +56,12 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	}
 	r.describe()
 	return r.outcome()
+}
+
+// sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
+func (r *run) sharedByAKO(key model.Key) bool {
+	vs := r.Mirror.Get(key)
+	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" && r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
 }
 
 // run is one call of Serve.
@@ -110,12 +122,15 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if err := r.Mirror.Err(); err != nil || r.in.Facts == nil {
 		return r.end(outcome.Unread, fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded)))
 	}
+	if err := r.learn(ctx); err != nil {
+		return r.end(outcome.Failed, err)
+	}
 	observed, err := r.observed(ctx, r.in.Owner.Key(), r.record.Name)
 	if err != nil {
 		return r.end(outcome.Failed, err)
 	}
 	used := r.Mirror.Used(observed)
-	built := r.build(slices.Concat(observed, used))
+	built := r.build(ctx, slices.Concat(observed, used))
 	if built.Blocked {
 		return r.end(outcome.Blocked, nil)
 	}
@@ -127,6 +142,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	defer r.commons.leave(taken...)
 	p := r.plan(&built.Set, slices.Concat(observed, have, spare))
 	if p.Empty() {
+		r.remember(&built.Set)
 		return r.end(outcome.Done, nil)
 	}
 	switch again, err := r.lookFirst(ctx, &p); {
@@ -143,7 +159,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	log.V(1).Info("planned", "round", round, "plan", text)
 	if r.DryRun {
 		log.Info("dry run: not carried out", "plan", text)
-		return r.end(outcome.Failed, &DryRunError{Plan: text})
+		return r.end(outcome.Failed, &DryRunError{Plan: text, Steps: p.Steps})
 	}
 	if p.Replaces != "" {
 		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
@@ -159,8 +175,35 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	return again
 }
 
+// learn has the kinds listed that only L4Rules refer to, once there is one.
+func (r *run) learn(ctx context.Context) error {
+	kinds := r.in.Kinds()
+	if len(kinds) == 0 {
+		return nil
+	}
+	if err := r.Mirror.Learn(ctx, kinds...); err != nil {
+		return fmt.Errorf("reading what L4Rules refer to: %w", err)
+	}
+	r.in.Facts = r.Mirror.Facts()
+	if r.in.Facts == nil { // other settings, meanwhile
+		return mirror.ErrNotLoaded
+	}
+	return nil
+}
+
+// remember notes which fields an L4Rule sets on objects that are as wanted.
+func (r *run) remember(set *model.Set) {
+	for _, o := range set.Objects {
+		if fields := model.MarkValues(o.Key.Kind.Type().Head(o.Body).Markers, model.MarkRule); len(fields) > 0 {
+			r.ruled.Store(o.Key, fields)
+		} else {
+			r.ruled.Delete(o.Key)
+		}
+	}
+}
+
 // build makes the wanted objects of what the Controller holds now.
-func (r *run) build(observed []*model.Observed) translate.Result {
+func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
@@ -169,11 +212,16 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 		}
 	}
 	r.in.Live = translate.LiveOf(&r.in, observed)
+	for _, o := range observed {
+		if fields, ok := r.ruled.Load(o.Key); ok {
+			r.in.Live.Remember(o.Key, fields.([]string))
+		}
+	}
 	built := translate.Objects(r.in)
 	if r.takeNames(built) {
 		built = translate.Objects(r.in)
 	}
-	r.record.Findings = append(built.Findings, r.kept...)
+	r.record.Findings = slices.Concat(built.Findings, r.kept, r.unreached(ctx, &built.Set, r.in.Settings, r.in.Facts))
 	return built
 }
 
@@ -201,6 +249,7 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 		if s.Err == nil {
 			if !s.Skipped {
 				r.count(s.Step.Op)
+				r.ruled.Delete(s.Step.Key) // its markers say it from now on
 			}
 			continue
 		}
@@ -272,7 +321,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		if e.DryRun {
 			e.commons.leave(taken...)
 			log.Info("dry run: not carried out", "plan", p.String())
-			return deleted, &DryRunError{Plan: p.String()}
+			return deleted, &DryRunError{Plan: p.String(), Steps: p.Steps}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
 		results := e.Applier.Run(ctx, &p)

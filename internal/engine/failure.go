@@ -8,10 +8,14 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
 
 // DryRunError says what would have been done.
-type DryRunError struct{ Plan string }
+type DryRunError struct {
+	Plan  string // in words
+	Steps []plan.Step
+}
 
 func (e *DryRunError) Error() string { return "dry run, not carried out: " + e.Plan }
 

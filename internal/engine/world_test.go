@@ -59,14 +59,20 @@ func newWorld(t *testing.T) *world {
 // unreadWorld is a world of which the engine has read nothing yet.
 func unreadWorld(t *testing.T) *world {
 	t.Helper()
+	return worldOf(t, avisim.Options{}, "")
+}
+
+// worldOf is an unread world with a Controller of a kind, to which the newest API version spoken is the configured one.
+func worldOf(t *testing.T, o avisim.Options, apiVersion string) *world {
+	t.Helper()
 	w := &world{T: t}
 	var err error
-	w.sim, err = avisim.New(avisim.Options{})
+	w.sim, err = avisim.New(o)
 	w.must(err)
 	w.must(w.sim.Start())
 	t.Cleanup(w.sim.Close)
 	client, err := avi.New(avi.Config{
-		Host: w.sim.Host(), Username: "admin", Password: "avi123$%", CA: w.sim.CAPEM(), Timeout: 5 * time.Second,
+		Host: w.sim.Host(), Username: "admin", Password: "avi123$%", CA: w.sim.CAPEM(), Timeout: 5 * time.Second, Version: apiVersion,
 	})
 	w.must(err)
 	t.Cleanup(func() { client.Close(context.Background()) })
@@ -180,14 +186,14 @@ func all(tenant string) []string {
 	}
 }
 
-// everything makes the Service ask for all that a Service can have.
-func (w *world) everything() {
+// allFields makes the Service ask for all that a Service can have.
+func (w *world) allFields() {
 	w.svc.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"}
 	w.svc.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
 }
 
-// everything are the objects of such a Service.
-func everything(tenant string) []string {
+// withFields are the objects of such a Service.
+func withFields(tenant string) []string {
 	return append(all(tenant), "networksecuritypolicy "+tenant+"/"+amfName, "applicationpersistenceprofile "+tenant+"/"+threeHours)
 }
 

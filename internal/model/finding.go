@@ -66,6 +66,7 @@ const (
 	ReasonNoGatewayClass       = "NoSuchGatewayClass"
 	ReasonInvalidParameters    = "InvalidParameters"
 	ReasonNoService            = "NoService"
+	ReasonNamespaceNotAdmitted = "NamespaceNotAdmitted"
 	ReasonServiceConflict      = "ServiceConflict"
 	ReasonListenerConflict     = "ListenerConflict"
 	ReasonInvalidRoutes        = "InvalidRoutes"
@@ -81,6 +82,9 @@ const (
 	ReasonInvalidSourceRange   = "InvalidSourceRange"
 	ReasonNoClients            = "NoClients"
 	ReasonSecurityPolicyTaken  = "SecurityPolicyTaken"
+	ReasonRuleMissing          = "L4RuleMissing"
+	ReasonRuleRejected         = "L4RuleRejected"
+	ReasonRuleIgnored          = "L4RuleIgnored"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

@@ -78,6 +78,7 @@ func profile(name string, minutes int32) model.Object {
 func sticky(name, profile string) model.Object {
 	o := pool(name)
 	o.Body.(*models.Pool).ApplicationPersistenceProfileRef = ref(model.PersistenceProfile, profile)
+	o.Ruled = []string{"application_persistence_profile_ref"}
 	return o
 }
 
@@ -98,6 +99,7 @@ func security(name string, prefixes ...string) model.Object {
 func guarded(name string, ports ...uint32) model.Object {
 	o := virtualService(name, ports...)
 	o.Body.(*models.VirtualService).NetworkSecurityPolicyRef = ref(model.NetworkSecurityPolicy, name)
+	o.Ruled = []string{"network_security_policy_ref"}
 	return o
 }
 
@@ -184,6 +186,7 @@ func TestSecurityPolicy(t *testing.T) {
 		"2. update VirtualService admin/x (after 1): differs from what is wanted",
 		"network_security_policy_ref: (unset) -> x",
 	)
+	open.Objects[1].Ruled = []string{"network_security_policy_ref"}
 	wantPlan(t, "ranges go", Diff(open, holds(closed), Policy{}),
 		"Service core/amf: 1 to update, 1 to delete",
 		"1. update VirtualService admin/x: differs from what is wanted",

@@ -14,6 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
 
@@ -80,10 +81,11 @@ var setters = map[string]func(s *Settings, v string) string{
 	"serviceEngineGroupName": text(func(s *Settings) *string { return &s.Placement.SEGroup }),
 	"vrfName":                text(func(s *Settings) *string { return &s.VRF }),
 	"nsxtT1LR":               text(func(s *Settings) *string { return &s.Placement.Tier1LR }),
-	"defaultDomain":          matched(domain, "is not a DNS domain", func(s *Settings) *string { return &s.DefaultDomain }),
+	"defaultDomain":          setDomain,
 	"createdBy":              text(func(s *Settings) *string { return &s.CreatedBy }),
 	"primaryInstance":        func(*Settings, string) string { return "" }, // read by Parse: it needs the namespace
 	"enableEVH":              boolean(func(s *Settings) *bool { return &s.HashNames }),
+	"vpcMode":                boolean(func(s *Settings) *bool { return &s.Placement.VPC }),
 	"enableRHI":              boolean(func(s *Settings) *bool { return &s.Placement.EnableRHI }),
 	"defaultLBController":    boolean(func(s *Settings) *bool { return &s.DefaultLB }),
 	"deleteConfig":           boolean(func(s *Settings) *bool { return &s.DeleteConfig }),
@@ -102,7 +104,8 @@ var setters = map[string]func(s *Settings, v string) string{
 	"serviceType":            setServiceType,
 	"nodeKey":                text(func(s *Settings) *string { return &s.NodeKey }),
 	"nodeValue":              text(func(s *Settings) *string { return &s.NodeValue }),
-	"cniPlugin":              text(func(s *Settings) *string { return &s.CNI }),
+	"cniPlugin":              func(s *Settings, v string) string { s.CNI = strings.ToLower(v); return "" },
+	"disableStaticRouteSync": boolean(func(s *Settings) *bool { return &s.RoutesByOthers }),
 	"fullSyncFrequency":      setRefresh,
 	"drainTimeout":           setDrain,
 	"ipMode":                 setIPMode,
@@ -111,10 +114,10 @@ var setters = map[string]func(s *Settings, v string) string{
 
 // withoutMeaning are keys of AKO that concern L7, AKO's own process, or features that this operator does differently.
 var withoutMeaning = map[string]bool{
-	"apiServerPort": true, "defaultIngController": true, "disableStaticRouteSync": true,
+	"apiServerPort": true, "defaultIngController": true,
 	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true,
 	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
-	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
+	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true,
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
 }
 
@@ -181,6 +184,7 @@ func (s *Settings) complete(config map[string]string, from Object) (problems Pro
 		}
 		primary = b
 	}
+	s.Secondary = !primary
 	if s.CreatedBy == "" {
 		s.CreatedBy = "ako-" + s.ClusterName
 		if !primary {
@@ -278,6 +282,16 @@ func setClusterName(s *Settings, v string) string {
 		return "may hold only letters, digits, '-' and '_'"
 	}
 	s.ClusterName = v
+	return ""
+}
+
+// setDomain reads a domain in any of the forms in which AKO takes one.
+func setDomain(s *Settings, v string) string {
+	d := model.Domain(v)
+	if !domain.MatchString(d) {
+		return "is not a DNS domain"
+	}
+	s.DefaultDomain = d
 	return ""
 }
 

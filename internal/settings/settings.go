@@ -54,18 +54,20 @@ type Settings struct {
 	CreatedBy   string // the objects' created_by
 	HashNames   bool   // AKO with enableEVH names objects by a digest
 
-	Controller    string // host or host:port
-	APIVersion    string // empty: negotiated
-	Cloud         string
-	Tenant        string
-	OwnTenant     bool   // dedicatedTenantMode: the account sees only that tenant
-	VRF           string // empty: the VIP network's, else global
-	Placement     placement.Placement
-	ServiceType   ServiceType
-	NodeKey       string // label that a node needs in mode NodePort; empty: none
-	NodeValue     string
-	CNI           string // cniPlugin: where nodes' addresses are found
-	ServersFamily Family
+	Controller     string // host or host:port
+	APIVersion     string // empty: negotiated
+	Cloud          string
+	Tenant         string
+	OwnTenant      bool   // dedicatedTenantMode: the account sees only that tenant
+	VRF            string // empty: the VIP network's, else global
+	Placement      placement.Placement
+	ServiceType    ServiceType
+	NodeKey        string // label that a node needs in mode NodePort; empty: none
+	NodeValue      string
+	CNI            string // cniPlugin, in lower case: where nodes' addresses and the addresses of their pods are found
+	RoutesByOthers bool   // disableStaticRouteSync: static routes and labels of Service Engine groups are left alone
+	Secondary      bool   // primaryInstance false: another instance is the cluster's primary
+	ServersFamily  Family
 	// DrainMinutes is how long disabled servers keep their associations: 0 to 7200, or -1 for ever; nil: each pool's own.
 	DrainMinutes *int32
 	// IPMode is what the addresses in Services' statuses say about how traffic reaches the Service; nil: nothing.
@@ -88,6 +90,20 @@ type Settings struct {
 	Ignored []string
 	// Unknown holds the keys that neither knows, sorted: spelling mistakes, or keys of a newer AKO.
 	Unknown []string
+}
+
+// Families are those that servers may have on an Avi cloud of the type (CLOUD_VCENTER …). Unless ipFamily says otherwise,
+// both on the clouds on which AKO uses IPv6 servers, else IPv4.
+func (s *Settings) Families(cloudType string) (four, six bool) {
+	want := s.ServersFamily
+	if want == FamilyDefault {
+		want = FamilyV4
+		switch cloudType {
+		case "CLOUD_VCENTER", "CLOUD_NONE", "CLOUD_NSXT":
+			want = FamilyDual
+		}
+	}
+	return want != FamilyV6, want != FamilyV4
 }
 
 // Credentials is the Secret's content. It must never be logged.

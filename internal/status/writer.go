@@ -163,9 +163,7 @@ func (w *Writer) Clear(ctx context.Context, svc *corev1.Service) error {
 	for _, key := range annotations {
 		delete(next.Annotations, key)
 	}
-	next.Status.Conditions = slices.DeleteFunc(next.Status.Conditions, func(c metav1.Condition) bool {
-		return c.Type == Accepted || c.Type == Programmed || c.Type == Healthy
-	})
+	next.Status.Conditions = slices.DeleteFunc(next.Status.Conditions, ours)
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer && len(next.Status.Conditions) < len(svc.Status.Conditions) {
 		next.Status.LoadBalancer.Ingress = nil // ours: the conditions say that we wrote it
 	}
@@ -174,6 +172,27 @@ func (w *Writer) Clear(ctx context.Context, svc *corev1.Service) error {
 	}
 	next.DeepCopyInto(svc)
 	return nil
+}
+
+// HandBack takes back what Service wrote and AKO knows nothing of, and leaves the result in svc: the addresses, their DNS names and
+// AKO's annotations are true as long as nothing changes on the Controller.
+func (w *Writer) HandBack(ctx context.Context, svc *corev1.Service) (changed bool, err error) {
+	next := svc.DeepCopy()
+	delete(next.Annotations, AnnotationProblem)
+	next.Status.Conditions = slices.DeleteFunc(next.Status.Conditions, ours)
+	if len(next.Annotations) == len(svc.Annotations) && len(next.Status.Conditions) == len(svc.Status.Conditions) {
+		return false, nil
+	}
+	if err := w.patch(ctx, svc, next); err != nil {
+		return false, err
+	}
+	next.DeepCopyInto(svc)
+	return true, nil
+}
+
+// ours are the conditions of Services.
+func ours(c metav1.Condition) bool {
+	return c.Type == Accepted || c.Type == Programmed || c.Type == Healthy
 }
 
 func (w *Writer) patch(ctx context.Context, svc, next *corev1.Service) error {

@@ -32,40 +32,58 @@ func affinity(svc *corev1.Service) (minutes int32, seconds int64) {
 // profilePrefix is what the names of persistence profiles begin with, before the minutes. They are of no single owner.
 func (b *builder) profilePrefix() string { return b.in.Settings.Prefix() + "client-ip-" }
 
-// persistence is the reference of a target's pool to its persistence profile. A profile of the network team's stays: it may be
-// there for a reason that a Service can't know.
-func (b *builder) persistence(f frontend, t target) *string {
+// persistenceField is the pool's reference to its persistence profile.
+const persistenceField = "application_persistence_profile_ref"
+
+// persistence has a target's pool refer to its persistence profile. A profile that an L4Rule or the network team has given it
+// stays: it may be there for a reason that a Service can't know.
+func (b *builder) persistence(o *model.Object, f frontend, t target) {
+	p, ok := o.Body.(*models.Pool)
+	if !ok {
+		return
+	}
 	svc := t.backend.Service
 	minutes, seconds := affinity(svc)
-	live, ours := b.livePersistence(f, t)
+	live, ours := b.livePersistence(o, f, t)
 	name := b.profilePrefix() + strconv.Itoa(int(minutes))
 	refusal, refused := b.in.Refused[name]
+	not := func(reason, why string) {
+		b.report(model.Degraded, t.port, reason, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s is not applied: %s", t.port, svc.Name, why))
+	}
 	switch {
+	case p.ApplicationPersistenceProfileRef != nil && minutes > 0:
+		not(model.ReasonPersistenceTaken, fmt.Sprintf("L4Rule %s names the persistence profile %s", t.backend.Rule.Name, b.refText(p.ApplicationPersistenceProfileRef)))
+		return
+	case p.ApplicationPersistenceProfileRef != nil:
+		return
 	case minutes == 0 && ours:
-		return nil
+		o.Ruled = append(o.Ruled, persistenceField)
+		return
 	case minutes == 0:
-		return again(live)
+		p.ApplicationPersistenceProfileRef = again(live)
+		return
 	case live != nil && !ours:
-		b.report(model.Degraded, t.port, model.ReasonPersistenceTaken, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s is not applied: its pool has the persistence profile %s already, which isn't the operator's; take that off the pool on the Controller if the Service is to decide", t.port, svc.Name, b.refText(live)))
-		return again(live)
+		not(model.ReasonPersistenceTaken, fmt.Sprintf("its pool has the persistence profile %s already, which isn't the operator's; take that off the pool on the Controller if the Service is to decide", b.refText(live)))
+		p.ApplicationPersistenceProfileRef = again(live)
+		return
 	case refused:
-		refusal.Port = t.port
-		refusal.Message = fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s is not applied: %s",
-			t.port, svc.Name, refusal.Message)
-		b.findings = append(b.findings, refusal)
-		return again(live)
+		not(refusal.Reason, refusal.Message)
+		p.ApplicationPersistenceProfileRef = again(live)
+		return
 	case seconds > affinityMinutesMax*60:
 		b.report(model.Degraded, t.port, model.ReasonAffinityLimited, fmt.Sprintf("port %s: sessionAffinityConfig of Service %s asks for %d s, the Controller remembers a client for %d minutes at most, and does that", t.port, svc.Name, seconds, affinityMinutesMax))
 	case seconds != int64(minutes)*60:
 		b.report(model.Note, t.port, model.ReasonAffinityLimited, fmt.Sprintf("port %s: sessionAffinityConfig of Service %s asks for %d s, the Controller counts in minutes: it is %d min", t.port, svc.Name, seconds, minutes))
 	}
-	return new(model.RefByName(model.PersistenceProfile, name))
+	p.ApplicationPersistenceProfileRef = new(model.RefByName(model.PersistenceProfile, name))
+	o.Ruled = append(o.Ruled, persistenceField)
 }
 
-// livePersistence is what the pool refers to now, and whether that is a profile of ours.
-func (b *builder) livePersistence(f frontend, t target) (ref *string, ours bool) {
-	body := b.livePool(f, t.pool)
-	if body == nil || body.ApplicationPersistenceProfileRef == nil {
+// livePersistence is what the pool refers to now, and whether that is a profile of ours. What an L4Rule set that no longer does
+// is nothing.
+func (b *builder) livePersistence(o *model.Object, f frontend, t target) (ref *string, ours bool) {
+	body := b.in.Live.pool(f.tenant, t.pool)
+	if body == nil || body.ApplicationPersistenceProfileRef == nil || slices.Contains(o.Ruled, persistenceField) {
 		return nil, false
 	}
 	ref = body.ApplicationPersistenceProfileRef

@@ -14,7 +14,8 @@ import (
 // clients says who may connect to a VirtualService. The zero value is everybody.
 type clients struct {
 	ref    *string // the VirtualService's network security policy, ours or not
-	policy bool    // there is one of ours, with these rules
+	claims bool    // the reference is the operator's
+	policy bool    // there is a policy of ours, with these rules
 	rules  []*models.NetworkSecurityRule
 }
 
@@ -31,36 +32,59 @@ func annotatedRanges(key string, annotations map[string]string) (where string, p
 // in everybody, nor shut out whom it was meant to let in. A new owner serves those that can be read and waits if there are
 // none.
 func (b *builder) clients(f frontend) clients {
-	live := b.in.Live
-	ours := refersTo(live.securityRef, live.security)
+	live, ref := b.in.Live, b.liveSecurity(f)
+	ours := refersTo(ref, live.security)
 	where, texts := b.in.Owner.sourceRanges()
 	prefixes, invalid := parseRanges(texts)
 	switch {
-	case len(texts) == 0 && (live.securityRef == nil || ours):
-		return clients{}
+	case b.rule.spec != nil && b.rule.spec.NetworkSecurityPolicyRef != "":
+		if len(texts) > 0 {
+			b.report(model.Degraded, model.Port{}, model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: L4Rule %s names the network security policy %s, and a VirtualService can have only one; add the prefixes to that, or take it out of the rule", where, b.in.Rule.Name, b.rule.spec.NetworkSecurityPolicyRef))
+		}
+		return clients{} // the rule's
 	case len(texts) == 0:
-		return clients{ref: again(live.securityRef)} // the network team's
+		return clients{ref: notOurs(ref, ours), claims: ours}
 	case len(invalid) > 0 && live.Exists:
-		b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid)+"; "+b.whoIsLetIn(ours))
+		b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid)+"; "+b.whoIsLetIn(ref, ours))
 		return b.sameClients(f)
 	case len(invalid) > 0 && len(prefixes) == 0:
 		b.report(model.Blocked, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid))
 		return clients{}
 	case len(invalid) > 0:
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid)+"; only clients of the other prefixes are let in")
-	case live.securityRef != nil && live.security == nil:
-		b.report(model.Degraded, model.Port{}, model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: the VirtualService has the network security policy %s already, which isn't the operator's, and can have only one; add the prefixes to that, or take it off the VirtualService", where, b.refText(live.securityRef)))
+	case ref != nil && live.security == nil:
+		b.report(model.Degraded, model.Port{}, model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: the VirtualService has the network security policy %s already, which isn't the operator's, and can have only one; add the prefixes to that, or take it off the VirtualService", where, b.refText(ref)))
 		return b.sameClients(f)
 	}
 	b.reportShutOut(f, where, prefixes)
-	ref := new(model.RefByName(model.NetworkSecurityPolicy, f.name))
-	return clients{ref: ref, policy: true, rules: []*models.NetworkSecurityRule{denyOthers(prefixes)}}
+	policy := new(model.RefByName(model.NetworkSecurityPolicy, f.name))
+	return clients{ref: policy, claims: true, policy: true, rules: []*models.NetworkSecurityRule{denyOthers(prefixes)}}
+}
+
+// securityRefField is the VirtualService's reference to its network security policy.
+const securityRefField = "network_security_policy_ref"
+
+// liveSecurity is the reference that the VirtualService has; what an L4Rule set that no longer does is nothing.
+func (b *builder) liveSecurity(f frontend) *string {
+	key := model.Key{Kind: model.VirtualService, Tenant: f.tenant, Name: f.name}
+	if !b.rule.broken && slices.Contains(b.in.Live.ruled[key], securityRefField) {
+		return nil
+	}
+	return b.in.Live.securityRef
+}
+
+// notOurs is a reference to somebody else's policy, nil for one to ours.
+func notOurs(ref *string, ours bool) *string {
+	if ours {
+		return nil
+	}
+	return again(ref)
 }
 
 // sameClients are those that are let in now.
 func (b *builder) sameClients(f frontend) clients {
 	live := b.in.Live
-	out := clients{ref: again(live.securityRef)}
+	out := clients{ref: again(b.liveSecurity(f))}
 	if live.security == nil {
 		return out
 	}
@@ -70,11 +94,11 @@ func (b *builder) sameClients(f frontend) clients {
 	return out
 }
 
-func (b *builder) whoIsLetIn(ours bool) string {
+func (b *builder) whoIsLetIn(ref *string, ours bool) string {
 	switch {
 	case ours:
 		return "the VirtualService keeps letting in those whom it lets in now"
-	case b.in.Live.securityRef != nil:
+	case ref != nil:
 		return "the VirtualService keeps the network security policy that it has"
 	}
 	return "the VirtualService keeps letting in every client, as it does now"

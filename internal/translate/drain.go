@@ -18,12 +18,15 @@ const drainMinutes int32 = 1
 // else what the ConfigMap says; else an existing pool keeps what it has, because the network team may have set that. svc is nil
 // for a pool without a Service.
 func (b *builder) drain(f frontend, l listener, svc *corev1.Service, p *models.Pool) {
-	live := b.livePool(f, *p.Name)
+	live := b.in.Live.pool(f.tenant, *p.Name)
+	if !b.drains(live) {
+		return
+	}
 	minutes, told := b.drainTold(l, svc, live != nil)
 	switch {
 	case told:
 		p.GracefulDisableTimeout = &minutes
-	case live != nil:
+	case live != nil && live.GracefulDisableTimeout != nil:
 		p.GracefulDisableTimeout = live.GracefulDisableTimeout
 	default:
 		p.GracefulDisableTimeout = new(drainMinutes)
@@ -56,12 +59,19 @@ func (b *builder) drainTold(l listener, svc *corev1.Service, live bool) (minutes
 	return 0, false
 }
 
-// livePool is the pool of a name as the Controller holds it, nil if there is none.
-func (b *builder) livePool(f frontend, name string) *models.Pool {
-	o := b.in.Live.objects[model.Key{Kind: model.Pool, Tenant: f.tenant, Name: name}]
-	if o == nil {
-		return nil
+// graceInSeconds is the release, and the API version, that replaced the field for it by one that only Enterprise licences have.
+const graceInSeconds = "31.2.1"
+
+// drains reports whether a pool's drain time can be said; else the Controller's is left alone: where the licence lacks the field,
+// and where a newer Controller doesn't show it to the older API version that is spoken, since a value that is never seen would be
+// written again and again.
+func (b *builder) drains(live *models.Pool) bool {
+	facts := b.in.Facts
+	switch {
+	case facts.APIAtLeast(graceInSeconds):
+		return facts.Enterprise()
+	case facts.Version != "" && facts.AtLeast(graceInSeconds):
+		return live == nil || live.GracefulDisableTimeout != nil
 	}
-	body, _ := o.Body.(*models.Pool)
-	return body
+	return true
 }

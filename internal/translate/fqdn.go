@@ -50,11 +50,23 @@ func (b *builder) registrable(names []string) []string {
 		}
 		return taken
 	})
+	names = b.asLive(names)
 	if len(names) == 0 || b.in.Facts.Enterprise() || len(b.in.Live.DNSNames) > 0 {
 		return names
 	}
 	b.report(model.Note, model.Port{}, model.ReasonLicenseTier, fmt.Sprintf("%s is not registered: DNS names need the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s", strings.Join(names, ", "), b.in.Facts.LicenseTier))
 	return nil
+}
+
+// asLive are the names in the spelling of those in use: DNS knows no capitals, and AKO registers an annotation as it is written.
+func (b *builder) asLive(names []string) []string {
+	out := slices.Clone(names)
+	for i, name := range out {
+		if at := slices.IndexFunc(b.in.Live.DNSNames, func(live string) bool { return strings.EqualFold(live, name) }); at >= 0 {
+			out[i] = b.in.Live.DNSNames[at]
+		}
+	}
+	return out
 }
 
 func (b *builder) askedNames(asked string) []string {
@@ -107,7 +119,7 @@ func (b *builder) domain() string {
 	}
 	for _, d := range slices.Sorted(slices.Values(domains)) {
 		// A domain in use stays in use when the cloud gets another that sorts before it.
-		if slices.ContainsFunc(b.in.Live.DNSNames, func(name string) bool { return strings.HasSuffix(name, "."+d) }) {
+		if slices.ContainsFunc(b.in.Live.DNSNames, func(name string) bool { return strings.HasSuffix(strings.ToLower(name), "."+d) }) {
 			return d
 		}
 	}

@@ -287,9 +287,7 @@ func (b gatewayBuilder) forward(l listener, r *gatewayapi.Route) listener {
 		t, ok := target{}, false
 		if ref.Service != nil {
 			backend := b.backend(ref.Service)
-			if t, ok = b.target(l, backend, ref.Port); ok {
-				b.unusedByBackend(l.port, ref.Service)
-			}
+			t, ok = b.target(l, backend, ref.Port)
 		}
 		if ref.Unsure && !b.exists(t) {
 			ok = false

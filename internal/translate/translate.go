@@ -31,6 +31,8 @@ type Input struct {
 	Nodes     []*corev1.Node
 	NodesRead bool
 	Setting   Setting
+	// Rule is the owner's own, for its VirtualService. Those of its Backends are for their pools.
+	Rule Rule
 	// Tenant, where set, is used instead of the namespace's.
 	Tenant string
 	// Rival is another owner whose objects have the same names, and who came first.
@@ -55,6 +57,8 @@ type Backend struct {
 	// was not, no pool is changed.
 	Slices     []*discoveryv1.EndpointSlice
 	SlicesRead bool
+	// Rule is the Service's, for its pools.
+	Rule Rule
 	// Pods are those of the Service's namespace that Antrea gives ports on their nodes, in mode NodePortLocal.
 	Pods []*corev1.Pod
 }
@@ -117,6 +121,7 @@ type builder struct {
 	labels   []string // markers that the owner asks for, as pairs of key and value
 	// keepNames: DNS names that are in use stay, because what asks for others can't be read.
 	keepNames bool
+	rule      ruling // what the owner's L4Rule says
 }
 
 func (b *builder) report(severity model.Severity, port model.Port, reason, message string) {

@@ -163,6 +163,8 @@ func TestTierGates(t *testing.T) {
 		{"in the other tier", "BASIC", "", "/api/healthmonitor", obj{"name": "h", "type": "HEALTH_MONITOR_HTTP"}, ""},
 		{"markers", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "markers": []obj{{"key": "k", "values": []string{"v"}}}}, ""},
 		{"Enterprise", "ENTERPRISE_WITH_CLOUD_SERVICES", "", "/api/l4policyset", policyBody("p", "amf"), ""},
+		{"Enterprise of 2016", "ENTERPRISE_16", "", "/api/l4policyset", policyBody("p", "amf"), ""},
+		{"Enterprise of 2018", "ENTERPRISE_18", "", "/api/l4policyset", policyBody("p", "amf"), ""},
 		{"the cloud's tier", "ENTERPRISE", "BASIC", "/api/pool", obj{"name": "p", "lb_algorithm": "LB_ALGORITHM_RANDOM"},
 			fmt.Sprintf(only, "lb_algorithm", "LB_ALGORITHM_LEAST_CONNECTIONS, LB_ALGORITHM_ROUND_ROBIN, LB_ALGORITHM_CONSISTENT_HASH", "BASIC")},
 		{"the cloud's tier, for a type without cloud", "ENTERPRISE", "BASIC", "/api/l4policyset", policyBody("p", "amf"), ""},

@@ -82,7 +82,15 @@ type Server struct {
 // that Host is known, and serves after Start.
 func New(o Options) (*Server, error) {
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
-	s, err := assemble(o)
+	w, err := world.New(world.Settings{
+		Username: o.Username, Password: o.Password, Version: o.Version, LicenseTier: o.LicenseTier, Seed: o.Seed,
+		UnknownFields: o.UnknownFields, StrictEvidence: o.StrictEvidence,
+		Now: o.Now, FixtureFile: o.FixtureFile, StateFile: o.StateFile, Logf: o.Logf,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, err := assemble(o, w)
 	if err != nil {
 		return nil, err
 	}
@@ -94,14 +102,9 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// assemble makes a Server that listens to nobody.
-func assemble(o Options) (*Server, error) {
+// assemble makes a Server of a world. It listens to nobody yet.
+func assemble(o Options, w *world.World) (*Server, error) {
 	host, _, err := net.SplitHostPort(o.Addr)
-	if err != nil {
-		return nil, err
-	}
-	w, err := world.New(world.Settings{Username: o.Username, Password: o.Password, Version: o.Version, LicenseTier: o.LicenseTier, Seed: o.Seed,
-		UnknownFields: o.UnknownFields, StrictEvidence: o.StrictEvidence, Now: o.Now, FixtureFile: o.FixtureFile, StateFile: o.StateFile, Logf: o.Logf})
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +181,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		pending.Enter()
 		return s.api.Answer(c)
 	})
-	entry := record.Request{Time: start, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Route: c.Route.Template(), Type: c.Route.Type,
-		Tenant: r.Header.Get("X-Avi-Tenant"), Version: r.Header.Get("X-Avi-Version"), Header: r.Header, Body: c.Body, Fault: struck.Names()}
+	entry := record.Request{
+		Time: start, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Route: c.Route.Template(), Type: c.Route.Type,
+		Tenant: r.Header.Get("X-Avi-Tenant"), Version: r.Header.Get("X-Avi-Version"),
+		Header: r.Header, Body: c.Body, Fault: struck.Names(),
+	}
 	if a != api.Cut {
 		entry.Status, entry.ResponseHeader, entry.Response = a.Status, a.Header, a.Body
 	}
@@ -219,7 +225,7 @@ func (s *Server) HAR(normal bool) ([]byte, error) {
 	return s.Archive(s.Host(), s.world.Version().Join("."), normal)
 }
 
-// Pulse tells in few bytes if anything changed since the last one: two that are equal mean no.
+// Pulse says in few bytes what there is: two that are equal mean that nothing changed between them.
 type Pulse struct {
 	Objects  int64          `json:"objects"`
 	States   string         `json:"states"`

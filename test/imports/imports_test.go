@@ -26,6 +26,7 @@ var layers = [][]string{
 	{"api", "internal/model", "internal/version"},
 	{"internal/placement", "internal/gatewayapi", "internal/outcome"},
 	{"internal/settings"},
+	{"internal/staticroutes"},
 	{"internal/avi", "internal/translate", "internal/plan", "internal/status"},
 	{"internal/gather", "internal/mirror"},
 	{"internal/apply"},
@@ -56,7 +57,7 @@ var development = []string{"hack", "test", "cmd"}
 
 // pure are the packages that are functions of their input, and what that forbids.
 var (
-	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/outcome", "internal/translate", "internal/plan"}
+	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/outcome", "internal/staticroutes", "internal/translate", "internal/plan"}
 	pureForbidden = []string{
 		"net/http", "log", "os",
 		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",

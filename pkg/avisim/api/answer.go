@@ -29,7 +29,7 @@ func (a *Answer) Set(key, value string) {
 	a.Header.Set(key, value)
 }
 
-// slow is how long a write takes of which the answer tells the duration. Evidence: recorded from 224 ms on, and not below 200.
+// slow is how long a write takes whose duration the answer states. Evidence: recorded from 224 ms on, and not below 200.
 const slow = 200 * time.Millisecond
 
 // steps are the names under which a duration is told. Evidence: recorded.

@@ -162,7 +162,8 @@ func (c *Call) authenticated(ep *endpoint) *Answer {
 		return ep.serve(c)
 	}
 	if sent := c.Request.Header.Get("X-Avi-Version"); sent != "" && c.version == schema.Oldest {
-		if v, err := schema.ParseVersion(sent); err != nil || v > c.api.world.Version() { // documented: clients look for the text; the status is unverified
+		// documented: clients look for the text; the status is unverified
+		if v, err := schema.ParseVersion(sent); err != nil || v > c.api.world.Version() {
 			return Refused(http.StatusBadRequest, "Invalid version %s, supported versions are up to %s", sent, c.api.world.Version().Join("."))
 		}
 	}
@@ -233,7 +234,7 @@ func defaultTenant(s *world.Reader, user string) string {
 func (h *Handler) overLimit() bool {
 	var perSecond, burst int
 	h.world.Read(func(s *world.Reader) {
-		if o := s.Store.Get(doc.Ref{Type: "controllerproperties", UUID: "default"}); o != nil {
+		if o := s.Singleton("controllerproperties"); o != nil {
 			perSecond, burst = doc.Int(o.Body, "portal_request_rate_limit"), doc.Int(o.Body, "portal_request_burst_limit")
 		}
 	})

@@ -94,7 +94,8 @@ func inventoryItem(s *world.Reader, r *world.Renderer, o *world.Object) map[stri
 		out["virtualservices"] = refList(r, s.Users(o.Ref))
 		config["virtualservices"] = out["virtualservices"]
 	case "serviceenginegroup":
-		out["serviceengines"], out["virtualservices"] = refList(r, s.Referring(o.Ref, "serviceengine")), refList(r, s.Referring(o.Ref, "virtualservice"))
+		out["serviceengines"] = refList(r, s.Referring(o.Ref, "serviceengine"))
+		out["virtualservices"] = refList(r, s.Referring(o.Ref, "virtualservice"))
 	case "serviceengine":
 		config["vs_refs"] = virtualServicesOn(s, r, o)
 	case "cloud":
@@ -309,7 +310,8 @@ func discovery(s *world.Reader, r *world.Renderer, o *world.Object) map[string]a
 	if doc.Str(cloud.Body, "vtype") == "CLOUD_VCENTER" {
 		kind = "NW_VIMGR_VCENTER_DVPORTGROUP"
 	}
-	return map[string]any{"uuid": o.UUID, "name": o.Name, "url": r.Base + "/api/vimgrnwruntime/" + o.UUID, "_last_modified": world.Microseconds(o.Modified),
+	return map[string]any{"uuid": o.UUID, "name": o.Name, "url": r.Base + "/api/vimgrnwruntime/" + o.UUID,
+		"_last_modified":    world.Microseconds(o.Modified),
 		"managed_object_id": o.UUID, "type": kind, "dvs": doc.Bool(o.Body, "vcenter_dvs", true), "MgmtNW": false, "auto_expand": true,
 		"interested_nw": true, "cloud_ref": r.URL(o.Cloud), "tenant_ref": r.Value(o.Body["tenant_ref"]),
 		"vrf_context_ref": r.Value(o.Body["vrf_context_ref"]), "ip_subnet": subnets, "num_ports": 0, "vm_refs": []any{}, "host_refs": []any{}}

@@ -208,7 +208,8 @@ func (q *query) search(o *world.Object, want string, fold bool) bool {
 func list(c *Call, s *world.Reader) *Answer { return listOf(c, s, c.kind(), c.show(s), nil) }
 
 // listOf answers with the objects of a type that the request is about and that pass the test, if there is one; show renders one object.
-func listOf(c *Call, s *world.Reader, kind *world.Kind, show func(*world.Renderer, *world.Object) map[string]any, test func(*world.Object) bool) *Answer {
+func listOf(c *Call, s *world.Reader, kind *world.Kind, show func(*world.Renderer, *world.Object) map[string]any,
+	test func(*world.Object) bool) *Answer {
 	found := (&query{c, s, kind}).matching(test)
 	page, size, bad := paging(c.Query)
 	if bad != nil {

@@ -179,7 +179,8 @@ func (m *macro) undo(first int) {
 }
 
 // macroKeeps are the types that a macro never deletes. Evidence: documented, but for the profile of an account.
-var macroKeeps = []string{"tenant", "cloud", "serviceengine", "serviceenginegroup", "network", "vrfcontext", "ipamdnsproviderprofile", "useraccountprofile"}
+var macroKeeps = []string{"tenant", "cloud", "serviceengine", "serviceenginegroup", "network", "vrfcontext", "ipamdnsproviderprofile",
+	"useraccountprofile"}
 
 // remove deletes an object and what only it refers to, directly or through others that go with it; shipped objects and those
 // of other tenants stay.

@@ -142,7 +142,8 @@ func (h *Handler) present(s *world.Reader, system *world.Object) {
 	refs, _ := doc.At(system.Body, "portal_configuration", "sslkeyandcertificate_refs").([]any)
 	for _, r := range refs {
 		r, _ := r.(doc.Ref)
-		if o := s.Store.Get(r); o != nil && h.portal.Present([]byte(doc.Str(o.Body, "certificate", "certificate")), []byte(doc.Str(o.Body, "key"))) {
+		if o := s.Store.Get(r); o != nil && h.portal.Present([]byte(doc.Str(o.Body, "certificate", "certificate")),
+			[]byte(doc.Str(o.Body, "key"))) {
 			return
 		}
 	}
@@ -201,7 +202,8 @@ func internals(vs map[string]any) {
 	vs["redis_db"], vs["redis_port"] = 8, 5028
 	ticket := map[string]any{"name": "00000000-0000-4000-8000-000000000001", "aes_key": "", "hmac_key": ""}
 	vs["tls_ticket_key"] = []any{ticket, ticket, ticket}
-	vs["vip_runtime"] = []any{map[string]any{"vip_id": "0", "num_additional_se": 0, "requested_resource": map[string]any{"num_se": 1, "num_standby_se": 0}}}
+	vs["vip_runtime"] = []any{map[string]any{"vip_id": "0", "num_additional_se": 0,
+		"requested_resource": map[string]any{"num_se": 1, "num_standby_se": 0}}}
 }
 
 // writesHide are the fields of a certificate that reads show and answers to writes do not. Evidence: recorded.

@@ -84,8 +84,9 @@ type account struct {
 // account looks a user up; object is nil if there is none. Evidence: the fields and their defaults are documented.
 func (s *Accounts) account(name string) (a account) {
 	s.world.Read(func(r *world.Reader) {
-		system, controller := r.Store.Get(doc.Ref{Type: "systemconfiguration", UUID: "default"}), r.Store.Get(doc.Ref{Type: "controllerproperties", UUID: "default"})
-		a.idle, a.sessions = time.Duration(doc.Int(controller.Body, "api_idle_timeout"))*time.Minute, doc.Int(controller.Body, "max_concurrent_sessions")
+		system, controller := r.Singleton("systemconfiguration"), r.Singleton("controllerproperties")
+		a.idle = time.Duration(doc.Int(controller.Body, "api_idle_timeout")) * time.Minute
+		a.sessions = doc.Int(controller.Body, "max_concurrent_sessions")
 		a.force = time.Duration(doc.Int(system.Body, "portal_configuration", "api_force_timeout")) * time.Hour
 		a.basic = doc.At(system.Body, "portal_configuration", "allow_basic_authentication") == true
 		if a.object = r.User(name); a.object == nil {
@@ -150,7 +151,8 @@ func (s *Accounts) verify(user, password, tok string) (account, *Answer) {
 	if now.Before(f.locked) || s.locked[user] > 0 {
 		return a, Refused(http.StatusUnauthorized, "User account is locked")
 	}
-	if a.object != nil && a.active && (password != "" && password == a.password || s.redeem(a.object.Name, password) || s.redeem(a.object.Name, tok)) {
+	if a.object != nil && a.active &&
+		(password != "" && password == a.password || s.redeem(a.object.Name, password) || s.redeem(a.object.Name, tok)) {
 		delete(s.failures, user)
 		return a, nil
 	}
@@ -216,15 +218,16 @@ func loginBody(c *Call, user *world.Object) (out map[string]any) {
 		for _, o := range s.Store.All("tenant") {
 			tenants = append(tenants, r.Object(o))
 		}
-		system, controller := s.Store.Get(doc.Ref{Type: "systemconfiguration", UUID: "default"}), s.Store.Get(doc.Ref{Type: "controllerproperties", UUID: "default"})
+		system, controller := s.Singleton("systemconfiguration"), s.Singleton("controllerproperties")
 		config := s.Renderer("", false).Object(system) // recorded: the copy in the login answer has relative references
 		config["url"] = "/api/systemconfiguration"
 		delete(config, "name")
 		out = map[string]any{
 			"user_initialized": true,
 			"version":          build(s.Version()),
-			"user": map[string]any{"uuid": user.UUID, "username": doc.Str(user.Body, "username"), "name": user.Name, "full_name": doc.Str(user.Body, "full_name"),
-				"email": doc.Str(user.Body, "email"), "local": doc.Bool(user.Body, "local", true), "is_superuser": doc.Bool(user.Body, "is_superuser", false),
+			"user": map[string]any{"uuid": user.UUID, "username": doc.Str(user.Body, "username"), "name": user.Name,
+				"full_name": doc.Str(user.Body, "full_name"), "email": doc.Str(user.Body, "email"),
+				"local": doc.Bool(user.Body, "local", true), "is_superuser": doc.Bool(user.Body, "is_superuser", false),
 				"default_tenant_ref": r.Value(user.Body["default_tenant_ref"]), "ui_property": "{}"},
 			"tenants":             tenants,
 			"system_config":       config,

@@ -117,7 +117,8 @@ func networkRuntime(s *world.Reader, r *world.Renderer, o *world.Object) map[str
 	for _, h := range doc.Keys(holders) {
 		uuids = append(uuids, h)
 	}
-	out := map[string]any{"uuid": o.UUID, "name": o.Name, "url": r.Base + "/api/networkruntime/" + o.UUID, "tenant_ref": r.URL(doc.Ref{Type: "tenant", UUID: o.Tenant}),
+	out := map[string]any{"uuid": o.UUID, "name": o.Name, "url": r.Base + "/api/networkruntime/" + o.UUID,
+		"tenant_ref":     r.URL(doc.Ref{Type: "tenant", UUID: o.Tenant}),
 		"_last_modified": world.Microseconds(o.Modified), "obj_uuids": uuids}
 	if len(subnets) > 0 {
 		out["subnet_runtime"] = subnets

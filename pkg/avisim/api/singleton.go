@@ -27,7 +27,8 @@ func initialData(_ *Call, s *world.Reader) *Answer {
 func showCluster(c *Call, s *world.Reader) *Answer {
 	cluster := s.Cluster()
 	out := doc.CloneMap(cluster.Body)
-	out["url"], out["uuid"], out["tenant_ref"] = c.Base()+"/api/cluster", world.ClusterUUID, c.renderer(s, c.named()).URL(doc.Ref{Type: "tenant", UUID: world.AdminTenant})
+	out["url"], out["uuid"] = c.Base()+"/api/cluster", world.ClusterUUID
+	out["tenant_ref"] = c.renderer(s, c.named()).URL(doc.Ref{Type: "tenant", UUID: world.AdminTenant})
 	out["_last_modified"] = world.Microseconds(cluster.Modified)
 	return Reply(http.StatusOK, out)
 }
@@ -60,14 +61,16 @@ func clusterRuntime(_ *Call, s *world.Reader) *Answer {
 		if i == 0 {
 			name, role = cluster.Leader, "CLUSTER_LEADER"
 		}
-		states = append(states, map[string]any{"name": name, "mgmt_ip": doc.Str(n, "ip", "addr"), "role": role, "state": "CLUSTER_ACTIVE", "up_since": up})
+		states = append(states, map[string]any{"name": name, "mgmt_ip": doc.Str(n, "ip", "addr"), "role": role, "state": "CLUSTER_ACTIVE",
+			"up_since": up})
 	}
 	state := "CLUSTER_UP_NO_HA"
 	if len(states) > 1 {
 		state = "CLUSTER_UP_HA_ACTIVE"
 	}
 	return Reply(http.StatusOK, map[string]any{
-		"node_info":      map[string]any{"uuid": world.NodeUUID, "cluster_uuid": world.ClusterUUID, "version": build(s.Version())["Tag"], "mgmt_ip": "127.0.0.1"},
+		"node_info": map[string]any{"uuid": world.NodeUUID, "cluster_uuid": world.ClusterUUID, "version": build(s.Version())["Tag"],
+			"mgmt_ip": "127.0.0.1"},
 		"node_states":    states,
 		"cluster_state":  map[string]any{"state": state, "progress": 100, "up_since": up},
 		"service_states": []any{},
@@ -90,8 +93,9 @@ const validUntil = "2099-01-01T00:00:00"
 // documented, the values are those of a licence that limits nothing.
 func license(c *Call, s *world.Reader) *Answer {
 	tier := s.Tier()
-	return Reply(http.StatusOK, map[string]any{"uuid": "default", "name": "default", "url": c.Base() + "/api/license", "customer_name": "simulated",
-		"valid_until": validUntil, "start_on": "2024-01-01T00:00:00", "license_id": "simulated", "initialized": true, "disable_enforcement": false,
+	return Reply(http.StatusOK, map[string]any{"uuid": "default", "name": "default", "url": c.Base() + "/api/license",
+		"customer_name": "simulated",
+		"valid_until":   validUntil, "start_on": "2024-01-01T00:00:00", "license_id": "simulated", "initialized": true, "disable_enforcement": false,
 		"cores": 0, "sockets": 0, "max_ses": 0, "service_cores": 10000, "license_tier": []string{tier}, "default_license_tier": tier,
 		"license_tiers": []any{map[string]any{"tier_type": tier, "service_cores": 10000, "cores": 0, "sockets": 0, "max_ses": 0}},
 		"licenses": []any{map[string]any{"license_id": "simulated", "license_name": "simulated", "customer_name": "simulated", "tier_type": tier,
@@ -101,16 +105,20 @@ func license(c *Call, s *world.Reader) *Answer {
 // licenseStatus serves /api/licensing/status. Evidence: documented.
 func licenseStatus(c *Call, s *world.Reader) *Answer {
 	tier := s.Tier()
-	return Reply(http.StatusOK, map[string]any{"uuid": "default", "url": c.Base() + "/api/licensing/status", "license_tier": tier, "default_license_tier": tier,
-		"saas_status":    map[string]any{"name": "default", "enabled": false, "connected": false, "expired": false, "message": "", "reserve_service_units": 0},
-		"service_update": map[string]any{"name": "default", "service_units": map[string]any{"available_service_units": 0, "used_service_units": 0}}})
+	return Reply(http.StatusOK, map[string]any{"uuid": "default", "url": c.Base() + "/api/licensing/status", "license_tier": tier,
+		"default_license_tier": tier,
+		"saas_status": map[string]any{"name": "default", "enabled": false, "connected": false, "expired": false, "message": "",
+			"reserve_service_units": 0},
+		"service_update": map[string]any{"name": "default", "service_units": map[string]any{"available_service_units": 0,
+			"used_service_units": 0}}})
 }
 
 // licenseUsage serves /api/licenseusage: a core for each service engine. Evidence: the keys are documented, licensed_cores by the
 // vendor's own tests.
 func licenseUsage(_ *Call, s *world.Reader) *Answer {
 	used := len(s.Store.All("serviceengine"))
-	return Reply(http.StatusOK, map[string]any{"licensed_cores": 10000, "available": 10000, "consumed": used, "remaining": 10000 - used, "escrow": 0})
+	return Reply(http.StatusOK, map[string]any{"licensed_cores": 10000, "available": 10000, "consumed": used, "remaining": 10000 - used,
+		"escrow": 0})
 }
 
 // systemLimits serves /api/systemlimits with the limits of the schema. Evidence: the keys are documented, the numbers that

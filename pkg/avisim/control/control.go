@@ -158,7 +158,8 @@ func local(hostport string) bool {
 	if host == "" {
 		return false
 	}
-	return !strings.Contains(host, ".") || slices.ContainsFunc([]string{".localhost", ".svc", ".svc.cluster.local"}, func(s string) bool { return strings.HasSuffix(host, s) })
+	return !strings.Contains(host, ".") || slices.ContainsFunc([]string{".localhost", ".svc", ".svc.cluster.local"},
+		func(s string) bool { return strings.HasSuffix(host, s) })
 }
 
 // events is the stream of server-sent events: a pulse whenever something changed, and a comment now and then that keeps

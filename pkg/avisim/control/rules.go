@@ -15,7 +15,7 @@ type RuleSwitch struct {
 	On bool
 }
 
-// Check tells which rules there are if this is none.
+// Check returns an error that lists the rules if there is none of the ID.
 func (r RuleSwitch) Check() error {
 	var ids []string
 	for _, known := range avisim.Rules() {

@@ -37,12 +37,13 @@ type hooks struct {
 	late       bool // an action that follows a read instead of preceding it, so that what was read is old at once
 	prepare    func(*Layer) (end func())
 	hold       func(*Layer) (end func())
-	act        func(*Layer, *api.Call) error                                    // call is nil outside of a request
-	before     func(*Layer, *api.Call) *api.Answer                              // may wait, change the call, or answer instead of processing; cut: no answer
-	process    func(*Layer, *api.Call, func(*api.Call) *api.Answer) *api.Answer // around the processing
-	after      func(*Layer, *api.Call, *api.Answer)                             // changes the answer
-	lose       bool                                                             // cut the connection instead of answering
-	deliver    Deliver                                                          // writes the body, after the headers
+	act        func(*Layer, *api.Call) error // call is nil outside of a request
+	// may wait, change the call, or answer instead of processing; cut: no answer
+	before  func(*Layer, *api.Call) *api.Answer
+	process func(*Layer, *api.Call, func(*api.Call) *api.Answer) *api.Answer // around the processing
+	after   func(*Layer, *api.Call, *api.Answer)                             // changes the answer
+	lose    bool                                                             // cut the connection instead of answering
+	deliver Deliver                                                          // writes the body, after the headers
 }
 
 func (h *hooks) covers(c *api.Call) bool { return h.scope == nil || h.scope(c) }
@@ -106,7 +107,8 @@ func EffectDocs() string {
 			}
 			params[i] += ", " + kind + ": " + p.About
 		}
-		b.WriteString("| `" + e.name + "` | " + e.kind + " | " + e.about + " | " + strings.ReplaceAll(strings.Join(params, "; "), "|", `\|`) + " | " + string(e.grade) + " |\n")
+		b.WriteString("| `" + e.name + "` | " + e.kind + " | " + e.about + " | " + strings.ReplaceAll(strings.Join(params, "; "), "|",
+			`\|`) + " | " + string(e.grade) + " |\n")
 	}
 	return b.String()
 }

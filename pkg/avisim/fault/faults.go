@@ -163,7 +163,8 @@ func (s *Layer) inject(f Fault, struck func()) (*fault, error) {
 	if struck != nil {
 		struck = sync.OnceFunc(struck)
 	}
-	added := &fault{Fault: f, since: s.target.World.Now(), struck: struck, gone: make(chan struct{}), chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
+	added := &fault{Fault: f, since: s.target.World.Now(), struck: struck, gone: make(chan struct{}),
+		chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
 	if f.Probability < 0 || f.Probability > 1 || f.After < 0 || f.Count < 0 || f.Duration < 0 {
 		return nil, errors.New("probability has to be from 0 to 1, and after, count and duration not below 0")
 	}

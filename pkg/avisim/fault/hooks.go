@@ -114,7 +114,8 @@ func fixedAnswer(a args, _ *chance) hooks {
 		case format == "json":
 			out = api.Reply(code, map[string]any{"error": text})
 		case format == "html":
-			out.Body = []byte(fmt.Sprintf("<html><head><title>%d %s</title></head><body><center><h1>%d %s</h1></center></body></html>", code, text, code, text))
+			const page = "<html><head><title>%[1]d %[2]s</title></head><body><center><h1>%[1]d %[2]s</h1></center></body></html>"
+			out.Body = fmt.Appendf(nil, page, code, text)
 		default:
 			out.Body = []byte(text)
 		}

@@ -53,7 +53,8 @@ func (s Struck) Names() string {
 // Deliver sends the body of an answer in another way than at once.
 type Deliver func(http.ResponseWriter, *http.Request, []byte)
 
-// Answer takes a request through the latency, the faults, and process. The answer may be Cut; deliver is nil for the usual way of sending it.
+// Answer takes a request through the latency, the faults, and process. The answer may be Cut; deliver is nil for the usual way of sending
+// it.
 func (s Struck) Answer(c *api.Call, process func(*api.Call) *api.Answer) (a *api.Answer, deliver Deliver) {
 	if !sleep(c.Request.Context(), s.layer.latency(c)) {
 		return api.Cut, nil

@@ -73,8 +73,9 @@ type (
 	}
 )
 
-// Archive writes the log, of a server at a host and of a version, as an HTTP Archive 1.2, with secrets masked. A normal one is the same in each run that makes the same
-// requests: times are counted, durations and sizes are left out, and uuids, values of _last_modified and the server's address are numbered.
+// Archive writes the log, of a server at a host and of a version, as an HTTP Archive 1.2, with secrets masked. A normal one is the same in
+// each run that makes the same requests: times are counted, durations and sizes are left out, and uuids, values of _last_modified and the
+// server's address are numbered.
 func (l *Log) Archive(host, version string, normal bool) ([]byte, error) {
 	out := har{harLog{Version: "1.2", Creator: harCreator{"avisim", version}, Entries: []harEntry{}}}
 	for i, r := range l.Requests() {

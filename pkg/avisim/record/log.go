@@ -135,7 +135,8 @@ func (l *Log) LastID() int64 {
 const mask = "********"
 
 // secretWords are parts of the names, in lower case, of fields, form values and headers whose values are secret.
-var secretWords = []string{"passw", "secret", "token", "passphrase", "private_key", "privatekey", "community", "authorization", "access_key"}
+var secretWords = []string{"passw", "secret", "token", "passphrase", "private_key", "privatekey", "community", "authorization",
+	"access_key"}
 
 // secretPair finds such values in what is neither JSON nor a whole form.
 var secretPair = regexp.MustCompile(`(?i)("?[\w.-]*(?:passw|secret|token|passphrase|private_?key|access_?key)[\w.-]*"?\s*[=:]\s*)("(?:[^"\\]|\\.)*"?|[^&\s,}]+)`)

@@ -1,5 +1,6 @@
 // Package schema knows what objects look like: types, fields and their limits, and which version and licence tier has which of them. It is
-// made from schema.txt, which hack/avisim-schema writes from the published schema. It checks and completes a body, and knows no other object.
+// made from schema.txt, which hack/avisim-schema writes from the published schema. It checks and completes a body, and knows no other
+// object.
 package schema
 
 import (
@@ -414,7 +415,8 @@ func (f *Field) conform(v any, judge verdict) (any, *Refusal) {
 	case whole && (x < width[0] || x > width[1]):
 		return nil, badPB("%s: value out of range: %s", f.name, doc.FormatNumber(x))
 	case f.ranged && (x < f.lo || x > f.hi) && !slices.Contains(f.also, x):
-		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not in range %s-%s", doc.FormatNumber(x), doc.FormatNumber(f.lo), doc.FormatNumber(f.hi)))
+		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not in range %s-%s", doc.FormatNumber(x), doc.FormatNumber(f.lo),
+			doc.FormatNumber(f.hi)))
 	case f.only != nil && !slices.Contains(f.only, x):
 		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not allowed", doc.FormatNumber(x)))
 	}
@@ -438,7 +440,7 @@ func (m *Message) Fill(body map[string]any, at Version, tier string) {
 		if _, have := body[f.name]; have {
 			continue
 		}
-		if d := f.PresetIn(tier); d != nil && f.Known(at) {
+		if d := f.PresetIn(tier); d != nil && f.Known(at) && !f.gone(at) {
 			body[f.name] = d
 		}
 	}
@@ -462,7 +464,7 @@ func (m *Message) Gate(body map[string]any, at Version, judge verdict) *Refusal 
 			err = judge("version-field", text, at.Join("_"), name, f.introduced(at).Join("_"))
 		case newer > at:
 			err = judge("version-value", text, at.Join("_"), name, newer.Join("_"))
-		case f.until != 0 && f.until <= at:
+		case f.gone(at):
 			delete(body, name)
 		default:
 			err = f.sub(v, func(m *Message, b map[string]any) *Refusal { return m.Gate(b, at, judge) })
@@ -482,7 +484,7 @@ func (m *Message) Trim(body map[string]any, at Version, skipDefault bool) {
 		if f == nil || identity[name] {
 			continue
 		}
-		if !f.Known(at) || f.until != 0 && f.until <= at || f.newer(v) > at || skipDefault && f.value != nil && f.value == v {
+		if !f.Known(at) || f.gone(at) || f.newer(v) > at || skipDefault && f.value != nil && f.value == v {
 			delete(body, name)
 			continue
 		}
@@ -500,6 +502,9 @@ func (f *Field) Known(at Version) bool {
 	}
 	return len(f.since) == 0 || slices.Min(f.since) <= at
 }
+
+// gone reports whether a version has the field no longer.
+func (f *Field) gone(at Version) bool { return f.until != 0 && f.until <= at }
 
 // introduced is the first version after at that has the field.
 func (f *Field) introduced(at Version) Version {

@@ -164,7 +164,7 @@ func TestFacts(t *testing.T) {
 		{"Vip.prefix_length", "uint 0..32 =32 since 20.1.1 ESSENTIALS [32] BASIC [32]"},
 		{"Pool.servers", "[]msg:Server max 5000 key [ip port]"},
 		{"Pool.health_monitor_refs", "[]ref:healthmonitor max 50"},
-		{"Pool.graceful_disable_timeout", "int 1..7200 or [0 -1] =1"},
+		{"Pool.graceful_disable_timeout", "int 1..7200 or [0 -1] =1 until 31.2.1"},
 		{"Pool.lb_algo_rr_per_se", "bool since 21.1.5 22.1.3 ent"},
 		{"PoolGroup.enable_http2", "bool since 20.1.1 until 30.2.1"},
 		{"VsVip.dns_info", "[]msg:DnsInfo max 1000 key [fqdn] since 17.1.1 ent"},

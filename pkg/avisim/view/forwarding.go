@@ -57,7 +57,8 @@ func (v *Board) Forwarding() (out Forwarding) {
 func forwarding(s *world.Reader) Forwarding {
 	out := Forwarding{Generation: s.Revision(), VirtualServices: []ForwardingRule{}}
 	for _, vs := range s.Store.All("virtualservice") {
-		rule := ForwardingRule{Name: vs.Name, State: "OPER_" + s.VirtualServiceState(vs).Name, Addresses: []string{}, Listeners: []ForwardingService{}}
+		rule := ForwardingRule{Name: vs.Name, State: "OPER_" + s.VirtualServiceState(vs).Name, Addresses: []string{},
+			Listeners: []ForwardingService{}}
 		if t := s.Store.Get(doc.Ref{Type: "tenant", UUID: vs.Tenant}); t != nil {
 			rule.Tenant = t.Name
 		}

@@ -42,7 +42,7 @@ type VIPView struct {
 	Hosts     []string `json:"hosts,omitempty"`
 }
 
-// RuleView tells which connections go where.
+// RuleView says which connections go where.
 type RuleView struct {
 	Name    string       `json:"name"`
 	Match   string       `json:"match"`
@@ -166,7 +166,8 @@ func (v *Board) compute(s *world.Reader, now time.Time) (changes []world.Change)
 			if had {
 				was = old.Name + " → "
 			}
-			changes = append(changes, world.Change{Time: now, Type: o.Type, Name: o.Name, Tenant: s.Tenant(o.Tenant), What: was + st.Name, State: st.Name})
+			changes = append(changes, world.Change{Time: now, Type: o.Type, Name: o.Name, Tenant: s.Tenant(o.Tenant), What: was + st.Name,
+				State: st.Name})
 		}
 	}
 	slices.SortFunc(entries, func(a, b viewEntry) int {
@@ -176,7 +177,7 @@ func (v *Board) compute(s *world.Reader, now time.Time) (changes []world.Change)
 	return changes
 }
 
-// Digest tells two states of the virtual services apart: the revision of the world that they were computed from, a hash of their states,
+// Digest identifies a state of the virtual services by the revision of the world that they were computed from, a hash of their states,
 // and how many are in which.
 func (v *Board) Digest() (revision int64, states string, counts map[string]int) {
 	v.mu.Lock()
@@ -223,7 +224,8 @@ func (v *Board) page(s *world.Reader, q ServiceQuery) ServicePage {
 			return cmp.Compare(max(b.state.Since, b.o.Modified), max(a.state.Since, a.o.Modified))
 		})
 	}
-	page := ServicePage{Total: len(v.entries), Matched: len(found), Pages: max(1, (len(found)+q.Size-1)/q.Size), Counts: v.counts, Services: []ServiceView{}}
+	page := ServicePage{Total: len(v.entries), Matched: len(found), Pages: max(1, (len(found)+q.Size-1)/q.Size), Counts: v.counts,
+		Services: []ServiceView{}}
 	page.Page = min(max(1, q.Page), page.Pages)
 	first := (page.Page - 1) * q.Size
 	for _, e := range found[first:min(first+q.Size, len(found))] {
@@ -413,7 +415,8 @@ func matchText(rule map[string]any) string {
 
 func poolView(s *world.Reader, p *world.Object) PoolView {
 	st, enabled, up, total := s.PoolState(p)
-	out := PoolView{UUID: p.UUID, Name: p.Name, State: st.Name, Reason: st.Reason, Up: up, Enabled: enabled, Total: total, Servers: []ServerView{}}
+	out := PoolView{UUID: p.UUID, Name: p.Name, State: st.Name, Reason: st.Reason, Up: up, Enabled: enabled, Total: total,
+		Servers: []ServerView{}}
 	for _, x := range s.Servers(p) {
 		ip := doc.Str(x.Body, "ip", "addr")
 		if x.At.Addr.IsValid() {

@@ -138,7 +138,8 @@ func (a *Admin) AddVIPNetwork(name string, subnet netip.Prefix, first, last neti
 			m["configured_subnets"] = append(l, configured)
 		})
 	}
-	if _, err := a.Create("network", AdminTenant, map[string]any{"name": name, "dhcp_enabled": false, "configured_subnets": []any{configured}}); err != nil {
+	if _, err := a.Create("network", AdminTenant, map[string]any{"name": name, "dhcp_enabled": false,
+		"configured_subnets": []any{configured}}); err != nil {
 		return err
 	}
 	return a.Edit("ipamdnsproviderprofile", AdminTenant, "Default-IPAM", func(m map[string]any) {

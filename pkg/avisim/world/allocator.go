@@ -72,7 +72,8 @@ func (h *addrHeap) Pop() any {
 }
 
 func newIPAM() *ipam {
-	return &ipam{inVRF: map[doc.Ref]map[netip.Addr]string{}, networks: map[doc.Ref]*network{}, held: map[string][]holding{}, resting: map[restKey]int64{}}
+	return &ipam{inVRF: map[doc.Ref]map[netip.Addr]string{}, networks: map[doc.Ref]*network{}, held: map[string][]holding{},
+		resting: map[restKey]int64{}}
 }
 
 func (sp span) contains(a netip.Addr) bool { return !a.Less(sp.first) && !sp.last.Less(a) }

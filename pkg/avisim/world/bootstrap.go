@@ -69,9 +69,11 @@ func shipped() []struct {
 		{"healthmonitor", list{
 			monitor("System-HTTP", "HTTP", "http_monitor"), monitor("System-HTTPS", "HTTPS", "https_monitor"), monitor("System-Ping", "PING", ""),
 			monitor("System-TCP", "TCP", "tcp_monitor"), monitor("System-UDP", "UDP", "udp_monitor"), monitor("System-DNS", "DNS", ""),
-			monitor("System-SCTP", "SCTP", "sctp_monitor"), monitor("System-Xternal-Perl", "EXTERNAL", ""), monitor("System-Xternal-Shell", "EXTERNAL", ""),
+			monitor("System-SCTP", "SCTP", "sctp_monitor"), monitor("System-Xternal-Perl", "EXTERNAL", ""),
+			monitor("System-Xternal-Shell", "EXTERNAL", ""),
 			monitor("System-Xternal-Python", "EXTERNAL", ""), monitor("System-PingAccessAgent", "HTTPS", "https_monitor"),
-			monitor("System-GSLB-Ping", "PING", ""), monitor("System-GSLB-TCP", "TCP", "tcp_monitor"), monitor("System-GSLB-HTTP", "HTTP", "http_monitor"),
+			monitor("System-GSLB-Ping", "PING", ""), monitor("System-GSLB-TCP", "TCP", "tcp_monitor"),
+			monitor("System-GSLB-HTTP", "HTTP", "http_monitor"),
 			monitor("System-GSLB-HTTPS", "HTTPS", "https_monitor"), monitor("System-GSLB-UDP", "UDP", "udp_monitor"),
 		}},
 		{"applicationpersistenceprofile", list{
@@ -83,22 +85,29 @@ func shipped() []struct {
 		}},
 		{"analyticsprofile", named("System-Analytics-Profile")},
 		{"sslprofile", named("System-Standard", "System-Standard-PFS", "System-Standard-Portal")},
-		{"sslkeyandcertificate", named("System-Default-Cert", "System-Default-Portal-Cert", "System-Default-Portal-Cert-EC256", "System-Default-Secure-Channel-Cert")},
+		{"sslkeyandcertificate", named("System-Default-Cert", "System-Default-Portal-Cert", "System-Default-Portal-Cert-EC256",
+			"System-Default-Secure-Channel-Cert")},
 		{"useraccountprofile", list{{"name": "Default-User-Account-Profile", "max_login_failure_count": 20, "account_lock_timeout": 30,
 			"max_concurrent_sessions": 0, "max_password_history_count": 4, "credentials_timeout_threshold": 180}}},
 		{"role", named("System-Admin", "Tenant-Admin", "Application-Admin", "Application-Operator", "Security-Admin", "WebApp-Firewall-Admin")},
 		{"errorpageprofile", named("Custom-Error-Page-Profile")},
-		{"systemconfiguration", list{{"default_license_tier": "ENTERPRISE", "docker_mode": false, "welcome_workflow_complete": true, "fips_mode": false,
-			"portal_configuration": map[string]any{"enable_https": true, "redirect_to_https": true, "enable_http": true, "use_uuid_from_input": false,
+		{"systemconfiguration", list{{"default_license_tier": "ENTERPRISE", "docker_mode": false, "welcome_workflow_complete": true,
+			"fips_mode": false,
+			"portal_configuration": map[string]any{"enable_https": true, "redirect_to_https": true, "enable_http": true,
+				"use_uuid_from_input":        false,
 				"allow_basic_authentication": false, "password_strength_check": false, "disable_swagger": false, "api_force_timeout": 24,
 				"enable_clickjacking_protection": true, "disable_remote_cli_shell": false, "sslprofile_ref": "/api/sslprofile?name=System-Standard-Portal",
-				"sslkeyandcertificate_refs": []string{"/api/sslkeyandcertificate?name=System-Default-Portal-Cert", "/api/sslkeyandcertificate?name=System-Default-Portal-Cert-EC256"}},
+				"sslkeyandcertificate_refs": []string{"/api/sslkeyandcertificate?name=System-Default-Portal-Cert",
+					"/api/sslkeyandcertificate?name=System-Default-Portal-Cert-EC256"}},
 			"secure_channel_configuration": map[string]any{"sslkeyandcertificate_refs": []string{"/api/sslkeyandcertificate?name=System-Default-Secure-Channel-Cert"}},
 			"dns_configuration":            map[string]any{"search_domain": ""},
-			"email_configuration":          map[string]any{"smtp_type": "SMTP_LOCAL_HOST", "from_email": "admin@avicontroller.net", "mail_server_name": "localhost", "mail_server_port": 25, "disable_tls": false},
-			"ssh_ciphers":                  []string{"aes128-ctr", "aes256-ctr", "arcfour256", "arcfour128"},
-			"ssh_hmacs":                    []string{"hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "umac-128-etm@openssh.com", "hmac-sha2-512"},
-			"global_tenant_config":         map[string]any{"tenant_vrf": false, "se_in_provider_context": true, "tenant_access_to_provider_se": true}}}},
+			"email_configuration": map[string]any{"smtp_type": "SMTP_LOCAL_HOST", "from_email": "admin@avicontroller.net",
+				"mail_server_name": "localhost", "mail_server_port": 25, "disable_tls": false},
+			"ssh_ciphers": []string{"aes128-ctr", "aes256-ctr", "arcfour256", "arcfour128"},
+			"ssh_hmacs": []string{"hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "umac-128-etm@openssh.com",
+				"hmac-sha2-512"},
+			"global_tenant_config": map[string]any{"tenant_vrf": false, "se_in_provider_context": true,
+				"tenant_access_to_provider_se": true}}}},
 		{"controllerproperties", list{{"api_idle_timeout": 15, "max_concurrent_sessions": 0, "portal_request_rate_limit": 0,
 			"portal_request_burst_limit": 0, "enable_api_sharding": true, "permission_scoped_shared_admin_networks": false}}},
 		{"seproperties", list{{}}},
@@ -209,8 +218,9 @@ func (s *Writer) ship(typ, tenant, cloud, name string, body map[string]any, syst
 // shipAdmin makes the first user. Evidence: its uuid and name are recorded.
 func (s *Writer) shipAdmin() error {
 	return s.must(&write{trusted: true, system: true, Write: Write{Kind: KindOf("user"), Tenant: AdminTenant, Slug: "user-1",
-		Incoming: map[string]any{"name": s.settings.Username, "password": s.settings.Password, "full_name": "System Administrator", "is_superuser": true,
-			"access": []any{map[string]any{"role_ref": "/api/role?name=System-Admin", "all_tenants": true}}}}})
+		Incoming: map[string]any{"name": s.settings.Username, "password": s.settings.Password, "full_name": "System Administrator",
+			"is_superuser": true,
+			"access":       []any{map[string]any{"role_ref": "/api/role?name=System-Admin", "all_tenants": true}}}}})
 }
 
 // furnish makes what belongs to each new cloud: the VRFs global and management, and an SE group. Evidence: documented.

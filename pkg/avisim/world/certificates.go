@@ -22,8 +22,8 @@ import (
 
 //nolint:gosec // the Controller shows SHA-1 fingerprints
 
-// deriveKeyAndCertificate makes the key and the certificate of an object that asks for a self-signed one, and tells what is in
-// a certificate. Evidence: that the Controller makes one is documented by the vendor's own tests; what it tells is recorded.
+// deriveKeyAndCertificate makes the key and the certificate of an object that asks for a self-signed one, and says what is in
+// a certificate. Evidence: that the Controller makes one is documented by the vendor's own tests; what it says is recorded.
 func deriveKeyAndCertificate(w *write) {
 	keepSecrets(w)
 	cert, _ := w.body["certificate"].(map[string]any)
@@ -97,7 +97,8 @@ func readOut(cert map[string]any, x *x509.Certificate) {
 }
 
 // signatureNames are the algorithms as OpenSSL prints them.
-var signatureNames = map[x509.SignatureAlgorithm]string{x509.SHA256WithRSA: "sha256WithRSAEncryption", x509.SHA384WithRSA: "sha384WithRSAEncryption",
+var signatureNames = map[x509.SignatureAlgorithm]string{x509.SHA256WithRSA: "sha256WithRSAEncryption",
+	x509.SHA384WithRSA: "sha384WithRSAEncryption",
 	x509.SHA512WithRSA: "sha512WithRSAEncryption", x509.SHA1WithRSA: "sha1WithRSAEncryption", x509.ECDSAWithSHA256: "ecdsa-with-SHA256",
 	x509.ECDSAWithSHA384: "ecdsa-with-SHA384", x509.ECDSAWithSHA512: "ecdsa-with-SHA512"}
 
@@ -156,5 +157,6 @@ func selfSigned(cert map[string]any, now time.Time) (certificate, key []byte, er
 	if err != nil {
 		return nil, nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+	certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return certificate, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
 }

@@ -134,25 +134,30 @@ var fixtureClouds = map[string]struct {
 	field string
 	value map[string]any
 }{
-	"none":         {"CLOUD_NONE", "", nil},
-	"vcenter":      {"CLOUD_VCENTER", "vcenter_configuration", map[string]any{"datacenter": "dc-1", "privilege": "WRITE_ACCESS", "vcenter_url": "vcenter.example.org"}},
+	"none": {"CLOUD_NONE", "", nil},
+	"vcenter": {"CLOUD_VCENTER", "vcenter_configuration", map[string]any{"datacenter": "dc-1", "privilege": "WRITE_ACCESS",
+		"vcenter_url": "vcenter.example.org"}},
 	"nsxt-overlay": {"CLOUD_NSXT", "nsxt_configuration", nsxt("OVERLAY")},
 	"nsxt-vlan":    {"CLOUD_NSXT", "nsxt_configuration", nsxt("VLAN")},
 	"aws":          {"CLOUD_AWS", "aws_configuration", map[string]any{"region": "eu-central-1", "vpc_id": "vpc-0a0a0a0a"}},
 	"azure":        {"CLOUD_AZURE", "azure_configuration", map[string]any{"location": "westeurope", "resource_group": "avi"}},
 	"gcp":          {"CLOUD_GCP", "gcp_configuration", map[string]any{"region_name": "europe-west3", "se_project_id": "avi"}},
-	"openstack":    {"CLOUD_OPENSTACK", "openstack_configuration", map[string]any{"admin_tenant": "avi", "mgmt_network_name": "mgmt", "privilege": "WRITE_ACCESS", "username": "avi"}},
+	"openstack": {"CLOUD_OPENSTACK", "openstack_configuration", map[string]any{"admin_tenant": "avi", "mgmt_network_name": "mgmt",
+		"privilege": "WRITE_ACCESS", "username": "avi"}},
 }
 
 func nsxt(zone string) map[string]any {
-	return map[string]any{"nsxt_url": "nsx.example.org", "data_network_config": map[string]any{"tz_type": zone, "transport_zone": "/infra/sites/default/enforcement-points/default/transport-zones/tz-1"}}
+	return map[string]any{"nsxt_url": "nsx.example.org", "data_network_config": map[string]any{"tz_type": zone,
+		"transport_zone": "/infra/sites/default/enforcement-points/default/transport-zones/tz-1"}}
 }
 
-var fixtureRangeTypes = map[string]string{"": "STATIC_IPS_FOR_VIP_AND_SE", "vip-and-se": "STATIC_IPS_FOR_VIP_AND_SE", "vip": "STATIC_IPS_FOR_VIP", "se": "STATIC_IPS_FOR_SE"}
+var fixtureRangeTypes = map[string]string{"": "STATIC_IPS_FOR_VIP_AND_SE", "vip-and-se": "STATIC_IPS_FOR_VIP_AND_SE",
+	"vip": "STATIC_IPS_FOR_VIP", "se": "STATIC_IPS_FOR_SE"}
 
-var fixtureHA = map[string]string{"": "", "n-plus-m": "HA_MODE_SHARED", "active-active": "HA_MODE_SHARED_PAIR", "active-standby": "HA_MODE_LEGACY_ACTIVE_STANDBY"}
+var fixtureHA = map[string]string{"": "", "n-plus-m": "HA_MODE_SHARED", "active-active": "HA_MODE_SHARED_PAIR",
+	"active-standby": "HA_MODE_LEGACY_ACTIVE_STANDBY"}
 
-var licenseTiers = []string{"ENTERPRISE", "ENTERPRISE_WITH_CLOUD_SERVICES", "BASIC", "ESSENTIALS"}
+var licenseTiers = []string{"ENTERPRISE", "ENTERPRISE_WITH_CLOUD_SERVICES", "ENTERPRISE_18", "ENTERPRISE_16", "BASIC", "ESSENTIALS"}
 
 // loadFixture reads a fixture file. Errors name file and line, and say what to write instead.
 func loadFixture(path string) (*fixture, error) {

@@ -32,7 +32,7 @@ var Families = []Family{
 // (subnet_uuid is for OpenStack and AWS) and by a client that sends it to AWS and Azure.
 var publicClouds = []string{"CLOUD_AWS", "CLOUD_AZURE", "CLOUD_GCP", "CLOUD_OPENSTACK"}
 
-// IPAM tells how addresses are handed out. The zero value is the Controller's own IPAM: the lowest free address, in the
+// IPAM says how addresses are handed out. The zero value is the Controller's own IPAM: the lowest free address, in the
 // answer to the write.
 type IPAM struct {
 	// Async, if not 0, makes answers come without an address, with avi_allocated_vip true, and fills it in so much later,

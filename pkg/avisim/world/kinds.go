@@ -28,10 +28,11 @@ type traits struct {
 func typeTraits() map[string]traits {
 	global := map[string]string{"vrf_context_ref": "global"}
 	t := map[string]traits{
-		"network":              {shared: true, refDefaults: global},
-		"tenant":               {shared: true, derive: deriveTenant},
-		"user":                 {shared: true, derive: deriveUser},
-		"pool":                 {derive: derivePool, refDefaults: map[string]string{"vrf_ref": "global", "analytics_profile_ref": "System-Analytics-Profile"}},
+		"network": {shared: true, refDefaults: global},
+		"tenant":  {shared: true, derive: deriveTenant},
+		"user":    {shared: true, derive: deriveUser},
+		"pool": {derive: derivePool, refDefaults: map[string]string{"vrf_ref": "global",
+			"analytics_profile_ref": "System-Analytics-Profile"}},
 		"vsvip":                {refDefaults: global},
 		"sslkeyandcertificate": {shared: true, derive: deriveKeyAndCertificate},
 		"virtualservice": {derive: deriveVirtualService, refDefaults: map[string]string{
@@ -75,7 +76,8 @@ func deriveVirtualService(w *write) {
 			s["port_range_end"] = s["port"]
 		}
 	}
-	if w.body["ssl_profile_ref"] == nil && slices.ContainsFunc(doc.Messages(w.body["services"]), func(m map[string]any) bool { return doc.Bool(m, "enable_ssl", false) }) {
+	if w.body["ssl_profile_ref"] == nil && slices.ContainsFunc(doc.Messages(w.body["services"]),
+		func(m map[string]any) bool { return doc.Bool(m, "enable_ssl", false) }) {
 		if o := w.store.Lookup("sslprofile", "System-Standard-PFS", Scope{w.Tenant, w.cloud}); o != nil {
 			w.body["ssl_profile_ref"] = o.Ref // recorded
 		}

@@ -64,8 +64,8 @@ type part struct {
 	save func() any
 }
 
-// Keep lets another package keep something in the state under a name: load gets what was saved, if the world began with a state that has it,
-// and save returns what JSON can write. It is called without the world's lock.
+// Keep lets another package keep something in the state under a name: load gets what was saved, if the world began with a state that has
+// it, and save returns what JSON can write. It is called without the world's lock.
 func (w *World) Keep(name string, save func() any, load func(json.RawMessage) error) error {
 	w.parts = append(w.parts, part{name, save})
 	if w.loaded == nil || w.loaded.Parts[name] == nil {
@@ -310,7 +310,8 @@ func readSnapshot(raw []byte) (*snapshot, error) {
 
 // snapshot takes the state as it is now. Bodies are immutable, so only the list of objects is copied under the lock.
 func (w *World) snapshot() *snapshot {
-	out := &snapshot{Format: stateFormat, Configured: w.settings.Password, Failed: map[string]engineFailure{}, Parts: map[string]json.RawMessage{}}
+	out := &snapshot{Format: stateFormat, Configured: w.settings.Password, Failed: map[string]engineFailure{},
+		Parts: map[string]json.RawMessage{}}
 	var all []*Object
 	w.Read(func(s *Reader) {
 		out.Version, out.Tick = s.version.Join("."), s.lastTick
@@ -328,7 +329,8 @@ func (w *World) snapshot() *snapshot {
 	slices.SortFunc(all, func(a, b *Object) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, o := range all {
 		body, _ := wrap(o.Body)
-		out.Objects = append(out.Objects, &savedObject{o.Type, o.UUID, o.Name, o.Tenant, o.Cloud.UUID, o.Seq, o.Modified, o.since, o.seen, o.System,
+		out.Objects = append(out.Objects, &savedObject{o.Type, o.UUID, o.Name, o.Tenant, o.Cloud.UUID, o.Seq, o.Modified, o.since, o.seen,
+			o.System,
 			body.(map[string]any)})
 	}
 	for _, p := range w.parts {
@@ -357,8 +359,9 @@ func (s *Writer) restore(in *snapshot) error {
 		if kind == nil {
 			return fmt.Errorf("type %q is not known to this program", x.Type)
 		}
-		o := &Object{Ref: doc.Ref{Type: x.Type, UUID: x.UUID}, Kind: kind, Name: x.Name, Tenant: x.Tenant, Seq: x.Seq, Modified: x.Modified, since: x.Since,
-			seen: x.Seen, System: x.System, Body: x.Body}
+		o := &Object{Ref: doc.Ref{Type: x.Type, UUID: x.UUID}, Kind: kind, Name: x.Name, Tenant: x.Tenant, Seq: x.Seq, Modified: x.Modified,
+			since: x.Since,
+			seen:  x.Seen, System: x.System, Body: x.Body}
 		if x.Cloud != "" {
 			o.Cloud = doc.Ref{Type: "cloud", UUID: x.Cloud}
 		}

@@ -264,7 +264,8 @@ func keepSecrets(w *write) {
 
 // tenantless are the types that have no tenant_ref. Evidence: recorded for the tenant and the system configuration, documented
 // for the others.
-var tenantless = map[string]bool{"tenant": true, "systemconfiguration": true, "controllerproperties": true, "user": true, "useraccountprofile": true}
+var tenantless = map[string]bool{"tenant": true, "systemconfiguration": true, "controllerproperties": true, "user": true,
+	"useraccountprofile": true}
 
 // Object renders a whole object into a map of its own.
 func (r *Renderer) Object(o *Object) map[string]any {

@@ -25,50 +25,84 @@ type rule struct {
 // ruleTable lists all rules, in the order in which they are checked. Those without a check are made at the step of the
 // pipeline where they belong and are listed so that they can be switched off like the rest.
 var ruleTable = []rule{
-	{id: "version-field", known: schema.Documented, text: schema.Documented, status: 400, summary: "no field that is newer than X-Avi-Version"},
-	{id: "version-value", known: schema.Inferred, text: schema.Inferred, status: 400, summary: "no value of an enumeration that is newer than X-Avi-Version"},
-	{id: "unknown-field", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "no field that the schema does not have", off: true},
+	{id: "version-field", known: schema.Documented, text: schema.Documented, status: 400,
+		summary: "no field that is newer than X-Avi-Version"},
+	{id: "version-value", known: schema.Inferred, text: schema.Inferred, status: 400,
+		summary: "no value of an enumeration that is newer than X-Avi-Version"},
+	{id: "unknown-field", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "no field that the schema does not have",
+		off: true},
 	{id: "field-range", known: schema.Documented, text: schema.Unverified, status: 400, summary: "numbers are within their range"},
 	{id: "field-enum", known: schema.Documented, text: schema.Unverified, status: 400, summary: "values are those of the enumeration"},
 	{id: "list-max", known: schema.Documented, text: schema.Unverified, status: 400, summary: "lists are not too long"},
-	{id: "tenant-ref", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "tenant_ref is the tenant of the request", off: true}, // the vendor's own tests let the header win
+	{id: "tenant-ref", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "tenant_ref is the tenant of the request",
+		off: true}, // the vendor's own tests let the header win
 	{id: "cloud-change", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "the cloud is fixed"},
 	{id: "tier-field", known: schema.Documented, text: schema.Unverified, status: 400, summary: "fields of the licence tier only"},
 	{id: "tier-value", known: schema.Documented, text: schema.Unverified, status: 400, summary: "values of the licence tier only"},
 	{id: "ref-exists", known: schema.Documented, text: schema.Documented, status: 400, summary: "references lead to an object"},
-	{id: "name-unique", known: schema.Documented, text: schema.Documented, status: 409, summary: "one object of a type, a name, a tenant and, if it has one, a cloud"},
-	{id: "name-length", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "names have up to 255 characters", check: nameLength},
-	{id: "vs-tier-profile", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400, summary: "network profiles of the licence tier only", check: vsTierProfile},
-	{id: "vs-address", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "vsvip_ref or vip, children excepted", check: vsAddress},
-	{id: "vs-cloud", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "one cloud for VS, VsVip, pools and SE group", check: vsCloud},
-	{id: "vs-vrf", typ: "virtualservice", known: schema.Documented, text: schema.Documented, status: 400, summary: "one VRF for VS and pools", check: vsVRF},
-	{id: "vs-services", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "no port twice for one protocol", check: vsServices},
-	{id: "vs-service-ranges", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "port ranges of one protocol do not overlap", check: vsServiceRanges},
-	{id: "vs-http", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400, summary: "HTTP application profiles need a TCP proxy", check: vsHTTP},
-	{id: "vs-ssl", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400, summary: "SSL application profiles need a TCP proxy and an enable_ssl service", check: vsSSL},
-	{id: "vs-l4-policies", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "l4_policies need an L4 application profile", check: vsL4Policies},
-	{id: "vs-shared-vip", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "one VS for a port and protocol of a VsVip", check: sharedVIP(true)},
-	{id: "vs-shared-vip-protocol", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "one VS for a port of a VsVip, whatever the protocol", check: sharedVIP(false)},
-	{id: "vs-shared-vip-segroup", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "one SE group for all VS of a VsVip, as they share SEs", check: sharedGroup},
-	{id: "vs-shared-pool", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "a pool serves either HTTP or other application profiles", check: sharedPool},
-	{id: "vs-snat-vip", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "no snat_ip that is a VIP", check: snatVIP},
-	{id: "vs-type-change", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400, summary: "the type is fixed", check: vsTypeChange},
-	{id: "vs-profile-change", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "another type of network profile only while disabled", check: vsProfileChange, off: true},
-	{id: "vs-segroup-change", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400, summary: "another SE group only while disabled", check: vsGroupChange},
-	{id: "vs-policy-index", typ: "virtualservice", known: schema.Inferred, text: schema.Inferred, status: 400, summary: "l4_policies have distinct indexes", check: distinct("index", "l4_policies")},
-	{id: "policy-rule-index", typ: "l4policyset", known: schema.Inferred, text: schema.Inferred, status: 400, summary: "rules have distinct indexes", check: distinct("index", "l4_connection_policy", "rules")},
-	{id: "vrf-route-id", typ: "vrfcontext", known: schema.Documented, text: schema.Documented, status: 400, summary: "routes have distinct ids", check: distinct("route_id", "static_routes")},
-	{id: "monitor-timeout", typ: "healthmonitor", known: schema.Documented, text: schema.Unverified, status: 400, summary: "receive_timeout < send_interval", check: monitorTimeout},
-	{id: "pool-service-port", typ: "pool", known: schema.Documented, text: schema.Unverified, status: 400, summary: "use_service_port needs a monitor_port on the monitors", check: poolServicePort},
-	{id: "profile-type-change", typ: "networkprofile", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "the type of a profile that is in use is fixed", check: profileTypeChange},
+	{id: "name-unique", known: schema.Documented, text: schema.Documented, status: 409,
+		summary: "one object of a type, a name, a tenant and, if it has one, a cloud"},
+	{id: "name-length", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "names have up to 255 characters",
+		check: nameLength},
+	{id: "vs-tier-profile", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400,
+		summary: "network profiles of the licence tier only", check: vsTierProfile},
+	{id: "vs-address", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "vsvip_ref or vip, children excepted", check: vsAddress},
+	{id: "vs-cloud", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "one cloud for VS, VsVip, pools and SE group", check: vsCloud},
+	{id: "vs-vrf", typ: "virtualservice", known: schema.Documented, text: schema.Documented, status: 400, summary: "one VRF for VS and pools",
+		check: vsVRF},
+	{id: "vs-services", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "no port twice for one protocol", check: vsServices},
+	{id: "vs-service-ranges", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "port ranges of one protocol do not overlap", check: vsServiceRanges},
+	{id: "vs-http", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400,
+		summary: "HTTP application profiles need a TCP proxy", check: vsHTTP},
+	{id: "vs-ssl", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400,
+		summary: "SSL application profiles need a TCP proxy and an enable_ssl service", check: vsSSL},
+	{id: "vs-l4-policies", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "l4_policies need an L4 application profile", check: vsL4Policies},
+	{id: "vs-shared-vip", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "one VS for a port and protocol of a VsVip", check: sharedVIP(true)},
+	{id: "vs-shared-vip-protocol", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "one VS for a port of a VsVip, whatever the protocol", check: sharedVIP(false)},
+	{id: "vs-shared-vip-segroup", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "one SE group for all VS of a VsVip, as they share SEs", check: sharedGroup},
+	{id: "vs-shared-pool", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "a pool serves either HTTP or other application profiles", check: sharedPool},
+	{id: "vs-snat-vip", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "no snat_ip that is a VIP", check: snatVIP},
+	{id: "vs-type-change", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400, summary: "the type is fixed",
+		check: vsTypeChange},
+	{id: "vs-profile-change", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "another type of network profile only while disabled", check: vsProfileChange, off: true},
+	{id: "vs-segroup-change", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400,
+		summary: "another SE group only while disabled", check: vsGroupChange},
+	{id: "vs-policy-index", typ: "virtualservice", known: schema.Inferred, text: schema.Inferred, status: 400,
+		summary: "l4_policies have distinct indexes", check: distinct("index", "l4_policies")},
+	{id: "policy-rule-index", typ: "l4policyset", known: schema.Inferred, text: schema.Inferred, status: 400,
+		summary: "rules have distinct indexes", check: distinct("index", "l4_connection_policy", "rules")},
+	{id: "vrf-route-id", typ: "vrfcontext", known: schema.Documented, text: schema.Documented, status: 400,
+		summary: "routes have distinct ids", check: distinct("route_id", "static_routes")},
+	{id: "monitor-timeout", typ: "healthmonitor", known: schema.Documented, text: schema.Unverified, status: 400,
+		summary: "receive_timeout < send_interval", check: monitorTimeout},
+	{id: "pool-service-port", typ: "pool", known: schema.Documented, text: schema.Unverified, status: 400,
+		summary: "use_service_port needs a monitor_port on the monitors", check: poolServicePort},
+	{id: "profile-type-change", typ: "networkprofile", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "the type of a profile that is in use is fixed", check: profileTypeChange},
 	{id: "vip-id", typ: "vsvip", known: schema.Documented, text: schema.Documented, status: 400, summary: "vip_id is fixed", check: vipID},
-	{id: "vs-vh-path", typ: "virtualservice", known: schema.Documented, text: schema.Documented, status: 400, summary: "a match of an enhanced virtual host has a path", check: vsVHPath},
-	{id: "cloud-vcenter", typ: "cloud", known: schema.Documented, text: schema.Documented, status: 400, summary: "a vCenter cloud keeps its vCenter and its data center", check: cloudVCenter},
-	{id: "vip-preferred", typ: "vsvip", known: schema.Documented, text: schema.Documented, status: 400, summary: "an allocated address is fixed", check: vipPreferred},
-	{id: "vip-address", typ: "vsvip", known: schema.Inferred, text: schema.Unverified, status: 400, summary: "an address is in one VsVip of a VRF"},
+	{id: "vs-vh-path", typ: "virtualservice", known: schema.Documented, text: schema.Documented, status: 400,
+		summary: "a match of an enhanced virtual host has a path", check: vsVHPath},
+	{id: "cloud-vcenter", typ: "cloud", known: schema.Documented, text: schema.Documented, status: 400,
+		summary: "a vCenter cloud keeps its vCenter and its data center", check: cloudVCenter},
+	{id: "vip-preferred", typ: "vsvip", known: schema.Documented, text: schema.Documented, status: 400,
+		summary: "an allocated address is fixed", check: vipPreferred},
+	{id: "vip-address", typ: "vsvip", known: schema.Inferred, text: schema.Unverified, status: 400,
+		summary: "an address is in one VsVip of a VRF"},
 	{id: "field-required", known: schema.Documented, text: schema.Unverified, status: 400, summary: "mandatory fields are there"},
 	{id: "list-min", known: schema.Documented, text: schema.Documented, status: 400, summary: "lists are not too short"},
-	{id: "empty-message", known: schema.Documented, text: schema.Documented, status: 500, summary: "no empty message that has mandatory fields"},
+	{id: "empty-message", known: schema.Documented, text: schema.Documented, status: 500,
+		summary: "no empty message that has mandatory fields"},
 }
 
 // formRules are the rules that hold out of band too, so that Go code can't store what no client could.
@@ -240,7 +274,8 @@ func vsServices(w *write) string {
 
 func vsServiceRanges(w *write) string {
 	if l, bad := clash(w, func(a, b Listener) bool { return a.overlaps(b) && !a.equals(b) }); bad {
-		return fmt.Sprintf("Service port range %d-%d for protocol %s overlaps another one in Virtual Service %s", l.First, l.Last, l.Protocol, w.name)
+		return fmt.Sprintf("Service port range %d-%d for protocol %s overlaps another one in Virtual Service %s", l.First, l.Last, l.Protocol,
+			w.name)
 	}
 	return ""
 }
@@ -427,7 +462,8 @@ func vsProfileChange(w *write) string {
 		return ""
 	}
 	if before, after := kind(w.Old.Body), kind(w.body); before != after && before != "" {
-		return fmt.Sprintf("Network profile type of Virtual Service %s cannot be changed from %s to %s while it is enabled", w.name, before, after)
+		return fmt.Sprintf("Network profile type of Virtual Service %s cannot be changed from %s to %s while it is enabled", w.name, before,
+			after)
 	}
 	return ""
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
-// Dynamics tells how states come about. With the zero value all happens at once and service engines have no limit, which
+// Dynamics says how states come about. With the zero value all happens at once and service engines have no limit, which
 // suits tests; a Controller takes its time.
 type Dynamics struct {
 	PlacementDelay time.Duration // a new virtual service is CREATING for so long

@@ -51,7 +51,8 @@ type Store struct {
 }
 
 func newStore(seed int64) *Store {
-	s := &Store{shelves: map[string]*shelf{}, names: map[nameKey][]*Object{}, in: map[doc.Ref]map[doc.Ref]struct{}{}, changed: func(_, _ *Object) {}}
+	s := &Store{shelves: map[string]*shelf{}, names: map[nameKey][]*Object{}, in: map[doc.Ref]map[doc.Ref]struct{}{},
+		changed: func(_, _ *Object) {}}
 	for path := range Kinds() {
 		s.shelves[path] = &shelf{byUUID: map[string]*Object{}}
 	}
@@ -156,7 +157,8 @@ func (s *Store) put(o *Object) {
 // age carries over from the older state of the object since when it is what it is.
 func (o *Object) age(old *Object) {
 	o.since = o.Modified
-	if old != nil && doc.Bool(old.Body, "enabled", true) == doc.Bool(o.Body, "enabled", true) && old.Body["se_group_ref"] == o.Body["se_group_ref"] {
+	if old != nil && doc.Bool(old.Body, "enabled", true) == doc.Bool(o.Body, "enabled", true) &&
+		old.Body["se_group_ref"] == o.Body["se_group_ref"] {
 		o.since = old.since
 	}
 	if o.Type != "pool" {

@@ -6,6 +6,7 @@
 package world
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"fmt"
@@ -88,6 +89,45 @@ type Writer struct{ Reader }
 // New makes a world with the objects that a Controller ships with, those of the fixture and a usable Default-Cloud; or, if
 // there is a state file, with what is in it.
 func New(o Settings) (*World, error) {
+	w, err := empty(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.populate(); err != nil {
+		return nil, err
+	}
+	w.watch()
+	return w, nil
+}
+
+// Clone makes a world of its own that begins with the state of this one, as after a restart: without what is planned, without IPAM and
+// Dynamics, and without a file.
+func (w *World) Clone() (*World, error) {
+	var state bytes.Buffer
+	if err := w.snapshot().write(&state); err != nil {
+		return nil, err
+	}
+	in, err := readSnapshot(state.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	o := w.settings
+	o.Version, o.FixtureFile, o.StateFile = in.Version, "", ""
+	c, err := empty(o)
+	if err != nil {
+		return nil, err
+	}
+	c.Write(func(s *Writer) { err = s.restore(in) })
+	if err != nil {
+		return nil, err
+	}
+	c.loaded = in
+	c.watch()
+	return c, nil
+}
+
+// empty makes a world without objects.
+func empty(o Settings) (*World, error) {
 	for p, v := range map[*string]string{&o.Username: "admin", &o.Password: "avi123$%", &o.Version: "30.2.1", &o.LicenseTier: "ENTERPRISE"} {
 		*p = cmp.Or(*p, v)
 	}
@@ -110,14 +150,15 @@ func New(o Settings) (*World, error) {
 	w.placement = newPlacement(w.writer)
 	w.store.changed = w.follow
 	w.cluster = Cluster{Body: shippedCluster(), Modified: w.tick(), UpSince: upSince(w.now())}
-	if err := w.populate(); err != nil {
-		return nil, err
-	}
+	return w, nil
+}
+
+// watch begins to take note of changes.
+func (w *World) watch() {
 	w.store.changed = func(old, now *Object) {
 		w.follow(old, now)
 		w.writer.journal(old, now)
 	}
-	return w, nil
 }
 
 // check reports settings that make no sense.
@@ -253,10 +294,15 @@ func (s *Reader) Version() schema.Version { return s.version }
 
 // Tier is the default licence tier of the system configuration.
 func (s *Reader) Tier() string {
-	if o := s.Store.Get(doc.Ref{Type: "systemconfiguration", UUID: "default"}); o != nil {
+	if o := s.Singleton("systemconfiguration"); o != nil {
 		return doc.Str(o.Body, "default_license_tier")
 	}
 	return ""
+}
+
+// Singleton returns the one object of a type, nil if there is none.
+func (s *Reader) Singleton(typ string) *Object {
+	return s.Store.Get(doc.Ref{Type: typ, UUID: "default"})
 }
 
 // Tenant is the name of a tenant, or its uuid if there is none of it.

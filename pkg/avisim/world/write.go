@@ -387,7 +387,8 @@ func (s *Writer) Remove(o *Object) *schema.Refusal {
 
 // parts are the objects that the server made for a cloud or a service engine group, with their own.
 func (s *Reader) parts(of *Object) []*Object {
-	made := map[string][]string{"cloud": {"vrfcontext", "serviceenginegroup", "serviceengine"}, "serviceenginegroup": {"serviceengine"}}[of.Type]
+	made := map[string][]string{"cloud": {"vrfcontext", "serviceenginegroup", "serviceengine"},
+		"serviceenginegroup": {"serviceengine"}}[of.Type]
 	if made == nil {
 		return nil
 	}

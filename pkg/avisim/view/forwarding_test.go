@@ -1,17 +1,32 @@
-package avisim
+package view
 
 import (
 	"encoding/json"
 	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/world"
 )
 
+type obj = map[string]any
+
+// TestForwarding shows where the traffic of ports and protocols goes: by rules, pool groups with priorities, and the pool of the virtual
+// service itself; and what changes when servers go down.
 func TestForwarding(t *testing.T) {
-	w := newStage(t, Dynamics{})
-	w.want(201, "POST", "/api/vsvip", vsvipBody("v"))
-	for _, p := range []struct{ name, ip string }{{"a", "10.20.0.1"}, {"b", "10.20.0.2"}, {"c", "10.20.0.3"}, {"d", "10.20.0.4"}} {
-		w.want(201, "POST", "/api/pool", poolBody(p.name, p.ip))
+	w, err := world.New(world.Settings{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.want(201, "POST", "/api/poolgroup", obj{"name": "g", "members": []obj{{"pool_ref": "/api/pool?name=b", "ratio": 3, "priority_label": "10"},
+	create := func(typ string, body obj) {
+		t.Helper()
+		if _, err := w.Admin().Create(typ, world.AdminTenant, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("vsvip", obj{"name": "v", "vip": []obj{{"vip_id": "0", "auto_allocate_ip": true}}})
+	for _, p := range []struct{ name, ip string }{{"a", "10.20.0.1"}, {"b", "10.20.0.2"}, {"c", "10.20.0.3"}, {"d", "10.20.0.4"}} {
+		create("pool", obj{"name": p.name, "servers": []obj{{"ip": obj{"addr": p.ip, "type": "V4"}, "port": 30100}}})
+	}
+	create("poolgroup", obj{"name": "g", "members": []obj{{"pool_ref": "/api/pool?name=b", "ratio": 3, "priority_label": "10"},
 		{"pool_ref": "/api/pool?name=c", "ratio": 1, "priority_label": "10"}, {"pool_ref": "/api/pool?name=d", "priority_label": "5"}}})
 	rule := func(index int, match, to obj) obj {
 		to["action_type"] = "L4_RULE_ACTION_SELECT_POOL"
@@ -20,18 +35,21 @@ func TestForwarding(t *testing.T) {
 		}
 		return obj{"name": "r", "index": index, "match": match, "action": obj{"select_pool": to}}
 	}
-	w.want(201, "POST", "/api/l4policyset", obj{"name": "p", "l4_connection_policy": obj{"rules": []obj{
+	create("l4policyset", obj{"name": "p", "l4_connection_policy": obj{"rules": []obj{
 		rule(2, obj{"port": obj{"match_criteria": "IS_IN", "port_ranges": []obj{{"start": 80, "end": 81}}}}, obj{"pool_group_ref": "/api/poolgroup?name=g"}),
 		rule(1, obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{80}}, "protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_SCTP"}}, obj{"pool_ref": "/api/pool?name=a"}),
 	}}})
-	body := vsBody("v", "v", "p")
+	body := obj{"name": "v", "vsvip_ref": "/api/vsvip?name=v", "network_profile_ref": "/api/networkprofile?name=System-SCTP-Proxy",
+		"application_profile_ref": "/api/applicationprofile?name=System-L4-Application",
+		"l4_policies":             []obj{{"index": 0, "l4_policy_set_ref": "/api/l4policyset?name=p"}}}
 	body["services"] = []obj{{"port": 80, "port_range_end": 82}, {"port": 80, "override_network_profile_ref": "/api/networkprofile?name=System-TCP-Proxy"}}
 	body["pool_ref"] = "/api/pool?name=a"
-	w.want(201, "POST", "/api/virtualservice", body)
+	create("virtualservice", body)
 
+	board := New(w)
 	check := func(step, want string) {
 		t.Helper()
-		got := w.s.Forwarding()
+		got := board.Forwarding()
 		b, err := json.Marshal(got.VirtualServices)
 		if err != nil || string(b) != want {
 			t.Errorf("%s: %s\nwant %s %v", step, b, want, err)
@@ -47,11 +65,11 @@ func TestForwarding(t *testing.T) {
 		backup = `"pools":["b","c","d"],"servers":[` + d + `]`
 	)
 	check("all up", head+both+middle+both+tail)
-	before := w.s.Forwarding().Generation
-	w.s.SetServerHealth("10.20.0.2", 30100, false, "")
-	w.s.SetServerHealth("10.20.0.3", 30100, false, "")
+	before := board.Forwarding().Generation
+	w.Switches().SetServerHealth("10.20.0.2", 30100, false, "")
+	w.Switches().SetServerHealth("10.20.0.3", 30100, false, "")
 	check("the preferred members of the group are down", head+backup+middle+backup+tail)
-	if w.s.Forwarding().Generation == before {
+	if board.Forwarding().Generation == before {
 		t.Error("the generation is the same")
 	}
 }
