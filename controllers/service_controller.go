@@ -36,7 +36,7 @@ type services struct {
 }
 
 func newServices(d Deps, log logr.Logger) *owners[*corev1.Service] {
-	return newOwners(d, "service", services{gather.Services{Reader: d.Gather}, d}, log)
+	return newOwners(d, "service", services{gather.Services{Reader: d.Gather, Place: d.place}, d}, log)
 }
 
 func (services) refers(api gather.API) bool { return api == gather.InfraSettings }
@@ -48,7 +48,17 @@ func (services) inherited(*settings.Settings, *gather.Candidate[*corev1.Service]
 
 func (services) marked(model.Owner, *model.Observed) bool { return true }
 
-func (services) forget(types.NamespacedName) {}
+func (k services) exists(ctx context.Context, key types.NamespacedName) (bool, error) {
+	return k.onServer(ctx, key, k.New())
+}
+
+// forget: one that was let go may have a shared VIP waiting for it.
+func (k services) forget(key types.NamespacedName) {
+	svc := new(corev1.Service)
+	if err := k.Deps.Client.Get(context.Background(), key, svc); err == nil && translate.SharedVIPOf(svc) != "" {
+		k.Moved(context.Background(), key.Namespace)
+	}
+}
 
 func (k services) watch(b *builder.Builder) *builder.Builder {
 	return b.For(&corev1.Service{}, builder.WithPredicates(servicePredicate()))
@@ -82,7 +92,7 @@ func (services) moved() predicate.Predicate {
 func (services) relevant(svc *corev1.Service) bool { return relevant(svc) }
 
 func (services) programmed(svc *corev1.Service) bool {
-	return apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed)
+	return programmedService(svc)
 }
 
 func (k services) tell(ctx context.Context, svc *corev1.Service, _ translate.Input, out outcome.Outcome) error {

@@ -38,7 +38,7 @@ type Engine struct {
 func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome {
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
-	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
+	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Owner.Key().Kind, in.Namespace)
 	r.keepTenant()
 	for round := range rounds {
 		if !r.round(ctx, round) || ctx.Err() != nil {
@@ -138,7 +138,7 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
-		if vs.Owner != r.in.Owner.Key() {
+		if !vs.Owner.MayBe(r.in.Owner.Key()) {
 			r.in.Rival = &vs.Owner
 		}
 	}

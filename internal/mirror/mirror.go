@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -56,10 +57,11 @@ type Mirror struct {
 	scope   Scope
 	objects map[model.Key]*entry
 	owners  map[model.Owner]map[model.Key]bool
-	named   map[string]map[model.Key]bool // by name, the kinds whose markers don't tell an owner
-	gone    map[model.Key]uint64          // own deletes, so that an older list doesn't bring the object back
-	seq     uint64                        // counts own writes
-	epoch   uint64                        // counts the times that a load under way became worthless
+	named   map[string]map[model.Key]bool  // by name, the kinds whose markers don't tell an owner
+	behind  map[service]map[model.Key]bool // pools of Gateways and of shared VIPs, by the Service that their markers name
+	gone    map[model.Key]uint64           // own deletes, so that an older list doesn't bring the object back
+	seq     uint64                         // counts own writes
+	epoch   uint64                         // counts the times that a load under way became worthless
 	facts   *model.Facts
 	health  map[string]model.Health // by UUID of the VirtualService
 	pools   map[string]PoolHealth   // by UUID of the pool
@@ -87,6 +89,7 @@ func (m *Mirror) clear() {
 	m.objects = make(map[model.Key]*entry)
 	m.owners = make(map[model.Owner]map[model.Key]bool)
 	m.named = make(map[string]map[model.Key]bool)
+	m.behind = make(map[service]map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
 	m.facts = nil
@@ -178,17 +181,23 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 	defer m.mu.RUnlock()
 	var out []*model.Observed
 	names := map[string]bool{name: true}
-	for key := range m.owners[owner] {
-		out = append(out, m.objects[key].Observed)
-		if key.Kind == model.VirtualService {
-			names[key.Name] = true
+	take := func(keys map[model.Key]bool) {
+		for key := range keys {
+			out = append(out, m.objects[key].Observed)
+			if key.Kind == model.VirtualService {
+				names[key.Name] = true
+			}
 		}
+	}
+	take(m.owners[owner])
+	if untold := owner.Untold(); untold != owner {
+		take(m.owners[untold])
 	}
 	for name := range names {
 		for key := range m.named[name] {
 			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: key.Tenant, Name: key.Name}]
 			policy := m.objects[model.Key{Kind: model.L4PolicySet, Tenant: key.Tenant, Name: key.Name}]
-			if (vs == nil || vs.Owner == owner) && (policy == nil || policy.Owner == owner) {
+			if (vs == nil || vs.Owner.MayBe(owner)) && (policy == nil || policy.Owner.MayBe(owner)) {
 				out = append(out, m.objects[key].Observed)
 			}
 		}
@@ -304,6 +313,7 @@ func (m *Mirror) ours(o *model.Observed, marked string) bool {
 }
 
 func (m *Mirror) put(e *entry) {
+	m.tell(e)
 	m.drop(e.Key)
 	m.objects[e.Key] = e
 	if e.Key.Kind.Type().OwnerByName {
@@ -311,6 +321,12 @@ func (m *Mirror) put(e *entry) {
 		return
 	}
 	insert(m.owners, e.Owner, e.Key)
+	if s, ok := serviceOf(e.Observed); ok {
+		insert(m.behind, s, e.Key)
+	}
+	if e.Key.Kind == model.VirtualService {
+		m.tellOthers(e.Owner, e.Key.Tenant)
+	}
 }
 
 func (m *Mirror) drop(key model.Key) {
@@ -324,6 +340,9 @@ func (m *Mirror) drop(key model.Key) {
 		return
 	}
 	remove(m.owners, old.Owner, key)
+	if s, ok := serviceOf(old.Observed); ok {
+		remove(m.behind, s, key)
+	}
 }
 
 func insert[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
@@ -355,6 +374,9 @@ func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed
 		UUID: *head.UUID, LastModified: deref(head.LastModified), CreatedBy: deref(head.CreatedBy), Body: body,
 	}
 	marked, o.Owner = model.OwnerOf(head.Markers)
+	if vs, ok := body.(*models.VirtualService); ok {
+		o.Owner = model.VirtualServiceOwner(o.Owner, vs.ServiceMetadata)
+	}
 	plan.Prune(body)
 	return o, marked, nil
 }

@@ -35,7 +35,7 @@ func TestMarkersTellTheOwner(t *testing.T) {
 		"a Gateway": {
 			[]string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw", MarkServiceName, "amf"}, Owner{GatewayOwner, "edge", "gw"},
 		},
-		"a Gateway of x-k8s.io":       {[]string{MarkNamespace, "edge", MarkGatewayName, "gw"}, Owner{SvcAPIGatewayOwner, "edge", "gw"}},
+		"a Gateway of x-k8s.io":       {[]string{MarkNamespace, "edge", MarkGatewayName, "gw"}, Owner{UntoldOwner, "edge", "gw"}},
 		"a VsVip, with nothing of it": {nil, Owner{}},
 	} {
 		cluster, got := OwnerOf(Markers("c1", c.pairs...))

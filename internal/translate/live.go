@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -22,6 +21,8 @@ type Live struct {
 	NetworkProfile     string
 	ProtocolMatch      bool     // the L4 rules match protocols
 	DNSNames           []string // those of the VsVip
+	addresses          []netip.Addr
+	hostNames          []string // those of the VirtualService's metadata, in its order
 	network            network
 
 	ofSets  map[model.Port]bool // the ports that ListenerSets added
@@ -48,6 +49,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		case *models.VirtualService:
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
+			live.hostNames = metadataOf(body.ServiceMetadata).HostNames
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
 		case *models.L4PolicySet:
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
@@ -63,7 +65,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 				}
 			}
 			live.network.vrf, live.network.tier1, live.network.labels = again(body.VrfContextRef), body.Tier1Lr, body.BgpPeerLabels
-			live.network.vips = vipsOf(body)
+			live.network.vips, live.addresses = vipsOf(body), addressesOf(body)
 		case *models.Pool:
 			port, ok := wanted[o.Key.Name]
 			if !ok {
@@ -111,6 +113,23 @@ func vipsOf(body *models.VsVip) []vipSource {
 	return out
 }
 
+func addressesOf(body *models.VsVip) (out []netip.Addr) {
+	for _, v := range body.Vip {
+		if v == nil {
+			continue
+		}
+		for _, ip := range []*models.IPAddr{v.IPAddress, v.Ip6Address} {
+			if ip == nil {
+				continue
+			}
+			if a, err := netip.ParseAddr(deref(ip.Addr, "")); err == nil {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
 func membersOf(body *models.Pool) map[netip.AddrPort]bool {
 	out := make(map[netip.AddrPort]bool, len(body.Servers))
 	for _, s := range body.Servers {
@@ -126,11 +145,10 @@ func membersOf(body *models.Pool) map[netip.AddrPort]bool {
 
 // serviceOf is the Service that a Gateway's pool names.
 func serviceOf(pool *models.Pool) string {
-	var m metadata
-	if pool.ServiceMetadata == nil || json.Unmarshal([]byte(*pool.ServiceMetadata), &m) != nil || len(m.NamespaceServiceName) == 0 {
-		return ""
+	if of := metadataOf(pool.ServiceMetadata).NamespaceServiceName; len(of) > 0 {
+		return of[0]
 	}
-	return m.NamespaceServiceName[0]
+	return ""
 }
 
 // again is a reference as it can be sent back.

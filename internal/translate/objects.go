@@ -219,7 +219,7 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		Services:                    services(f.listeners, profile, b.in.Facts),
 		TrafficEnabled:              &f.traffic,
 		RemoveListeningPortOnVsDown: new(true),
-		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
+		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(b.inLiveOrder(f.fqdns)).String()),
 		Markers:                     b.markers(b.in.Owner.virtualServiceMarks()),
 	}
 	if policy {

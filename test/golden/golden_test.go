@@ -66,14 +66,9 @@ type finding struct {
 
 func run(t *testing.T, name string) (translate.Result, expectation) {
 	t.Helper()
-	in := load(t, name+".in.yaml")
-	var observed []*model.Observed
-	_, err := os.Stat(name + ".before.yaml")
-	withPlan := err == nil
+	observed, withPlan := before(t, name)
+	in := loadAfter(t, name+".in.yaml", observed)
 	if withPlan {
-		earlier := load(t, name+".before.yaml")
-		before := translate.Objects(earlier)
-		observed = observe(t, before.Set)
 		in.Live = translate.LiveOf(&in, observed)
 	}
 	built := translate.Objects(in)
@@ -102,6 +97,15 @@ func run(t *testing.T, name string) (translate.Result, expectation) {
 		e.Objects = append(e.Objects, json.RawMessage(fmt.Sprintf(`{"kind":%q,"tenant":%q,"keep":%s,"body":%s}`, o.Key.Kind.Title(), o.Key.Tenant, list(o.Keep), body)))
 	}
 	return built, e
+}
+
+// before is what the input of an earlier time left on the Controller, if there was one.
+func before(t *testing.T, name string) (observed []*model.Observed, ok bool) {
+	t.Helper()
+	if _, err := os.Stat(name + ".before.yaml"); err != nil {
+		return nil, false
+	}
+	return observe(t, translate.Objects(load(t, name+".before.yaml")).Set), true
 }
 
 func list(s []string) string {
@@ -175,10 +179,9 @@ func TestOrderDoesNotMatter(t *testing.T) {
 // loadLive is an input with what its earlier time left on the Controller, read in some order.
 func loadLive(t *testing.T, name string, seed uint64) translate.Input {
 	t.Helper()
-	in := load(t, name+".in.yaml")
-	if _, err := os.Stat(name + ".before.yaml"); err == nil {
-		before := translate.Objects(load(t, name+".before.yaml"))
-		observed := observe(t, before.Set)
+	observed, ok := before(t, name)
+	in := loadAfter(t, name+".in.yaml", observed)
+	if ok {
 		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(observed), func(i, j int) { observed[i], observed[j] = observed[j], observed[i] })
 		in.Live = translate.LiveOf(&in, observed)
 	}
