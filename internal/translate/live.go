@@ -32,8 +32,9 @@ type Live struct {
 
 // livePool is a pool that there is.
 type livePool struct {
-	service string // "<namespace>/<name>" behind it, where the pool tells
-	servers bool   // it has some
+	service string   // "<namespace>/<name>" behind it, where the pool tells
+	servers bool     // it has some
+	names   []string // in DNS, of the Service
 	members map[netip.AddrPort]bool
 }
 
@@ -71,7 +72,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, members: membersOf(body)}
+			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, names: NamesOf(body), members: membersOf(body)}
 			live.objects[o.Key] = o
 			if ok {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0

@@ -119,6 +119,10 @@ func (g SharedVIP) listeners(b *builder) []listener {
 	if !plainName.MatchString(g.Group) {
 		b.blockUnlessLive(model.ReasonInvalidAnnotation, fmt.Sprintf("annotation %s: %q can't be part of a name; give letters, digits, dots, hyphens and underscores", AnnotationSharedVIP, g.Group))
 	}
+	s, ns := b.in.Settings, b.in.Namespace
+	if t := Tenant(s, model.ServiceOwner, ns); t != s.Tenant {
+		b.report(model.Note, model.Port{}, model.ReasonUnusedField, fmt.Sprintf("annotation %s of Namespace %s: %s is not used: a shared VIP is in the operator's own tenant, %s", AnnotationTenant, ns.Name, t, s.Tenant))
+	}
 	return sharedBuilder{b, g}.listeners()
 }
 
@@ -320,10 +324,20 @@ func (b sharedBuilder) addressText() string {
 // without a domain of the cloud.
 func (g SharedVIP) names(b *builder, listeners []listener) []string {
 	domain := b.domain()
-	if domain == "" {
+	s := sharedBuilder{b, g}
+	if domain == "" { // as with Services: names that are in use stay
+		for _, m := range g.Members {
+			if asked := m.Annotations[AnnotationHostname]; asked != "" && len(b.in.Live.DNSNames) == 0 {
+				s.speak(m, func() {
+					b.report(model.Note, model.Port{}, model.ReasonNoDomain, fmt.Sprintf("annotation %s: %s is not registered: the cloud has no DNS domain", AnnotationHostname, asked))
+				})
+			}
+		}
+		for i := range listeners {
+			listeners[i].names = b.in.Live.Pools[listeners[i].targets[0].pool].names
+		}
 		return b.registrable(b.in.Live.DNSNames)
 	}
-	s := sharedBuilder{b, g}
 	of := make(map[string][]string)
 	var out []string
 	for _, m := range g.Members {

@@ -59,6 +59,7 @@ type expectation struct {
 
 type finding struct {
 	Severity string `json:"severity"`
+	About    string `json:"about,omitempty"`
 	Port     string `json:"port,omitempty"`
 	Reason   string `json:"reason"`
 	Message  string `json:"message"`
@@ -80,7 +81,7 @@ func run(t *testing.T, name string) (translate.Result, expectation) {
 		findings = append(findings, p.Findings...)
 	}
 	for _, f := range findings {
-		g := finding{Severity: [...]string{"Note", "Degraded", "Blocked"}[f.Severity], Reason: f.Reason, Message: f.Message}
+		g := finding{Severity: [...]string{"Note", "Degraded", "Blocked"}[f.Severity], About: f.About, Reason: f.Reason, Message: f.Message}
 		if f.Port != (model.Port{}) {
 			g.Port = f.Port.String()
 		}
