@@ -49,6 +49,30 @@ func TestMarkersTellTheOwner(t *testing.T) {
 	}
 }
 
+// TestVirtualServiceTellsTheOwner: AKO's markers don't tell a Gateway from a shared VIP.
+func TestVirtualServiceTellsTheOwner(t *testing.T) {
+	untold := Owner{UntoldOwner, "edge", "gw"}
+	for metadata, want := range map[string]OwnerKind{
+		`{"gateway":"edge/gw"}`: SvcAPIGatewayOwner, `{"gateway":""}`: SharedVIPOwner,
+		`{"gateway":"edge/other"}`: UntoldOwner, `{}`: UntoldOwner, `{"gateway":`: UntoldOwner, "": UntoldOwner,
+	} {
+		owner := VirtualServiceOwner(untold, &metadata)
+		if owner.Kind != want || owner.Namespace != "edge" || owner.Name != "gw" {
+			t.Errorf("%s: %+v", metadata, owner)
+		}
+		if owner.Untold() != untold || !untold.MayBe(owner) || owner.MayBe(untold) != (owner == untold) {
+			t.Errorf("%s: %+v is not what the markers tell", metadata, owner)
+		}
+	}
+	if o := VirtualServiceOwner(untold, nil); o != untold {
+		t.Errorf("without metadata: %+v", o)
+	}
+	service := Owner{ServiceOwner, "edge", "gw"}
+	if o := VirtualServiceOwner(service, new(`{"gateway":""}`)); o != service || service.Untold() != service || untold.MayBe(service) {
+		t.Errorf("a Service: %+v", o)
+	}
+}
+
 func TestOurs(t *testing.T) {
 	for _, c := range []struct {
 		name, marked string
