@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -383,4 +384,25 @@ func TestASeniorServiceThatJoinsLateDecidesNothing(t *testing.T) {
 		t.Errorf("the restart wrote %v", wrote)
 	}
 	w.told("amf", "Accepted")
+}
+
+// TestAFailureForOneServiceIsItsOwn: what the Controller refuses to do to one Service's pool doesn't fail the others.
+func TestAFailureForOneServiceIsItsOwn(t *testing.T) {
+	w := newSharedWorld(t)
+	w.create("amf", "n2", "SCTP", 38412)
+	w.create("smf", "n2", "TCP", 8080)
+	w.settle("n2")
+	w.sim.Inject(avisim.Fault{Method: "PATCH", Type: "pool", ObjectName: regexp.MustCompile("smf"), Status: 400, Body: `{"error":"no such server"}`})
+	var slice discoveryv1.EndpointSlice
+	w.must(w.client.Get(t.Context(), types.NamespacedName{Namespace: "core", Name: "smf"}, &slice))
+	slice.Endpoints[0].Addresses = []string{"10.244.1.99"}
+	w.must(w.client.Update(t.Context(), &slice))
+	if _, err := w.groups.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "core", Name: "n2"}}); err == nil {
+		t.Error("the refusal is forgotten")
+	}
+	for name, want := range map[string]metav1.ConditionStatus{"amf": metav1.ConditionTrue, "smf": metav1.ConditionFalse} {
+		if c := apimeta.FindStatusCondition(w.read(name).Status.Conditions, status.Programmed); c == nil || c.Status != want {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
 }

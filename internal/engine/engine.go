@@ -80,6 +80,9 @@ func (r *run) outcome() outcome.Outcome {
 	case outcome.Blocked:
 		return outcome.NewBlocked(r.record)
 	case outcome.Failed:
+		if !r.failure.wide {
+			r.record.FailedFor = r.failure.services
+		}
 		return outcome.NewFailed(r.record, r.failure.told())
 	}
 	return outcome.NewUnread(r.record, r.failure.told())
@@ -173,6 +176,7 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 		}
 		r.state = outcome.Failed
 		r.failure.add(fmt.Errorf("%s %s: %w", s.Step.Op, s.Step.Key, s.Err), s.Step.Key.Kind)
+		r.failure.concerns(r.serviceOf(s.Step))
 	}
 	return again || r.state == outcome.Done // an error-free run is checked by planning once more: nothing must be left to do
 }

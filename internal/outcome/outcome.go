@@ -37,6 +37,8 @@ type Record struct {
 	Findings []model.Finding
 	// Refused reports whether the Controller would not take some port's pool, which may change when the Controller does.
 	Refused bool
+	// FailedFor are the names of the Services behind the owner whose pools, and nothing else, could not be changed.
+	FailedFor []string
 	Serving
 	Changes Changes
 }

@@ -43,6 +43,13 @@ func TestShare(t *testing.T) {
 	if f := failed.Share("amf"); f.State() != Failed || f.VSUUID != "1" {
 		t.Errorf("one that is served: %+v", f)
 	}
+	others := NewFailed(o.Record, Failure{Reason: "Refused"})
+	others.FailedFor = []string{"smf", "new"}
+	for service, want := range map[string]State{"amf": Done, "smf": Failed, "new": Failed} {
+		if s := others.Share(service); s.State() != want {
+			t.Errorf("%s: state %d, want %d", service, s.State(), want)
+		}
+	}
 	unread := NewUnread(Record{}, Failure{Reason: "Down"})
 	if u := unread.Share("amf"); u.State() != Unread {
 		t.Errorf("unread: %+v", u)
