@@ -78,7 +78,7 @@ func (d *Deps) Judge(s *v1beta1.AviInfraSetting) Judgement {
 			j.Problems = append(j.Problems, p.Message)
 		}
 	}
-	j.Notes = placement.Notes(s, facts)
+	j.Notes = placement.Notes(cfg.Placement, s, facts)
 	return j
 }
 

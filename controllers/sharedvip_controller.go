@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -66,7 +67,9 @@ func (d *Deps) serving(group types.NamespacedName) []string {
 	return d.Engine.Behind(owner, translate.VirtualServiceName(cfg, owner))
 }
 
-func (sharedVIPs) refers(api gather.API) bool { return api == gather.InfraSettings }
+func (sharedVIPs) refers(api gather.API) bool {
+	return api == gather.InfraSettings || api == gather.Rules
+}
 
 func (sharedVIPs) finalizers() []string { return nil }
 
@@ -90,7 +93,7 @@ func (k sharedVIPs) exists(ctx context.Context, group types.NamespacedName) (boo
 func (k sharedVIPs) forget(group types.NamespacedName) { k.set(group, nil) }
 
 func (k sharedVIPs) watch(b *builder.Builder) *builder.Builder {
-	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(servicePredicate()))
+	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(servicePredicate(k.Status.Own)))
 }
 
 func (sharedVIPs) sources(cache.Cache, gather.API) []source.Source { return nil }
@@ -142,16 +145,16 @@ func (k sharedVIPs) tell(ctx context.Context, g *gather.Group, _ translate.Input
 
 func (sharedVIPs) tellNoClass(context.Context, *gather.Group, string) error { return nil }
 
-// clear takes back what was told to the Services that stay.
 func (k sharedVIPs) clear(ctx context.Context, g *gather.Group) error {
 	var failed error
 	for _, svc := range g.Members {
-		if svc.DeletionTimestamp == nil {
-			failed = errors.Join(failed, client.IgnoreNotFound(k.Status.Clear(ctx, svc)))
-		}
+		failed = errors.Join(failed, client.IgnoreNotFound(k.Status.Clear(ctx, svc)))
 	}
 	return failed
 }
+
+// handBack: the Services are handed back as Services.
+func (sharedVIPs) handBack(context.Context, *gather.Group, bool) (bool, error) { return false, nil }
 
 // sharing decides about each Service of a group for itself.
 type sharing struct {
@@ -178,7 +181,7 @@ func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.C
 	why, held := "", false
 	for _, m := range g.Members {
 		m = m.DeepCopy() // the cache's
-		switch f, because := r.fate(cfg, c, m); f {
+		switch f, because := r.fate(ctx, cfg, c, m); f {
 		case goes:
 			leave, why = append(leave, m), because
 		case kept: // and maybe not claimed
@@ -199,7 +202,7 @@ func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.C
 	case len(serve) == 0:
 		return r.removeAll(ctx, cfg, gather.NewGroup(key, leave...), why)
 	}
-	next, err := r.Candidate(ctx, gather.NewGroup(key, serve...))
+	next, err := r.Candidate(ctx, gather.NewGroup(key, serve...).Decided())
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -227,7 +230,7 @@ func (r sharing) holds(group types.NamespacedName, m *corev1.Service) bool {
 var errLeft = errors.New("the Controller still holds pools of a Service that is leaving a shared VIP")
 
 // fate decides about one Service.
-func (r sharing) fate(cfg *settings.Settings, c *gather.Candidate[*gather.Group], m *corev1.Service) (_ fate, why string) {
+func (r sharing) fate(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group], m *corev1.Service) (_ fate, why string) {
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}
 	claimed, deleted := gather.Claimed(m), m.DeletionTimestamp != nil
 	v := translate.ServiceOurs(cfg, m, c.Namespace)
@@ -241,7 +244,7 @@ func (r sharing) fate(cfg *settings.Settings, c *gather.Candidate[*gather.Group]
 	}
 	if other, handover := handedOver(m, cfg); handover {
 		if v.Ours || deleted {
-			r.tellOnce(m, model.ReasonServedByAnother, servedByAnother(owner.Kind, other))
+			r.anothersMember(ctx, m, servedByAnother(owner.Kind, other))
 		}
 		return apart, ""
 	}
@@ -262,6 +265,18 @@ func (r sharing) fate(cfg *settings.Settings, c *gather.Candidate[*gather.Group]
 		return apart, "" // somebody else's, finalizers and all
 	}
 	return goes, v.Why
+}
+
+// anothersMember is anothers for one Service.
+func (r sharing) anothersMember(ctx context.Context, m *corev1.Service, text string) {
+	r.tellOnce(m, model.ReasonServedByAnother, text)
+	if status.Spoken(m) {
+		return
+	}
+	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})
+	if err := r.of.tell(ctx, gather.NewGroup(types.NamespacedName{Namespace: m.Namespace}, m), translate.Input{}, why); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "telling a Service that another instance serves it", "service", m.Name)
+	}
 }
 
 // claimMember claims a Service. One that is older than others which are served already joins after them.
@@ -288,7 +303,7 @@ func (r sharing) letMembersGo(ctx context.Context, group types.NamespacedName, m
 	for _, m := range members {
 		if r.holds(group, m) {
 			left = errLeft
-			r.tellOnce(m, reasonDeleting, fmt.Sprintf("%s; shared VIP %s still has pools of it on the Controller", why, group.Name))
+			r.stuckMember(ctx, m, fmt.Errorf("%s; shared VIP %s still has pools of it on the Controller", why, group.Name))
 			continue
 		}
 		ctrl.LoggerFrom(ctx).Info("nothing of a Service is left in the shared VIP", "service", m.Name, "reason", why)
@@ -298,6 +313,17 @@ func (r sharing) letMembersGo(ctx context.Context, group types.NamespacedName, m
 	}
 	r.Moved(ctx, group.Namespace)
 	return left
+}
+
+// stuckMember says on a Service that is to be let go why there is something of it still.
+func (r sharing) stuckMember(ctx context.Context, m *corev1.Service, why error) {
+	if errors.Is(why, mirror.ErrNotLoaded) {
+		return
+	}
+	r.tellOnce(m, reasonDeleting, why.Error())
+	if err := r.Status.Stuck(ctx, m, engine.Reason(why), why.Error()); client.IgnoreNotFound(err) != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "telling a Service why it is not let go", "service", m.Name)
+	}
 }
 
 // letMemberGo takes back what was written on a Service, then the finalizer.
@@ -314,8 +340,8 @@ func (r sharing) removeAll(ctx context.Context, cfg *settings.Settings, g *gathe
 	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, translate.VirtualServiceName(cfg, owner), why)
 	r.hold(key, err != nil)
 	if err != nil {
-		if !errors.Is(err, mirror.ErrNotLoaded) {
-			r.tellOnce(g, reasonDeleting, err.Error())
+		for _, m := range g.Members {
+			r.stuckMember(ctx, m, err)
 		}
 		return resultOf(ctx, err)
 	}

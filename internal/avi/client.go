@@ -447,6 +447,9 @@ func (c *Client) newEndpoint(cfg Config) (*endpoint, error) {
 	for range cfg.Concurrency {
 		ep.workers <- &worker{ep: ep}
 	}
+	if newer(cfg.Version, MaxVersion) {
+		c.log.Info("The configured API version is newer than what this operator knows, and is not used", "configured", cfg.Version, "used", MaxVersion)
+	}
 	if cfg.Insecure {
 		c.log.Info("The Controller's certificate is not verified, as configured", "host", cfg.Host)
 	}
@@ -507,9 +510,13 @@ func (ep *endpoint) do(ctx context.Context, cl call) (*exchange, error) {
 	if err != nil {
 		return nil, err
 	}
+	cl.body = outgoing(cl, pinned)
 	x, err := w.call(ctx, cl, pinned)
 	if ReasonOf(err) == ReasonVersion {
 		ep.version.drop()
+	}
+	if x != nil {
+		x.body = incoming(cl, pinned, x.body)
 	}
 	return x, err
 }

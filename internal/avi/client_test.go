@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -162,7 +163,11 @@ func TestVersionIsPinnedToTheLower(t *testing.T) {
 	for _, tt := range []struct{ controller, configured, want string }{
 		{"22.1.3", "", "22.1.3"},
 		{"22.1.3-2p5", "", "22.1.3"},
-		{"31.1.1", "", MaxVersion},
+		{"31.1.1", "", DefaultVersion},
+		{"31.1.1", "31.1.1", "31.1.1"},
+		{"31.3.1", "", DefaultVersion},
+		{"31.3.1", "31.3.1", MaxVersion}, // as AKO's documentation has users write it
+		{"30.2.1", "31.3.1", "30.2.1"},
 		{"31.1.1", "22.1.10", "22.1.10"},
 		{"22.1.9", "22.1.10", "22.1.9"},
 		{"31.1.1", "31.1", "31.1"},
@@ -192,6 +197,20 @@ func TestVersionIsPinnedToTheLower(t *testing.T) {
 				t.Errorf("asked %d times", n)
 			}
 		})
+	}
+}
+
+// TestVersionTooNewIsSaid: that another version is used than the configured one has to be found in the log.
+func TestVersionTooNewIsSaid(t *testing.T) {
+	for version, want := range map[string]bool{"": false, "30.2.1": false, MaxVersion: false, "31.3.1": true, "99.1.1": true} {
+		f := newFake(t, answerWith(200, `{}`))
+		var log strings.Builder
+		cfg := f.config()
+		cfg.Version = version
+		newClient(t, cfg, WithLogger(funcr.New(func(_, args string) { log.WriteString(args) }, funcr.Options{})))
+		if said := strings.Contains(log.String(), "newer than what this operator knows"); said != want {
+			t.Errorf("version %q: said %v, want %v: %s", version, said, want, log.String())
+		}
 	}
 }
 

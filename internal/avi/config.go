@@ -14,8 +14,14 @@ import (
 	release "github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
-// MaxVersion is the newest API version that the operator's bodies are written for: the schema of alb-sdk go/models.
-const MaxVersion = "30.2.1"
+const (
+	// DefaultVersion is the newest API version that is spoken unless a newer one is configured: that of the schema of alb-sdk
+	// go/models, in which the operator's bodies are written, and AKO's limit too.
+	DefaultVersion = "30.2.1"
+	// MaxVersion is the newest API version that may be configured: the last one whose changes to what the operator sends are
+	// known (changes.go). The Controller translates each request from the version that it is sent with.
+	MaxVersion = "31.2.1"
+)
 
 const (
 	defaultTenant      = "admin"
@@ -31,7 +37,7 @@ type Config struct {
 	AuthToken string        // an Avi user token
 	CA        []byte        // PEM; empty means the system's roots
 	Insecure  bool          // do not verify the Controller's certificate
-	Version   string        // newest API version to use, as in "22.1.3"; empty means MaxVersion
+	Version   string        // newest API version to use, as in "22.1.3"; empty means DefaultVersion, and MaxVersion is the limit
 	Tenant    string        // tenant of calls that name none; empty means admin
 	UserAgent string        // sent as User-Agent and X-Avi-UserAgent; empty means avi-l4-operator/<version>
 	Timeout   time.Duration // of each request, from dialling to the end of the body; 0 means 30 s
@@ -60,7 +66,7 @@ func (c Config) withDefaults() Config {
 		c.Host = "[" + c.Host + "]"
 	}
 	c.Tenant = cmp.Or(c.Tenant, defaultTenant)
-	c.Version = cmp.Or(c.Version, MaxVersion)
+	c.Version = cmp.Or(c.Version, DefaultVersion)
 	c.UserAgent = cmp.Or(c.UserAgent, "avi-l4-operator/"+release.Number())
 	c.Concurrency = cmp.Or(c.Concurrency, defaultConcurrency)
 	c.Burst = cmp.Or(c.Burst, c.Concurrency)

@@ -28,5 +28,5 @@
 //
 // The Controller filters objects by the X-Avi-Version header and refuses one newer than itself. The client asks for the
 // Controller's version (GET /api/initial-data, which needs no session) before the first login and pins the lower of
-// that and Config.Version (by default MaxVersion) for all calls.
+// that and Config.Version (by default DefaultVersion, at most MaxVersion) for all calls.
 package avi

@@ -88,8 +88,10 @@ func (v *version) learn(controller string) {
 		return
 	}
 	pinned := v.ep.cfg.Version
-	if n := numeric(controller); newer(pinned, n) {
-		pinned = n
+	for _, limit := range []string{MaxVersion, numeric(controller)} {
+		if newer(pinned, limit) {
+			pinned = limit
+		}
 	}
 	v.mu.Lock()
 	changed := v.pinned != pinned || v.controller != "" && v.controller != controller

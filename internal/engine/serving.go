@@ -29,9 +29,10 @@ func (r *run) describe() {
 		s.Health = &h
 	}
 	s.Backends, s.Names = make(map[model.Port][]string), make(map[string][]string)
+	chosen := translate.Chosen(r.Mirror.Of(r.in.Owner.Key(), s.Name))
 	for name, port := range translate.PoolPorts(&r.in) {
 		pool := r.Mirror.Get(model.Key{Kind: model.Pool, Tenant: s.Tenant, Name: name})
-		if pool == nil || !pool.Owner.MayBe(r.in.Owner.Key()) {
+		if pool == nil || !pool.Owner.MayBe(r.in.Owner.Key()) || !chosen[name] {
 			continue
 		}
 		if !slices.Contains(s.Ports, port) {

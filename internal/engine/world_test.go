@@ -16,12 +16,12 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // fault is what can be made to go wrong on the simulated Controller.
@@ -57,14 +57,20 @@ func newWorld(t *testing.T) *world {
 // unreadWorld is a world of which the engine has read nothing yet.
 func unreadWorld(t *testing.T) *world {
 	t.Helper()
+	return worldOf(t, avisim.Options{}, "")
+}
+
+// worldOf is an unread world with a Controller of a kind, to which the newest API version spoken is the configured one.
+func worldOf(t *testing.T, o avisim.Options, apiVersion string) *world {
+	t.Helper()
 	w := &world{T: t}
 	var err error
-	w.sim, err = avisim.New(avisim.Options{})
+	w.sim, err = avisim.New(o)
 	w.must(err)
 	w.must(w.sim.Start())
 	t.Cleanup(w.sim.Close)
 	client, err := avi.New(avi.Config{
-		Host: w.sim.Host(), Username: "admin", Password: "avi123$%", CA: w.sim.CAPEM(), Timeout: 5 * time.Second,
+		Host: w.sim.Host(), Username: "admin", Password: "avi123$%", CA: w.sim.CAPEM(), Timeout: 5 * time.Second, Version: apiVersion,
 	})
 	w.must(err)
 	t.Cleanup(func() { client.Close(context.Background()) })

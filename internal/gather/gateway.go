@@ -287,11 +287,15 @@ func serviceKeys(routes []*gatewayapi.Route) []types.NamespacedName {
 	return slices.Compact(out)
 }
 
-// Listeners reads what decides about a Gateway's listeners, and whether they admit a route.
+// Listeners reads what decides about a Gateway's listeners, whether they admit a route, and which other routes of its kind are
+// attached to them.
 func (r *Reader) Listeners(ctx context.Context, gw *gatewayv1.Gateway, route *gatewayapi.Route) (gatewayapi.World, error) {
-	w := gatewayapi.World{Gateway: gw, Routes: []*gatewayapi.Route{route}, Unread: make(map[string]bool)}
+	w := gatewayapi.World{Gateway: gw, Unread: make(map[string]bool)}
 	var err error
 	if w.Sets, err = r.SetsOf(ctx, gw); err != nil {
+		return w, err
+	}
+	if w.Routes, err = r.routesOf(ctx, route.Kind, gw, w.Sets); err != nil {
 		return w, err
 	}
 	return w, r.namespaces(ctx, &w)

@@ -41,6 +41,8 @@ const (
 	IndexSharedName = "service.sharedname"
 	// IndexGateway finds Services by the Gateway that their labels name: "<namespace>/<name>".
 	IndexGateway = "service.gateway"
+	// IndexRule finds Services by the L4Rule that they name: "<namespace>/<name>".
+	IndexRule = "service.l4rule"
 )
 
 // indexes are the cache indexes: of which objects, and what an object is found by, "" for nothing.
@@ -69,6 +71,12 @@ var indexes = []struct {
 		}
 		return ""
 	})},
+	{IndexRule, &corev1.Service{}, func(o client.Object) string {
+		if key, ok := RuleOf(o); ok {
+			return key.String()
+		}
+		return ""
+	}},
 }
 
 func ofService(key func(*corev1.Service) string) func(client.Object) string {
@@ -102,6 +110,7 @@ type API string
 // The APIs whose CRDs may be missing.
 const (
 	InfraSettings API = "ako.vmware.com AviInfraSetting"
+	Rules         API = "ako.vmware.com L4Rule"
 	ServicesAPI   API = "networking.x-k8s.io Gateway"
 )
 
@@ -143,6 +152,10 @@ func (r *Reader) namespace(ctx context.Context, of client.Object) (*corev1.Names
 // backend reads what is known of a Service's endpoints.
 func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.Service) (translate.Backend, error) {
 	out := translate.Backend{Service: svc}
+	var err error
+	if out.Rule, err = r.rule(ctx, svc); err != nil {
+		return out, err
+	}
 	var slices discoveryv1.EndpointSliceList
 	if err := r.Client.List(ctx, &slices, client.InNamespace(svc.Namespace), client.MatchingFields{IndexSliceService: svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return out, fmt.Errorf("listing EndpointSlices of Service %s/%s: %w", svc.Namespace, svc.Name, err)

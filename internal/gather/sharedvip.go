@@ -24,6 +24,8 @@ type Group struct {
 	metav1.ObjectMeta
 	// Members are the Services that are in the group, or are leaving it, the most senior first. They are shared with the cache.
 	Members []*corev1.Service
+
+	decided bool
 }
 
 var _ client.Object = (*Group)(nil)
@@ -40,10 +42,34 @@ func NewGroup(key types.NamespacedName, members ...*corev1.Service) *Group {
 			out.Finalizers = []string{Finalizer}
 		}
 	}
+	if lead := out.lead(nil); lead != nil {
+		if rule := lead.Annotations[translate.AnnotationRule]; rule != "" {
+			out.Annotations = map[string]string{translate.AnnotationRule: rule}
+		}
+	}
 	if len(members) > 0 && !slices.ContainsFunc(members, func(m *corev1.Service) bool { return m.DeletionTimestamp == nil }) {
 		out.DeletionTimestamp = members[0].DeletionTimestamp
 	}
 	return out
+}
+
+// Decided says that all Services of the group are to be served. Of a group that was just read, only those are that are ours.
+func (g *Group) Decided() *Group {
+	g.decided = true
+	return g
+}
+
+// lead is the most senior Service that may be served in a namespace, or in any, whatever the settings are.
+func (g *Group) lead(ns *corev1.Namespace) *corev1.Service {
+	if ns == nil {
+		ns = new(corev1.Namespace)
+	}
+	for _, m := range g.Members {
+		if managed(m, ns) && m.DeletionTimestamp == nil {
+			return m
+		}
+	}
+	return nil
 }
 
 // Objects are those in Kubernetes that the group is made of.
@@ -60,7 +86,7 @@ func (g *Group) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKin
 
 // DeepCopyObject implements runtime.Object.
 func (g *Group) DeepCopyObject() runtime.Object {
-	out := &Group{Members: make([]*corev1.Service, len(g.Members))}
+	out := &Group{Members: make([]*corev1.Service, len(g.Members)), decided: g.decided}
 	g.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
 	for i, m := range g.Members {
 		out.Members[i] = m.DeepCopy()
@@ -146,8 +172,8 @@ func (k SharedVIPs) Candidate(ctx context.Context, g *Group) (*Candidate[*Group]
 		out.Managed = out.Managed || managed(m, ns)
 		out.Ending = out.Ending || m.DeletionTimestamp != nil
 	}
-	if len(g.Members) > 0 {
-		out.Setting = SettingRef{Name: settingOfService(g.Members[0], ns)}
+	if lead := g.lead(ns); lead != nil {
+		out.Setting = SettingRef{Name: settingOfService(lead, ns)}
 	}
 	out.judge = func(s *settings.Settings) (v translate.Verdict) {
 		for _, m := range g.Members {
@@ -167,13 +193,19 @@ func (k SharedVIPs) Candidate(ctx context.Context, g *Group) (*Candidate[*Group]
 func (k SharedVIPs) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*Group]) (translate.Owner, []translate.Backend, error) {
 	g := c.Object
 	k.Using(client.ObjectKeyFromObject(g), keysOf(g.Members))
-	backends := make([]translate.Backend, len(g.Members))
-	for i, m := range g.Members {
+	members := g.Members
+	if !g.decided {
+		members = slices.DeleteFunc(slices.Clone(members), func(m *corev1.Service) bool {
+			return m.DeletionTimestamp != nil || !translate.ServiceOurs(s, m, c.Namespace).Ours
+		})
+	}
+	backends := make([]translate.Backend, len(members))
+	for i, m := range members {
 		backend, err := k.backend(ctx, s, m)
 		if err != nil {
 			return nil, nil, err
 		}
 		backends[i] = backend
 	}
-	return translate.SharedVIP{Namespace: g.Namespace, Group: g.Name, Members: g.Members}, backends, nil
+	return translate.SharedVIP{Namespace: g.Namespace, Group: g.Name, Members: members}, backends, nil
 }

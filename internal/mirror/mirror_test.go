@@ -13,8 +13,8 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // world is a Controller, a client and a mirror whose news are kept.
@@ -80,6 +80,7 @@ func pool(name, createdBy, cluster string) map[string]any {
 		map[string]any{"key": "clustername", "values": []any{cluster}},
 		map[string]any{"key": "Namespace", "values": []any{"core"}},
 		map[string]any{"key": "ServiceName", "values": []any{"amf"}},
+		map[string]any{"key": "Port", "values": []any{name[strings.LastIndex(name, "-")+1:]}},
 	}}
 }
 
@@ -116,6 +117,49 @@ func TestNothingIsKnownBeforeTheFirstLoad(t *testing.T) {
 	}
 }
 
+func TestDomainsAreReadInOneForm(t *testing.T) {
+	w := newWorld(t)
+	cloud, _ := w.sim.Object("cloud", "admin", "Default-Cloud")
+	for _, profile := range w.sim.Objects("ipamdnsproviderprofile") {
+		if !strings.Contains(fmt.Sprint(cloud["dns_provider_ref"]), fmt.Sprint(profile["uuid"])) {
+			continue
+		}
+		err := w.sim.Edit("ipamdnsproviderprofile", "admin", fmt.Sprint(profile["name"]), func(o map[string]any) {
+			o["internal_profile"] = map[string]any{"dns_service_domain": []any{
+				map[string]any{"domain_name": ".Lab.example.org", "pass_through": true}, map[string]any{"domain_name": "avi.example.com.", "pass_through": true},
+			}}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.load()
+	if got := strings.Join(w.mirror.Facts().DNSDomains, " "); got != "avi.example.com lab.example.org" {
+		t.Errorf("domains %s", got)
+	}
+}
+
+func TestDefaultVRFOfTheTenant(t *testing.T) {
+	w := newWorld(t)
+	w.load()
+	if got := w.mirror.Facts().TenantVRF; got != "" {
+		t.Errorf("the tenant admin has a VRF of its own: %s", got)
+	}
+	if _, err := w.sim.Create("tenant", "admin", map[string]any{"name": "telco"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, isDefault := range map[string]bool{"telco-default": true, "telco-other": false} {
+		if _, err := w.sim.Create("vrfcontext", "telco", map[string]any{"name": name, "cloud_ref": "/api/cloud?name=Default-Cloud", "system_default": isDefault}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.mirror.SetScope(Scope{ClusterName: "c1", CreatedBy: "ako-c1", Cloud: "Default-Cloud", Tenant: "telco"})
+	w.load()
+	if got := w.mirror.Facts().TenantVRF; got != "telco-default" || !w.mirror.Facts().Has(model.VrfContext, got) {
+		t.Errorf("the tenant's VRF is %q", got)
+	}
+}
+
 func TestOnlyOursIsMirrored(t *testing.T) {
 	w := newWorld(t)
 	w.create("pool", pool("c1--core-amf-SCTP-1", "ako-c1", "c1"))
@@ -123,6 +167,9 @@ func TestOnlyOursIsMirrored(t *testing.T) {
 	w.create("pool", pool("c1--core-amf-SCTP-3", "ako-c1", "other")) // another cluster's marker
 	w.create("pool", pool("eu-c1--core-amf-SCTP-4", "ako-c1", "c1")) // a name that only contains the prefix
 	w.create("vsvip", map[string]any{"name": "eu-c1--core-amf", "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}}, "markers": pool("", "", "eu-c1")["markers"]})
+	ingress := pool("c1--core-amf.example.com_-ing-amf", "ako-c1", "c1") // AKO's, for an Ingress to the same Service
+	ingress["markers"] = append(ingress["markers"].([]any)[:3], map[string]any{"key": "IngressName", "values": []any{"ing"}})
+	w.create("pool", ingress)
 	w.load()
 	if got := w.mirror.All(); len(got) != 1 || got[0].Key != key(model.Pool, "c1--core-amf-SCTP-1") || got[0].Owner != amf {
 		t.Errorf("mirrored: %+v", got)

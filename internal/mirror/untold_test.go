@@ -10,12 +10,17 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
-// marked has the markers that a Gateway of the Services API and a shared VIP both have.
-func marked(name string, more map[string]any) map[string]any {
+// alike has the markers that a Gateway of the Services API and a shared VIP both have.
+func alike(name string, more map[string]any) map[string]any {
 	body := map[string]any{"name": name, "created_by": "ako-c1"}
 	var marks []any
 	for _, pair := range [][2]string{{"clustername", "c1"}, {"Namespace", "core"}, {"ServiceName", "amf"}, {"GatewayName", "n2"}} {
 		marks = append(marks, map[string]any{"key": pair[0], "values": []any{pair[1]}})
+	}
+	if parts := strings.Split(name, "-"); len(parts) > 5 { // a pool
+		for key, value := range map[string]string{"Protocol": parts[len(parts)-2], "Port": parts[len(parts)-1]} {
+			marks = append(marks, map[string]any{"key": key, "values": []any{value}})
+		}
 	}
 	body["markers"] = marks
 	for key, value := range more {
@@ -25,7 +30,7 @@ func marked(name string, more map[string]any) map[string]any {
 }
 
 func virtualService(gateway string) map[string]any {
-	return marked("c1--core-n2", map[string]any{
+	return alike("c1--core-n2", map[string]any{
 		"service_metadata": fmt.Sprintf(`{"gateway":%q}`, gateway), "vsvip_ref": "/api/vsvip/?name=c1--core-n2", "services": []any{map[string]any{"port": 80}},
 	})
 }
@@ -48,7 +53,7 @@ func TestVirtualServiceTellsWhoseThePoolsAre(t *testing.T) {
 	}{"a Gateway": {"core/n2", gatewayN2}, "a shared VIP": {"", sharedN2}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.create("pool", marked("c1--core-amf-n2-SCTP-80", nil))
+			w.create("pool", alike("c1--core-amf-n2-SCTP-80", nil))
 			w.load()
 			if g, s := w.of(); g != 1 || s != 1 || len(w.mirror.SharedVIPs("core", "amf")) > 0 {
 				t.Errorf("while nobody can tell, the Gateway has %d, the shared VIP %d", g, s)
@@ -56,7 +61,7 @@ func TestVirtualServiceTellsWhoseThePoolsAre(t *testing.T) {
 			w.create("vsvip", map[string]any{"name": "c1--core-n2", "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}},
 				"markers": []any{map[string]any{"key": "clustername", "values": []any{"c1"}}}})
 			w.create("virtualservice", virtualService(c.gateway))
-			w.create("pool", marked("c1--core-amf-n2-TCP-80", nil))
+			w.create("pool", alike("c1--core-amf-n2-TCP-80", nil))
 			w.load()
 			for _, o := range w.mirror.All() {
 				if o.Key.Kind != model.VsVip && o.Owner != c.want {
@@ -77,7 +82,7 @@ func TestVirtualServiceTellsWhoseThePoolsAre(t *testing.T) {
 			vs := w.mirror.Get(key(model.VirtualService, "c1--core-n2"))
 			w.mirror.Gone(vs.Key)
 			pool := w.mirror.Get(key(model.Pool, "c1--core-amf-n2-TCP-80"))
-			body, err := json.Marshal(marked(pool.Key.Name, map[string]any{"uuid": pool.UUID, "tenant_ref": "/api/tenant/admin#admin"}))
+			body, err := json.Marshal(alike(pool.Key.Name, map[string]any{"uuid": pool.UUID, "tenant_ref": "/api/tenant/admin#admin"}))
 			if err != nil {
 				t.Fatal(err)
 			}

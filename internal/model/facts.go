@@ -11,13 +11,19 @@ import (
 // objects exist that bodies refer to. A Facts value is never changed once published.
 type Facts struct {
 	Version     string // the Controller's release, such as "22.1.3"
+	APIVersion  string // X-Avi-Version of the calls that these facts were read with
 	LicenseTier string // systemconfiguration.default_license_tier
 	ClusterUUID string
 	Cloud       CloudFacts
-	DNSDomains  []string       // of the cloud's DNS profile, sorted
+	DNSDomains  []string       // of the cloud's DNS profile, as Domains returns them
 	Networks    []NetworkFacts // of the cloud, by name and UUID
-	// Shared maps kind and name of the objects that are only referred to (profiles, monitors, groups …) to UUIDs.
+	TenantVRF   string         // name of the default VRF context that the configured tenant has of its own; empty: none
+	// Shared maps kind and name of the objects that are only referred to (profiles, monitors, groups …) to UUIDs. A kind that
+	// isn't in it could not be listed: whether its objects exist is unknown.
 	Shared map[Kind]map[string]string
+	// Types maps kind and name of network profiles, application profiles and persistence profiles to their types, as the API
+	// spells them. A name that isn't in it is of a type that isn't known.
+	Types map[Kind]map[string]string
 }
 
 // CloudFacts is what matters of the Avi cloud.
@@ -53,19 +59,51 @@ func (f *Facts) Has(kind Kind, name string) bool {
 	return ok
 }
 
-// Enterprise tells whether the licence allows what SCTP and several protocols on one VirtualService need: SCTP
-// profiles, protocol matches of L4 rules, per-service profile overrides.
-func (f *Facts) Enterprise() bool {
-	return f.LicenseTier == "ENTERPRISE" || f.LicenseTier == "ENTERPRISE_WITH_CLOUD_SERVICES"
+// Lacks reports whether the Controller is known to hold no shared object of that name.
+func (f *Facts) Lacks(kind Kind, name string) bool {
+	return f.Shared[kind] != nil && !f.Has(kind, name)
 }
 
-// AtLeast compares releases number by number: "22.1.10" is newer than "22.1.3". An unknown release is taken as new
-// enough, so that a Controller with an unusual answer is not refused.
+// enterprise are the licence tiers with every feature. ENTERPRISE_16 and ENTERPRISE_18 are what older releases call Enterprise;
+// a Controller that was upgraded may still carry them. The other tiers of the 30.2.1 schema are BASIC and ESSENTIALS.
+var enterprise = map[string]bool{"ENTERPRISE": true, "ENTERPRISE_16": true, "ENTERPRISE_18": true, "ENTERPRISE_WITH_CLOUD_SERVICES": true}
+
+// Enterprise reports whether the licence allows what SCTP and several protocols on one VirtualService need: SCTP
+// profiles, protocol matches of L4 rules, per-service profile overrides.
+func (f *Facts) Enterprise() bool { return enterprise[f.LicenseTier] }
+
+// AtLeast reports whether the Controller is of a release or newer. An unknown release is taken as new enough, so that a
+// Controller with an unusual answer is not refused.
 func (f *Facts) AtLeast(release string) bool {
-	if f.Version == "" {
-		return true
+	return f.Version == "" || ReleaseAtLeast(f.Version, release)
+}
+
+// APIAtLeast reports whether the API is spoken in a version or a newer one.
+func (f *Facts) APIAtLeast(version string) bool {
+	return f.APIVersion != "" && ReleaseAtLeast(f.APIVersion, version)
+}
+
+// ReleaseAtLeast compares releases number by number: "22.1.10" is newer than "22.1.3".
+func ReleaseAtLeast(release, least string) bool {
+	return slices.Compare(numbers(release), numbers(least)) >= 0
+}
+
+// Domains returns DNS domains as names are made with them: in lower case, without the dots that a profile may write before or
+// behind them, each once, sorted.
+func Domains(domains []string) []string {
+	out := make([]string, 0, len(domains))
+	for _, d := range domains {
+		if d = Domain(d); d != "" {
+			out = append(out, d)
+		}
 	}
-	return slices.Compare(numbers(f.Version), numbers(release)) >= 0
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Domain is one of Domains; "" for a text without any name in it.
+func Domain(domain string) string {
+	return strings.ToLower(strings.Trim(strings.TrimSpace(domain), "."))
 }
 
 func numbers(release string) []int {

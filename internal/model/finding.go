@@ -60,12 +60,15 @@ const (
 	ReasonReferenceMissing     = "ReferenceMissing"
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
 	ReasonServedByAnother      = "ServedByAnotherInstance"
+	ReasonHostnameTaken        = "HostnameTaken"
+	ReasonPortDropped          = "PortDropped"
 	ReasonDryRun               = "DryRun"
 	ReasonInfraSettingMissing  = "InfraSettingMissing"
 	ReasonInfraSettingRejected = "InfraSettingRejected"
 	ReasonNoGatewayClass       = "NoSuchGatewayClass"
 	ReasonInvalidParameters    = "InvalidParameters"
 	ReasonNoService            = "NoService"
+	ReasonNamespaceNotAdmitted = "NamespaceNotAdmitted"
 	ReasonServiceConflict      = "ServiceConflict"
 	ReasonListenerConflict     = "ListenerConflict"
 	ReasonInvalidRoutes        = "InvalidRoutes"
@@ -76,6 +79,9 @@ const (
 	ReasonNoRoute              = "NoRoute"
 	ReasonRoutesUnreadable     = "RoutesUnreadable"
 	ReasonSharedVIPMismatch    = "SharedVIPMismatch"
+	ReasonRuleMissing          = "L4RuleMissing"
+	ReasonRuleRejected         = "L4RuleRejected"
+	ReasonRuleIgnored          = "L4RuleIgnored"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

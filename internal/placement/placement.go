@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -24,6 +25,8 @@ type Placement struct {
 	EnableRHI     bool
 	BGPPeerLabels []string
 	PublicIP      *bool // floating addresses on public clouds; nil: the Controller's default
+	// VPC: on an NSX-T cloud Tier1LR is the path of a VPC, which brings the networks of the addresses.
+	VPC bool
 	// Overridden are the fields that the AviInfraSetting gives.
 	Overridden Fields
 }
@@ -63,13 +66,32 @@ var unlisted = map[string]bool{"CLOUD_AWS": true, "CLOUD_AZURE": true}
 // subnetByID are the public clouds on which a VIP network is named by its subnet's id and each gets a VIP of its own.
 var subnetByID = map[string]bool{"CLOUD_AWS": true, "CLOUD_AZURE": true, "CLOUD_OPENSTACK": true}
 
-// Public tells whether a cloud is a public one.
+// vpcPath is the path of an NSX-T VPC: its project and its name.
+var vpcPath = regexp.MustCompile(`^/orgs/[^/]+/projects/([^/]+)/vpcs/([^/]+)$`)
+
+// InVPC reports whether addresses come from the networks of an NSX-T VPC: then there are no VIP networks to choose.
+func InVPC(p Placement, c model.CloudFacts) bool { return p.VPC && c.Type == "CLOUD_NSXT" }
+
+// VPCSubnet is the id under which the Controller knows a VPC's network for addresses of a type, PUBLIC or PRIVATE; "" if the
+// path is not that of a VPC.
+func VPCSubnet(path, addresses string) string {
+	m := vpcPath.FindStringSubmatch(path)
+	if m == nil {
+		return ""
+	}
+	return strings.Join([]string{m[1], m[2], addresses}, "_AVISEPARATOR_")
+}
+
+// PlacesVIPs reports whether the cloud has to be told on which network a Service Engine has a VIP: NSX-T with VLAN segments.
+func PlacesVIPs(c model.CloudFacts) bool { return c.Type == "CLOUD_NSXT" && c.VLAN }
+
+// Public reports whether a cloud is a public one.
 func Public(c model.CloudFacts) bool { return public[c.Type] }
 
-// BySubnetID tells whether VIP networks are subnets' ids, one VIP for each, as AKO has it on these clouds.
+// BySubnetID reports whether VIP networks are subnets' ids, one VIP for each, as AKO has it on these clouds.
 func BySubnetID(c model.CloudFacts) bool { return subnetByID[c.Type] }
 
-// ByNetwork tells whether the cloud places servers by network: the others ignore node networks.
+// ByNetwork reports whether the cloud places servers by network: the others ignore node networks.
 func ByNetwork(c model.CloudFacts) bool {
 	return c.Type == "CLOUD_VCENTER" || c.Type == "CLOUD_NSXT" && c.VLAN
 }
@@ -108,7 +130,7 @@ func Overlay(base Placement, s *v1beta1.AviInfraSetting) Placement {
 	if n.EnableRHI != nil {
 		p.EnableRHI = *n.EnableRHI
 	}
-	if len(n.BGPPeerLabels) > 0 {
+	if n.BGPPeerLabels != nil { // an empty list clears the ConfigMap's
 		p.BGPPeerLabels = n.BGPPeerLabels
 	}
 	if !p.EnableRHI {
@@ -142,6 +164,9 @@ func Check(p Placement, f *model.Facts) []Problem {
 		c.wrong("the Controller's cloud %s has no Service Engine group %q; create it or mend %s", f.Cloud.Name, p.SEGroup, c.at("serviceEngineGroupName", "spec.seGroup.name"))
 	}
 	for i, n := range p.VIPNetworks {
+		if InVPC(p, f.Cloud) {
+			break // they are not used
+		}
 		c.field = VIPNetworks
 		at := c.at(fmt.Sprintf("vipNetworkList[%d]", i), fmt.Sprintf("spec.network.vipNetworks[%d]", i))
 		subnets, ok := c.network(at, "VIP network", n.Name, n.UUID)
@@ -239,6 +264,10 @@ func (c *checker) tier1() {
 	c.field = Tier1LR
 	at := c.at("nsxtT1LR", "spec.nsxSettings.t1lr")
 	switch t := c.p.Tier1LR; {
+	case InVPC(c.p, c.f.Cloud):
+		if VPCSubnet(t, "") == "" {
+			c.wrong("%s: vpcMode needs the path of a VPC such as /orgs/default/projects/telco/vpcs/core, not %q", at, t)
+		}
 	case t == "":
 	case c.f.Cloud.Type != "CLOUD_NSXT":
 		c.wrong("%s: tier-1 routers are for NSX-T clouds, the Controller's cloud %s is a %s", at, c.f.Cloud.Name, c.f.Cloud.Type)
@@ -249,9 +278,10 @@ func (c *checker) tier1() {
 	}
 }
 
-// Notes say which parts of an AviInfraSetting have no effect here, without making it unusable.
-func Notes(s *v1beta1.AviInfraSetting, f *model.Facts) []string {
+// Notes say which parts of an AviInfraSetting over base have no effect here, without making it unusable.
+func Notes(base Placement, s *v1beta1.AviInfraSetting, f *model.Facts) []string {
 	var out []string
+	vpc := InVPC(base, f.Cloud)
 	n := s.Spec.Network
 	if n != nil && n.EnablePublicIP != nil && !Public(f.Cloud) {
 		out = append(out, "enablePublicIP has no effect on a "+f.Cloud.Type)
@@ -259,7 +289,10 @@ func Notes(s *v1beta1.AviInfraSetting, f *model.Facts) []string {
 	if n != nil && len(n.NodeNetworks) > 0 && !ByNetwork(f.Cloud) {
 		out = append(out, "nodeNetworks have no effect on a "+f.Cloud.Type+", which doesn't place servers by network")
 	}
-	if n != nil && len(n.VipNetworks) > 1 && !BySubnetID(f.Cloud) {
+	if n != nil && len(n.VipNetworks) > 0 && vpc {
+		out = append(out, "vipNetworks have no effect in vpcMode: the VPC has its own")
+	}
+	if n != nil && len(n.VipNetworks) > 1 && !vpc && !BySubnetID(f.Cloud) {
 		out = append(out, "only the first of the vipNetworks is used on a "+f.Cloud.Type)
 	}
 	if s.Spec.L7Settings != nil || n != nil && len(n.Listeners) > 0 {

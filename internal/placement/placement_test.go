@@ -94,8 +94,39 @@ func TestOverlayIsFieldByField(t *testing.T) {
 	if off.EnableRHI || off.BGPPeerLabels != nil {
 		t.Errorf("labels without RHI: %+v", off)
 	}
+	none := Overlay(base, setting(v1beta1.AviInfraSettingSpec{Network: &v1beta1.AviInfraSettingNetwork{BGPPeerLabels: []string{}}}))
+	if !none.EnableRHI || len(none.BGPPeerLabels) != 0 {
+		t.Errorf("an empty list of labels inherits: %+v", none)
+	}
 	if base.PublicIP != nil || len(base.BGPPeerLabels) != 1 {
 		t.Error("the base was changed")
+	}
+}
+
+func TestVPC(t *testing.T) {
+	for path, want := range map[string]string{
+		"/orgs/default/projects/telco/vpcs/core":       "telco_AVISEPARATOR_core_AVISEPARATOR_PRIVATE",
+		"/infra/tier-1s/telco":                         "",
+		"/orgs/default/projects/telco/vpcs/core/x":     "",
+		"/orgs/default/projects//vpcs/core":            "",
+		"orgs/default/projects/telco/vpcs/core":        "",
+		"/orgs/default/projects/telco/tier-1s/gateway": "",
+		"": "",
+	} {
+		if got := VPCSubnet(path, "PRIVATE"); got != want {
+			t.Errorf("%q: subnet %q, want %q", path, got, want)
+		}
+		p := Placement{VPC: true, Tier1LR: path, VIPNetworks: []VIPNetwork{{Name: "nowhere"}}}
+		if problems := Check(p, facts("CLOUD_NSXT")); (len(problems) == 0) != (want != "") {
+			t.Errorf("%q: problems %+v", path, problems)
+		}
+		if InVPC(p, model.CloudFacts{Type: "CLOUD_VCENTER"}) {
+			t.Error("a VPC on a vCenter")
+		}
+	}
+	nets := v1beta1.AviInfraSettingSpec{Network: &v1beta1.AviInfraSettingNetwork{VipNetworks: []v1beta1.VipNetwork{{NetworkName: "a"}, {NetworkName: "b"}}}}
+	if got := Notes(Placement{VPC: true}, setting(nets), facts("CLOUD_NSXT")); len(got) != 1 || !strings.Contains(got[0], "vpcMode") {
+		t.Errorf("notes %q", got)
 	}
 }
 

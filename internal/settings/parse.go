@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
 
@@ -78,10 +79,11 @@ var setters = map[string]func(s *Settings, v string) string{
 	"serviceEngineGroupName": text(func(s *Settings) *string { return &s.Placement.SEGroup }),
 	"vrfName":                text(func(s *Settings) *string { return &s.VRF }),
 	"nsxtT1LR":               text(func(s *Settings) *string { return &s.Placement.Tier1LR }),
-	"defaultDomain":          matched(domain, "is not a DNS domain", func(s *Settings) *string { return &s.DefaultDomain }),
+	"defaultDomain":          setDomain,
 	"createdBy":              text(func(s *Settings) *string { return &s.CreatedBy }),
 	"primaryInstance":        func(*Settings, string) string { return "" }, // read by Parse: it needs the namespace
 	"enableEVH":              boolean(func(s *Settings) *bool { return &s.HashNames }),
+	"vpcMode":                boolean(func(s *Settings) *bool { return &s.Placement.VPC }),
 	"enableRHI":              boolean(func(s *Settings) *bool { return &s.Placement.EnableRHI }),
 	"defaultLBController":    boolean(func(s *Settings) *bool { return &s.DefaultLB }),
 	"deleteConfig":           boolean(func(s *Settings) *bool { return &s.DeleteConfig }),
@@ -100,16 +102,18 @@ var setters = map[string]func(s *Settings, v string) string{
 	"serviceType":            setServiceType,
 	"nodeKey":                text(func(s *Settings) *string { return &s.NodeKey }),
 	"nodeValue":              text(func(s *Settings) *string { return &s.NodeValue }),
-	"cniPlugin":              text(func(s *Settings) *string { return &s.CNI }),
+	"cniPlugin":              func(s *Settings, v string) string { s.CNI = strings.ToLower(v); return "" },
+	"disableStaticRouteSync": boolean(func(s *Settings) *bool { return &s.RoutesByOthers }),
 	"fullSyncFrequency":      setRefresh,
+	"fqdnReusePolicy":        setFQDNReuse,
 }
 
 // withoutMeaning are keys of AKO that concern L7, AKO's own process, or features that this operator does differently.
 var withoutMeaning = map[string]bool{
-	"apiServerPort": true, "defaultIngController": true, "disableStaticRouteSync": true,
-	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true, "fqdnReusePolicy": true,
+	"apiServerPort": true, "defaultIngController": true,
+	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true,
 	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
-	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true, "vpcMode": true,
+	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true,
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
 }
 
@@ -176,6 +180,7 @@ func (s *Settings) complete(config map[string]string, from Object) (problems Pro
 		}
 		primary = b
 	}
+	s.Secondary = !primary
 	if s.CreatedBy == "" {
 		s.CreatedBy = "ako-" + s.ClusterName
 		if !primary {
@@ -276,6 +281,16 @@ func setClusterName(s *Settings, v string) string {
 	return ""
 }
 
+// setDomain reads a domain in any of the forms in which AKO takes one.
+func setDomain(s *Settings, v string) string {
+	d := model.Domain(v)
+	if !domain.MatchString(d) {
+		return "is not a DNS domain"
+	}
+	s.DefaultDomain = d
+	return ""
+}
+
 func setVIPNetworks(s *Settings, v string) string {
 	if err := decode(v, &s.Placement.VIPNetworks); err != nil {
 		return `is not a JSON list such as [{"networkName":"vip","cidr":"10.1.0.0/16"}]: ` + err.Error()
@@ -343,6 +358,12 @@ func setServiceType(s *Settings, v string) string {
 		return "is none of ClusterIP, NodePort, NodePortLocal"
 	}
 	s.ServiceType = ServiceType(v)
+	return ""
+}
+
+// setFQDNReuse follows AKO, which takes every text but one for permission.
+func setFQDNReuse(s *Settings, v string) string {
+	s.SharedFQDNs = !strings.EqualFold(v, "Strict")
 	return ""
 }
 

@@ -25,6 +25,7 @@ const (
 	AnnotationSkipNodePort       = "skipnodeport.ako.vmware.com/enabled" // on a backend Service
 	AnnotationNodePortLocal      = "nodeportlocal.antrea.io/enabled"     // on a backend Service; asks Antrea for ports
 	AnnotationNodePortLocalPorts = "nodeportlocal.antrea.io"             // on a Pod; written by Antrea
+	AnnotationVIPType            = "networking.vmware.com/lb-vip-type"   // public or private, in an NSX-T VPC
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
 	AnnotationSharedVIP          = "ako.vmware.com/enable-shared-vip"    // names the group of Services that share a VirtualService
@@ -33,6 +34,10 @@ const (
 	LabelGatewayName             = "ako.vmware.com/gateway-name"         // on a Service: the Gateway it attaches to
 	LabelGatewayNamespace        = "ako.vmware.com/gateway-namespace"    // on a Service
 )
+
+// AnnotationEnforceNamespaces, on a Gateway of the Services API, ends the service of what AKO served behind listeners that don't
+// admit it.
+const AnnotationEnforceNamespaces = "l4.ako.vmware.com/enforce-route-namespaces"
 
 // frontend is what an owner asks for, read and checked: the part of the mapping that differs between kinds of owner.
 type frontend struct {
@@ -66,7 +71,8 @@ type target struct {
 	backend     *Backend
 	backendPort corev1.ServicePort
 	pool        string
-	weight      int32 // its share of the listener's connections, in relation to the others'
+	checksum    string // of the pool, as AKO left it; "": the operator's
+	weight      int32  // its share of the listener's connections, in relation to the others'
 }
 
 // grouped tells that a listener's connections are spread by a pool group, because there is more to it than one pool.
@@ -83,11 +89,15 @@ func Tenant(s *settings.Settings, kind model.OwnerKind, ns *corev1.Namespace) st
 	return s.Tenant
 }
 
+func (b *builder) tenant() string {
+	return cmp.Or(b.in.Tenant, Tenant(b.in.Settings, b.in.Owner.Key().Kind, b.in.Namespace))
+}
+
 func (b *builder) frontend() frontend {
 	s, owner := b.in.Settings, b.in.Owner.Key()
 	f := frontend{
 		owner:  owner,
-		tenant: cmp.Or(b.in.Tenant, Tenant(s, owner.Kind, b.in.Namespace)),
+		tenant: b.tenant(),
 		name:   VirtualServiceName(s, owner),
 	}
 	if len(f.name) > model.MaxNameLength {
@@ -98,12 +108,19 @@ func (b *builder) frontend() frontend {
 	}
 	f.network = b.network()
 	b.placedAt = f.network
+	b.rule = b.ruling()
 	b.about = b.in.Owner.speaker()
 	f.traffic = b.traffic()
-	f.applicationProfile = b.applicationProfile()
 	b.about = ""
 	f.addresses = b.in.Owner.addresses(b)
+	if len(f.addresses) == 0 {
+		f.addresses = b.ruleAddress()
+	}
 	f.listeners = b.in.Owner.listeners(b)
+	b.fitRule(&f)
+	b.about = b.in.Owner.speaker()
+	f.applicationProfile = b.applicationProfile()
+	b.about = ""
 	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
 	return f
@@ -212,8 +229,9 @@ func trafficOff(annotations map[string]string) (bool, error) {
 	if !set {
 		return false, nil
 	}
-	off, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
-	if err != nil {
+	text = strings.TrimSpace(text)
+	off := strings.EqualFold(text, "true") // as AKO, for which 1 and t are no true
+	if !off && !strings.EqualFold(text, "false") {
 		return false, fmt.Errorf("annotation %s: %q is neither true nor false; traffic stays enabled", AnnotationDisableTraffic, text)
 	}
 	return off, nil
@@ -224,6 +242,9 @@ const defaultApplicationProfile = "System-L4-Application"
 // applicationProfile is always named: the Controller's own default is an HTTP profile, which no SCTP or UDP
 // VirtualService may have.
 func (b *builder) applicationProfile() string {
+	if name := b.ruledApplication(); name != "" {
+		return name
+	}
 	asked := strings.TrimSpace(b.in.Owner.Annotations()[AnnotationApplicationProfile])
 	if asked == "" {
 		return defaultApplicationProfile

@@ -114,7 +114,7 @@ func (b *builder) rejectingPool(f frontend, l listener, name string) *models.Poo
 		VrfRef:           f.network.vrf,
 		Tier1Lr:          f.network.tier1,
 		// What the Controller gives a pool that doesn't say is said, or each look at it would find a difference.
-		GracefulDisableTimeout: new(gracefulDisableMinutes),
+		GracefulDisableTimeout: b.gracefulDisable(f, name),
 		SniEnabled:             new(false),
 		ServiceMetadata:        new(metadata{}.String()),
 		Markers:                b.markers(groupMarks(b.in.Owner, l)),

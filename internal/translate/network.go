@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
 // network is where an owner's objects are placed, as the bodies say it.
@@ -28,10 +30,20 @@ type network struct {
 
 // vipSource is where one VIP's address comes from.
 type vipSource struct {
-	id       string
-	subnet   *models.IPNetworkSubnet // nil: the IPAM profile's usable networks
-	allocate *string                 // auto_allocate_ip_type; nil: IPv4
-	floating *bool
+	id        string
+	subnet    *models.IPNetworkSubnet // nil: the IPAM profile's usable networks
+	subnetID  *string                 // instead of subnet, on clouds whose subnets have ids of their own
+	allocate  *string                 // auto_allocate_ip_type; nil: IPv4
+	floating  *bool
+	placement []*models.VipPlacementNetwork // networks of the Service Engines' interfaces
+}
+
+// id of the subnet, in the field that is for it or, as this operator wrote it once, inside the other.
+func (v vipSource) named() *string {
+	if v.subnetID == nil && v.subnet != nil {
+		return v.subnet.SubnetUUID
+	}
+	return v.subnetID
 }
 
 // network places the objects by the ConfigMap and the AviInfraSetting. One that can't be used moves nothing: what serves
@@ -39,6 +51,11 @@ type vipSource struct {
 func (b *builder) network() network {
 	p, problems := b.placement()
 	wanted, readable := b.placed(p), b.in.Live.network.kept
+	if live := b.in.Live.network; readable && slices.EqualFunc(wanted.vips, live.vips, b.sameSource) {
+		if b.in.Settings.VRF == "" && live.vrf != nil && wanted.vrf != nil {
+			wanted.vrf = live.vrf // nobody asks for another: it only follows from other things
+		}
+	}
 	for _, f := range problems {
 		if readable {
 			b.blockUnlessLive(f.Reason, f.Message)
@@ -49,6 +66,7 @@ func (b *builder) network() network {
 	if !readable {
 		return wanted
 	}
+	wanted.vips = asLive(wanted.vips, b.in.Live.network.vips)
 	if len(problems) == 0 {
 		// A placement is changed as a whole: an address that stays in its old network must not lose its routes meanwhile.
 		fixed := b.fixedDifferences(wanted, b.in.Live.network)
@@ -58,6 +76,18 @@ func (b *builder) network() network {
 		b.findings = append(b.findings, model.NeedsConsent(strings.Join(fixed, ", ")))
 	}
 	return b.in.Live.network
+}
+
+// asLive spells sources as the VIPs do that there are: the same subnet's id in another field is no difference, and none that
+// could be put right.
+func asLive(want, live []vipSource) []vipSource {
+	out := slices.Clone(want)
+	for i, w := range out {
+		if i < len(live) && w.subnetID != nil && live[i].subnetID == nil && deref(live[i].named(), "") == *w.subnetID {
+			out[i].subnetID, out[i].subnet = nil, live[i].subnet
+		}
+	}
+	return out
 }
 
 // fixedDifferences lists, for people, what of a placement the Controller can't change on live objects.
@@ -72,10 +102,11 @@ func (b *builder) fixedDifferences(want, live network) (out []string) {
 	if want.tier1 != nil && *want.tier1 != deref(live.tier1, "") {
 		out = append(out, fmt.Sprintf("VsVip tier1_lr: %s -> %s", cmp.Or(deref(live.tier1, ""), "(unset)"), *want.tier1))
 	}
-	if len(want.vips) != len(live.vips) {
-		return append(out, fmt.Sprintf("VsVip vip: %d addresses -> %d", len(live.vips), len(want.vips)))
+	vips := manyVIPs(want.vips, len(live.vips)) // how many addresses there are is no matter of placement
+	if len(vips) != len(live.vips) {
+		return append(out, fmt.Sprintf("VsVip vip: %d addresses -> %d", len(live.vips), len(vips)))
 	}
-	for i, w := range want.vips {
+	for i, w := range vips {
 		if l := live.vips[i]; !b.sameSource(w, l) {
 			out = append(out, fmt.Sprintf("VsVip vip %s: %s -> %s", w.id, b.sourceText(l), b.sourceText(w)))
 		}
@@ -86,7 +117,7 @@ func (b *builder) fixedDifferences(want, live network) (out []string) {
 // sameSource compares what is wanted; what isn't said stands as it is.
 func (b *builder) sameSource(w, l vipSource) bool {
 	same := func(w, l *string) bool { return w == nil || deref(w, "") == deref(l, "") }
-	if w.id != l.id || !same(w.allocate, l.allocate) || w.floating != nil && *w.floating != deref(l.floating, false) {
+	if w.id != l.id || !same(w.named(), l.named()) || !same(w.allocate, l.allocate) || w.floating != nil && *w.floating != deref(l.floating, false) {
 		return false
 	}
 	if w.subnet == nil {
@@ -97,7 +128,7 @@ func (b *builder) sameSource(w, l vipSource) bool {
 		have = new(models.IPNetworkSubnet)
 	}
 	return (w.subnet.NetworkRef == nil || b.sameRef(w.subnet.NetworkRef, have.NetworkRef)) && samePrefix(w.subnet.Subnet, have.Subnet) &&
-		samePrefix(w.subnet.Subnet6, have.Subnet6) && same(w.subnet.SubnetUUID, have.SubnetUUID)
+		samePrefix(w.subnet.Subnet6, have.Subnet6)
 }
 
 func samePrefix(w, l *models.IPAddrPrefix) bool {
@@ -117,12 +148,12 @@ func prefixText(p *models.IPAddrPrefix) string {
 
 func (b *builder) sourceText(v vipSource) string {
 	out := "any usable network"
+	if id := v.named(); id != nil {
+		out = "subnet " + *id
+	}
 	if s := v.subnet; s != nil {
-		switch {
-		case s.NetworkRef != nil:
+		if s.NetworkRef != nil {
 			out = "network " + b.refText(s.NetworkRef)
-		case s.SubnetUUID != nil:
-			out = "subnet " + *s.SubnetUUID
 		}
 		for _, p := range []string{prefixText(s.Subnet), prefixText(s.Subnet6)} {
 			if p != "" {
@@ -200,17 +231,32 @@ func (b *builder) placement() (placement.Placement, []model.Finding) {
 			fail(model.ReasonReferenceMissing, problem.Message)
 		}
 	}
+	if _, bad := b.vipType(); bad != "" && placement.InVPC(p, f.Cloud) {
+		fail(model.ReasonInvalidAnnotation, fmt.Sprintf("annotation %s: %q is neither public nor private", AnnotationVIPType, bad))
+	}
 	if vrf := b.in.Settings.VRF; p.Tier1LR == "" && !placement.Public(f.Cloud) && vrf != "" && !f.Has(model.VrfContext, vrf) {
 		fail(model.ReasonReferenceMissing, fmt.Sprintf("the Controller's cloud %s has no VRF context %q; create it or mend vrfName of ConfigMap avi-k8s-config", f.Cloud.Name, vrf))
 	}
 	return p, out
 }
 
-// placed writes a placement as references. It follows AKO: a tier-1 router replaces VRFs; else the configured VRF, else
-// that of the VIP network, else global.
+// vipType is the kind of address that the owner asks for in a VPC, as the Controller writes it, and the text of the annotation if
+// that is none.
+func (b *builder) vipType() (kind, bad string) {
+	text := b.in.Owner.Annotations()[AnnotationVIPType]
+	switch kind = strings.ToUpper(strings.TrimSpace(text)); kind {
+	case "":
+		return "PUBLIC", ""
+	case "PUBLIC", "PRIVATE":
+		return kind, ""
+	}
+	return "PUBLIC", text
+}
+
+// placed writes a placement as references. It follows AKO: a tier-1 router replaces VRFs, and what vrf says.
 func (b *builder) placed(p placement.Placement) network {
 	f := b.in.Facts
-	n := network{seGroup: refOrNil(model.ServiceEngineGroup, p.SEGroup), tier1: orNil(p.Tier1LR), vips: vipSources(p, f.Cloud)}
+	n := network{seGroup: refOrNil(model.ServiceEngineGroup, p.SEGroup), tier1: orNil(p.Tier1LR), vips: b.vipSources(p)}
 	if p.EnableRHI {
 		n.rhi, n.labels = new(true), p.BGPPeerLabels
 	}
@@ -223,13 +269,20 @@ func (b *builder) placed(p placement.Placement) network {
 	return n
 }
 
+// vrf is the configured one, else that of the VIP network, else global. A public cloud has one for everybody, but that OpenStack
+// has one for each tenant. In NodePort mode the VIP network's is not used, since nodes are reached through global routes.
 func (b *builder) vrf(p placement.Placement) string {
 	const global = "global"
-	switch f := b.in.Facts; {
+	f, s := b.in.Facts, b.in.Settings
+	switch {
+	case f.Cloud.Type == "CLOUD_OPENSTACK" && b.tenant() == s.Tenant:
+		return cmp.Or(f.TenantVRF, global)
 	case placement.Public(f.Cloud):
-		return global // a public cloud has one routing context
-	case b.in.Settings.VRF != "":
-		return b.in.Settings.VRF
+		return global
+	case s.VRF != "":
+		return s.VRF
+	case s.ServiceType == settings.NodePort:
+		return global
 	case len(p.VIPNetworks) > 0:
 		if n, _ := f.Network(p.VIPNetworks[0].Name, p.VIPNetworks[0].UUID); n.VRF != "" {
 			return n.VRF
@@ -238,19 +291,23 @@ func (b *builder) vrf(p placement.Placement) string {
 	return global
 }
 
-// vipSources are one for the first VIP network or, on clouds that name networks by their subnet's id, one for each.
-func vipSources(p placement.Placement, cloud model.CloudFacts) []vipSource {
+// vipSources are one for the first VIP network or, on clouds that name networks by their subnet's id, one for each. In a VPC it is
+// the VPC's network for addresses of the type that the owner asks for.
+func (b *builder) vipSources(p placement.Placement) []vipSource {
+	cloud := b.in.Facts.Cloud
 	var floating *bool
 	if placement.Public(cloud) {
 		floating = p.PublicIP
 	}
-	if len(p.VIPNetworks) == 0 {
+	switch kind, _ := b.vipType(); {
+	case placement.InVPC(p, cloud):
+		return []vipSource{{id: "0", subnetID: new(placement.VPCSubnet(p.Tier1LR, kind))}}
+	case len(p.VIPNetworks) == 0:
 		return []vipSource{{id: "0", floating: floating}}
-	}
-	if placement.BySubnetID(cloud) {
+	case placement.BySubnetID(cloud):
 		out := make([]vipSource, len(p.VIPNetworks))
 		for i, n := range p.VIPNetworks {
-			out[i] = vipSource{id: strconv.Itoa(i + 1), subnet: &models.IPNetworkSubnet{SubnetUUID: new(n.Name + n.UUID)}, floating: floating}
+			out[i] = vipSource{id: strconv.Itoa(i + 1), subnetID: new(n.Name + n.UUID), floating: floating}
 		}
 		return out
 	}
@@ -262,7 +319,24 @@ func vipSources(p placement.Placement, cloud model.CloudFacts) []vipSource {
 	case n.V6CIDR != "":
 		out.allocate = new("V6_ONLY")
 	}
+	if placement.PlacesVIPs(cloud) {
+		out.placement = vipPlacement(n)
+	}
 	return []vipSource{out}
+}
+
+// vipPlacement places a VIP on the network that its address is of, by one subnet as AKO does: the IPv4 one if there are both.
+func vipPlacement(n placement.VIPNetwork) []*models.VipPlacementNetwork {
+	at := &models.VipPlacementNetwork{NetworkRef: new(networkRef(n.Name, n.UUID))}
+	switch {
+	case n.CIDR != "":
+		at.Subnet = prefixOf(n.CIDR)
+	case n.V6CIDR != "":
+		at.Subnet6 = prefixOf(n.V6CIDR)
+	default:
+		return nil
+	}
+	return []*models.VipPlacementNetwork{at}
 }
 
 func placementNetworks(networks []placement.NodeNetwork) []*models.PlacementNetwork {

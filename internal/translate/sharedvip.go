@@ -251,6 +251,7 @@ func (b sharedBuilder) backend(m *corev1.Service) *Backend {
 // judge reports of one Service what it can't have beside the others.
 func (b sharedBuilder) judge(m *corev1.Service, listeners []listener) {
 	serviceBuilder{b.builder, m}.unusedFields()
+	serviceBuilder{b.builder, m}.droppedPorts()
 	if asked := SharedVIPOf(m); asked != b.Group {
 		b.findings = append(b.findings, model.NeedsConsent(fmt.Sprintf("annotation %s: %s -> %s", AnnotationSharedVIP, b.Group, cmp.Or(asked, "(unset)"))))
 	}

@@ -71,10 +71,10 @@ type AviInfraSettingNetwork struct {
 	// +optional
 	EnablePublicIP *bool `json:"enablePublicIP,omitempty"`
 	// The labels of those BGP peers of the VRF that the addresses are announced to. Needs enableRhi: true. Left out: as
-	// bgpPeerLabels of the operator's settings.
+	// bgpPeerLabels of the operator's settings. An empty list: none, whatever those say.
 	// +optional
 	// +listType=atomic
-	BGPPeerLabels []string `json:"bgpPeerLabels,omitempty"`
+	BGPPeerLabels []string `json:"bgpPeerLabels,omitzero"`
 	// Ports of shared layer 7 virtual services: ignored by this operator, for AKO's L7 half. If there are any, one of them
 	// must have TLS.
 	// +optional
