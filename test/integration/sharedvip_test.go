@@ -308,122 +308,12 @@ func TestSharedVIPAndGatewayOfOneName(t *testing.T) {
 	same(t, shared, e.SharedServes("n2", "SCTP/38412 udm [10.244.1.6:9090]"))
 }
 
-// akoShares makes what AKO makes for a shared VIP with amf on SCTP 38412 and smf on TCP 8080. Its host names are in the order of
-// AKO's last event.
-func akoShares(e *suite.Env, group string) {
-	e.T.Helper()
-	name := e.SharedName(group)
-	by := "ako-" + e.Cluster
-	host := func(service string) string { return service + "." + e.Namespace + ".demo.avi.local" }
-	create := func(kind string, body map[string]any) {
-		e.T.Helper()
-		if _, err := e.Sim.Create(kind, "admin", body); err != nil {
-			e.T.Fatal(err)
-		}
-	}
-	create("vsvip", map[string]any{
-		"name": name, "cloud_ref": "/api/cloud?name=Default-Cloud", "east_west_placement": false, "vsvip_cloud_config_cksum": "1234567",
-		"vrf_context_ref": "/api/vrfcontext?name=global", "markers": akoMarks(e),
-		"vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true, "ip_address": map[string]any{"addr": "10.10.7.7", "type": "V4"}, "ipam_network_subnet": map[string]any{
-			"network_ref": "/api/network/?name=vip-network", "subnet": map[string]any{"ip_addr": map[string]any{"addr": "10.10.0.0", "type": "V4"}, "mask": 16}}}},
-		"dns_info": []any{map[string]any{"fqdn": host("smf")}, map[string]any{"fqdn": host("amf")}},
-	})
-	var rules []any
-	for i, m := range []struct {
-		service, protocol, server string
-		port                      int
-	}{{"amf", "SCTP", "10.244.1.5", 38412}, {"smf", "TCP", "10.244.1.6", 8080}} {
-		pool := fmt.Sprintf("%s--%s-%s-%s-%s-%d", e.Cluster, e.Namespace, m.service, group, m.protocol, m.port)
-		create("pool", map[string]any{
-			"name": pool, "cloud_config_cksum": "1234568", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_ref": "/api/vrfcontext?name=global",
-			"sni_enabled": false, "graceful_disable_timeout": 1, "health_monitor_refs": []any{"/api/healthmonitor/?name=System-" + m.protocol},
-			"service_metadata": akoMetadata("", e.Namespace+"/"+m.service, host(m.service)),
-			"markers":          akoMarks(e, "Namespace", e.Namespace, "ServiceName", m.service, "Port", fmt.Sprint(m.port), "Protocol", m.protocol, "GatewayName", group),
-			"servers":          []any{map[string]any{"ip": map[string]any{"addr": m.server, "type": "V4"}, "port": 9090, "enabled": true, "external_uuid": m.server + ":9090", "server_node": "node-1"}},
-		})
-		rules = append(rules, map[string]any{
-			"name": "/api/pool?name=" + pool, "index": i,
-			"match": map[string]any{
-				"port":     map[string]any{"match_criteria": "IS_IN", "ports": []any{m.port}},
-				"protocol": map[string]any{"match_criteria": "IS_IN", "protocol": "PROTOCOL_" + m.protocol},
-			},
-			"action": map[string]any{"select_pool": map[string]any{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": "/api/pool?name=" + pool}},
-		})
-	}
-	create("l4policyset", map[string]any{"name": name, "created_by": by, "markers": akoMarks(e, "Namespace", e.Namespace, "GatewayName", group),
-		"l4_connection_policy": map[string]any{"rules": rules}})
-	metadata := strings.Replace(akoMetadata("", "", host("smf")), `["`+host("smf")+`"]`, `["`+host("smf")+`","`+host("amf")+`"]`, 1)
-	create("virtualservice", map[string]any{
-		"name": name, "cloud_config_cksum": "1234569", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_context_ref": "/api/vrfcontext?name=global",
-		"se_group_ref": "/api/serviceenginegroup?name=Default-Group", "application_profile_ref": "/api/applicationprofile/?name=System-L4-Application",
-		"network_profile_ref": "/api/networkprofile/?name=System-TCP-Proxy", "vsvip_ref": "/api/vsvip/?name=" + name,
-		"services": []any{
-			map[string]any{"port": 38412, "port_range_end": 38412, "enable_ssl": false, "enable_http2": false, "override_network_profile_ref": "/api/networkprofile/?name=System-SCTP-Proxy"},
-			map[string]any{"port": 8080, "port_range_end": 8080, "enable_ssl": false, "enable_http2": false},
-		},
-		"l4_policies": []any{map[string]any{"index": 0, "l4_policy_set_ref": "/api/l4policyset/?name=" + name}}, "remove_listening_port_on_vs_down": true,
-		"service_metadata": metadata, "markers": akoMarks(e, "Namespace", e.Namespace, "GatewayName", group),
-	})
-}
-
-// TestSharedVIPTakenOverFromAKO: nothing moves, and the status is never empty. AKO's usual shared address is on both Services.
-func TestSharedVIPTakenOverFromAKO(t *testing.T) {
-	t.Parallel()
-	e := suite.New(t)
-	e.StopOperator()
-	akoShares(e, "n2")
-	was, err := e.SharedTree("n2")
-	if err != nil || len(was.Ports) != 2 {
-		t.Fatalf("AKO's tree is %+v, %v", was, err)
-	}
-	amf, smf := e.SharedVIP("amf", "n2", n2), e.SharedVIP("smf", "n2", webPort)
-	for svc, address := range map[*corev1.Service]string{amf: "10.244.1.5", smf: "10.244.1.6"} {
-		svc.Spec.LoadBalancerIP = "10.10.7.7"
-		e.Create(svc, e.Slice(svc, address))
-		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "10.10.7.7", Hostname: svc.Name + "." + e.Namespace + ".demo.avi.local"}}
-		if err := e.Client.Status().Update(t.Context(), svc); err != nil {
-			t.Fatal(err)
-		}
-	}
-	e.Sim.ResetRequests()
-	e.ResetKubeWrites()
-	e.StartOperator()
-	for _, svc := range []*corev1.Service{amf, smf} {
-		if got := e.Programmed(svc); got != "10.10.7.7" {
-			t.Errorf("%s is served on %s", svc.Name, got)
-		}
-		e.Condition(svc, "Accepted", yes, "Accepted")
-	}
-	same(t, was, e.SharedServes("n2", was.Ports...))
-	for _, w := range e.Sim.Writes() {
-		if w.Method != "PATCH" || !checksumsOnly.Match(w.Body) {
-			t.Errorf("the take-over writes %s %s %s", w.Method, w.Path, w.Body)
-		}
-	}
-	for _, w := range e.KubeWrites() {
-		if strings.Contains(w.Body, `"ingress":null`) || strings.Contains(w.Body, `"loadBalancer":null`) {
-			t.Errorf("a status was emptied: %s", w)
-		}
-	}
-	suite.Update(e, e.Slice(smf), func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.1.7", true, false)} })
-	same(t, was, e.SharedServes("n2", "SCTP/38412 amf [10.244.1.5:9090]", "TCP/8080 smf [10.244.1.7:9090]"))
-	e.Delete(amf)
-	gone(e, amf)
-	same(t, was, e.SharedServes("n2", "TCP/8080 smf [10.244.1.7:9090]"))
-	e.Delete(smf)
-	gone(e, smf)
-	nothingLeft(e)
-}
-
-// checksumsOnly are PATCHes that put ours in the place of AKO's checksum.
-var checksumsOnly = regexp.MustCompile(`^\{"replace":\{"(vsvip_)?cloud_config_cksum":"0"\}\}$`)
-
 // TestSharedVIPOfAKOLeftBehind: one Service became another type while nobody looked, and the other vanished.
 func TestSharedVIPOfAKOLeftBehind(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 300 * time.Millisecond }))
 	e.StopOperator()
-	akoShares(e, "n2")
+	suite.AKO{Env: e}.SharedVIP(e.Namespace, "n2", behindGateway("SCTP", 38412, e.Namespace, "amf"), behindGateway("TCP", 8080, e.Namespace, "smf"))
 	amf := e.SharedVIP("amf", "n2", n2)
 	e.Create(amf, e.Slice(amf, "10.244.1.5"))
 	smf := e.SharedVIP("smf", "n2", webPort)
