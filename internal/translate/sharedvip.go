@@ -301,6 +301,9 @@ func (b sharedBuilder) disagreements(m *corev1.Service) {
 	if asked, has := named(AnnotationApplicationProfile), strings.TrimSpace(first.Annotations[AnnotationApplicationProfile]); asked != "" && asked != has {
 		differs("annotation "+AnnotationApplicationProfile, asked, cmp.Or(has, defaultApplicationProfile)+by)
 	}
+	if own, ok := RuleKey(m.Namespace, m.Annotations); ok && own.String() != b.in.Rule.Name {
+		b.report(model.Degraded, model.Port{}, model.ReasonSharedVIPMismatch, fmt.Sprintf("annotation %s: %s is used for the pools of this Service only: the VirtualService of shared VIP %s has %s%s", AnnotationRule, named(AnnotationRule), b.Group, cmp.Or(b.in.Rule.Name, "none"), by))
+	}
 	off, err := trafficOff(m.Annotations)
 	if err != nil {
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidAnnotation, err.Error())
@@ -345,7 +348,7 @@ func (g SharedVIP) names(b *builder, listeners []listener) []string {
 		if !slices.ContainsFunc(listeners, func(l listener) bool { return l.targets[0].backend.Service == m }) {
 			continue
 		}
-		s.speak(m, func() { of[m.Name] = s.namesOf(m, domain) })
+		s.speak(m, func() { of[m.Name] = b.registrable(s.namesOf(m, domain)) })
 		for _, n := range of[m.Name] {
 			if !slices.Contains(out, n) {
 				out = append(out, n)
@@ -353,9 +356,6 @@ func (g SharedVIP) names(b *builder, listeners []listener) []string {
 		}
 	}
 	slices.Sort(out)
-	if out = b.registrable(out); len(out) == 0 {
-		return nil
-	}
 	for i := range listeners {
 		listeners[i].names = of[listeners[i].targets[0].backend.Service.Name]
 	}
