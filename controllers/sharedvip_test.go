@@ -27,6 +27,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -42,6 +43,8 @@ type sharedWorld struct {
 	mirror   *mirror.Mirror
 	services *owners[*corev1.Service]
 	groups   *owners[*gather.Group]
+	cfg      *settings.Settings
+	settings *settings.Store
 	born     time.Time // of the next Service
 }
 
@@ -85,6 +88,7 @@ func (w *sharedWorld) start() {
 	w.must(err)
 	store := new(settings.Store)
 	store.Set(cfg)
+	w.cfg, w.settings = cfg, store
 	d := Deps{
 		Client: w.client, Live: w.client, Settings: store, APIs: NewAPIs(), Guard: &guard{share: 0.2, least: 5},
 		Gather: &gather.Reader{Client: w.client, Serves: func(gather.API) bool { return false }, Synced: func(gather.API) bool { return false }},
@@ -405,4 +409,130 @@ func TestAFailureForOneServiceIsItsOwn(t *testing.T) {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
+}
+
+// TestSettingsLetSharedServicesGo one by one, and the guard holds what is too much.
+func TestSettingsLetSharedServicesGo(t *testing.T) {
+	w := newSharedWorld(t)
+	for i := range 7 { // more than may go at once
+		w.create(fmt.Sprintf("s%d", i), "n2", "SCTP", int32(5000+i))
+	}
+	w.settle("n2")
+	all := w.names()
+	if len(all) != 8 {
+		t.Fatalf("the Controller holds %q", all)
+	}
+	vs := w.uuid("n2")
+	strict := *w.cfg
+	strict.DefaultLB = false
+	w.settings.Set(&strict)
+	w.settle("n2")
+	if got := w.names(); len(got) != 3 {
+		t.Errorf("%q are left, want two pools that are held and the VirtualService", got)
+	}
+	w.settings.Set(w.cfg)
+	w.settle("n2")
+	w.want(all...)
+	if w.uuid("n2") != vs {
+		t.Error("the VirtualService was made anew")
+	}
+	gone := *w.cfg
+	gone.DeleteConfig = true
+	w.settings.Set(&gone)
+	w.settle("n2")
+	w.want()
+	for i := range 7 {
+		if svc := w.read(fmt.Sprintf("s%d", i)); len(svc.Finalizers)+len(svc.Status.Conditions)+len(svc.Status.LoadBalancer.Ingress) > 0 {
+			t.Errorf("%s: finalizers %v, status %+v", svc.Name, svc.Finalizers, svc.Status)
+		}
+	}
+	w.settings.Set(w.cfg)
+	w.settle("n2")
+	w.want(all...)
+}
+
+// TestAServiceOfAnotherInstanceIsLeftToIt while the others of its shared VIP are served.
+func TestAServiceOfAnotherInstanceIsLeftToIt(t *testing.T) {
+	w := newSharedWorld(t)
+	w.create("theirs", "n2", "TCP", 8080, func(svc *corev1.Service) {
+		svc.Finalizers = []string{gather.Finalizer}
+		svc.Annotations[gather.AnnotationServedBy] = "ako-other@other/Default-Cloud"
+	})
+	w.create("amf", "n2", "SCTP", 38412)
+	w.settle("n2")
+	w.want("amf-n2-SCTP-38412", "n2")
+	w.told("theirs", "!ServedByAnotherInstance")
+	w.update("theirs", func(svc *corev1.Service) { svc.Finalizers = nil; annotate(svc, gather.AnnotationServedBy, "") })
+	w.settle("n2")
+	w.want("amf-n2-SCTP-38412", "n2", "theirs-n2-TCP-8080")
+	w.told("theirs", "Accepted")
+}
+
+// TestACrashAtAnyStepOfASharedVIP: the operator stops at each write of a Service's coming and going, and the next one ends it. The
+// other Service is never without its pool, and the VirtualService is never another one.
+func TestACrashAtAnyStepOfASharedVIP(t *testing.T) {
+	w := newSharedWorld(t)
+	w.create("amf", "n2", "SCTP", 38412)
+	w.settle("n2")
+	vs, vip := w.uuid("n2"), w.address("amf")
+	crashes := 0
+	crash := func(method, kind string) {
+		hits := w.sim.FaultHits()
+		remove := w.sim.Inject(avisim.Fault{Method: method, Type: kind, ResetBefore: true})
+		for range 2 { // the first may only claim
+			_, _ = w.groups.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "core", Name: "n2"}})
+		}
+		remove()
+		if w.sim.FaultHits() > hits {
+			crashes++
+		}
+		w.start()
+		w.settle("n2")
+		if w.uuid("n2") != vs || w.address("amf") != vip || !slices.Contains(w.names(), "amf-n2-SCTP-38412") {
+			t.Errorf("%s %s: amf's VirtualService was made anew", method, kind)
+		}
+	}
+	for i, kind := range []string{"pool", "l4policyset", "virtualservice"} {
+		name := fmt.Sprintf("smf%d", i)
+		w.create(name, "n2", "TCP", 8080)
+		crash(map[bool]string{true: "POST", false: "PATCH"}[kind == "pool"], kind)
+		w.want("amf-n2-SCTP-38412", "n2", name+"-n2-TCP-8080")
+		w.must(w.client.Delete(t.Context(), w.read(name)))
+		crash(map[bool]string{true: "DELETE", false: "PATCH"}[kind == "pool"], kind)
+		w.want("amf-n2-SCTP-38412", "n2")
+		if err := w.client.Get(t.Context(), types.NamespacedName{Namespace: "core", Name: name}, new(corev1.Service)); !apierrors.IsNotFound(err) {
+			t.Errorf("%s is held: %v", name, err)
+		}
+	}
+	if crashes != 6 {
+		t.Errorf("%d crashes, want 6", crashes)
+	}
+}
+
+// TestSharedVIPsWithoutServicesAreFound by the sweep, which asks the API server itself.
+func TestSharedVIPsWithoutServicesAreFound(t *testing.T) {
+	w := newSharedWorld(t)
+	w.create("amf", "n2", "SCTP", 38412)
+	w.create("smf", "n4", "TCP", 8080)
+	w.settle("n2", "n4")
+	w.update("amf", func(svc *corev1.Service) { svc.Finalizers = nil })
+	w.must(w.client.Delete(t.Context(), w.read("amf")))
+	live, err := w.groups.Remaining(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n2, n4 := w.groups.ownerAt(types.NamespacedName{Namespace: "core", Name: "n2"}), w.groups.ownerAt(types.NamespacedName{Namespace: "core", Name: "n4"})
+	if _, ok := live[n2]; ok || !live[n4] {
+		t.Errorf("the groups are %v", live)
+	}
+	for owner, want := range map[model.Owner]bool{n2: true, n4: false} {
+		if absent, err := w.groups.Absent(t.Context(), owner); err != nil || absent != want {
+			t.Errorf("%s: absent %v, %v", owner, absent, err)
+		}
+	}
+	w.settle("n2", "n4") // without the sweep's word nothing happens
+	w.want("amf-n2-SCTP-38412", "n2", "n4", "smf-n4-TCP-8080")
+	w.groups.orphan(types.NamespacedName{Namespace: "core", Name: "n2"})
+	w.settle("n2", "n4")
+	w.want("n4", "smf-n4-TCP-8080")
 }
