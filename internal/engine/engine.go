@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/go-logr/logr"
@@ -176,6 +177,10 @@ func (r *run) remember(set *model.Set) {
 	}
 }
 
+// networkLost is the reason of a VirtualService that is down because no network is known any more that its address is on, as the
+// Controller words it (AKO#1027).
+const networkLost = "No network/subnet matched"
+
 // build makes the wanted objects of what the Controller holds now.
 func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
@@ -184,6 +189,8 @@ func (r *run) build(ctx context.Context, observed []*model.Observed) translate.R
 		if !vs.Owner.MayBe(r.in.Owner.Key()) {
 			r.in.Rival = &vs.Owner
 		}
+		h, _ := r.Mirror.VSHealth(vs.UUID)
+		r.in.NetworkLost = strings.Contains(h.Reason, networkLost)
 	}
 	r.in.Live = translate.LiveOf(&r.in, observed)
 	for _, o := range observed {
