@@ -14,6 +14,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // HandBack takes everything off Kubernetes objects that the operator has put there, so that AKO can serve them again: finalizers,
@@ -49,6 +50,9 @@ func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, o
 
 // HandBack hands the owners of the kind back, and returns how many.
 func (r *owners[T]) HandBack(ctx context.Context) (handed int, err error) {
+	if r.parts != nil {
+		return 0, nil // what they are made of is handed back as what it is
+	}
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return 0, nil
 	}
@@ -87,6 +91,7 @@ func (r *owners[T]) disown(ctx context.Context, o client.Object) (changed bool, 
 		return false, nil
 	}
 	annotate(o, gather.AnnotationServedBy, "")
+	annotate(o, translate.AnnotationJoined, "")
 	return true, r.patchFinalizers(ctx, o, before)
 }
 

@@ -75,7 +75,7 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: rule.Namespace}, ns); err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading Namespace %s: %w", rule.Namespace, err)
 	}
-	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), ns))
+	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), model.ServiceOwner, ns))
 	if err != nil {
 		return resultOf(ctx, err)
 	}

@@ -141,7 +141,7 @@ func (r *owners[T]) Preview(ctx context.Context, cfg *settings.Settings) (out []
 		return nil, err
 	}
 	for _, o := range all {
-		c, err := gather.Read(ctx, r.Gather, r.kind, client.ObjectKeyFromObject(o))
+		c, err := gather.Read(ctx, r.kind, client.ObjectKeyFromObject(o))
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +178,7 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 			return f, false, nil
 		}
 		f.removed = v.Why
-		_, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, c.Namespace), name, v.Why)
+		_, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, owner.Kind, c.Namespace), name, v.Why)
 		f.learn(err)
 		return f, true, nil
 	}
@@ -216,14 +216,9 @@ func (op *Operator) unclaimed(all []foreseen) (out []string) {
 		if o.Key.Kind != model.VirtualService {
 			continue
 		}
-		why := fmt.Sprintf("%s doesn't exist, or is not one for this operator", o.Owner)
-		switch of := translate.GatewayOf(o); {
-		case o.Owner.Kind == model.SvcAPIGatewayOwner && of == "":
-			why = "AKO made it for Services of namespace " + o.Owner.Namespace + " that share a VIP, " + o.Owner.Name
-		case known[o.Owner]:
-			continue
+		if !known[o.Owner] {
+			out = append(out, fmt.Sprintf("%s/%s: %s doesn't exist, or is not one for this operator", o.Key.Tenant, o.Key.Name, o.Owner))
 		}
-		out = append(out, fmt.Sprintf("%s/%s: %s", o.Key.Tenant, o.Key.Name, why))
 	}
 	slices.Sort(out)
 	return out

@@ -41,6 +41,7 @@ var steps = []step{
 	{"The operator", "A process of its own, with exactly the rights that config/rbac gives its service account.", 15 * time.Minute, startOperator},
 	{"A Service with SCTP", "Two pods listen on SCTP 9090; a Service of type LoadBalancer offers them on port 80.", time.Minute, applySample},
 	{"A Service that mixes SCTP, TCP and UDP", "Three protocols behind one address: each gets its own pool, monitor and network profile.", time.Minute, applyMixed},
+	{"Two Services share an address", "A shared VIP: SCTP of one Service and TCP of another on one VirtualService. One of them leaves, the other doesn't notice.", time.Minute, shareVIP},
 	{"Scaling up", "", 0, scaleUp},
 	{"Only some clients are let in", "Source ranges hold for SCTP as for TCP: a network security policy of the VirtualService refuses everybody else.", time.Minute, letIn},
 	{"A pod fails its readiness probe", "It keeps its place in the pool but gets no new connections.", 0, failPod},

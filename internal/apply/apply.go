@@ -98,7 +98,7 @@ func (a *Applier) create(ctx context.Context, owner model.Owner, s plan.Step) St
 	have, lookErr := a.Mirror.Fetch(ctx, s.Key)
 	var foreign *mirror.NotOursError
 	switch {
-	case lookErr == nil && have.Owner != (model.Owner{}) && have.Owner != owner:
+	case lookErr == nil && have.Owner != (model.Owner{}) && !have.Owner.MayBe(owner):
 		return StepResult{Step: s, Err: &mirror.NotOursError{Key: s.Key, Owner: have.Owner}}
 	case lookErr == nil:
 		return StepResult{Step: s, Err: err, Replan: true}

@@ -44,10 +44,7 @@ type Engine struct {
 func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome {
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
-	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
-	if key, shares := translate.SharedVIP(&r.in); shares && r.sharedByAKO(key) {
-		return outcome.NewUnasked(translate.SharedVIPKept(key))
-	}
+	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Owner.Key().Kind, in.Namespace)
 	r.keepTenant()
 	defer func() { r.commons.release(r.wanted...) }()
 	for round := range rounds {
@@ -57,13 +54,6 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	}
 	r.describe()
 	return r.outcome()
-}
-
-// sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
-func (r *run) sharedByAKO(key model.Key) bool {
-	vs := r.Mirror.Get(key)
-	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" &&
-		r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
 }
 
 // run is one call of Serve.
@@ -101,6 +91,9 @@ func (r *run) outcome() outcome.Outcome {
 	case outcome.Blocked:
 		return outcome.NewBlocked(r.record)
 	case outcome.Failed:
+		if !r.failure.wide {
+			r.record.FailedFor = r.failure.services
+		}
 		return outcome.NewFailed(r.record, r.failure.told())
 	}
 	return outcome.NewUnread(r.record, r.failure.told())
@@ -213,7 +206,7 @@ func (r *run) build(ctx context.Context, observed []*model.Observed) translate.R
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
-		if vs.Owner != r.in.Owner.Key() {
+		if !vs.Owner.MayBe(r.in.Owner.Key()) {
 			r.in.Rival = &vs.Owner
 		}
 		h, _ := r.Mirror.VSHealth(vs.UUID)
@@ -268,6 +261,7 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 		}
 		r.state = outcome.Failed
 		r.failure.add(fmt.Errorf("%s %s: %w", s.Step.Op, s.Step.Key, s.Err), s.Step.Key.Kind)
+		r.failure.concerns(r.serviceOf(s.Step))
 	}
 	return again || r.state == outcome.Done // an error-free run is checked by planning once more: nothing must be left to do
 }

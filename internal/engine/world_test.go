@@ -128,7 +128,7 @@ func (w *world) served() outcome.Outcome {
 // remove removes what the Service has, from its namespace's tenant.
 func (w *world) remove() (int, error) {
 	w.Helper()
-	return w.engine.Remove(w.Context(), amf, translate.Tenant(w.cfg, w.ns), amfName, "the test says so")
+	return w.engine.Remove(w.Context(), amf, translate.Tenant(w.cfg, amf.Kind, w.ns), amfName, "the test says so")
 }
 
 func (w *world) load() {

@@ -35,7 +35,7 @@ func TestMarkersTellTheOwner(t *testing.T) {
 		"a Gateway": {
 			[]string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw", MarkServiceName, "amf"}, Owner{GatewayOwner, "edge", "gw"},
 		},
-		"a Gateway of x-k8s.io":       {[]string{MarkNamespace, "edge", MarkGatewayName, "gw"}, Owner{SvcAPIGatewayOwner, "edge", "gw"}},
+		"a Gateway of x-k8s.io":       {[]string{MarkNamespace, "edge", MarkGatewayName, "gw"}, Owner{UntoldOwner, "edge", "gw"}},
 		"a VsVip, with nothing of it": {nil, Owner{}},
 	} {
 		cluster, got := OwnerOf(Markers("c1", c.pairs...))
@@ -46,6 +46,30 @@ func TestMarkersTellTheOwner(t *testing.T) {
 	odd := []*models.RoleFilterMatchLabel{nil, {}, {Key: new(MarkCluster)}, {Key: new(MarkServiceName), Values: []string{"amf", "smf"}}}
 	if cluster, owner := OwnerOf(odd); cluster != "" || owner != (Owner{ServiceOwner, "", "amf"}) {
 		t.Errorf("odd markers: %q, %+v", cluster, owner)
+	}
+}
+
+// TestVirtualServiceTellsTheOwner: AKO's markers don't tell a Gateway from a shared VIP.
+func TestVirtualServiceTellsTheOwner(t *testing.T) {
+	untold := Owner{UntoldOwner, "edge", "gw"}
+	for metadata, want := range map[string]OwnerKind{
+		`{"gateway":"edge/gw"}`: SvcAPIGatewayOwner, `{"gateway":""}`: SharedVIPOwner,
+		`{"gateway":"edge/other"}`: UntoldOwner, `{}`: UntoldOwner, `{"gateway":`: UntoldOwner, "": UntoldOwner,
+	} {
+		owner := VirtualServiceOwner(untold, &metadata)
+		if owner.Kind != want || owner.Namespace != "edge" || owner.Name != "gw" {
+			t.Errorf("%s: %+v", metadata, owner)
+		}
+		if owner.Untold() != untold || !untold.MayBe(owner) || owner.MayBe(untold) != (owner == untold) {
+			t.Errorf("%s: %+v is not what the markers tell", metadata, owner)
+		}
+	}
+	if o := VirtualServiceOwner(untold, nil); o != untold {
+		t.Errorf("without metadata: %+v", o)
+	}
+	service := Owner{ServiceOwner, "edge", "gw"}
+	if o := VirtualServiceOwner(service, new(`{"gateway":""}`)); o != service || service.Untold() != service || untold.MayBe(service) {
+		t.Errorf("a Service: %+v", o)
 	}
 }
 

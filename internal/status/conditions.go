@@ -115,8 +115,8 @@ func healthy(o outcome.Outcome) metav1.Condition {
 	if o.Health.Reason != "" && o.Health.State != "OPER_UP" {
 		said = append(said, o.Health.Reason)
 	}
-	if o.Servers != "" {
-		said = append(said, o.Servers)
+	for _, s := range o.Servers {
+		said = append(said, s.Port.String()+": "+s.Text)
 	}
 	for _, f := range o.Findings {
 		if f.Reason == model.ReasonNoEndpoints {

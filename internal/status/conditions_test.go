@@ -71,7 +71,7 @@ func TestConditions(t *testing.T) {
 			"True/Accepted False/AddressPending True/Up", "waiting for the Controller's IPAM"},
 		"down": {done(func(r *outcome.Record) {
 			r.Health = &model.Health{State: "OPER_DOWN", Reason: "pool is down"}
-			r.Servers = "SCTP 38412: 0 of 2 enabled servers up"
+			r.Servers = []outcome.Servers{{Port: model.Port{Number: 38412, Protocol: "SCTP"}, Text: "0 of 2 enabled servers up"}}
 		}), "True/Accepted True/Programmed False/Down", "0 of 2"},
 		"odd state": {done(func(r *outcome.Record) { r.Health.State = "OPER_AWAIT_MANUAL_PLACEMENT" }),
 			"True/Accepted True/Programmed False/AwaitManualPlacement", ""},

@@ -30,6 +30,8 @@ func (g Gateway) Key() model.Owner {
 // Annotations implements Owner.
 func (g Gateway) Annotations() map[string]string { return g.View.Gateway.Annotations }
 
+func (Gateway) speaker() string { return "" }
+
 func (g Gateway) addresses(b *builder) []netip.Addr { return gatewayBuilder{b, g.View}.addresses() }
 
 func (g Gateway) listeners(b *builder) []listener { return gatewayBuilder{b, g.View}.listeners() }

@@ -254,7 +254,7 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		Services:                    b.services(f.listeners, profile),
 		TrafficEnabled:              &f.traffic,
 		RemoveListeningPortOnVsDown: new(true),
-		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
+		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(b.inLiveOrder(f.fqdns)).String()),
 		Markers:                     b.markers(b.in.Owner.virtualServiceMarks()),
 		NetworkSecurityPolicyRef:    f.clients.ref,
 	}

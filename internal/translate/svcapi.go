@@ -37,6 +37,8 @@ func (g SvcAPIGateway) in(b *builder) svcAPIBuilder {
 	return svcAPIBuilder{b, g.Object, g.EveryNamespace}
 }
 
+func (SvcAPIGateway) speaker() string { return "" }
+
 func (g SvcAPIGateway) addresses(b *builder) []netip.Addr { return valid(g.in(b).address()) }
 
 func (g SvcAPIGateway) listeners(b *builder) []listener { return g.in(b).listeners() }

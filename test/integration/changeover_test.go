@@ -59,7 +59,7 @@ func TestPreview(t *testing.T) {
 		"update Pool admin/"+e.PoolName(moved, moved.Spec.Ports[0]), "servers: 10.244.1.5:9090 on node-1 -> 10.244.1.6:9090 on node-1",
 		"why: loadBalancerClass is example.com/other",
 		fmt.Sprintf("Service %s/ruled: L4RuleMissing", ns),
-		fmt.Sprintf("admin/%s--%s-core: AKO made it for Services of namespace %s that share a VIP, core", e.Cluster, ns, ns),
+		fmt.Sprintf("admin/%s--%s-core: SharedVIP %s/core doesn't exist", e.Cluster, ns, ns),
 		fmt.Sprintf("admin/%s--%s-vanished: Service %s/vanished doesn't exist", e.Cluster, ns, ns),
 	)
 	for _, svc := range []*corev1.Service{same, moved, ruled, foreign} {
