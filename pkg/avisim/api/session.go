@@ -352,7 +352,9 @@ func userTokens(c *Call) *Answer {
 		results := []any{}
 		for _, t := range s.tokens {
 			if t.user == c.user {
-				results = append(results, t.show())
+				shown := t.show()
+				shown["token"] = t.secret // a client finds its own by it
+				results = append(results, shown)
 			}
 		}
 		return Reply(http.StatusOK, map[string]any{"count": len(results), "results": results})
