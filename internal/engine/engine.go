@@ -305,7 +305,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
 		var n int
 		var again bool
-		n, again, err = removed(e.Applier.Run(ctx, &p))
+		n, again, err = e.removed(e.Applier.Run(ctx, &p))
 		deleted += n
 		if err != nil && (!again || ctx.Err() != nil) {
 			return deleted, err
@@ -336,11 +336,12 @@ func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name strin
 }
 
 // removed counts the deletions of a run. err is the first failure, and again reports whether another round may help.
-func removed(results []apply.StepResult) (n int, again bool, err error) {
+func (e *Engine) removed(results []apply.StepResult) (n int, again bool, err error) {
 	for _, r := range results {
 		switch {
 		case r.Err == nil && !r.Skipped:
 			n++
+			e.ruled.Delete(r.Step.Key)
 		case r.Err != nil:
 			again = again || r.Replan
 			if err == nil {

@@ -63,6 +63,7 @@ type livePool struct {
 	// checksum is AKO's or, where the operator has written the pool, noChecksum.
 	checksum string
 	members  map[netip.AddrPort]bool
+	monitors []string // references
 }
 
 // LiveOf reads from an owner's observed objects what serves. Pools have their port from the names that the input would
@@ -104,9 +105,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{
-				service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body),
-			}
+			live.Pools[o.Key.Name] = poolOf(body)
 			live.objects[o.Key] = o
 			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 			if ok && chosen[o.Key.Name] {
@@ -231,6 +230,13 @@ func homelessOf(body *models.VsVip) map[string]*models.IPNetworkSubnet {
 	return out
 }
 
+func poolOf(body *models.Pool) livePool {
+	return livePool{
+		service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body),
+		monitors: allAgain(body.HealthMonitorRefs),
+	}
+}
+
 func membersOf(body *models.Pool) map[netip.AddrPort]bool {
 	out := make(map[netip.AddrPort]bool, len(body.Servers))
 	for _, s := range body.Servers {
@@ -266,6 +272,15 @@ func again(ref *string) *string {
 		return new(model.RefByName(r.Kind, r.Name))
 	}
 	return nil
+}
+
+func allAgain(refs []string) (out []string) {
+	for _, r := range refs {
+		if ref := again(&r); ref != nil {
+			out = append(out, *ref)
+		}
+	}
+	return out
 }
 
 func refName(ref *string) string {
