@@ -62,12 +62,33 @@ func held(t *testing.T, name string, in *translate.Input) (observed []*model.Obs
 	if exists(name + ".ako.yaml") {
 		observed, ok = append(observed, ofAKO(t, name+".ako.yaml", in)...), true
 	}
+	read(t, name+".in.yaml").edit(t, observed)
 	return observed, ok
 }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// edit changes what the Controller holds as people do there.
+func (w *world) edit(t *testing.T, observed []*model.Observed) {
+	t.Helper()
+	for _, e := range w.Edits {
+		hit := false
+		for _, o := range observed {
+			if string(o.Key.Kind) != e.Kind {
+				continue
+			}
+			hit = true
+			if err := json.Unmarshal(e.Fields, o.Body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !hit {
+			t.Fatalf("there is no %s to edit", e.Kind)
+		}
+	}
 }
 
 type expectation struct {
