@@ -26,9 +26,9 @@ import (
 
 // foreseen is what the operator would do about one owner.
 type foreseen struct {
-	owner    fmt.Stringer    // a model.Owner, or what is no one's
-	removed  string // why what serves it would be removed; "" if it would be served
-	plan     string // in words, "" if nothing would change
+	owner    fmt.Stringer // a model.Owner, or what is no one's
+	removed  string       // why what serves it would be removed; "" if it would be served
+	plan     string       // in words, "" if nothing would change
 	steps    []plan.Step
 	findings []model.Finding // about what is held or left out
 	problem  string          // why nothing can be foreseen
@@ -43,13 +43,9 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	if err != nil {
 		return false, err
 	}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	cached := make(chan error, 1)
-	go func() { cached <- mgr.GetCache().Start(running) }()
+	stop := runCache(ctx, mgr)
 	defer func() {
-		stop()
-		<-cached
+		err = errors.Join(err, stop())
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
 		defer cancel()
 		op.client.Close(closing)
@@ -79,6 +75,17 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	changes = slices.ContainsFunc(all, func(f foreseen) bool { return f.plan != "" })
 	_, err = io.WriteString(out, report(cfg, all, op.unclaimed(all)))
 	return changes, err
+}
+
+// runCache has the cache of a manager that isn't started hold what is read, until the returned function is called.
+func runCache(ctx context.Context, mgr ctrl.Manager) (stop func() error) {
+	running, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.GetCache().Start(running) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}
 }
 
 // settle reads the settings and the Controller.
