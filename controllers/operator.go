@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type Options struct {
 	QPS             float64
 	Timeout         time.Duration
 	Refresh, Health time.Duration
+	TokenCheck      time.Duration // how often a user token is looked after; 0: every minute
 	DeletionShare   float64
 	LeaderElect     bool
 	DryRun          bool
@@ -263,7 +265,7 @@ func (op *Operator) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.Routes} {
+	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.metrics.token, op.Routes} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
@@ -351,7 +353,11 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 			}
 		}
 	})
-	for _, r := range []manager.Runnable{everywhere, sweeper, credentials, op.APIs} {
+	tokens := &tokenKeeper{
+		keep: op.client.KeepToken, every: cmp.Or(o.TokenCheck, tokenCheck), now: time.Now,
+		log: o.Log.WithName("token"), expires: op.metrics.token,
+	}
+	for _, r := range []manager.Runnable{everywhere, sweeper, credentials, everyReplica(tokens.run), op.APIs} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("adding a loop to the manager: %w", err)
 		}

@@ -93,6 +93,9 @@ func (c *Client) Reconfigure(cfg Config) error {
 		c.mu.Unlock()
 		return err
 	}
+	if old.cfg.AuthToken == ep.cfg.AuthToken && old.cfg.Host == ep.cfg.Host && old.cfg.Username == ep.cfg.Username {
+		ep.token.inherit(old.token)
+	}
 	c.ep.Store(ep)
 	c.mu.Unlock()
 	old.retire()
@@ -410,6 +413,7 @@ type endpoint struct {
 	limiter   *rate.Limiter
 	breaker   *breaker
 	login     *login
+	token     *token
 	version   *version
 
 	ctx    context.Context // ends with the configuration; of logins and questions for the version, which serve many callers
@@ -443,6 +447,7 @@ func (c *Client) newEndpoint(cfg Config) (*endpoint, error) {
 	ep.ctx, ep.cancel = context.WithCancel(context.Background())
 	ep.breaker = &breaker{now: c.now, change: func() { ep.breakerChanged() }}
 	ep.login = &login{ep: ep}
+	ep.token = &token{given: cfg.AuthToken}
 	ep.version = &version{ep: ep}
 	for range cfg.Concurrency {
 		ep.workers <- &worker{ep: ep}
@@ -563,6 +568,10 @@ func (e *Error) on(method, route, tenant string) *Error {
 func (ep *endpoint) logout(ctx context.Context) {
 	if ep.login.valid() == 0 || ep.breaker.check() != nil {
 		return
+	}
+	if id := ep.token.mine(); id != "" { // nobody else knows it
+		route := itemRoute(userToken)
+		_, _ = ep.do(ctx, call{method: http.MethodDelete, path: "/api/" + string(userToken) + "/" + url.PathEscape(id), route: route, kind: string(userToken), final: true})
 	}
 	_, _ = ep.do(ctx, call{method: http.MethodPost, path: "/logout", route: "/logout", kind: "logout", final: true})
 }

@@ -33,8 +33,8 @@ const (
 type Config struct {
 	Host      string // name or address, with ":port" if that is not 443; an IPv6 address with a port needs brackets
 	Username  string
-	Password  string        // used if AuthToken is empty
-	AuthToken string        // an Avi user token
+	Password  string        // used if AuthToken is empty, or no longer good
+	AuthToken string        // an Avi user token; KeepToken has it renewed
 	CA        []byte        // PEM; empty means the system's roots
 	Insecure  bool          // do not verify the Controller's certificate
 	Version   string        // newest API version to use, as in "22.1.3"; empty means DefaultVersion, and MaxVersion is the limit

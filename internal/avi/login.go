@@ -148,16 +148,21 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 			return nil, invalid(http.MethodPost, loginRoute, "login body: %v", err)
 		}
 	}
-	// The request's own body and context belong to the caller, who may leave before the login is done.
-	req = req.Clone(ctx)
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	x := l.ep.send(ctx, req, "login")
-	g := &grant{setCookie: x.setCookie}
+	bodies, tokens := l.ep.token.logins(l.ep.cfg, body)
+	var x *exchange
+	var g *grant
 	var e *Error
-	if !x.ok() {
-		e = l.ep.failure(x, loginRoute)
-	} else if g.secrets = sessionCookies(x.setCookie); g.secrets == nil {
-		e = badAnswer(x, loginRoute, "login brought no session cookies")
+	for i, body := range bodies {
+		if x, g, e = l.attempt(ctx, req, body); e == nil || e.Reason != ReasonCredentials {
+			l.ep.token.settle(tokens[:i], e == nil)
+			break
+		}
+		if i+1 < len(bodies) {
+			l.ep.client.log.Info("The Controller refuses the token; trying what else there is to log in with", "host", l.ep.cfg.Host)
+		}
+	}
+	if e != nil && e.Reason == ReasonCredentials {
+		l.ep.token.settle(nil, false)
 	}
 
 	if l.ep.ctx.Err() != nil { // nobody needs this login any more
@@ -195,6 +200,20 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 	log.Info("Logged in to the Controller",
 		"host", l.ep.cfg.Host, "username", l.ep.cfg.Username, "apiVersion", req.Header.Get("X-Avi-Version"))
 	return g, nil
+}
+
+// attempt sends one login. The request's own body and context belong to the caller, who may leave before the login is done.
+func (l *login) attempt(ctx context.Context, req *http.Request, body []byte) (x *exchange, g *grant, e *Error) {
+	req = req.Clone(ctx)
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	x = l.ep.send(ctx, req, "login")
+	g = &grant{setCookie: x.setCookie}
+	if !x.ok() {
+		e = l.ep.failure(x, loginRoute)
+	} else if g.secrets = sessionCookies(x.setCookie); g.secrets == nil {
+		e = badAnswer(x, loginRoute, "login brought no session cookies")
+	}
+	return x, g, e
 }
 
 // forget lets the next call log in again, whatever happened before.

@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -236,7 +237,7 @@ func (ep *endpoint) scrub(s string) string {
 // secrets lists what must never be shown: what we log in with, and what the login brought.
 func (ep *endpoint) secrets() []string {
 	var out []string
-	for _, s := range append([]string{ep.cfg.Password, ep.cfg.AuthToken}, ep.login.secrets()...) {
+	for _, s := range slices.Concat([]string{ep.cfg.Password}, ep.token.values(), ep.login.secrets()) {
 		if s == "" {
 			continue
 		}

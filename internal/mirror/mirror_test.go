@@ -126,7 +126,8 @@ func TestDomainsAreReadInOneForm(t *testing.T) {
 		}
 		err := w.sim.Edit("ipamdnsproviderprofile", "admin", fmt.Sprint(profile["name"]), func(o map[string]any) {
 			o["internal_profile"] = map[string]any{"dns_service_domain": []any{
-				map[string]any{"domain_name": ".Lab.example.org", "pass_through": true}, map[string]any{"domain_name": "avi.example.com.", "pass_through": true},
+				map[string]any{"domain_name": ".Lab.example.org", "pass_through": true},
+				map[string]any{"domain_name": "avi.example.com.", "pass_through": true},
 			}}
 		})
 		if err != nil {
@@ -149,7 +150,8 @@ func TestDefaultVRFOfTheTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, isDefault := range map[string]bool{"telco-default": true, "telco-other": false} {
-		if _, err := w.sim.Create("vrfcontext", "telco", map[string]any{"name": name, "cloud_ref": "/api/cloud?name=Default-Cloud", "system_default": isDefault}); err != nil {
+		body := map[string]any{"name": name, "cloud_ref": "/api/cloud?name=Default-Cloud", "system_default": isDefault}
+		if _, err := w.sim.Create("vrfcontext", "telco", body); err != nil {
 			t.Fatal(err)
 		}
 	}

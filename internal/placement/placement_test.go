@@ -124,7 +124,9 @@ func TestVPC(t *testing.T) {
 			t.Error("a VPC on a vCenter")
 		}
 	}
-	nets := v1beta1.AviInfraSettingSpec{Network: &v1beta1.AviInfraSettingNetwork{VipNetworks: []v1beta1.VipNetwork{{NetworkName: "a"}, {NetworkName: "b"}}}}
+	nets := v1beta1.AviInfraSettingSpec{Network: &v1beta1.AviInfraSettingNetwork{
+		VipNetworks: []v1beta1.VipNetwork{{NetworkName: "a"}, {NetworkName: "b"}},
+	}}
 	if got := Notes(Placement{VPC: true}, setting(nets), facts("CLOUD_NSXT")); len(got) != 1 || !strings.Contains(got[0], "vpcMode") {
 		t.Errorf("notes %q", got)
 	}

@@ -43,7 +43,8 @@ func TestParseReadsEveryKeyOfAKOsInstaller(t *testing.T) {
 		"serviceEngineGroupName": "seg",
 		"vipNetworkList":         `[{"networkName":"vip","cidr":"10.1.0.0/16","v6cidr":"fd00:1::/64"}]`,
 		"nodeNetworkList":        `[{"networkName":"nodes","cidrs":["10.2.0.0/16"]}]`, "blockedNamespaceList": `["kube-system"]`,
-		"ipFamily": "V4_V6", "apiServerPort": "8080", "servicesAPI": "false", "vrfName": "blue", "future": "x", "layer7Only": "", "vpcMode": "true",
+		"ipFamily": "V4_V6", "apiServerPort": "8080", "servicesAPI": "false", "vrfName": "blue", "future": "x", "layer7Only": "",
+		"vpcMode": "true",
 	} {
 		config[k] = v
 	}

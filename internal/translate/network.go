@@ -117,7 +117,8 @@ func (b *builder) fixedDifferences(want, live network) (out []string) {
 // sameSource compares what is wanted; what isn't said stands as it is.
 func (b *builder) sameSource(w, l vipSource) bool {
 	same := func(w, l *string) bool { return w == nil || deref(w, "") == deref(l, "") }
-	if w.id != l.id || !same(w.named(), l.named()) || !same(w.allocate, l.allocate) || w.floating != nil && *w.floating != deref(l.floating, false) {
+	floats := w.floating == nil || *w.floating == deref(l.floating, false)
+	if w.id != l.id || !same(w.named(), l.named()) || !same(w.allocate, l.allocate) || !floats {
 		return false
 	}
 	if w.subnet == nil {

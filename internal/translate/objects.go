@@ -84,7 +84,8 @@ const noChecksum = "0"
 // Controller's IPAM books.
 func vip(f frontend, source vipSource, i int) *models.Vip {
 	v := &models.Vip{VipID: new(source.id), AutoAllocateIP: new(true), AutoAllocateIPType: source.allocate,
-		AutoAllocateFloatingIP: source.floating, IPAMNetworkSubnet: source.subnet, SubnetUUID: source.subnetID, PlacementNetworks: source.placement}
+		AutoAllocateFloatingIP: source.floating, IPAMNetworkSubnet: source.subnet, SubnetUUID: source.subnetID,
+		PlacementNetworks: source.placement}
 	switch {
 	case i >= len(f.addresses):
 	case f.addresses[i].Is4():
