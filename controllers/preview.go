@@ -279,6 +279,8 @@ func report(cfg *settings.Settings, all []foreseen, unclaimed []string) string {
 		title string
 		lines []string
 	}{
+		{"Keys of the ConfigMap that mean nothing to this operator", slices.Clone(cfg.Ignored)},
+		{"Keys of the ConfigMap that neither this operator nor AKO knows; check their spelling", slices.Clone(cfg.Unknown)},
 		{"To change", changed},
 		{"To remove", removed},
 		{"Can't be planned", problems},
