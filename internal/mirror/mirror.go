@@ -12,6 +12,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +61,7 @@ type Mirror struct {
 	objects map[model.Key]*entry
 	owners  map[model.Owner]map[model.Key]bool
 	named   map[string]map[model.Key]bool // by name, the kinds whose markers don't tell an owner
+	common  map[model.Key]bool            // the objects without an owner
 	claims  map[string]map[model.Key]bool // by DNS name and by address
 	gone    map[model.Key]uint64          // own deletes, so that an older list doesn't bring the object back
 	seq     uint64                        // counts own writes
@@ -93,6 +95,7 @@ func (m *Mirror) clear() {
 	m.objects = make(map[model.Key]*entry)
 	m.owners = make(map[model.Owner]map[model.Key]bool)
 	m.named, m.claims = make(map[string]map[model.Key]bool), make(map[string]map[model.Key]bool)
+	m.common = make(map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
 	m.facts = nil
@@ -325,6 +328,10 @@ func (m *Mirror) ours(o *model.Observed, mark marked) bool {
 	if !mark.formed || !model.Ours(m.scope.ClusterName, o.Key.Name, mark.cluster) {
 		return false
 	}
+	rest := strings.TrimPrefix(o.Key.Name, m.scope.ClusterName+"--")
+	if names := o.Key.Kind.Type().Names; names != nil && !names.MatchString(rest) {
+		return false
+	}
 	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == m.scope.CreatedBy
 }
 
@@ -334,11 +341,14 @@ func (m *Mirror) put(e *entry) {
 	for _, c := range model.Claims(e.Body) {
 		insert(m.claims, c, e.Key)
 	}
-	if e.Key.Kind.Type().OwnerByName {
+	switch t := e.Key.Kind.Type(); {
+	case t.Common:
+		m.common[e.Key] = true
+	case t.OwnerByName:
 		insert(m.named, e.Key.Name, e.Key)
-		return
+	default:
+		insert(m.owners, e.Owner, e.Key)
 	}
-	insert(m.owners, e.Owner, e.Key)
 }
 
 func (m *Mirror) drop(key model.Key) {
@@ -350,11 +360,14 @@ func (m *Mirror) drop(key model.Key) {
 	for _, c := range model.Claims(old.Body) {
 		remove(m.claims, c, key)
 	}
-	if key.Kind.Type().OwnerByName {
+	switch t := key.Kind.Type(); {
+	case t.Common:
+		delete(m.common, key)
+	case t.OwnerByName:
 		remove(m.named, key.Name, key)
-		return
+	default:
+		remove(m.owners, old.Owner, key)
 	}
-	remove(m.owners, old.Owner, key)
 }
 
 func insert[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
@@ -409,17 +422,19 @@ func (m *Mirror) tenant(ref string) string {
 	return r.UUID // the tenant admin has its name as its UUID
 }
 
-// affected is the owner that has to look when an object changes: its own, or that of the VirtualService that a VsVip
-// belongs to.
-func (m *Mirror) affected(o *model.Observed) (model.Owner, bool) {
+// affected are the owners that have to look when an object changes: its own, or that of the VirtualService that a VsVip
+// belongs to, or all whose objects use it.
+func (m *Mirror) affected(o *model.Observed) []model.Owner {
+	if o.Key.Kind.Type().Common {
+		return m.users(o)
+	}
 	if o.Owner != (model.Owner{}) {
-		return o.Owner, true
+		return []model.Owner{o.Owner}
 	}
-	vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}]
-	if vs == nil {
-		return model.Owner{}, false
+	if vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}]; vs != nil {
+		return []model.Owner{vs.Owner}
 	}
-	return vs.Owner, true
+	return nil
 }
 
 func sameBody(a, b any) bool { return reflect.DeepEqual(a, b) }

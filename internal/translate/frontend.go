@@ -28,9 +28,17 @@ const (
 	AnnotationVIPType            = "networking.vmware.com/lb-vip-type"   // public or private, in an NSX-T VPC
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
-	controllerName               = "ako.vmware.com/avi-lb"               // of Services' and GatewayClasses' classes
-	LabelGatewayName             = "ako.vmware.com/gateway-name"         // on a Service: the Gateway it attaches to
-	LabelGatewayNamespace        = "ako.vmware.com/gateway-namespace"    // on a Service
+	// AnnotationDrainTimeout is on a Service, or a Gateway for all Services behind it: minutes from 0 to 7200, or -1 for ever.
+	AnnotationDrainTimeout = "l4.ako.vmware.com/drain-timeout"
+	// AnnotationIPMode is on a Service: VIP or Proxy.
+	AnnotationIPMode = "l4.ako.vmware.com/ip-mode"
+	// AnnotationSourceRanges is read where spec.loadBalancerSourceRanges is empty, as by Kubernetes' own cloud providers;
+	// AnnotationGatewaySourceRanges is the same for Gateways. Both are lists of prefixes, separated by commas.
+	AnnotationSourceRanges        = "service.beta.kubernetes.io/load-balancer-source-ranges" // on a Service
+	AnnotationGatewaySourceRanges = "l4.ako.vmware.com/load-balancer-source-ranges"          // on a Gateway of either API
+	controllerName                = "ako.vmware.com/avi-lb"                                  // of Services' and GatewayClasses' classes
+	LabelGatewayName              = "ako.vmware.com/gateway-name"                            // on a Service: the Gateway it attaches to
+	LabelGatewayNamespace         = "ako.vmware.com/gateway-namespace"                       // on a Service
 )
 
 // AnnotationEnforceNamespaces ends, on a Gateway of the Services API, the service of what AKO served behind listeners that don't
@@ -48,6 +56,7 @@ type frontend struct {
 	applicationProfile string
 	network            network
 	listeners          []listener
+	clients            clients
 }
 
 // listener is one port of the VirtualService with what is behind it.
@@ -113,6 +122,7 @@ func (b *builder) frontend() frontend {
 	f.applicationProfile = b.applicationProfile()
 	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
+	f.clients = b.clients(f)
 	return f
 }
 
