@@ -22,25 +22,22 @@ import (
 // away, and leaves what another instance of the operator serves. The manager is one that was not started, and the operator itself must
 // not run, or it would take everything back. An error is about the first object of those that could not be handed back; a second run
 // goes on where the first one ended.
-func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, out io.Writer) error {
+func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, out io.Writer) (err error) {
 	o.LeaderElect, o.Registerer, o.SetLogLevel = false, nil, nil
 	op, err := Setup(ctx, mgr, c, o)
 	if err != nil {
 		return err
 	}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	cached := make(chan error, 1)
-	go func() { cached <- mgr.GetCache().Start(running) }()
-	defer func() { stop(); <-cached }()
+	stop := runCache(ctx, mgr)
+	defer func() { err = errors.Join(err, stop()) }()
 	if err := op.readSettings(ctx, mgr, o); err != nil {
 		return err
 	}
 	var failed []error
 	for _, k := range op.Owners {
 		n, err := k.HandBack(ctx)
-		fmt.Fprintf(out, "%s: %d handed back\n", k.Kind(), n)
-		failed = append(failed, err)
+		_, told := fmt.Fprintf(out, "%s: %d handed back\n", k.Kind(), n)
+		failed = append(failed, err, told)
 	}
 	for _, k := range op.Classes {
 		failed = append(failed, k.HandBack(ctx))

@@ -43,13 +43,9 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	if err != nil {
 		return false, err
 	}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	cached := make(chan error, 1)
-	go func() { cached <- mgr.GetCache().Start(running) }()
+	stop := runCache(ctx, mgr)
 	defer func() {
-		stop()
-		<-cached
+		err = errors.Join(err, stop())
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
 		defer cancel()
 		op.client.Close(closing)
@@ -79,6 +75,17 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	changes = slices.ContainsFunc(all, func(f foreseen) bool { return f.plan != "" })
 	_, err = io.WriteString(out, report(cfg, all, op.unclaimed(all)))
 	return changes, err
+}
+
+// runCache has the cache of a manager that isn't started hold what is read, until the returned function is called.
+func runCache(ctx context.Context, mgr ctrl.Manager) (stop func() error) {
+	running, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.GetCache().Start(running) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}
 }
 
 // settle reads the settings and the Controller.
@@ -267,6 +274,8 @@ func report(cfg *settings.Settings, all []foreseen, unclaimed []string) string {
 		title string
 		lines []string
 	}{
+		{"Keys of the ConfigMap that mean nothing to this operator", slices.Clone(cfg.Ignored)},
+		{"Keys of the ConfigMap that neither this operator nor AKO knows; check their spelling", slices.Clone(cfg.Unknown)},
 		{"To change", changed},
 		{"To remove", removed},
 		{"Can't be planned", problems},

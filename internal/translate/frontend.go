@@ -45,7 +45,7 @@ const (
 	LabelGatewayNamespace         = "ako.vmware.com/gateway-namespace"                       // on a Service
 )
 
-// AnnotationEnforceNamespaces, on a Gateway of the Services API, ends the service of what AKO served behind listeners that don't
+// AnnotationEnforceNamespaces ends, on a Gateway of the Services API, the service of what AKO served behind listeners that don't
 // admit it.
 const AnnotationEnforceNamespaces = "l4.ako.vmware.com/enforce-route-namespaces"
 

@@ -19,7 +19,7 @@ import (
 
 // TestPreview: a change-over is told before it happens, and nothing is written.
 func TestPreview(t *testing.T) {
-	e := suite.New(t)
+	e := suite.New(t, suite.WithConfig("istioEnabled", "true"), suite.WithConfig("clustername", "slip"))
 	e.StopOperator()
 	ako, ns := suite.AKO{Env: e}, e.Namespace
 	same := served(e, "same", nil, suite.Port("SCTP", 38412))
@@ -39,7 +39,8 @@ func TestPreview(t *testing.T) {
 		}
 		nothing(t, e, "a preview")
 	}
-	preview(false, "1 looked at: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.")
+	preview(false, "1 looked at: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.",
+		"mean nothing to this operator (1):\n  istioEnabled\n", "check their spelling (1):\n  clustername\n")
 
 	moved := e.Service("moved", suite.Port("SCTP", 38412))
 	e.Create(moved, e.Slice(moved, "10.244.1.6"))
