@@ -58,11 +58,11 @@ cluster-down: ## Stop the local cluster and forget its state.
 .PHONY: simulator
 simulator: ## Run a simulated Avi Controller on 127.0.0.1:9443, with its page on http://127.0.0.1:9444/; its CA is in .local/avisim-ca.crt.
 	mkdir -p .local
-	go run ./hack/avisim --ca-file .local/avisim-ca.crt --control-addr 127.0.0.1:9444
+	go run ./cmd/avisim --ca-file .local/avisim-ca.crt --control-addr 127.0.0.1:9444
 
 .PHONY: simulator-certificate
 simulator-certificate: ## Make the certificate of config/components/simulator in .local/simulator, and tell what to do with it.
-	go run ./hack/avisim --make-certificate .local/simulator \
+	go run ./cmd/avisim --make-certificate .local/simulator \
 		--host-names avi-l4-simulator,avi-l4-simulator.avi-l4-system,avi-l4-simulator.avi-l4-system.svc,avi-l4-simulator.avi-l4-system.svc.cluster.local
 	@echo "$(KUBECTL) -n avi-l4-system create secret tls avi-simulator-tls --cert .local/simulator/tls.crt --key .local/simulator/tls.key"
 	@echo "$(KUBECTL) -n avi-l4-system create secret generic avi-secret --from-literal username=admin --from-literal password=... --from-file certificateAuthorityData=.local/simulator/ca.crt"
@@ -76,7 +76,7 @@ run: ## Run the operator on the cluster of the current kubeconfig, with settings
 .PHONY: build
 build: ## Build the operator and the simulator into bin/.
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avi-l4-operator .
-	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avisim ./hack/avisim
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avisim ./cmd/avisim
 
 .PHONY: docker-build
 docker-build: ## Build both images (needs docker; IMG, SIMULATOR_IMG, PLATFORMS, CONTAINER_TOOL).
@@ -131,7 +131,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 
 .PHONY: verify
 verify: generate ## Fail if a generated file, a go.mod or the formatting is not current, or a file lacks its licence.
-	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' internal/avisim/schema.txt
+	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
 	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance test/browser; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	go run ./hack/spdx

@@ -38,6 +38,7 @@ type options struct {
 	metricsSecure          bool
 	logLevel, logFormat    string
 	version                bool
+	preview, handBack      bool
 }
 
 func parse() options {
@@ -63,6 +64,8 @@ func parse() options {
 		return nil
 	})
 	flag.BoolVar(&o.DryRun, "dry-run", false, "Print what would change on the Controller and change nothing.")
+	flag.BoolVar(&o.preview, "preview", false, "Print what would change on the Controller, what would be held and why, and exit: 0 if nothing would change, 2 if something would. Nothing is written anywhere.")
+	flag.BoolVar(&o.handBack, "hand-back", false, "Take finalizers, annotations and conditions off Services and Gateways so that AKO can serve them again, and exit. Nothing is said to the Controller. The operator itself must not run.")
 	flag.BoolVar(&o.version, "version", false, "Print the version and exit.")
 	flag.Parse()
 	return o
@@ -85,11 +88,18 @@ func main() {
 	}
 	ctrl.SetLogger(zapr.NewLogger(logger))
 	klog.SetLogger(ctrl.Log.WithName("client-go"))
-	if err := run(ctrl.SetupSignalHandler(), o, level); err != nil {
+	code, err := run(ctrl.SetupSignalHandler(), o, level)
+	if err != nil {
 		ctrl.Log.Error(err, "the operator stops")
-		os.Exit(1)
 	}
+	os.Exit(code)
 }
+
+// The codes that the process exits with besides 0.
+const (
+	exitFailed  = 1
+	exitChanges = 2 // of a preview that found something to change
+)
 
 func newLogger(o options, level zap.AtomicLevel) (*zap.Logger, error) {
 	if o.logLevel != "" {
@@ -109,9 +119,31 @@ func newLogger(o options, level zap.AtomicLevel) (*zap.Logger, error) {
 	return logger, nil
 }
 
-func run(ctx context.Context, o options, level zap.AtomicLevel) error {
+// run runs the operator, or does what is asked for instead, and returns the code to exit with.
+func run(ctx context.Context, o options, level zap.AtomicLevel) (code int, err error) {
+	mgr, client, err := assemble(&o, level)
+	switch {
+	case err != nil:
+	case o.preview:
+		var changes bool
+		if changes, err = controllers.Preview(ctx, mgr, client, o.Options, os.Stdout); changes {
+			code = exitChanges
+		}
+	case o.handBack:
+		err = controllers.HandBack(ctx, mgr, client, o.Options, os.Stdout)
+	default:
+		err = operate(ctx, mgr, client, o)
+	}
+	if err != nil {
+		code = exitFailed
+	}
+	return code, err
+}
+
+// assemble makes a manager and a client of the Controller that do nothing yet.
+func assemble(o *options, level zap.AtomicLevel) (ctrl.Manager, *avi.Client, error) {
 	if o.Namespace == "" {
-		return errors.New("the operator's namespace is unknown: set $POD_NAMESPACE or --namespace")
+		return nil, nil, errors.New("the operator's namespace is unknown: set $POD_NAMESPACE or --namespace")
 	}
 	ctrl.Log.Info("the operator starts", "version", version.String(), "go", goruntime.Version())
 	scheme := runtime.NewScheme()
@@ -121,15 +153,15 @@ func run(ctx context.Context, o options, level zap.AtomicLevel) error {
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         controllers.CacheOptions(o.Namespace),
-		Metrics:                       metricsOptions(o),
+		Metrics:                       metricsOptions(*o),
 		HealthProbeBindAddress:        o.probeAddr,
-		LeaderElection:                o.LeaderElect,
+		LeaderElection:                o.LeaderElect && !o.preview && !o.handBack,
 		LeaderElectionID:              "avi-l4-operator.ako.vmware.com",
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true, // nothing is written once the manager has ended
 	})
 	if err != nil {
-		return fmt.Errorf("making the manager: %w", err)
+		return nil, nil, fmt.Errorf("making the manager: %w", err)
 	}
 	if o.logLevel == "" {
 		o.SetLogLevel = func(text string) {
@@ -141,8 +173,13 @@ func run(ctx context.Context, o options, level zap.AtomicLevel) error {
 	o.Log, o.Registerer = ctrl.Log, metrics.Registry
 	client, err := avi.NewUnconfigured(avi.WithLogger(ctrl.Log.WithName("avi")), avi.WithRegisterer(metrics.Registry))
 	if err != nil {
-		return fmt.Errorf("making the Controller's client: %w", err)
+		return nil, nil, fmt.Errorf("making the Controller's client: %w", err)
 	}
+	return mgr, client, nil
+}
+
+// operate runs the operator until the context ends.
+func operate(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o options) error {
 	operator, err := controllers.Setup(ctx, mgr, client, o.Options)
 	if err != nil {
 		return err

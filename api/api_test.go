@@ -19,6 +19,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	akov1alpha1 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	akov1alpha2 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	akov1beta1 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	networkingv1alpha1 "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 )
@@ -28,7 +29,7 @@ func scheme(t *testing.T) *runtime.Scheme {
 	s := runtime.NewScheme()
 	// Twice, as those may who put their schemes together.
 	for range 2 {
-		for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1beta1.AddToScheme, networkingv1alpha1.AddToScheme} {
+		for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1alpha2.AddToScheme, akov1beta1.AddToScheme, networkingv1alpha1.AddToScheme} {
 			if err := add(s); err != nil {
 				t.Fatal(err)
 			}
@@ -41,6 +42,7 @@ func TestKinds(t *testing.T) {
 	s := scheme(t)
 	for gv, kinds := range map[schema.GroupVersion][]string{
 		{Group: "ako.vmware.com", Version: "v1alpha1"}:      {"AviInfraSetting", "SCTPRoute"},
+		{Group: "ako.vmware.com", Version: "v1alpha2"}:      {"L4Rule"},
 		{Group: "ako.vmware.com", Version: "v1beta1"}:       {"AviInfraSetting"},
 		{Group: "networking.x-k8s.io", Version: "v1alpha1"}: {"Gateway", "GatewayClass"},
 	} {
@@ -62,7 +64,7 @@ func TestSamples(t *testing.T) {
 	}
 	decoder := serializer.NewCodecFactory(s, serializer.EnableStrict).UniversalDeserializer()
 	decoded := 0
-	for _, file := range []string{"aviinfrasetting.yaml", "gateway-sctp.yaml", "gateway-api-sctp.yaml"} {
+	for _, file := range []string{"aviinfrasetting.yaml", "l4rule.yaml", "gateway-sctp.yaml", "gateway-api-sctp.yaml"} {
 		content, err := os.ReadFile(filepath.Join("..", "config", "samples", file))
 		if err != nil {
 			t.Fatal(err)
@@ -76,8 +78,8 @@ func TestSamples(t *testing.T) {
 			}
 		}
 	}
-	if decoded != 7 {
-		t.Errorf("%d objects of the samples are of the APIs that the operator serves, want 7", decoded)
+	if decoded != 8 {
+		t.Errorf("%d objects of the samples are of the APIs that the operator serves, want 8", decoded)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
@@ -21,9 +22,11 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 )
 
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get;list;watch
@@ -37,8 +40,9 @@ type api struct {
 	objects []client.Object // one of each type that is cached
 }
 
-var optional = []api{
+var optional = withPodCIDRs([]api{
 	{gather.InfraSettings, v1beta1.GroupVersion, []string{"AviInfraSetting"}, []string{"aviinfrasettings.ako.vmware.com"}, []client.Object{&v1beta1.AviInfraSetting{}}},
+	{gather.Rules, v1alpha2.GroupVersion, []string{"L4Rule"}, []string{"l4rules.ako.vmware.com"}, []client.Object{&v1alpha2.L4Rule{}}},
 	{gather.ServicesAPI, svcapi.GroupVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
 		[]client.Object{&svcapi.Gateway{}, &svcapi.GatewayClass{}}},
 	{gather.GatewayAPI, gatewayVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io"},
@@ -49,6 +53,16 @@ var optional = []api{
 	{gather.SCTPRoutes, v1alpha1.GroupVersion, []string{"SCTPRoute"}, []string{"sctproutes.ako.vmware.com"}, []client.Object{&v1alpha1.SCTPRoute{}}},
 	// v1beta1 is what every release serves.
 	{gather.ReferenceGrants, schema.GroupVersion(gatewayv1beta1.GroupVersion), []string{"ReferenceGrant"}, []string{"referencegrants.gateway.networking.k8s.io"}, []client.Object{&gatewayv1beta1.ReferenceGrant{}}},
+})
+
+// withPodCIDRs adds the types in which network plugins keep nodes' pod CIDRs. Only the one of cniPlugin is watched.
+func withPodCIDRs(apis []api) []api {
+	for _, s := range staticroutes.Sources() {
+		o := new(unstructured.Unstructured)
+		o.SetGroupVersionKind(s.Kind)
+		apis = append(apis, api{gather.PodCIDRs(s), s.Kind.GroupVersion(), []string{s.Kind.Kind}, []string{s.CRD}, []client.Object{o}})
+	}
+	return apis
 }
 
 var gatewayVersion = schema.GroupVersion(gatewayv1.GroupVersion)

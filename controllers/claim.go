@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -113,10 +114,7 @@ func (r *owners[T]) release(ctx context.Context, cfg *settings.Settings, c *gath
 	deleted, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, c.Namespace), name, why)
 	r.hold(key, err != nil)
 	if err != nil {
-		if !errors.Is(err, mirror.ErrNotLoaded) {
-			r.tellOnce(o, reasonDeleting, err.Error())
-		}
-		return resultOf(ctx, err)
+		return r.stuck(ctx, o, err)
 	}
 	ctrl.LoggerFrom(ctx).Info("nothing is left on the Controller", "reason", why, "deleted", deleted)
 	if err := r.clear(ctx, o); client.IgnoreNotFound(err) != nil {
@@ -131,6 +129,18 @@ func (r *owners[T]) release(ctx context.Context, cfg *settings.Settings, c *gath
 	r.forget(key)
 	r.Freed(key.Namespace + "-" + key.Name)
 	return ctrl.Result{}, nil
+}
+
+// stuck says on an owner why it isn't let go, and tries again.
+func (r *owners[T]) stuck(ctx context.Context, o T, err error) (ctrl.Result, error) {
+	if errors.Is(err, mirror.ErrNotLoaded) {
+		return resultOf(ctx, err)
+	}
+	r.tellOnce(o, reasonDeleting, err.Error())
+	if told := r.Status.Stuck(ctx, o, engine.Reason(err), err.Error()); client.IgnoreNotFound(told) != nil {
+		return resultOf(ctx, told)
+	}
+	return resultOf(ctx, err)
 }
 
 // held reports whether an owner has a finalizer that is ours to remove.

@@ -42,6 +42,7 @@ type classes[C, G client.Object] struct {
 	gateway   G
 	list      func() client.ObjectList
 	classOf   func(G) string
+	ours      func(C) bool
 	setting   func(C) string // the AviInfraSetting that it names; "" for none
 
 	controller controller.Controller

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -48,7 +49,7 @@ func newGateways(d Deps, log logr.Logger) *owners[*gatewayv1.Gateway] {
 }
 
 func (gateways) refers(api gather.API) bool {
-	return api == gather.InfraSettings || api == gather.GatewayAPI || slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
+	return api == gather.InfraSettings || api == gather.Rules || api == gather.GatewayAPI || slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
 }
 
 func (gateways) finalizers() []string { return nil }
@@ -72,7 +73,7 @@ func (k gateways) sources(c cache.Cache, api gather.API) []source.Source {
 	switch api {
 	case gather.GatewayAPI:
 		return []source.Source{
-			source.Kind(c, client.Object(&gatewayv1.Gateway{}), &handler.EnqueueRequestForObject{}, gatewayPredicate()),
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), &handler.EnqueueRequestForObject{}, gatewayPredicate(k.Status.Own)),
 			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), mapped(k.ofClass), specChanged()),
 		}
 	case gather.ListenerSets:
@@ -85,11 +86,11 @@ func (k gateways) sources(c cache.Cache, api gather.API) []source.Source {
 	return nil
 }
 
-// gatewayPredicate lets through what people change, and a status from which our conditions or our address have gone.
-func gatewayPredicate() predicate.Predicate {
+// gatewayPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses somebody else has changed.
+func gatewayPredicate(own func(client.Object) bool) predicate.Predicate {
 	return predicate.Or(specChanged(), updated(func(before, after *gatewayv1.Gateway) bool {
 		return apimeta.FindStatusCondition(after.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) == nil ||
-			len(after.Status.Addresses) < len(before.Status.Addresses) || finalizersChanged(before, after)
+			!apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses) && !own(before) || finalizersChanged(before, after)
 	}))
 }
 
@@ -171,21 +172,24 @@ func (gateways) tellNoClass(context.Context, *gatewayv1.Gateway, string) error {
 
 // clear takes back what was written on a Gateway, and on its ListenerSets.
 func (k gateways) clear(ctx context.Context, gw *gatewayv1.Gateway) error {
-	sets, err := k.ListenerSets(ctx)
+	sets, err := k.SetsOf(ctx, gw)
 	if err != nil {
 		return err
 	}
 	for _, s := range sets {
-		if of, ok := gatewayapi.GatewayOf(s); ok && of == client.ObjectKeyFromObject(gw) && s.DeletionTimestamp == nil {
-			if err := k.Status.ClearListenerSet(ctx, s); client.IgnoreNotFound(err) != nil {
-				return err
-			}
+		if err := k.Status.ClearListenerSet(ctx, s); client.IgnoreNotFound(err) != nil {
+			return err
 		}
 	}
-	if gw.DeletionTimestamp != nil {
-		return nil
-	}
 	return k.Status.ClearGateway(ctx, gw)
+}
+
+// handBack is clear: AKO's L4 half serves no such Gateways.
+func (k gateways) handBack(ctx context.Context, gw *gatewayv1.Gateway, served bool) (bool, error) {
+	if !served {
+		return false, nil
+	}
+	return true, k.clear(ctx, gw)
 }
 
 // sightings remember how many objects of each kind Gateways had when they were last looked at, so that an absence can be judged.

@@ -43,6 +43,9 @@ func newClassReconciler(d Deps, log logr.Logger) *ClassReconciler {
 		pending: metav1.Condition{Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayClassReasonPending)},
 		class:   &gatewayv1.GatewayClass{}, gateway: &gatewayv1.Gateway{}, list: func() client.ObjectList { return new(gatewayv1.GatewayClassList) },
 		classOf: func(gw *gatewayv1.Gateway) string { return string(gw.Spec.GatewayClassName) },
+		ours: func(c *gatewayv1.GatewayClass) bool {
+			return slices.Contains(d.Gather.ControllerNames, string(c.Spec.ControllerName))
+		},
 		setting: func(c *gatewayv1.GatewayClass) string {
 			if c.Spec.ParametersRef == nil {
 				return ""

@@ -112,52 +112,73 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	next := s.DeepCopy()
-	now := metav1.NewTime(r.Status.Now())
-	set := func(c metav1.Condition) {
-		if !keeps {
-			return
-		}
-		c.ObservedGeneration, c.LastTransitionTime = s.Generation, now
-		apimeta.SetStatusCondition(&next.Status.Conditions, c)
-	}
-	set(inUse(using, r.signature()))
-	verdict, told := r.verdict(s)
-	if told {
-		set(verdict)
-	}
-	was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
-	text := fmt.Sprint(verdict.Status, s.Generation, verdict.Message)
-	before, _ := r.told.Load(s.Name)
-	turned := told && (was == nil && before != text || was != nil && text != fmt.Sprint(was.Status, was.ObservedGeneration, was.Message))
-	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
-	// otherwise, so that two controllers of different opinion don't write for ever.
-	if turned || told && s.Status.Status == "" {
-		switch verdict.Status {
-		case metav1.ConditionTrue:
-			next.Status.Status, next.Status.Error = v1beta1.StatusAccepted, ""
-		case metav1.ConditionFalse:
-			next.Status.Status, next.Status.Error = v1beta1.StatusRejected, verdict.Message
-		}
-	}
-	same := apiequality.Semantic.DeepEqual(s.Status, next.Status)
-	if err := r.Status.Patch(ctx, s, next, same); err != nil {
+	next := r.judged(s, using, keeps)
+	same := apiequality.Semantic.DeepEqual(s.Status, next.status.Status)
+	if err := r.Status.Patch(ctx, s, next.status, same); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
-	if told {
-		r.told.Store(s.Name, text)
+	if next.told {
+		r.told.Store(s.Name, next.text)
 	}
-	if turned {
+	if next.turned {
 		r.tellClasses(s.Name)
-		switch {
-		case same: // a CRD without conditions: it was told before
-		case verdict.Status == metav1.ConditionFalse:
-			r.Status.Warn(s, "Rejected", verdict.Message+keepsPlace(using))
-		case verdict.Status == metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionFalse:
-			r.Status.Tell(s, "Accepted", verdict.Message)
-		}
+	}
+	if next.turned && !same { // else a CRD without conditions: it was told before
+		r.announce(s, next.verdict, using)
 	}
 	return ctrl.Result{}, nil
+}
+
+// judged is a setting with the status that it should have.
+type judged struct {
+	status       *v1beta1.AviInfraSetting
+	verdict      metav1.Condition
+	told, turned bool   // there is a verdict, and it differs from the last one
+	text         string // of the verdict, to compare it with the next
+}
+
+// judged makes the status; keeps reports whether the API server keeps conditions.
+func (r *InfraSettingReconciler) judged(s *v1beta1.AviInfraSetting, using []model.Owner, keeps bool) judged {
+	out := judged{status: s.DeepCopy()}
+	out.verdict, out.told = r.verdict(s)
+	conditions := []metav1.Condition{inUse(using, r.signature())}
+	if out.told {
+		conditions = append(conditions, out.verdict)
+	}
+	for _, c := range conditions {
+		c.ObservedGeneration, c.LastTransitionTime = s.Generation, metav1.NewTime(r.Status.Now())
+		if keeps {
+			apimeta.SetStatusCondition(&out.status.Status.Conditions, c)
+		}
+	}
+	was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
+	out.text = fmt.Sprint(out.verdict.Status, s.Generation, out.verdict.Message)
+	before, _ := r.told.Load(s.Name)
+	if was != nil {
+		before = fmt.Sprint(was.Status, was.ObservedGeneration, was.Message)
+	}
+	out.turned = out.told && before != out.text
+	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
+	// otherwise, so that two controllers of different opinion don't write for ever.
+	if out.turned || out.told && s.Status.Status == "" {
+		switch out.verdict.Status {
+		case metav1.ConditionTrue:
+			out.status.Status.Status, out.status.Status.Error = v1beta1.StatusAccepted, ""
+		case metav1.ConditionFalse:
+			out.status.Status.Status, out.status.Status.Error = v1beta1.StatusRejected, out.verdict.Message
+		}
+	}
+	return out
+}
+
+// announce sends an Event about a verdict that has turned.
+func (r *InfraSettingReconciler) announce(s *v1beta1.AviInfraSetting, verdict metav1.Condition, using []model.Owner) {
+	switch {
+	case verdict.Status == metav1.ConditionFalse:
+		r.Status.Warn(s, "Rejected", verdict.Message+keepsPlace(using))
+	case verdict.Status == metav1.ConditionTrue && apimeta.IsStatusConditionFalse(s.Status.Conditions, v1beta1.ConditionAccepted):
+		r.Status.Tell(s, "Accepted", verdict.Message)
+	}
 }
 
 // verdict is the condition Accepted. ok is false if there is nothing new to say: that the Controller could not be asked

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -97,7 +98,7 @@ func (r *NodeReconciler) crowd(mode settings.ServiceType, name string) handler.E
 // nodeChanged lets through what decides about a server; kubelets write much else.
 func nodeChanged() predicate.Predicate {
 	return updated(func(before, after *corev1.Node) bool {
-		return !(before.Spec.Unschedulable == after.Spec.Unschedulable && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
+		return !(apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
 			apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations) && apiequality.Semantic.DeepEqual(before.Status, after.Status))
 	})
 }
@@ -112,20 +113,17 @@ func podChanged() predicate.Predicate {
 	}
 }
 
-// slimNode keeps what makes a server of a node.
+// slimNode keeps what makes a server of a node, and a route to its pods.
 func slimNode(o any) (any, error) {
 	n, ok := o.(*corev1.Node)
 	if !ok {
 		return o, nil
 	}
 	n.SetManagedFields(nil)
-	n.Annotations = only(n.Annotations, translate.NodeAnnotations...)
-	n.Spec = corev1.NodeSpec{Unschedulable: n.Spec.Unschedulable}
-	ready := slices.DeleteFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type != corev1.NodeReady })
-	for i := range ready {
-		ready[i] = corev1.NodeCondition{Type: ready[i].Type, Status: ready[i].Status}
-	}
-	n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses, Conditions: slices.Clone(ready)}
+	n.Annotations = only(n.Annotations, slices.Concat(translate.NodeAnnotations, staticroutes.NodeAnnotations)...)
+	taints := slices.DeleteFunc(n.Spec.Taints, func(t corev1.Taint) bool { return !slices.Contains(translate.NodeTaints, t.Key) })
+	n.Spec = corev1.NodeSpec{Taints: taints, PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs}
+	n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
 	return n, nil
 }
 

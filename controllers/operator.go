@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -26,6 +27,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
 
@@ -76,6 +78,9 @@ type ownerPart interface {
 	Absent(context.Context, model.Owner) (bool, error)
 	Marked(model.Owner, *model.Observed) bool
 	Placed(context.Context, *settings.Settings, string) ([]model.Owner, error)
+	Ruled(context.Context, *settings.Settings, types.NamespacedName) ([]model.Owner, error)
+	Preview(context.Context, *settings.Settings) ([]foreseen, error)
+	HandBack(context.Context) (int, error)
 	Usage() usage
 }
 
@@ -84,6 +89,7 @@ type classPart interface {
 	part
 	OfSetting(string)
 	Usage() usage
+	HandBack(context.Context) error
 }
 
 // Operator is the running whole, for probes and tests.
@@ -93,6 +99,7 @@ type Operator struct {
 	Engine   *engine.Engine
 	APIs     *APIs
 	Nodes    *NodeReconciler
+	Routes   *StaticRoutesReconciler
 	// Owners has a reconciler for each kind of owner, Classes one for each kind of GatewayClass.
 	Owners  []ownerPart
 	Classes []classPart
@@ -123,6 +130,7 @@ func (op *Operator) kinds(d Deps, log logr.Logger) {
 		op.parts = append(op.parts, c)
 	}
 	op.parts = append(op.parts, &InfraSettingReconciler{Deps: d, queue: new(queue), Log: log.WithName("aviinfrasetting"), Owners: op.Owners, Classes: op.Classes})
+	op.parts = append(op.parts, &RuleReconciler{Deps: d, queue: new(queue), Log: log.WithName("l4rule"), Owners: op.Owners})
 	for _, kind := range gatewayapi.RouteKinds() {
 		op.parts = append(op.parts, &RouteReconciler{Deps: d, queue: new(queue), Kind: kind, Log: log.WithName(kind)})
 	}
@@ -144,7 +152,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 		return nil, err
 	}
 	recorder := mgr.GetEventRecorder("avi-l4-operator")
-	op.kinds(op.deps(mgr, recorder, o), o.Log)
+	deps := op.deps(mgr, recorder, o)
+	op.kinds(deps, o.Log)
+	op.Routes = op.staticRoutes(deps, mgr, o)
+	op.parts = append(op.parts, op.Routes)
 	op.Nodes = &NodeReconciler{Settings: op.Settings, Everybody: op.owners, Namespace: op.inNamespace}
 	op.subscribe()
 	setups := []func(ctrl.Manager) error{op.Nodes.SetupWithManager, op.settingsReconciler(mgr, recorder, o).SetupWithManager}
@@ -171,7 +182,10 @@ func (op *Operator) discover(mgr ctrl.Manager, o Options) error {
 	a := op.APIs
 	a.Cache, a.Live, a.Discovery, a.Log, a.Grace = mgr.GetCache(), mgr.GetAPIReader(), discoverer, o.Log.WithName("apis"), 2*o.Refresh
 	a.Appeared = func(name gather.API) error { return op.appeared(mgr.GetCache(), name) }
-	a.Vanished = op.referring
+	a.Vanished = func(name gather.API) {
+		op.Routes.Vanished(name)
+		op.referring(name)
+	}
 	a.Versioned = func() {
 		for _, c := range op.Classes {
 			c.All()
@@ -194,6 +208,18 @@ func (op *Operator) deps(mgr ctrl.Manager, recorder events.EventRecorder, o Opti
 	}
 }
 
+// staticRoutes makes the reconciler of static routes to pods.
+func (op *Operator) staticRoutes(d Deps, mgr ctrl.Manager, o Options) *StaticRoutesReconciler {
+	op.Engine.Routes = &engine.Routes{
+		Client: op.client, Mirror: op.Mirror, DryRun: o.DryRun,
+		Limit: staticroutes.Limit{Share: o.DeletionShare, Least: deletionLeast},
+	}
+	return &StaticRoutesReconciler{
+		Deps: d, queue: new(queue), Cached: mgr.GetCache(), Namespace: o.Namespace, Age: min(30*time.Second, o.Refresh),
+		Log: o.Log.WithName("staticroutes"), Turned: op.owners, Routes: op.Engine.Routes,
+	}
+}
+
 // freed queues the owners that may have waited for a name.
 func (op *Operator) freed(name string) {
 	for _, o := range op.Owners {
@@ -208,6 +234,7 @@ func (op *Operator) subscribe() {
 		for _, o := range op.Owners {
 			o.Waiting()
 		}
+		op.Routes.Waiting()
 	}
 	op.client.Subscribe(func() {
 		if now := op.client.Available(); now && !op.available.Swap(now) {
@@ -226,6 +253,9 @@ func (op *Operator) settingsReconciler(mgr ctrl.Manager, recorder events.EventRe
 			if err := op.Nodes.Watch(mgr.GetCache(), s.ServiceType); err != nil { // before anybody reads them
 				return err
 			}
+			if err := op.Routes.Follow(mgr.GetCache(), s); err != nil {
+				return err
+			}
 			return op.configure(o, s, c)
 		},
 	}
@@ -235,7 +265,7 @@ func (op *Operator) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.metrics.token} {
+	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.metrics.token, op.Routes} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}

@@ -89,6 +89,9 @@ type kind[T client.Object] interface {
 	tellNoClass(context.Context, T, string) error
 	// clear takes back what tell has written, from an object that stays and from others that belong to it.
 	clear(context.Context, T) error
+	// handBack takes back what tell has written but for what says where traffic goes, and leaves the result in the object. served
+	// reports whether the object carries the operator's finalizer or name; changed, whether there was anything.
+	handBack(ctx context.Context, o T, served bool) (changed bool, err error)
 }
 
 // owners is the reconciler of one kind of owner.
@@ -140,18 +143,11 @@ func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 // decide serves a candidate, lets it go, or leaves it alone.
 func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
 	claimed, deleted := gather.Claimed(c.Object), c.Object.GetDeletionTimestamp() != nil
-	v := c.Judge(cfg)
-	switch {
-	case deleted:
-		v = translate.Verdict{Why: "the " + r.Owner().Noun() + " is being deleted"}
-	case claimed && cfg.DeleteConfig:
-		v = translate.Verdict{Why: "deleteConfig is true: everything on the Controller is being removed"}
-	}
+	v := r.verdict(cfg, c)
 	other, handover := handedOver(c.Object, cfg)
 	switch {
 	case handover && (v.Ours || deleted):
-		r.tellOnce(c.Object, model.ReasonServedByAnother, servedByAnother(r.Owner(), other))
-		return ctrl.Result{}, nil
+		return r.anothers(ctx, c, other)
 	case handover:
 		return ctrl.Result{}, nil // another instance's
 	case v.Unknown && !claimed:
@@ -166,6 +162,30 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	return r.serve(ctx, cfg, c)
+}
+
+// anothers says on an owner that another instance has claimed, and that is to be served or let go, why nothing happens. The status
+// is the other instance's, once that has written it: a manifest that was copied from another cluster has a claim and nobody
+// behind it.
+func (r *owners[T]) anothers(ctx context.Context, c *gather.Candidate[T], instance string) (ctrl.Result, error) {
+	text := servedByAnother(r.Owner(), instance)
+	r.tellOnce(c.Object, model.ReasonServedByAnother, text)
+	if status.Spoken(c.Object) {
+		return ctrl.Result{}, nil
+	}
+	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})
+	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, c.Object, translate.Input{Namespace: c.Namespace}, why)))
+}
+
+// verdict says whether a candidate is to be served.
+func (r *owners[T]) verdict(cfg *settings.Settings, c *gather.Candidate[T]) translate.Verdict {
+	switch {
+	case c.Object.GetDeletionTimestamp() != nil:
+		return translate.Verdict{Why: "the " + r.Owner().Noun() + " is being deleted"}
+	case gather.Claimed(c.Object) && cfg.DeleteConfig:
+		return translate.Verdict{Why: "deleteConfig is true: everything on the Controller is being removed"}
+	}
+	return c.Judge(cfg)
 }
 
 // classless tells an object in a namespace that is served why nothing happens.
@@ -247,7 +267,9 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 	}
 	if o.GetDeletionTimestamp() != nil {
 		if gather.Claimed(o) {
-			r.tellOnce(o, reasonDeleting, configurationError(r.Settings).Error())
+			text := configurationError(r.Settings).Error()
+			r.tellOnce(o, reasonDeleting, text)
+			return resultOf(ctx, client.IgnoreNotFound(r.Status.Stuck(ctx, o, model.ReasonConfigurationInvalid, text)))
 		}
 		return ctrl.Result{}, nil
 	}
@@ -469,6 +491,41 @@ func (r *owners[T]) Placed(ctx context.Context, cfg *settings.Settings, setting 
 			return nil, err
 		}
 		if c.Placed(cfg, setting) {
+			out = append(out, r.ownerOf(o))
+		}
+	}
+	return out, nil
+}
+
+// Ruled lists the owners that an L4Rule overrides something for: those that name it, and those that have a Service behind them
+// which does.
+func (r *owners[T]) Ruled(ctx context.Context, cfg *settings.Settings, rule types.NamespacedName) (out []model.Owner, err error) {
+	if api := r.API(); api != "" && !r.APIs.Synced(api) {
+		return nil, nil
+	}
+	services, err := r.Gather.ServicesOfRule(ctx, rule)
+	if err != nil {
+		return nil, err
+	}
+	behind := make(map[types.NamespacedName]bool)
+	for _, s := range services {
+		for _, key := range r.using(s) {
+			behind[key] = true
+		}
+	}
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		if own, ok := gather.RuleOf(o); !(ok && own == rule || behind[client.ObjectKeyFromObject(o)]) {
+			continue
+		}
+		c, err := r.Candidate(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if c.Served(cfg) {
 			out = append(out, r.ownerOf(o))
 		}
 	}

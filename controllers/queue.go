@@ -28,6 +28,14 @@ func (q *queue) capture() source.Source {
 	})
 }
 
+// once is a source of one request, when the controller starts.
+func once(r reconcile.Request) source.Source {
+	return source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		q.Add(r)
+		return nil
+	})
+}
+
 func (q *queue) get() workqueue.TypedRateLimitingInterface[reconcile.Request] {
 	q.mu.Lock()
 	defer q.mu.Unlock()

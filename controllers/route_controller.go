@@ -127,7 +127,8 @@ func (r *RouteReconciler) parent(ctx context.Context, cfg *settings.Settings, ro
 	if err != nil {
 		return p, false, err
 	}
-	p.Accepted = gatewayapi.Look(world).Attach(route, ref).Verdict
+	attachment := gatewayapi.Look(world).Attach(route, ref)
+	p.Accepted, p.KeptOut = attachment.Verdict, attachment.KeptOut(route)
 	return p, true, nil
 }
 
@@ -197,6 +198,16 @@ func (r *RouteReconciler) ofGateway(ctx context.Context, o client.Object, route 
 	return slices.Contains(r.Gather.GatewaysOf(ctx, route), client.ObjectKeyFromObject(o))
 }
 
+// ofSibling: a route decides whether a younger one at the same Gateway is served.
+func (r *RouteReconciler) ofSibling(ctx context.Context, o client.Object, route *gatewayapi.Route) bool {
+	other := gatewayapi.RouteOf(o)
+	if other == nil || other.Key() == route.Key() {
+		return false
+	}
+	gateways := r.Gather.GatewaysOf(ctx, other)
+	return slices.ContainsFunc(r.Gather.GatewaysOf(ctx, route), func(gw types.NamespacedName) bool { return slices.Contains(gateways, gw) })
+}
+
 func (r *RouteReconciler) ofClass(context.Context, client.Object, *gatewayapi.Route) bool {
 	return true
 }
@@ -217,10 +228,13 @@ func (r *RouteReconciler) Watch(c cache.Cache, api gather.API) error {
 	var sources []source.Source
 	switch api {
 	case gather.KindAPIs[r.Kind]:
-		sources = []source.Source{source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{}, predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames)))}
+		sources = []source.Source{
+			source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{}, predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames))),
+			source.Kind(c, routeType(api), r.of(r.ofSibling), specChanged()),
+		}
 	case gather.GatewayAPI:
 		sources = []source.Source{
-			source.Kind(c, client.Object(&gatewayv1.Gateway{}), r.of(r.ofGateway), gatewayPredicate()),
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), r.of(r.ofGateway), gatewayPredicate(func(client.Object) bool { return true })),
 			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), r.of(r.ofClass), specChanged()),
 		}
 	case gather.ListenerSets:

@@ -19,10 +19,9 @@ func TestKeepsConditions(t *testing.T) {
 		t.Fatal(err)
 	}
 	crd := func(status map[string]any) map[string]any {
-		return map[string]any{"spec": map[string]any{"versions": []any{
-			map[string]any{"name": "v1alpha1"},
-			map[string]any{"name": "v1beta1", "schema": map[string]any{"openAPIV3Schema": map[string]any{"properties": map[string]any{"status": status}}}},
-		}}}
+		schema := map[string]any{"openAPIV3Schema": map[string]any{"properties": map[string]any{"status": status}}}
+		versions := []any{map[string]any{"name": "v1alpha1"}, map[string]any{"name": "v1beta1", "schema": schema}}
+		return map[string]any{"spec": map[string]any{"versions": versions}}
 	}
 	text := map[string]any{"type": "string"}
 	for name, c := range map[string]struct {

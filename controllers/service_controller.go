@@ -39,7 +39,9 @@ func newServices(d Deps, log logr.Logger) *owners[*corev1.Service] {
 	return newOwners(d, "service", services{gather.Services{Reader: d.Gather}, d}, log)
 }
 
-func (services) refers(api gather.API) bool { return api == gather.InfraSettings }
+func (services) refers(api gather.API) bool {
+	return api == gather.InfraSettings || api == gather.Rules
+}
 
 func (services) finalizers() []string { return nil }
 
@@ -51,7 +53,7 @@ func (services) marked(model.Owner, *model.Observed) bool { return true }
 func (services) forget(types.NamespacedName) {}
 
 func (k services) watch(b *builder.Builder) *builder.Builder {
-	return b.For(&corev1.Service{}, builder.WithPredicates(servicePredicate()))
+	return b.For(&corev1.Service{}, builder.WithPredicates(servicePredicate(k.Status.Own)))
 }
 
 func (services) sources(cache.Cache, gather.API) []source.Source { return nil }
@@ -92,16 +94,17 @@ func (k services) tell(ctx context.Context, svc *corev1.Service, _ translate.Inp
 func (services) tellNoClass(context.Context, *corev1.Service, string) error { return nil }
 
 func (k services) clear(ctx context.Context, svc *corev1.Service) error {
-	if svc.DeletionTimestamp != nil {
-		return nil
-	}
 	return k.Status.Clear(ctx, svc)
 }
 
+func (k services) handBack(ctx context.Context, svc *corev1.Service, _ bool) (bool, error) {
+	return k.Status.HandBack(ctx, svc)
+}
+
 // servicePredicate lets through Services that are or were load balancers. There is no look at the generation: Services
-// have none. A change of the status alone is let through only if our conditions went with it: our own writes would
-// otherwise run each Service twice, and one that is refused with ever new words, for ever.
-func servicePredicate() predicate.Predicate {
+// have none. A change of the status alone is let through only if our conditions went with it, or if somebody else changed the
+// addresses: our own writes would otherwise run each Service twice, and one that is refused with ever new words, for ever.
+func servicePredicate(own func(client.Object) bool) predicate.Predicate {
 	is := func(o client.Object) bool {
 		svc, ok := o.(*corev1.Service)
 		return ok && relevant(svc)
@@ -109,14 +112,14 @@ func servicePredicate() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return is(e.Object) },
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return (is(e.ObjectOld) || is(e.ObjectNew)) && !statusOnly(e.ObjectOld, e.ObjectNew)
+			return (is(e.ObjectOld) || is(e.ObjectNew)) && !statusOnly(e.ObjectOld, e.ObjectNew, own)
 		},
 		DeleteFunc:  func(e event.DeleteEvent) bool { return is(e.Object) },
 		GenericFunc: func(event.GenericEvent) bool { return true },
 	}
 }
 
-func statusOnly(before, after client.Object) bool {
+func statusOnly(before, after client.Object, own func(client.Object) bool) bool {
 	b, okB := before.(*corev1.Service)
 	a, okA := after.(*corev1.Service)
 	if !okA || !okB || a.ResourceVersion == b.ResourceVersion || apimeta.FindStatusCondition(a.Status.Conditions, status.Programmed) == nil {
@@ -126,5 +129,5 @@ func statusOnly(before, after client.Object) bool {
 	return apiequality.Semantic.DeepEqual(a.Spec, b.Spec) && apiequality.Semantic.DeepEqual(a.Labels, b.Labels) &&
 		apiequality.Semantic.DeepEqual(a.Finalizers, b.Finalizers) && a.DeletionTimestamp.Equal(b.DeletionTimestamp) &&
 		apiequality.Semantic.DeepEqual(status.Asked(a), status.Asked(b)) &&
-		len(a.Status.LoadBalancer.Ingress) >= len(b.Status.LoadBalancer.Ingress)
+		(apiequality.Semantic.DeepEqual(a.Status.LoadBalancer, b.Status.LoadBalancer) || own(b))
 }

@@ -15,13 +15,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
@@ -149,23 +147,19 @@ func (r *SettingsReconciler) report(ctx context.Context, about client.Object, er
 	}
 	ctrl.LoggerFrom(ctx).Error(err, "the settings can't be used"+kept)
 	note := err.Error() + kept
-	r.Recorder.Eventf(about, nil, corev1.EventTypeWarning, model.ReasonConfigurationInvalid, "Configure", "%s", strings.ToValidUTF8(note[:min(len(note), 1000)], ""))
+	note = strings.ToValidUTF8(note[:min(len(note), 1000)], "")
+	r.Recorder.Eventf(about, nil, corev1.EventTypeWarning, model.ReasonConfigurationInvalid, "Configure", "%s", note)
 }
 
 // SetupWithManager registers the watches.
 func (r *SettingsReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	request := reconcile.Request{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: settings.ConfigMapName}}
 	one := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{request} })
-	// Where neither object exists there is no event, and that is what has to be told.
-	atStart := source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		q.Add(request)
-		return nil
-	})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("settings").
 		Watches(&corev1.ConfigMap{}, one).
 		Watches(&corev1.Secret{}, one).
-		WatchesRawSource(atStart).
+		WatchesRawSource(once(request)). // where neither object exists there is no event, and that is what has to be told
 		WithOptions(controller.Options{RateLimiter: rateLimiter(), NeedLeaderElection: new(false)}).
 		Complete(r)
 }

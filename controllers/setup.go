@@ -13,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -25,6 +26,7 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
@@ -32,12 +34,13 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // AddToScheme registers the types that the operator reads and writes.
 func AddToScheme(s *runtime.Scheme) error {
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1beta1.AddToScheme, svcapi.AddToScheme, gatewayv1.Install, gatewayv1beta1.Install} {
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1alpha2.AddToScheme, v1beta1.AddToScheme, svcapi.AddToScheme, gatewayv1.Install, gatewayv1beta1.Install} {
 		if err := add(s); err != nil {
 			return fmt.Errorf("registering types: %w", err)
 		}
@@ -54,7 +57,7 @@ func CacheOptions(namespace string) cache.Options {
 		}}
 	}
 	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultTransform: slimOther,
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Service{}:            {Transform: slimService},
 			&discoveryv1.EndpointSlice{}: {Transform: slimSlice},
@@ -67,7 +70,15 @@ func CacheOptions(namespace string) cache.Options {
 	}
 }
 
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+// slimOther keeps of a network plugin's objects what says which pods a node has, and all but managed fields of others.
+func slimOther(o any) (any, error) {
+	if u, ok := o.(*unstructured.Unstructured); ok && staticroutes.Slim(u) {
+		return u, nil
+	}
+	return cache.TransformStripManagedFields()(o)
+}
+
+const lastApplied = translate.AnnotationApplied
 
 func slimMeta(o metav1.Object) {
 	o.SetManagedFields(nil)
@@ -81,7 +92,11 @@ func slimService(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
+	applied := translate.AppliedPorts(svc.Annotations[lastApplied])
 	slimMeta(svc)
+	if applied != "" && relevant(svc) {
+		svc.Annotations[lastApplied] = applied
+	}
 	if !relevant(svc) { // it may stand behind a Gateway
 		svc.Annotations = only(svc.Annotations, translate.BackendAnnotations...)
 		svc.OwnerReferences = nil

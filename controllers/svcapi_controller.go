@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -46,7 +47,9 @@ func newSvcAPIGateways(d Deps, log logr.Logger) *owners[*svcapi.Gateway] {
 	return newOwners(d, "svcapigateway", svcAPIGateways{gather.SvcAPIGateways{Reader: d.Gather, Using: u.set}, u, d, log}, log)
 }
 
-func (svcAPIGateways) refers(api gather.API) bool { return api == gather.InfraSettings }
+func (svcAPIGateways) refers(api gather.API) bool {
+	return api == gather.InfraSettings || api == gather.Rules
+}
 
 func (svcAPIGateways) finalizers() []string { return []string{akoFinalizer} }
 
@@ -79,16 +82,16 @@ func (k svcAPIGateways) sources(c cache.Cache, api gather.API) []source.Source {
 		return nil
 	}
 	return []source.Source{
-		source.Kind(c, client.Object(&svcapi.Gateway{}), &handler.EnqueueRequestForObject{}, svcAPIPredicate()),
+		source.Kind(c, client.Object(&svcapi.Gateway{}), &handler.EnqueueRequestForObject{}, svcAPIPredicate(k.Status.Own)),
 		source.Kind(c, client.Object(&svcapi.GatewayClass{}), mapped(k.ofClass), specChanged()),
 	}
 }
 
-// svcAPIPredicate lets through what people change, and a status from which our conditions or our address have gone.
-func svcAPIPredicate() predicate.Predicate {
+// svcAPIPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses somebody else has changed.
+func svcAPIPredicate(own func(client.Object) bool) predicate.Predicate {
 	return predicate.Or(specChanged(), updated(func(before, after *svcapi.Gateway) bool {
 		return apimeta.FindStatusCondition(after.Status.Conditions, svcapi.GatewayConditionReady) == nil ||
-			len(after.Status.Addresses) < len(before.Status.Addresses) || finalizersChanged(before, after)
+			!apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses) && !own(before) || finalizersChanged(before, after)
 	}))
 }
 
@@ -141,8 +144,12 @@ func (k svcAPIGateways) tellNoClass(ctx context.Context, gw *svcapi.Gateway, pro
 }
 
 func (k svcAPIGateways) clear(ctx context.Context, gw *svcapi.Gateway) error {
-	if gw.DeletionTimestamp != nil {
-		return nil
-	}
 	return k.Status.ClearSvcAPIGateway(ctx, gw)
+}
+
+func (k svcAPIGateways) handBack(ctx context.Context, gw *svcapi.Gateway, served bool) (bool, error) {
+	if !served {
+		return false, nil
+	}
+	return true, k.Status.HandBackSvcAPIGateway(ctx, gw)
 }

@@ -30,6 +30,7 @@ func newSvcAPIClassReconciler(d Deps, log logr.Logger) *SvcAPIClassReconciler {
 		pending: metav1.Condition{Status: metav1.ConditionFalse, Reason: svcapi.GatewayClassReasonWaiting},
 		class:   &svcapi.GatewayClass{}, gateway: &svcapi.Gateway{}, list: func() client.ObjectList { return new(svcapi.GatewayClassList) },
 		classOf: func(gw *svcapi.Gateway) string { return gw.Spec.GatewayClassName },
+		ours:    func(c *svcapi.GatewayClass) bool { return c.Spec.Controller == translate.SvcAPIController },
 		setting: func(c *svcapi.GatewayClass) string {
 			if c.Spec.ParametersRef == nil {
 				return ""

@@ -1,4 +1,4 @@
-// Command avisim-schema writes internal/avisim/schema.txt, the simulator's table of object types and fields, from the
+// Command avisim-schema writes pkg/avisim/schema/schema.txt, the simulator's table of object types and fields, from the
 // OpenAPI files that the pinned module github.com/vmware/alb-sdk carries under swagger/, and from overlay.txt, which holds
 // what those files lack or state wrongly. It works offline on the module cache; the OpenAPI files themselves are not kept.
 package main
@@ -24,7 +24,7 @@ var overlayText string
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("avisim-schema: ")
-	out := flag.String("out", "internal/avisim/schema.txt", "file to write")
+	out := flag.String("out", "pkg/avisim/schema/schema.txt", "file to write")
 	flag.Parse()
 	text, err := generate(context.Background())
 	if err == nil {

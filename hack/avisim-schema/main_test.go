@@ -13,12 +13,12 @@ func TestCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	have, err := os.ReadFile("../../internal/avisim/schema.txt")
+	have, err := os.ReadFile("../../pkg/avisim/schema/schema.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(have, want) {
-		t.Error("internal/avisim/schema.txt is not current: run make schema")
+		t.Error("pkg/avisim/schema/schema.txt is not current: run make schema")
 	}
 }
 

@@ -101,7 +101,7 @@ func TestCreate(t *testing.T) {
 		there  bool
 	}{
 		"ours already":                   {have: pool("c1--p", "amf"), replan: true, there: true, reason: avi.ReasonAlreadyExists},
-		"another owner's":                {have: pool("c1--p", "smf"), taken: "Service core/smf", there: true},
+		"another owner's":                {have: pool("c1--p", "smf"), taken: "core/smf", there: true},
 		"somebody else's":                {have: &models.Pool{Name: new("c1--p"), CreatedBy: new("bob")}, taken: "created by bob"},
 		"lost before the work":           {fault: fault{ResetBefore: true}, replan: true, reason: avi.ReasonUnavailable},
 		"lost after the work":            {fault: fault{ResetAfter: true}, replan: true, there: true, reason: avi.ReasonUnavailable},

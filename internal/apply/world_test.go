@@ -14,10 +14,10 @@ import (
 	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // fault is what can be made to go wrong on the simulated Controller.
@@ -30,7 +30,8 @@ type world struct {
 	applier *Applier
 }
 
-var amf = model.Owner{Kind: model.ServiceOwner, Namespace: "core", Name: "amf"}
+// amf is a Gateway, whose pools may have any name.
+var amf = model.Owner{Kind: model.GatewayOwner, Namespace: "core", Name: "amf"}
 
 // newWorld makes a world; what wraps the Controller's handler sees each request first.
 func newWorld(t *testing.T, wraps ...func(http.Handler) http.Handler) *world {
@@ -101,10 +102,10 @@ func (w *world) requests(methods ...string) (out []string) {
 
 func key(name string) model.Key { return model.Key{Kind: model.Pool, Tenant: "admin", Name: name} }
 
-func pool(name, service string) *models.Pool {
+func pool(name, gateway string) *models.Pool {
 	return &models.Pool{
 		Name: new(name), TenantRef: new(model.RefByName(model.Tenant, "admin")), CloudRef: new(model.RefByName(model.Cloud, "Default-Cloud")),
-		CreatedBy: new("ako-c1"), Markers: model.Markers("c1", model.MarkNamespace, "core", model.MarkServiceName, service),
+		CreatedBy: new("ako-c1"), Markers: model.Markers("c1", model.MarkGatewayNamespace, "core", model.MarkGatewayName, gateway),
 		Servers: []*models.Server{{IP: &models.IPAddr{Addr: new("10.1.0.1"), Type: new("V4")}, Port: new(int32(80))}},
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 func newSim(t *testing.T) (*avisim.Server, *Client, Config) {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-logr/logr/funcr"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // tokenWorld is a Controller whose clock the test turns, with a client that logs in with a user token.

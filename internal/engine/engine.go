@@ -30,8 +30,11 @@ type Engine struct {
 	Applier *apply.Applier
 	// DryRun prints plans to the log and carries none out.
 	DryRun bool
+	// Routes, where set, knows which pods Service Engines reach.
+	Routes *Routes
 
 	replaced sync.Map // model.Owner → what was replaced last
+	ruled    sync.Map // model.Key → the fields that an L4Rule set when last seen, as objects that were taken over don't say
 }
 
 // Serve brings the Controller to what the input asks for.
@@ -39,6 +42,9 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
 	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
+	if key, shares := translate.SharedVIP(&r.in); shares && r.sharedByAKO(key) {
+		return outcome.NewUnasked(translate.SharedVIPKept(key))
+	}
 	r.keepTenant()
 	for round := range rounds {
 		if !r.round(ctx, round) || ctx.Err() != nil {
@@ -49,6 +55,12 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	return r.outcome()
 }
 
+// sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
+func (r *run) sharedByAKO(key model.Key) bool {
+	vs := r.Mirror.Get(key)
+	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" && r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
+}
+
 // run is one call of Serve.
 type run struct {
 	*Engine
@@ -56,6 +68,7 @@ type run struct {
 	kept   []model.Finding // about what keepTenant keeps
 	last   string          // the plan of the round before
 	record outcome.Record
+	waits  bool // for something that others of ours have
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -72,7 +85,7 @@ func (r *run) end(state outcome.State, err error) (again bool) {
 }
 
 func (r *run) outcome() outcome.Outcome {
-	r.record.Refused = len(r.in.Refused) > 0
+	r.record.Refused = len(r.in.Refused)+len(r.in.Taken) > 0 || r.waits
 	model.SortFindings(r.record.Findings)
 	switch r.state {
 	case outcome.Done:
@@ -103,16 +116,20 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if err := r.Mirror.Err(); err != nil || r.in.Facts == nil {
 		return r.end(outcome.Unread, fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded)))
 	}
+	if err := r.learn(ctx); err != nil {
+		return r.end(outcome.Failed, err)
+	}
 	observed, err := r.observed(ctx, r.in.Owner.Key(), r.record.Name)
 	if err != nil {
 		return r.end(outcome.Failed, err)
 	}
-	built := r.build(observed)
+	built := r.build(ctx, observed)
 	if built.Blocked {
 		return r.end(outcome.Blocked, nil)
 	}
 	p := r.plan(&built.Set, observed)
 	if p.Empty() {
+		r.remember(&built.Set)
 		return r.end(outcome.Done, nil)
 	}
 	text := p.String()
@@ -123,18 +140,50 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	log.V(1).Info("planned", "round", round, "plan", text)
 	if r.DryRun {
 		log.Info("dry run: not carried out", "plan", text)
-		return r.end(outcome.Failed, &DryRunError{Plan: text})
+		return r.end(outcome.Failed, &DryRunError{Plan: text, Steps: p.Steps})
 	}
 	if p.Replaces != "" {
 		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
 	}
 	log.Info("changing the Controller",
 		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
-	return r.judge(built, r.Applier.Run(ctx, &p))
+	results := r.Applier.Run(ctx, &p)
+	again = r.judge(built, results)
+	if p.Replaces != "" && r.state == outcome.Failed {
+		r.restore(ctx, built, observed, results)
+	}
+	return again
+}
+
+// learn has the kinds listed that only L4Rules refer to, once there is one.
+func (r *run) learn(ctx context.Context) error {
+	kinds := r.in.Kinds()
+	if len(kinds) == 0 {
+		return nil
+	}
+	if err := r.Mirror.Learn(ctx, kinds...); err != nil {
+		return fmt.Errorf("reading what L4Rules refer to: %w", err)
+	}
+	r.in.Facts = r.Mirror.Facts()
+	if r.in.Facts == nil { // other settings, meanwhile
+		return mirror.ErrNotLoaded
+	}
+	return nil
+}
+
+// remember notes which fields an L4Rule sets on objects that are as wanted.
+func (r *run) remember(set *model.Set) {
+	for _, o := range set.Objects {
+		if fields := model.MarkValues(o.Key.Kind.Type().Head(o.Body).Markers, model.MarkRule); len(fields) > 0 {
+			r.ruled.Store(o.Key, fields)
+		} else {
+			r.ruled.Delete(o.Key)
+		}
+	}
 }
 
 // build makes the wanted objects of what the Controller holds now.
-func (r *run) build(observed []*model.Observed) translate.Result {
+func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
@@ -143,14 +192,31 @@ func (r *run) build(observed []*model.Observed) translate.Result {
 		}
 	}
 	r.in.Live = translate.LiveOf(&r.in, observed)
+	for _, o := range observed {
+		if fields, ok := r.ruled.Load(o.Key); ok {
+			r.in.Live.Remember(o.Key, fields.([]string))
+		}
+	}
 	built := translate.Objects(r.in)
-	r.record.Findings = append(built.Findings, r.kept...)
+	if r.takeNames(built) {
+		built = translate.Objects(r.in)
+	}
+	r.record.Findings = slices.Concat(built.Findings, r.kept, r.unreached(ctx, &built.Set, r.in.Settings, r.in.Facts))
 	return built
 }
 
 func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
 	owner := r.in.Owner.Key()
-	p := plan.Diff(want, observed, plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID})
+	policy := plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID}
+	p := plan.Diff(want, observed, policy)
+	if inUse := r.addressInUse(want); p.Replaces != "" && inUse != "" {
+		what := p.Replaces
+		policy.Replace = false
+		p = plan.Diff(want, observed, policy)
+		p.Findings = []model.Finding{{Severity: model.Degraded, Reason: model.ReasonNeedsReplacement,
+			Message: fmt.Sprintf("can't be replaced yet: %s; %s; what serves goes on until that is free, or ask for another", what, inUse)}}
+		r.waits = true
+	}
 	r.record.Findings = append(r.record.Findings, p.Findings...)
 	return p
 }
@@ -163,6 +229,7 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 		if s.Err == nil {
 			if !s.Skipped {
 				r.count(s.Step.Op)
+				r.ruled.Delete(s.Step.Key) // its markers say it from now on
 			}
 			continue
 		}
@@ -225,7 +292,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		}
 		if e.DryRun {
 			log.Info("dry run: not carried out", "plan", p.String())
-			return deleted, &DryRunError{Plan: p.String()}
+			return deleted, &DryRunError{Plan: p.String(), Steps: p.Steps}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
 		var n int

@@ -8,10 +8,14 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
 
 // DryRunError says what would have been done.
-type DryRunError struct{ Plan string }
+type DryRunError struct {
+	Plan  string // in words
+	Steps []plan.Step
+}
 
 func (e *DryRunError) Error() string { return "dry run, not carried out: " + e.Plan }
 
@@ -34,7 +38,7 @@ func (f *failure) add(err error, about model.Kind) {
 
 // told puts the failure into words; there must be one.
 func (f *failure) told() outcome.Failure {
-	return outcome.Failure{Reason: reason(f.worst), Message: f.worst.Error(), Class: Classify(f.worst), Kind: f.kind, Retry: f.retry}
+	return outcome.Failure{Reason: Reason(f.worst), Message: f.worst.Error(), Class: Classify(f.worst), Kind: f.kind, Retry: f.retry}
 }
 
 // Classify maps any error of a run to its class.
@@ -78,8 +82,8 @@ var reasons = map[avi.Reason]string{
 	avi.ReasonSession:       model.ReasonControllerDown,
 }
 
-// reason names a failure for a condition.
-func reason(err error) string {
+// Reason names a failure for a condition.
+func Reason(err error) string {
 	var foreign *mirror.NotOursError
 	var dry *DryRunError
 	switch {

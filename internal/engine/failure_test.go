@@ -34,7 +34,7 @@ func TestErrorsAreTold(t *testing.T) {
 		if err != nil {
 			err = fmt.Errorf("create Pool admin/p: %w", err)
 		}
-		if got := reason(err); got != c.reason {
+		if got := Reason(err); got != c.reason {
 			t.Errorf("%s: reason %s, want %s", name, got, c.reason)
 		}
 		if got := Classify(err); got != c.class {

@@ -31,9 +31,10 @@ func (r *run) describe() {
 	}
 	var servers []string
 	s.Backends = make(map[model.Port][]string)
+	chosen := translate.Chosen(r.Mirror.Of(r.in.Owner.Key(), s.Name))
 	for name, port := range translate.PoolPorts(&r.in) {
 		pool := r.Mirror.Get(model.Key{Kind: model.Pool, Tenant: s.Tenant, Name: name})
-		if pool == nil || pool.Owner != r.in.Owner.Key() {
+		if pool == nil || pool.Owner != r.in.Owner.Key() || !chosen[name] {
 			continue
 		}
 		if !slices.Contains(s.Ports, port) {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // TestDrainTimeByAPIVersion: the drain time is in the field of the negotiated version, edits of it are put right, and no pool is

@@ -16,12 +16,12 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // fault is what can be made to go wrong on the simulated Controller.

@@ -92,6 +92,19 @@ func (v *View) Attach(r *Route, ref gatewayv1.ParentReference) Attachment {
 	return out
 }
 
+// KeptOut says by which older routes a route is kept from being served at the listeners that it is attached to; empty if it is
+// served at all of them. A listener serves the oldest of its routes.
+func (a Attachment) KeptOut(r *Route) string {
+	var out []string
+	for _, l := range a.Listeners {
+		if len(l.Routes) > 0 && l.Routes[0].Key() != r.Key() {
+			out = append(out, fmt.Sprintf("listener %s serves %s, which is older", l.Name, l.Routes[0]))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
+}
+
 func wanted(ref gatewayv1.ParentReference) string {
 	out := ""
 	if ref.SectionName != nil && *ref.SectionName != "" {

@@ -200,62 +200,74 @@ func (r *Reader) Grants(ctx context.Context) ([]*gatewayv1beta1.ReferenceGrant, 
 
 // world reads what belongs to a Gateway: its ListenerSets, the routes attached to it or to them, and what those refer to.
 func (k Gateways) world(ctx context.Context, gw *gatewayv1.Gateway) (w gatewayapi.World, err error) {
-	r := k.Reader
 	w = gatewayapi.World{Gateway: gw, Unread: make(map[string]bool), Young: make(map[string]bool)}
-	self := client.ObjectKeyFromObject(gw)
 	count := make(map[string]int)
-	sets, err := r.ListenerSets(ctx)
-	if err != nil {
+	if w.Sets, err = k.SetsOf(ctx, gw); err != nil {
 		return w, err
 	}
-	mine := make(map[types.NamespacedName]bool)
-	for _, s := range sets {
-		if of, ok := gatewayapi.GatewayOf(s); ok && of == self && s.DeletionTimestamp == nil {
-			w.Sets = append(w.Sets, s)
-			mine[client.ObjectKeyFromObject(s)] = true
-			count[gatewayapi.KindListenerSet]++
-		}
-	}
+	count[gatewayapi.KindListenerSet] = len(w.Sets)
 	for _, kind := range gatewayapi.RouteKinds() {
-		routes, err := r.Routes(ctx, kind)
+		routes, err := k.routesOf(ctx, kind, gw, w.Sets)
 		if err != nil {
 			return w, err
 		}
-		for _, route := range routes {
-			if route.Object.GetDeletionTimestamp() == nil && slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
-				parent, key, ok := gatewayapi.Parent(route, ref)
-				return ok && (parent == gatewayapi.KindGateway && key == self || parent == gatewayapi.KindListenerSet && mine[key])
-			}) {
-				w.Routes = append(w.Routes, route)
-				count[kind]++
-			}
-		}
+		w.Routes = append(w.Routes, routes...)
+		count[kind] = len(routes)
 	}
-	if w.Grants, err = r.Grants(ctx); err != nil {
+	if w.Grants, err = k.Grants(ctx); err != nil {
 		return w, err
 	}
 	keys := serviceKeys(w.Routes)
 	for _, g := range w.Grants {
-		if slices.ContainsFunc(keys, func(k types.NamespacedName) bool { return k.Namespace == g.Namespace }) {
+		if slices.ContainsFunc(keys, func(key types.NamespacedName) bool { return key.Namespace == g.Namespace }) {
 			count[gatewayapi.KindReferenceGrant]++
 		}
 	}
+	if err := k.judgeAbsences(ctx, &w, count); err != nil {
+		return w, err
+	}
+	if err := k.namespaces(ctx, &w); err != nil {
+		return w, err
+	}
+	k.Using(client.ObjectKeyFromObject(gw), keys)
+	return w, k.routeServices(ctx, &w)
+}
+
+// SetsOf are the ListenerSets that add listeners to a Gateway.
+func (r *Reader) SetsOf(ctx context.Context, gw *gatewayv1.Gateway) ([]*gatewayv1.ListenerSet, error) {
+	sets, err := r.ListenerSets(ctx)
+	return slices.DeleteFunc(sets, func(s *gatewayv1.ListenerSet) bool {
+		of, ok := gatewayapi.GatewayOf(s)
+		return !ok || of != client.ObjectKeyFromObject(gw) || s.DeletionTimestamp != nil
+	}), err
+}
+
+// routesOf are the routes of a kind whose parents are a Gateway or its ListenerSets.
+func (r *Reader) routesOf(ctx context.Context, kind string, gw *gatewayv1.Gateway, sets []*gatewayv1.ListenerSet) ([]*gatewayapi.Route, error) {
+	routes, err := r.Routes(ctx, kind)
+	self, mine := client.ObjectKeyFromObject(gw), keysOf(sets)
+	return slices.DeleteFunc(routes, func(route *gatewayapi.Route) bool {
+		return route.Object.GetDeletionTimestamp() != nil || !slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
+			parent, key, ok := gatewayapi.Parent(route, ref)
+			return ok && (parent == gatewayapi.KindGateway && key == self || parent == gatewayapi.KindListenerSet && slices.Contains(mine, key))
+		})
+	}), err
+}
+
+// judgeAbsences marks the kinds of which it is not known whether a Gateway has more objects than were counted.
+func (k Gateways) judgeAbsences(ctx context.Context, w *gatewayapi.World, count map[string]int) error {
 	for kind, api := range KindAPIs {
-		if !r.Serves(api) {
+		if !k.Serves(api) {
 			w.Unread[kind] = true
 			continue
 		}
-		d, err := k.Doubt(ctx, self, kind, count[kind])
+		d, err := k.Doubt(ctx, client.ObjectKeyFromObject(w.Gateway), kind, count[kind])
 		if err != nil {
-			return w, err
+			return err
 		}
 		w.Unread[kind], w.Young[kind] = d.Leaving, d.Young
 	}
-	if err := r.namespaces(ctx, &w); err != nil {
-		return w, err
-	}
-	k.Using(self, keys)
-	return w, r.routeServices(ctx, &w)
+	return nil
 }
 
 // serviceKeys are the Services that routes refer to, in order.
@@ -270,17 +282,16 @@ func serviceKeys(routes []*gatewayapi.Route) []types.NamespacedName {
 	return slices.Compact(out)
 }
 
-// Listeners reads what decides about a Gateway's listeners, and whether they admit a route.
+// Listeners reads what decides about a Gateway's listeners, whether they admit a route, and which other routes of its kind are
+// attached to them.
 func (r *Reader) Listeners(ctx context.Context, gw *gatewayv1.Gateway, route *gatewayapi.Route) (gatewayapi.World, error) {
-	w := gatewayapi.World{Gateway: gw, Routes: []*gatewayapi.Route{route}, Unread: make(map[string]bool)}
-	sets, err := r.ListenerSets(ctx)
-	if err != nil {
+	w := gatewayapi.World{Gateway: gw, Unread: make(map[string]bool)}
+	var err error
+	if w.Sets, err = r.SetsOf(ctx, gw); err != nil {
 		return w, err
 	}
-	for _, s := range sets {
-		if of, ok := gatewayapi.GatewayOf(s); ok && of == client.ObjectKeyFromObject(gw) && s.DeletionTimestamp == nil {
-			w.Sets = append(w.Sets, s)
-		}
+	if w.Routes, err = r.routesOf(ctx, route.Kind, gw, w.Sets); err != nil {
+		return w, err
 	}
 	return w, r.namespaces(ctx, &w)
 }

@@ -36,6 +36,8 @@ const (
 	IndexVirtualService = "service.virtualservice"
 	// IndexGateway finds Services by the Gateway that their labels name: "<namespace>/<name>".
 	IndexGateway = "service.gateway"
+	// IndexRule finds Services by the L4Rule that they name: "<namespace>/<name>".
+	IndexRule = "service.l4rule"
 )
 
 // SetupIndexes registers the cache indexes.
@@ -67,6 +69,15 @@ func SetupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	if err != nil {
 		return fmt.Errorf("indexing Services by their Gateway: %w", err)
 	}
+	err = indexer.IndexField(ctx, &corev1.Service{}, IndexRule, func(o client.Object) []string {
+		if key, ok := RuleOf(o); ok {
+			return []string{key.String()}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("indexing Services by their L4Rule: %w", err)
+	}
 	return nil
 }
 
@@ -76,6 +87,7 @@ type API string
 // The APIs whose CRDs may be missing.
 const (
 	InfraSettings API = "ako.vmware.com AviInfraSetting"
+	Rules         API = "ako.vmware.com L4Rule"
 	ServicesAPI   API = "networking.x-k8s.io Gateway"
 )
 
@@ -117,6 +129,10 @@ func (r *Reader) namespace(ctx context.Context, of client.Object) (*corev1.Names
 // backend reads what is known of a Service's endpoints.
 func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.Service) (translate.Backend, error) {
 	out := translate.Backend{Service: svc}
+	var err error
+	if out.Rule, err = r.rule(ctx, svc); err != nil {
+		return out, err
+	}
 	var slices discoveryv1.EndpointSliceList
 	if err := r.Client.List(ctx, &slices, client.InNamespace(svc.Namespace), client.MatchingFields{IndexSliceService: svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
 		return out, fmt.Errorf("listing EndpointSlices of Service %s/%s: %w", svc.Namespace, svc.Name, err)

@@ -64,8 +64,13 @@ func Claimed(o client.Object) bool { return controllerutil.ContainsFinalizer(o, 
 
 // Placed reports whether the setting of that name places an object that is served, or is about to be.
 func (c *Candidate[T]) Placed(s *settings.Settings, setting string) bool {
+	return c.Setting.Name == setting && c.Served(s)
+}
+
+// Served reports whether the object is served, or is about to be.
+func (c *Candidate[T]) Served(s *settings.Settings) bool {
 	v := c.judge(s)
-	return c.Setting.Name == setting && (v.Ours || v.Unknown && Claimed(c.Object))
+	return v.Ours || v.Unknown && Claimed(c.Object)
 }
 
 // Read reads an object of a kind and what decides whether it is ours. It is nil if the cache, complete and synced, doesn't hold
@@ -91,6 +96,9 @@ func Input[T client.Object](ctx context.Context, r *Reader, k Kind[T], s *settin
 		return in, err
 	}
 	if in.Setting, err = r.setting(ctx, c.Setting); err != nil {
+		return in, err
+	}
+	if in.Rule, err = r.rule(ctx, c.Object); err != nil {
 		return in, err
 	}
 	in.Rival, err = r.rival(ctx, s, c.Object)

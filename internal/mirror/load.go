@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"net/url"
@@ -171,17 +172,18 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 	}
 	first := m.err != nil
 	old := m.facts
+	m.carry(old, facts)
 	m.facts = facts
 	fresh := make(map[model.Key]*entry)
 	for i, list := range lists {
 		for _, raw := range list {
-			o, marked, err := m.decode(model.Written[i], raw)
+			o, mark, err := m.decode(model.Written[i], raw)
 			if err != nil {
 				m.facts = old
 				m.mu.Unlock()
 				return m.failed(epoch, err)
 			}
-			if m.ours(o, marked) {
+			if m.ours(o, mark) {
 				fresh[o.Key] = &entry{o, start}
 			}
 		}
@@ -227,6 +229,15 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 	return nil
 }
 
+// carry gives fresh facts what was learned while they were being read.
+func (m *Mirror) carry(old, fresh *model.Facts) {
+	for kind := range m.asked {
+		if old != nil && fresh.Shared[kind] == nil && old.Shared[kind] != nil {
+			fresh.Shared[kind] = old.Shared[kind]
+		}
+	}
+}
+
 func keysOf(set map[model.Owner]bool) []model.Owner {
 	out := make([]model.Owner, 0, len(set))
 	for o := range set {
@@ -245,7 +256,7 @@ func factsDiffer(a, b *model.Facts) bool {
 // loadFacts reads what the build has to know of the Controller. All of it is needed: a list that failed must not look
 // like a missing profile.
 func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, error) {
-	f := &model.Facts{Shared: map[model.Kind]map[string]string{}}
+	f := &model.Facts{Shared: map[model.Kind]map[string]string{}, Types: map[model.Kind]map[string]string{}}
 	version, err := m.client.Version(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("asking for the Controller's version: %w", err)
@@ -286,46 +297,120 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 		f.DNSDomains = model.Domains(answer.Domains)
 		return err
 	})
-	for _, kind := range model.Shared {
+	for _, kind := range append(slices.Clone(model.Shared), m.onDemand()...) {
 		g.Go(func() error {
-			names := map[string]string{}
-			var networks []model.NetworkFacts
-			vrf := ""
-			q := url.Values{"fields": {"name,tenant_ref,system_default,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
-			if kind.Type().OfCloud {
-				q.Set("cloud_ref.name", scope.Cloud)
-			}
-			err := m.client.List(gctx, string(kind), scope.Tenant, q, func(raw json.RawMessage) error {
-				var o sharedObject
-				if err := json.Unmarshal(raw, &o); err != nil {
-					return err
-				}
-				names[o.Name] = o.UUID
-				switch {
-				case kind == model.Network:
-					networks = append(networks, o.network())
-				case kind == model.VrfContext && o.defaultOf(scope.Tenant):
-					vrf = o.Name
-				}
-				return nil
-			})
-			if err != nil {
-				return fmt.Errorf("listing %s: %w", kind, err)
+			l, err := m.list(gctx, scope, kind)
+			if err != nil || l == nil {
+				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			f.Shared[kind] = names
-			f.TenantVRF = cmp.Or(f.TenantVRF, vrf)
-			if kind == model.Network {
-				slices.SortFunc(networks, func(a, b model.NetworkFacts) int {
-					return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
-				})
-				f.Networks = networks
-			}
+			l.into(f)
 			return nil
 		})
 	}
 	return f, g.Wait()
+}
+
+// onDemand are the kinds that are listed because somebody has referred to one of their objects.
+func (m *Mirror) onDemand() []model.Kind {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Sorted(maps.Keys(m.asked))
+}
+
+// Learn makes sure that the objects of kinds that are listed on demand are known; later loads list them too. A kind that the
+// account may not list stays unknown, which is no error.
+func (m *Mirror) Learn(ctx context.Context, kinds ...model.Kind) error {
+	m.learning.Lock()
+	defer m.learning.Unlock()
+	for _, kind := range kinds {
+		m.mu.RLock()
+		scope, epoch, facts, asked := m.scope, m.epoch, m.facts, m.asked[kind]
+		m.mu.RUnlock()
+		if facts == nil {
+			return ErrNotLoaded
+		}
+		if asked || !kind.Type().OnDemand {
+			continue
+		}
+		l, err := m.list(ctx, scope, kind)
+		if err != nil {
+			return err
+		}
+		m.mu.Lock()
+		if m.epoch == epoch && m.facts != nil {
+			m.asked[kind] = true
+			if l != nil {
+				next := *m.facts
+				next.Shared, next.Types = maps.Clone(next.Shared), maps.Clone(next.Types)
+				l.into(&next)
+				m.facts = &next
+			}
+		}
+		m.mu.Unlock()
+	}
+	return nil
+}
+
+// listed is what was read of the objects of a kind that bodies refer to.
+type listed struct {
+	kind     model.Kind
+	names    map[string]string // name → UUID
+	types    map[string]string // name → type, where the kind has one
+	networks []model.NetworkFacts
+	vrf      string // the tenant's own default VRF context
+}
+
+// into adds what was read to facts that nobody else has yet.
+func (l *listed) into(f *model.Facts) {
+	f.Shared[l.kind] = l.names
+	if len(l.types) > 0 {
+		f.Types[l.kind] = l.types
+	}
+	if l.kind == model.Network {
+		f.Networks = l.networks
+	}
+	f.TenantVRF = cmp.Or(f.TenantVRF, l.vrf)
+}
+
+// list reads the objects of a kind that bodies refer to; nil for a kind on demand that the account may not list.
+func (m *Mirror) list(ctx context.Context, scope Scope, kind model.Kind) (*listed, error) {
+	out := &listed{kind: kind, names: make(map[string]string), types: make(map[string]string)}
+	q := url.Values{"fields": {"name,tenant_ref,system_default,type,profile,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
+	if kind.Type().OfCloud {
+		q.Set("cloud_ref.name", scope.Cloud)
+	}
+	if kind.Type().OnDemand {
+		q.Set("fields", "name")
+	}
+	err := m.client.List(ctx, string(kind), scope.Tenant, q, func(raw json.RawMessage) error {
+		var o sharedObject
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return err
+		}
+		out.names[o.Name] = o.UUID
+		if t := cmp.Or(o.Type, o.Profile.Type); t != "" {
+			out.types[o.Name] = t
+		}
+		switch {
+		case kind == model.Network:
+			out.networks = append(out.networks, o.network())
+		case kind == model.VrfContext && o.defaultOf(scope.Tenant):
+			out.vrf = o.Name
+		}
+		return nil
+	})
+	switch {
+	case kind.Type().OnDemand && (avi.ReasonOf(err) == avi.ReasonForbidden || avi.ReasonOf(err) == avi.ReasonNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("listing %s: %w", kind, err)
+	}
+	slices.SortFunc(out.networks, func(a, b model.NetworkFacts) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.UUID, b.UUID))
+	})
+	return out, nil
 }
 
 // sharedObject is what is read of an object that bodies refer to.
@@ -334,6 +419,10 @@ type sharedObject struct {
 	UUID    string `json:"uuid"`
 	Tenant  string `json:"tenant_ref"`
 	Default bool   `json:"system_default"` // of a VRF context
+	Type    string `json:"type"`           // of an application profile or a health monitor
+	Profile struct {
+		Type string `json:"type"`
+	} `json:"profile"` // of a network profile
 	VRF     string `json:"vrf_context_ref"`
 	Subnets []struct {
 		Prefix struct {

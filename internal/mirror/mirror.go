@@ -4,11 +4,14 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,17 +60,20 @@ type Mirror struct {
 	objects map[model.Key]*entry
 	owners  map[model.Owner]map[model.Key]bool
 	named   map[string]map[model.Key]bool // by name, the kinds whose markers don't tell an owner
+	claims  map[string]map[model.Key]bool // by DNS name and by address
 	gone    map[model.Key]uint64          // own deletes, so that an older list doesn't bring the object back
 	seq     uint64                        // counts own writes
 	epoch   uint64                        // counts the times that a load under way became worthless
 	facts   *model.Facts
+	asked   map[model.Kind]bool     // the kinds on demand that somebody refers to
 	health  map[string]model.Health // by UUID of the VirtualService
 	pools   map[string]PoolHealth   // by UUID of the pool
 	err     error
 	at      time.Time // of the last complete load
 	beat    time.Time // of Run's last round
 
-	reload chan struct{}
+	reload   chan struct{}
+	learning sync.Mutex
 }
 
 type entry struct {
@@ -77,7 +83,7 @@ type entry struct {
 
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
-	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), Changed: func([]model.Owner) {}, Loaded: func() {}}
+	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[model.Kind]bool), Changed: func([]model.Owner) {}, Loaded: func() {}}
 	m.clear()
 	m.err = ErrNotLoaded
 	return m
@@ -86,7 +92,7 @@ func New(client *avi.Client, log logr.Logger) *Mirror {
 func (m *Mirror) clear() {
 	m.objects = make(map[model.Key]*entry)
 	m.owners = make(map[model.Owner]map[model.Key]bool)
-	m.named = make(map[string]map[model.Key]bool)
+	m.named, m.claims = make(map[string]map[model.Key]bool), make(map[string]map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
 	m.facts = nil
@@ -196,6 +202,13 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 	return out
 }
 
+// Claiming lists the VsVips that have a DNS name, in small letters, or an address.
+func (m *Mirror) Claiming(claim string) []model.Key {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.SortedFunc(maps.Keys(m.claims[claim]), func(a, b model.Key) int { return cmp.Compare(a.String(), b.String()) })
+}
+
 // All returns every object; the order is undefined.
 func (m *Mirror) All() []*model.Observed {
 	m.mu.RLock()
@@ -241,12 +254,12 @@ func (m *Mirror) PoolHealth(uuid string) (PoolHealth, bool) {
 func (m *Mirror) Wrote(kind model.Kind, answer json.RawMessage) (*model.Observed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o, marked, err := m.decode(kind, answer)
+	o, mark, err := m.decode(kind, answer)
 	if err != nil {
 		return nil, err
 	}
-	if !m.ours(o, marked) {
-		return o, &NotOursError{Key: o.Key, CreatedBy: o.CreatedBy, Cluster: marked}
+	if !m.ours(o, mark) {
+		return o, &NotOursError{Key: o.Key, CreatedBy: o.CreatedBy, Cluster: mark.cluster, Unformed: !mark.formed}
 	}
 	m.seq++
 	delete(m.gone, o.Key)
@@ -282,6 +295,8 @@ type NotOursError struct {
 	Owner     model.Owner // of the same operator; zero if it isn't ours at all
 	CreatedBy string
 	Cluster   string
+	// Unformed: the markers don't go with the name, as on objects that AKO makes for Ingresses.
+	Unformed bool
 }
 
 func (e *NotOursError) Error() string {
@@ -292,12 +307,22 @@ func (e *NotOursError) Error() string {
 	if e.CreatedBy != "" {
 		by = "created by " + e.CreatedBy
 	}
-	return fmt.Sprintf("%s exists on the Controller and isn't this operator's (%s, marker clustername %q); rename or remove one of the two", e.Key, by, e.Cluster)
+	of := fmt.Sprintf("marker clustername %q", e.Cluster)
+	if e.Unformed {
+		of += ", other markers not those of a Service or Gateway of the name"
+	}
+	return fmt.Sprintf("%s exists on the Controller and isn't this operator's (%s, %s); rename or remove one of the two", e.Key, by, of)
 }
 
-// ours: the marker and the name prefix for all, created_by where the type has it.
-func (m *Mirror) ours(o *model.Observed, marked string) bool {
-	if !model.Ours(m.scope.ClusterName, o.Key.Name, marked) {
+// marked is what an object's markers say: its cluster, and whether they go with its name.
+type marked struct {
+	cluster string
+	formed  bool
+}
+
+// ours: the markers and the name for all, created_by where the type has it.
+func (m *Mirror) ours(o *model.Observed, mark marked) bool {
+	if !mark.formed || !model.Ours(m.scope.ClusterName, o.Key.Name, mark.cluster) {
 		return false
 	}
 	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == m.scope.CreatedBy
@@ -306,6 +331,9 @@ func (m *Mirror) ours(o *model.Observed, marked string) bool {
 func (m *Mirror) put(e *entry) {
 	m.drop(e.Key)
 	m.objects[e.Key] = e
+	for _, c := range model.Claims(e.Body) {
+		insert(m.claims, c, e.Key)
+	}
 	if e.Key.Kind.Type().OwnerByName {
 		insert(m.named, e.Key.Name, e.Key)
 		return
@@ -319,6 +347,9 @@ func (m *Mirror) drop(key model.Key) {
 		return
 	}
 	delete(m.objects, key)
+	for _, c := range model.Claims(old.Body) {
+		remove(m.claims, c, key)
+	}
 	if key.Kind.Type().OwnerByName {
 		remove(m.named, key.Name, key)
 		return
@@ -340,23 +371,24 @@ func remove[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
 	}
 }
 
-// decode reads a body as the Controller renders it; marked is the cluster of its markers.
-func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed, marked string, err error) {
+// decode reads a body as the Controller renders it.
+func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed, mark marked, err error) {
 	body := model.NewBody(kind)
 	if err := json.Unmarshal(raw, body); err != nil {
-		return nil, "", fmt.Errorf("reading a %s of the Controller: %w", kind.Title(), err)
+		return nil, mark, fmt.Errorf("reading a %s of the Controller: %w", kind.Title(), err)
 	}
 	head := kind.Type().Head(body)
 	if head.Name == nil || deref(head.UUID) == "" {
-		return nil, "", fmt.Errorf("reading a %s of the Controller: it has no name or no uuid", kind.Title())
+		return nil, mark, fmt.Errorf("reading a %s of the Controller: it has no name or no uuid", kind.Title())
 	}
 	o = &model.Observed{
 		Key:  model.Key{Kind: kind, Tenant: m.tenant(deref(head.TenantRef)), Name: *head.Name},
 		UUID: *head.UUID, LastModified: deref(head.LastModified), CreatedBy: deref(head.CreatedBy), Body: body,
 	}
-	marked, o.Owner = model.OwnerOf(head.Markers)
+	mark.cluster, o.Owner = model.OwnerOf(head.Markers)
+	mark.formed = model.Formed(mark.cluster, kind, o.Key.Name, head.Markers)
 	plan.Prune(body)
-	return o, marked, nil
+	return o, mark, nil
 }
 
 // tenant names the tenant of a reference, which carries the name behind '#' or only the UUID.

@@ -13,8 +13,8 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // world is a Controller, a client and a mirror whose news are kept.
@@ -80,6 +80,7 @@ func pool(name, createdBy, cluster string) map[string]any {
 		map[string]any{"key": "clustername", "values": []any{cluster}},
 		map[string]any{"key": "Namespace", "values": []any{"core"}},
 		map[string]any{"key": "ServiceName", "values": []any{"amf"}},
+		map[string]any{"key": "Port", "values": []any{name[strings.LastIndex(name, "-")+1:]}},
 	}}
 }
 
@@ -168,6 +169,9 @@ func TestOnlyOursIsMirrored(t *testing.T) {
 	w.create("pool", pool("c1--core-amf-SCTP-3", "ako-c1", "other")) // another cluster's marker
 	w.create("pool", pool("eu-c1--core-amf-SCTP-4", "ako-c1", "c1")) // a name that only contains the prefix
 	w.create("vsvip", map[string]any{"name": "eu-c1--core-amf", "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}}, "markers": pool("", "", "eu-c1")["markers"]})
+	ingress := pool("c1--core-amf.example.com_-ing-amf", "ako-c1", "c1") // AKO's, for an Ingress to the same Service
+	ingress["markers"] = append(ingress["markers"].([]any)[:3], map[string]any{"key": "IngressName", "values": []any{"ing"}})
+	w.create("pool", ingress)
 	w.load()
 	if got := w.mirror.All(); len(got) != 1 || got[0].Key != key(model.Pool, "c1--core-amf-SCTP-1") || got[0].Owner != amf {
 		t.Errorf("mirrored: %+v", got)

@@ -18,8 +18,12 @@ type Facts struct {
 	DNSDomains  []string       // of the cloud's DNS profile, as Domains returns them
 	Networks    []NetworkFacts // of the cloud, by name and UUID
 	TenantVRF   string         // name of the default VRF context that the configured tenant has of its own; empty: none
-	// Shared maps kind and name of the objects that are only referred to (profiles, monitors, groups …) to UUIDs.
+	// Shared maps kind and name of the objects that are only referred to (profiles, monitors, groups …) to UUIDs. A kind that
+	// isn't in it could not be listed: whether its objects exist is unknown.
 	Shared map[Kind]map[string]string
+	// Types maps kind and name of network profiles, application profiles and persistence profiles to their types, as the API
+	// spells them. A name that isn't in it is of a type that isn't known.
+	Types map[Kind]map[string]string
 }
 
 // CloudFacts is what matters of the Avi cloud.
@@ -53,6 +57,11 @@ func (f *Facts) Network(name, uuid string) (NetworkFacts, bool) {
 func (f *Facts) Has(kind Kind, name string) bool {
 	_, ok := f.Shared[kind][name]
 	return ok
+}
+
+// Lacks reports whether the Controller is known to hold no shared object of that name.
+func (f *Facts) Lacks(kind Kind, name string) bool {
+	return f.Shared[kind] != nil && !f.Has(kind, name)
 }
 
 // enterprise are the licence tiers with every feature. ENTERPRISE_16 and ENTERPRISE_18 are what older releases call Enterprise;

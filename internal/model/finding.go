@@ -58,12 +58,15 @@ const (
 	ReasonReferenceMissing     = "ReferenceMissing"
 	ReasonConfigurationInvalid = "ConfigurationInvalid"
 	ReasonServedByAnother      = "ServedByAnotherInstance"
+	ReasonHostnameTaken        = "HostnameTaken"
+	ReasonPortDropped          = "PortDropped"
 	ReasonDryRun               = "DryRun"
 	ReasonInfraSettingMissing  = "InfraSettingMissing"
 	ReasonInfraSettingRejected = "InfraSettingRejected"
 	ReasonNoGatewayClass       = "NoSuchGatewayClass"
 	ReasonInvalidParameters    = "InvalidParameters"
 	ReasonNoService            = "NoService"
+	ReasonNamespaceNotAdmitted = "NamespaceNotAdmitted"
 	ReasonServiceConflict      = "ServiceConflict"
 	ReasonListenerConflict     = "ListenerConflict"
 	ReasonInvalidRoutes        = "InvalidRoutes"
@@ -73,6 +76,9 @@ const (
 	ReasonUnsupportedAddress   = "UnsupportedAddress"
 	ReasonNoRoute              = "NoRoute"
 	ReasonRoutesUnreadable     = "RoutesUnreadable"
+	ReasonRuleMissing          = "L4RuleMissing"
+	ReasonRuleRejected         = "L4RuleRejected"
+	ReasonRuleIgnored          = "L4RuleIgnored"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

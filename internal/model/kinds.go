@@ -31,6 +31,18 @@ const (
 	HealthMonitor      Kind = "healthmonitor"
 )
 
+// The kinds that only L4Rules refer to.
+const (
+	AnalyticsProfile      Kind = "analyticsprofile"
+	PersistenceProfile    Kind = "applicationpersistenceprofile"
+	NetworkSecurityPolicy Kind = "networksecuritypolicy"
+	SecurityPolicy        Kind = "securitypolicy"
+	DataScriptSet         Kind = "vsdatascriptset"
+	SSLProfile            Kind = "sslprofile"
+	Certificate           Kind = "sslkeyandcertificate"
+	PKIProfile            Kind = "pkiprofile"
+)
+
 // Type is what the operator knows about a kind of Avi object. A kind that is to be written needs a row in the table below,
 // a row in the table of owned fields (internal/plan), and a function that makes its body (internal/translate).
 type Type struct {
@@ -38,8 +50,9 @@ type Type struct {
 	Title string // as the Controller's own messages spell it
 	// OfCloud reports whether an object belongs to a cloud, by which lists are narrowed.
 	OfCloud bool
-	// Shared reports whether objects are listed by name because bodies refer to those that other people made.
-	Shared bool
+	// Shared reports whether objects are listed by name because bodies refer to those that other people made, and OnDemand
+	// that this is done only once somebody refers to one.
+	Shared, OnDemand bool
 
 	// New returns an empty alb-sdk body, and Head what the bodies of all kinds have. Both are nil for a kind that the
 	// operator does not write; the rest is about those that it does.
@@ -96,6 +109,15 @@ var types = []Type{
 	{Kind: NetworkProfile, Title: "networkprofile", Shared: true},
 	{Kind: ApplicationProfile, Title: "applicationprofile", Shared: true},
 	{Kind: HealthMonitor, Title: "healthmonitor", Shared: true},
+
+	{Kind: AnalyticsProfile, Title: "analyticsprofile", OnDemand: true},
+	{Kind: PersistenceProfile, Title: "applicationpersistenceprofile", OnDemand: true},
+	{Kind: NetworkSecurityPolicy, Title: "networksecuritypolicy", OnDemand: true},
+	{Kind: SecurityPolicy, Title: "securitypolicy", OnDemand: true},
+	{Kind: DataScriptSet, Title: "vsdatascriptset", OnDemand: true},
+	{Kind: SSLProfile, Title: "sslprofile", OnDemand: true},
+	{Kind: Certificate, Title: "sslkeyandcertificate", OnDemand: true},
+	{Kind: PKIProfile, Title: "pkiprofile", OnDemand: true},
 }
 
 func newBody[T any]() any { return new(T) }
@@ -107,8 +129,11 @@ func head[T any](of func(*T) Head) func(any) Head {
 // Written lists the kinds that the operator writes, in creation order; deletion follows DeletionRank.
 var Written = kindsWhere(func(t *Type) bool { return t.New != nil })
 
-// Shared lists the kinds whose objects are listed by name because bodies refer to them.
+// Shared lists the kinds whose objects are always listed by name because bodies refer to them.
 var Shared = kindsWhere(func(t *Type) bool { return t.Shared })
+
+// OnDemand lists the kinds whose objects are listed by name once somebody refers to one.
+var OnDemand = kindsWhere(func(t *Type) bool { return t.OnDemand })
 
 func kindsWhere(is func(*Type) bool) (out []Kind) {
 	for i := range types {

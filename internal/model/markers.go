@@ -1,6 +1,13 @@
 package model
 
-import "github.com/vmware/alb-sdk/go/models"
+import (
+	"crypto/sha1" //nolint:gosec // AKO's naming with enableEVH; nothing is protected by it
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/vmware/alb-sdk/go/models"
+)
 
 // Marker keys, in AKO's spelling. Markers are the RBAC labels of an Avi object.
 const (
@@ -13,7 +20,10 @@ const (
 	// MarkListenerSet is on the pools of listeners that a ListenerSet adds to a Gateway: "<namespace>/<name>".
 	MarkListenerSet = "ListenerSet"
 	// MarkLabels lists the keys of the markers that the owner asked for, so that one that it takes back can be removed.
-	MarkLabels   = "l4.ako.vmware.com/labels"
+	MarkLabels = "l4.ako.vmware.com/labels"
+	// MarkRule lists the fields that an L4Rule set and that are nobody's of the operator otherwise, so that they can go back to
+	// their defaults when it doesn't set them any more.
+	MarkRule     = "l4.ako.vmware.com/l4rule"
 	MarkPort     = "Port"
 	MarkProtocol = "Protocol"
 )
@@ -38,8 +48,18 @@ func Mark(marks []*models.RoleFilterMatchLabel, key string) string {
 	return ""
 }
 
+// MarkValues are a marker's values, none if there is none of the key.
+func MarkValues(marks []*models.RoleFilterMatchLabel, key string) []string {
+	for _, m := range marks {
+		if m != nil && m.Key != nil && *m.Key == key {
+			return m.Values
+		}
+	}
+	return nil
+}
+
 // OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a
-// VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their SvcAPIName.
+// VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their GatewayName.
 func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner) {
 	value := func(key string) string { return Mark(marks, key) }
 	cluster = value(MarkCluster)
@@ -54,4 +74,69 @@ func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner)
 		return cluster, Owner{Kind: ServiceOwner, Namespace: namespace, Name: service}
 	}
 	return cluster, Owner{}
+}
+
+// Layer7Marks are the keys of markers that AKO puts on what it makes for Ingresses, Routes and HTTPRoutes, and on nothing else.
+// Such objects carry created_by, the cluster's marker and ServiceName as those of its L4 half do.
+var Layer7Marks = []string{"Host", "InfrasettingName", "Path", "IngressName", "HTTPRouteName", "HTTPRouteNamespace", "HTTPRouteRuleName"}
+
+// HashedName is the name that AKO's enableEVH gives an object instead of the plain one: the prefix and the SHA-1 sum, in hex, of
+// the plain name.
+func HashedName(prefix, plain string) string {
+	sum := sha1.Sum([]byte(plain)) //nolint:gosec // see the import
+	return prefix + hex.EncodeToString(sum[:])
+}
+
+// protocolNames are the ends, before the port, of the names of a Service's pools, whose markers don't have the protocol.
+var protocolNames = []string{"TCP", "UDP", "SCTP"}
+
+// Formed reports whether an object is one that the operator, or the L4 half of AKO, makes: whether its markers are none of L7's,
+// and its name is the one that goes with them. Of kinds whose names say nothing of an owner it reports true.
+func Formed(cluster string, kind Kind, name string, marks []*models.RoleFilterMatchLabel) bool {
+	if slices.ContainsFunc(marks, func(m *models.RoleFilterMatchLabel) bool {
+		return m != nil && m.Key != nil && slices.Contains(Layer7Marks, *m.Key)
+	}) {
+		return false
+	}
+	prefix := cluster + "--"
+	return kind.Type().OwnerByName || slices.ContainsFunc(forms(kind, marks), func(form string) bool {
+		return form == anyName || name == prefix+form || name == HashedName(prefix, prefix+form)
+	})
+}
+
+// anyName is the form of names that the markers don't determine.
+const anyName = "*"
+
+// forms are the names, behind the cluster's prefix, that an object of a kind with the markers may have.
+func forms(kind Kind, marks []*models.RoleFilterMatchLabel) (out []string) {
+	value := func(key string) string { return Mark(marks, key) }
+	join := func(parts ...string) string { return strings.Join(parts, "-") }
+	namespace, service, gateway, port := value(MarkNamespace), value(MarkServiceName), value(MarkGatewayName), value(MarkPort)
+	routed := value(MarkGatewayNamespace) != "" && gateway != "" // by a Gateway of gateway.networking.k8s.io, which AKO's L4 half lacks
+	switch kind {
+	case VirtualService, L4PolicySet:
+		switch {
+		case routed:
+			return []string{join(value(MarkGatewayNamespace), gateway)}
+		case gateway != "":
+			return []string{join(namespace, gateway)}
+		case service != "":
+			return []string{join(namespace, service)}
+		}
+	case Pool, PoolGroup:
+		switch {
+		case routed:
+			return []string{anyName}
+		case kind == PoolGroup, service == "", port == "":
+		case gateway != "":
+			return []string{join(namespace, service, gateway, value(MarkProtocol), port)}
+		default:
+			for _, protocol := range protocolNames {
+				out = append(out, join(namespace, service, protocol, port))
+			}
+		}
+	default:
+		return []string{anyName}
+	}
+	return out
 }

@@ -146,6 +146,50 @@ func (s *Set) first(kind Kind) string {
 	return ""
 }
 
+// TestFormed: what AKO's L7 half makes carries the same created_by, cluster and ServiceName as what its L4 half makes.
+func TestFormed(t *testing.T) {
+	service := []string{MarkNamespace, "core", MarkServiceName, "amf"}
+	gateway := []string{MarkNamespace, "edge", MarkServiceName, "amf", MarkPort, "80", MarkProtocol, "SCTP", MarkGatewayName, "gw"}
+	with := func(pairs []string, more ...string) []string { return append(slices.Clone(pairs), more...) }
+	for name, c := range map[string]struct {
+		kind   Kind
+		object string
+		pairs  []string
+		want   bool
+	}{
+		"VirtualService of a Service":            {VirtualService, "c1--core-amf", service, true},
+		"VirtualService with another name":       {VirtualService, "c1--core-smf", service, false},
+		"VirtualService, hashed":                 {VirtualService, HashedName("c1--", "c1--core-amf"), service, true},
+		"VirtualService, another hash":           {VirtualService, HashedName("c1--", "c1--core-smf"), service, false},
+		"L4PolicySet of a Service":               {L4PolicySet, "c1--core-amf", with(service, MarkProtocol, "SCTP,TCP"), true},
+		"shared VirtualService of L7":            {VirtualService, "c1--Shared-L7-0", []string{"Host", "a.example.com"}, false},
+		"shared VirtualService of L7, no marks":  {VirtualService, "c1--Shared-L7-0", nil, false},
+		"VirtualService of a Gateway":            {VirtualService, "c1--edge-gw", gateway, true},
+		"VirtualService of a Gateway of routes":  {VirtualService, "c1--edge-gw", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true},
+		"pool of a Service":                      {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "80"), true},
+		"pool of a Service, hashed":              {Pool, HashedName("c1--", "c1--core-amf-UDP-80"), with(service, MarkPort, "80"), true},
+		"pool of a Service, another port":        {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "81"), false},
+		"pool of a Service, without a port":      {Pool, "c1--core-amf-SCTP-80", service, false},
+		"pool of a Service and of an Ingress":    {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "80", "IngressName", "ing"), false},
+		"pool of an Ingress":                     {Pool, "c1--core-amf.example.com_-ing-amf", with(service, "Host", "amf.example.com", "Path", "/"), false},
+		"pool of an Ingress without L7's marks":  {Pool, "c1--core-amf.example.com_-ing-amf", service, false},
+		"pool of an HTTPRoute":                   {Pool, "c1--edge-gw-SCTP-80-x", with(gateway, "HTTPRouteName", "r"), false},
+		"pool of a passthrough Route":            {Pool, "c1--amf.example.com-amf", []string{"Host", "amf.example.com", MarkServiceName, "amf"}, false},
+		"pool of a Gateway":                      {Pool, "c1--edge-amf-gw-SCTP-80", gateway, true},
+		"pool of a Gateway of WCP":               {Pool, "c1--edge-amf-gw-SCTP--80", gateway, false},
+		"pool of a Gateway of routes":            {Pool, "c1--edge-gw-SCTP-80-core.amf-80", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true},
+		"pool group of a Gateway of routes":      {PoolGroup, "c1--edge-gw-SCTP-80", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true},
+		"pool group of L7":                       {PoolGroup, "c1--core-amf-SCTP-80", with(service, MarkPort, "80"), false},
+		"VsVip, which has the cluster's mark":    {VsVip, "c1--core-amf", nil, true},
+		"VsVip with a mark of L7":                {VsVip, "c1--core-amf", []string{"Host", "a"}, false},
+		"pool with marks that people have added": {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "80", "team", "core"), true},
+	} {
+		if got := Formed("c1", c.kind, c.object, Markers("c1", c.pairs...)); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestDomains(t *testing.T) {
 	got := Domains([]string{".avi.example.com", "Lab.Example.com.", "", " . ", "avi.example.com", "..b.example.com"})
 	if want := []string{"avi.example.com", "b.example.com", "lab.example.com"}; !slices.Equal(got, want) {

@@ -40,6 +40,8 @@ type Object struct {
 	Body any
 	// Keep names the fields whose wanted value isn't known this time: an existing object keeps what it has.
 	Keep []string
+	// Ruled names the fields that are the operator's only because an L4Rule sets them, or did.
+	Ruled []string
 }
 
 // Set is everything that one owner wants on the Controller, in creation order.

@@ -35,7 +35,8 @@ type Outcome struct {
 type Record struct {
 	// Findings are about what was asked for.
 	Findings []model.Finding
-	// Refused reports whether the Controller would not take some port's pool, which may change when the Controller does.
+	// Refused reports whether something was left out that may be had when the Controller, or another owner, has changed: a pool
+	// that it would not take, a name or an address that is taken.
 	Refused bool
 	Serving
 	Changes Changes

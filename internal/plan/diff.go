@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -28,33 +29,83 @@ type comparison struct {
 	tenant string
 }
 
-// fields compares two bodies of the same type and returns what to send, and what differs but can't be changed on a live
-// object. Fields in keep are left alone.
-func (c comparison) fields(want, have any, keep []string) (changes, blocked []FieldChange) {
-	w, h := reflect.ValueOf(want).Elem(), reflect.ValueOf(have).Elem()
+// fields compares a wanted object with an observed body of the same type and returns what to send, and what differs but can't
+// be changed on a live object.
+func (c comparison) fields(want *model.Object, have any) (changes, blocked []FieldChange) {
+	w, h := reflect.ValueOf(want.Body).Elem(), reflect.ValueOf(have).Elem()
+	var besides []FieldChange // what is sent only if something else is
 	for _, f := range fieldsOf(w.Type()) {
-		if contains(keep, f.name) {
+		if contains(want.Keep, f.name) || f.mode&ruled != 0 && !contains(want.Ruled, f.name) {
 			continue
 		}
 		wv, hv := w.Field(f.index), h.Field(f.index)
-		differs, stuck := c.differ(wv, hv, f)
-		if !differs {
-			continue
+		if f.mode&ruled != 0 {
+			wv = partly(wv)
 		}
-		change := FieldChange{Field: f.name, From: value(hv), To: value(overlay(wv, hv, f.mode))}
-		if stuck {
+		differs, stuck := c.differ(wv, hv, f)
+		if f.mode&ruled != 0 && empty(wv) {
+			differs = !empty(hv) // false where the default is true, too
+		}
+		change := FieldChange{Field: f.name, From: value(hv), To: value(c.overlay(wv, hv, f.mode))}
+		switch {
+		case !differs && besidesOthers(wv, hv, f):
+			besides = append(besides, change)
+		case !differs:
+		case stuck:
 			blocked = append(blocked, change)
-		} else {
+		default:
 			changes = append(changes, change)
 		}
+	}
+	if len(changes) > 0 {
+		changes = append(changes, besides...)
 	}
 	return changes, blocked
 }
 
-// differ tells whether a field differs, and whether some part of the difference is fixed.
+// besidesOthers reports whether a field that makes no difference by itself is sent along with one that does.
+func besidesOthers(w, h reflect.Value, f field) bool {
+	switch {
+	case f.mode&(aside|standing) != 0:
+		return str(w) != str(h)
+	case f.mode&withExtras != 0:
+		return !sameSlice(w, known(w, h))
+	}
+	return false
+}
+
+// partly is a wanted struct of which the operator owns only a part: where none is wanted, one without that part.
+func partly(w reflect.Value) reflect.Value {
+	if w.Kind() != reflect.Pointer || !w.IsNil() {
+		return w
+	}
+	if _, listed := ownership[w.Type().Elem()]; !listed {
+		return w
+	}
+	return reflect.New(w.Type().Elem())
+}
+
+// known are wanted markers without that of the fields which an L4Rule set, where the observed object has none: objects that
+// are taken over from AKO don't get it for its own sake, but only with the next change.
+func known(w, h reflect.Value) reflect.Value {
+	want, ok1 := w.Interface().([]*models.RoleFilterMatchLabel)
+	have, ok2 := h.Interface().([]*models.RoleFilterMatchLabel)
+	isRule := func(m *models.RoleFilterMatchLabel) bool { return m != nil && deref(m.Key) == model.MarkRule }
+	if !ok1 || !ok2 || !slices.ContainsFunc(want, isRule) || slices.ContainsFunc(have, isRule) {
+		return w
+	}
+	return reflect.ValueOf(slices.DeleteFunc(slices.Clone(want), isRule))
+}
+
+func sameSlice(x, y reflect.Value) bool { return x.Len() == y.Len() }
+
+// differ reports whether a field differs, and whether some part of the difference is fixed.
 func (c comparison) differ(w, h reflect.Value, f field) (differs, stuck bool) {
-	if f.mode&ifWanted != 0 && empty(w) {
+	switch {
+	case f.mode&ifWanted != 0 && empty(w), f.mode&aside != 0, f.mode&standing != 0 && str(h) != "":
 		return false, false
+	case f.mode&metadata != 0:
+		return !sameMetadata(str(w), str(h)), false
 	}
 	switch w.Kind() {
 	case reflect.Pointer:
@@ -97,101 +148,85 @@ func (c comparison) differStruct(w, h reflect.Value) (differs, stuck bool) {
 }
 
 func (c comparison) differSlice(w, h reflect.Value, f field) (differs, stuck bool) {
+	if f.mode&withExtras != 0 {
+		w = known(w, h)
+	}
 	if f.mode&withExtras == 0 && w.Len() != h.Len() || w.Len() > h.Len() {
 		return true, f.mode&fixedMembers != 0
-	}
-	if f.ref {
-		for i := range w.Len() {
-			if !c.sameRef(w.Index(i).String(), h.Index(i).String()) {
-				return true, false
-			}
-		}
-		return false, false
 	}
 	if f.mode&withExtras != 0 && len(takenBack(w, h)) > 0 {
 		return true, false
 	}
-	match := pairing(w, h)
-	for i := range w.Len() {
-		partner, ok := match(i)
-		if !ok {
+	if c.inStep(w, h, f) {
+		return false, false
+	}
+	for i, at := range c.partners(w, h, f) {
+		if at < 0 {
 			return true, stuck || f.mode&fixedMembers != 0
 		}
-		we := w.Index(i)
-		if we.Kind() != reflect.Pointer {
-			differs = differs || !we.Equal(partner)
-			continue
-		}
-		d, s := c.differPointer(we, partner, field{})
+		d, s := c.differElement(w.Index(i), h.Index(at), f)
 		differs, stuck = differs || d, stuck || s
 	}
 	return differs, stuck
 }
 
-// pairing finds the observed partner of each wanted element: by key where the type has one, else by position.
-func pairing(w, h reflect.Value) func(i int) (reflect.Value, bool) {
-	elem := w.Type().Elem()
-	if elem.Kind() != reflect.Pointer || listKeys[elem.Elem()] == nil {
-		return func(i int) (reflect.Value, bool) {
-			if i >= h.Len() {
-				return reflect.Value{}, false
-			}
-			return h.Index(i), true
-		}
-	}
-	keys := keysOf(elem.Elem())
-	if w.Len() <= h.Len() && sameOrder(w, h, keys) { // the usual case, without a map
-		return func(i int) (reflect.Value, bool) { return h.Index(i), true }
-	}
-	byKey := make(map[string]reflect.Value, h.Len())
-	for i := range h.Len() {
-		byKey[keyOf(h.Index(i), keys)] = h.Index(i)
-	}
-	if len(byKey) < h.Len() { // the key isn't one after all
-		return func(i int) (reflect.Value, bool) {
-			if i >= h.Len() || keyOf(w.Index(i), keys) != keyOf(h.Index(i), keys) {
-				return reflect.Value{}, false
-			}
-			return h.Index(i), true
-		}
-	}
-	return func(i int) (reflect.Value, bool) {
-		v, ok := byKey[keyOf(w.Index(i), keys)]
-		return v, ok
-	}
-}
-
-func sameOrder(w, h reflect.Value, keys []int) bool {
+// inStep reports whether each wanted element is the observed one at its place, which is the usual case.
+func (c comparison) inStep(w, h reflect.Value, f field) bool {
 	for i := range w.Len() {
-		if !sameKey(w.Index(i), h.Index(i), keys) {
+		if d, _ := c.differElement(w.Index(i), h.Index(i), f); d {
 			return false
 		}
 	}
 	return true
 }
 
-func sameKey(w, h reflect.Value, keys []int) bool {
-	if w.IsNil() || h.IsNil() {
-		return false
+// differElement compares two elements of the list f.
+func (c comparison) differElement(w, h reflect.Value, f field) (differs, stuck bool) {
+	switch {
+	case w.Kind() == reflect.Pointer:
+		return c.differPointer(w, h, field{})
+	case f.ref:
+		return !c.sameRef(w.String(), h.String()), false
 	}
-	for _, k := range keys {
-		wv, hv := w.Elem().Field(k), h.Elem().Field(k)
-		switch {
-		case wv.Type() == reflect.TypeFor[*models.IPAddr]():
-			if !sameAddress(wv, hv) {
-				return false
+	return !w.Equal(h), false
+}
+
+// partners finds the observed element that stands for each wanted one, by position, -1 for none: one of the same key where the
+// type has a key, and of several one that doesn't differ before one that does. No element stands for two.
+func (c comparison) partners(w, h reflect.Value, f field) []int {
+	keys := keysOfList(w.Type())
+	places := make(map[string][]int, h.Len())
+	for i := range h.Len() {
+		k := keyOf(h.Index(i), keys)
+		places[k] = append(places[k], i)
+	}
+	out, taken := make([]int, w.Len()), make([]bool, h.Len())
+	take := func(i int, fits func(at int) bool) {
+		for _, at := range places[keyOf(w.Index(i), keys)] {
+			if !taken[at] && fits(at) {
+				out[i], taken[at] = at, true
+				return
 			}
-		case wv.IsNil() || hv.IsNil():
-			return false
-		case !wv.Elem().Equal(hv.Elem()):
-			return false
 		}
 	}
-	return true
+	for i := range out {
+		out[i] = -1
+		take(i, func(at int) bool {
+			d, _ := c.differElement(w.Index(i), h.Index(at), f)
+			return !d
+		})
+	}
+	for i := range out {
+		if out[i] < 0 {
+			take(i, func(int) bool { return true })
+		}
+	}
+	return out
 }
 
+// keyOf is what tells an element apart; "" where nothing does.
 func keyOf(v reflect.Value, keys []int) string {
-	if v.IsNil() {
+	if len(keys) == 0 || v.IsNil() {
 		return ""
 	}
 	var b strings.Builder
@@ -213,7 +248,7 @@ func keyOf(v reflect.Value, keys []int) string {
 }
 
 // overlay is the wanted value with what others own inside it taken from the observed one.
-func overlay(w, h reflect.Value, m mode) reflect.Value {
+func (c comparison) overlay(w, h reflect.Value, m mode) reflect.Value {
 	if empty(w) || empty(h) {
 		return w
 	}
@@ -230,26 +265,27 @@ func overlay(w, h reflect.Value, m mode) reflect.Value {
 			if f.mode&ifWanted != 0 && empty(wf) {
 				continue
 			}
-			merged.Elem().Field(f.index).Set(overlay(wf, hf, f.mode))
+			merged.Elem().Field(f.index).Set(c.overlay(wf, hf, f.mode))
 		}
 		return merged
 	case reflect.Slice:
 		if w.Type().Elem().Kind() != reflect.Pointer {
 			return w
 		}
-		match := pairing(w, h)
 		out := reflect.MakeSlice(w.Type(), 0, w.Len())
-		for i := range w.Len() {
+		used := make(map[int]bool, w.Len())
+		for i, at := range c.partners(w, h, field{}) {
 			e := w.Index(i)
-			if partner, ok := match(i); ok {
-				e = overlay(e, partner, owned)
+			if at >= 0 {
+				used[at] = true
+				e = c.overlay(e, h.Index(at), owned)
 			}
 			out = reflect.Append(out, e)
 		}
 		if m&withExtras != 0 {
-			ours, gone := pairing(h, w), takenBack(w, h)
+			gone := takenBack(w, h)
 			for i := range h.Len() {
-				if _, ok := ours(i); !ok && !gone[i] {
+				if !used[i] && !gone[i] {
 					out = reflect.Append(out, h.Index(i))
 				}
 			}
@@ -260,20 +296,17 @@ func overlay(w, h reflect.Value, m mode) reflect.Value {
 }
 
 // takenBack finds among the observed markers those that an owner asked for once, which the index of its labels tells, and
-// doesn't any more: by position.
+// doesn't any more, and the index of what an L4Rule set where none sets anything any more: by position.
 func takenBack(w, h reflect.Value) map[int]bool {
 	have, ok := h.Interface().([]*models.RoleFilterMatchLabel)
 	if !ok {
 		return nil
 	}
-	i := slices.IndexFunc(have, func(m *models.RoleFilterMatchLabel) bool { return m != nil && deref(m.Key) == model.MarkLabels })
-	if i < 0 {
-		return nil
-	}
+	labels := model.MarkValues(have, model.MarkLabels)
 	want, _ := w.Interface().([]*models.RoleFilterMatchLabel)
 	var out map[int]bool
 	for j, m := range have {
-		if m == nil || j != i && !slices.Contains(have[i].Values, deref(m.Key)) {
+		if m == nil || deref(m.Key) != model.MarkLabels && deref(m.Key) != model.MarkRule && !slices.Contains(labels, deref(m.Key)) {
 			continue
 		}
 		if !slices.ContainsFunc(want, func(x *models.RoleFilterMatchLabel) bool { return deref(x.Key) == deref(m.Key) }) {
@@ -283,6 +316,33 @@ func takenBack(w, h reflect.Value) map[int]bool {
 			out[j] = true
 		}
 	}
+	return out
+}
+
+// mapping are the keys of AKO's metadata by which an object is mapped back to Kubernetes.
+var mapping = []string{"namespace_svc_name", "hostnames", "gateway"}
+
+// sameMetadata compares AKO's metadata by what it maps. Its releases write different further keys, and lists in any order.
+func sameMetadata(w, h string) bool {
+	var want, have map[string]any
+	if json.Unmarshal([]byte(w), &want) != nil || json.Unmarshal([]byte(h), &have) != nil {
+		return w == h
+	}
+	return !slices.ContainsFunc(mapping, func(key string) bool { return !slices.Equal(sorted(want[key]), sorted(have[key])) })
+}
+
+// sorted are the texts of a string or a list of them.
+func sorted(v any) (out []string) {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	for _, e := range list {
+		if text, ok := e.(string); ok && text != "" {
+			out = append(out, text)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 
@@ -343,8 +403,9 @@ func empty(v reflect.Value) bool {
 	return v.IsZero()
 }
 
+// value is a field's value as it is sent: nil for none, and for a struct in which nothing is set, which the API doesn't take.
 func value(v reflect.Value) any {
-	if empty(v) {
+	if empty(v) || v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct && v.Elem().IsZero() {
 		return nil
 	}
 	return v.Interface()

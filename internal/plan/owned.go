@@ -23,6 +23,15 @@ const (
 	withExtras
 	// fixedMembers is a list that can lose and gain no element on a live object, as fixed says.
 	fixedMembers
+	// aside is never a difference by itself: it means nothing for traffic. It is sent with what is.
+	aside
+	// standing is as aside, unless the Controller has no value at all.
+	standing
+	// metadata is AKO's JSON about an object: only what maps the object back to Kubernetes counts, in any order.
+	metadata
+	// ruled is the operator's only where the wanted object's Ruled names it: an L4Rule sets it, or did. A struct is the
+	// operator's in the part that the table lists, and goes back to its default in that part.
+	ruled
 )
 
 type owns struct {
@@ -36,7 +45,7 @@ var ownership = map[reflect.Type][]owns{
 	reflect.TypeFor[models.VsVip](): {
 		{"vip", fixedMembers}, {"dns_info", owned}, {"bgp_peer_labels", owned}, {"east_west_placement", owned},
 		{"vrf_context_ref", fixed | ifWanted}, {"tier1_lr", fixed | ifWanted},
-		{"markers", withExtras}, {"vsvip_cloud_config_cksum", owned},
+		{"markers", withExtras}, {"vsvip_cloud_config_cksum", standing},
 	},
 	// The address can't change on PUT or PATCH, nor can what it was allocated from.
 	reflect.TypeFor[models.Vip](): {
@@ -51,36 +60,45 @@ var ownership = map[reflect.Type][]owns{
 	reflect.TypeFor[models.Pool](): {
 		{"servers", owned}, {"health_monitor_refs", owned}, {"graceful_disable_timeout", ifWanted}, {"sni_enabled", owned},
 		{"placement_networks", owned}, {"vrf_ref", fixed | ifWanted}, {"tier1_lr", fixed | ifWanted},
-		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", owned}, {"cloud_config_cksum", owned},
+		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", metadata}, {"cloud_config_cksum", standing},
+		{"enabled", ruled}, {"lb_algorithm", ruled}, {"lb_algorithm_hash", ruled}, {"lb_algorithm_consistent_hash_hdr", ruled},
+		{"application_persistence_profile_ref", ruled}, {"min_servers_up", ruled}, {"analytics_policy", ruled},
+		{"ssl_profile_ref", ruled}, {"ssl_key_and_certificate_ref", ruled}, {"pki_profile_ref", ruled},
 	},
+	reflect.TypeFor[models.PoolAnalyticsPolicy](): {{"enable_realtime_metrics", owned}},
 	reflect.TypeFor[models.Server](): {
-		{"ip", owned}, {"port", owned}, {"enabled", owned}, {"external_uuid", owned}, {"server_node", owned},
+		{"ip", owned}, {"port", owned}, {"enabled", owned}, {"external_uuid", aside}, {"server_node", aside},
 	},
 	reflect.TypeFor[models.PoolGroup](): {
-		{"members", owned}, {"created_by", owned}, {"markers", withExtras}, {"cloud_config_cksum", owned},
+		{"members", owned}, {"created_by", owned}, {"markers", withExtras}, {"cloud_config_cksum", standing},
 	},
 	reflect.TypeFor[models.PoolGroupMember](): {{"pool_ref", owned}, {"ratio", owned}},
 	reflect.TypeFor[models.L4PolicySet](): {
 		{"l4_connection_policy", owned}, {"created_by", owned}, {"markers", withExtras},
 	},
 	reflect.TypeFor[models.L4ConnectionPolicy](): {{"rules", owned}},
+	// No two rules of ours match the same connection, so their order means nothing.
 	reflect.TypeFor[models.L4Rule](): {
-		{"name", owned}, {"index", owned}, {"match", owned}, {"action", owned},
+		{"name", owned}, {"index", aside}, {"match", owned}, {"action", owned},
 	},
 	reflect.TypeFor[models.L4RuleMatchTarget](): {{"port", owned}, {"protocol", owned}},
 	reflect.TypeFor[models.VirtualService](): {
 		{"services", owned}, {"network_profile_ref", owned}, {"application_profile_ref", owned}, {"l4_policies", owned},
 		{"traffic_enabled", owned}, {"remove_listening_port_on_vs_down", owned}, {"enable_rhi", owned},
 		{"vsvip_ref", fixed}, {"se_group_ref", fixed | ifWanted}, {"vrf_context_ref", fixed | ifWanted},
-		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", owned}, {"cloud_config_cksum", owned},
+		{"created_by", owned}, {"markers", withExtras}, {"service_metadata", metadata}, {"cloud_config_cksum", standing},
+		{"pool_ref", ruled}, {"analytics_policy", ruled}, {"analytics_profile_ref", ruled}, {"performance_limits", ruled},
+		{"network_security_policy_ref", ruled}, {"security_policy_ref", ruled}, {"vs_datascripts", ruled},
+		{"ssl_profile_ref", ruled}, {"ssl_key_and_certificate_refs", ruled}, {"revoke_vip_route", ruled},
 	},
+	reflect.TypeFor[models.AnalyticsPolicy](): {{"full_client_logs", owned}},
 	reflect.TypeFor[models.Service](): {
 		{"port", owned}, {"port_range_end", owned}, {"enable_ssl", owned}, {"enable_http2", owned}, {"override_network_profile_ref", owned},
 	},
 }
 
-// listKeys names the fields that tell the elements of a list apart, so that order doesn't matter and what others set
-// on an element survives. Lists of other types are compared in order.
+// listKeys names the fields that tell the elements of a list apart, so that what others set on an element survives. The order
+// of a list never matters.
 var listKeys = map[reflect.Type][]string{
 	reflect.TypeFor[models.Vip]():                  {"vip_id"},
 	reflect.TypeFor[models.Server]():               {"ip", "port"},
@@ -88,7 +106,7 @@ var listKeys = map[reflect.Type][]string{
 	reflect.TypeFor[models.L4Rule]():               {"name"},
 	reflect.TypeFor[models.RoleFilterMatchLabel](): {"key"},
 	reflect.TypeFor[models.L4Policies]():           {"index"},
-	reflect.TypeFor[models.Service]():              {"port"}, // by position where one number has several protocols
+	reflect.TypeFor[models.Service]():              {"port"}, // a number that has several protocols has several
 }
 
 // field is one owned field of a struct type, found once.
@@ -127,6 +145,14 @@ func fieldsOf(t reflect.Type) []field {
 func newField(t reflect.Type, index int, m mode) field {
 	name := jsonName(t.Field(index))
 	return field{name: name, mode: m, index: index, ref: strings.HasSuffix(name, "_ref") || strings.HasSuffix(name, "_refs")}
+}
+
+// keysOfList are the fields that tell the elements of a type of list apart, none for a list that has no such.
+func keysOfList(list reflect.Type) []int {
+	if e := list.Elem(); e.Kind() == reflect.Pointer {
+		return keysOf(e.Elem())
+	}
+	return nil
 }
 
 func keysOf(t reflect.Type) []int {

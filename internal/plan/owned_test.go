@@ -49,7 +49,7 @@ func TestOwnedFieldsExist(t *testing.T) {
 
 // TestPrune keeps what is owned, whole, and nothing else.
 func TestPrune(t *testing.T) {
-	pool := &models.Pool{Name: new("p"), Description: new("theirs"), LbAlgorithm: new("LB_ALGORITHM_ROUND_ROBIN"), CreatedBy: new("me"),
+	pool := &models.Pool{Name: new("p"), Description: new("theirs"), CreatedBy: new("me"),
 		Servers: []*models.Server{{IP: &models.IPAddr{Addr: new("10.0.0.1")}, Description: new("theirs, in ours")}}}
 	servers := encode(t, pool.Servers)
 	Prune(pool)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vmware/alb-sdk/go/models"
+
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
@@ -70,7 +72,7 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 			continue
 		}
 		delete(have, w.Key)
-		changes, stuck := comparison{p.UUIDs, w.Key.Tenant}.fields(w.Body, h.Body, w.Keep)
+		changes, stuck := comparison{p.UUIDs, w.Key.Tenant}.fields(w, h.Body)
 		for _, s := range stuck {
 			blocked = append(blocked, w.Key.Kind.Title()+" "+strings.Join(s.lines(), ", "))
 			stuckBehind = stuckBehind || !w.Key.Kind.Type().Replaced
@@ -197,7 +199,21 @@ func prerequisite(step, earlier Step) bool {
 		return step.Op == Create && order(earlier.Key.Kind) == 0
 	}
 	kind := step.Key.Kind
-	return earlier.Op == Create && kind.Refers(earlier.Key.Kind) || slices.Contains(kind.Type().Follows, earlier.Key.Kind)
+	return earlier.Op == Create && (kind.Refers(earlier.Key.Kind) || defaultPool(step) == earlier.Key.Name && earlier.Key.Kind == model.Pool) ||
+		slices.Contains(kind.Type().Follows, earlier.Key.Kind)
+}
+
+// defaultPool is the name of the pool that a step gives a VirtualService for what no policy decides, "" if it gives none.
+func defaultPool(s Step) string {
+	if vs, ok := s.Body.(*models.VirtualService); ok {
+		return model.ParseRef(deref(vs.PoolRef)).Name
+	}
+	for _, f := range s.Fields {
+		if ref, ok := f.To.(*string); ok && f.Field == "pool_ref" {
+			return model.ParseRef(deref(ref)).Name
+		}
+	}
+	return ""
 }
 
 func (p *Plan) link() {

@@ -102,14 +102,16 @@ var setters = map[string]func(s *Settings, v string) string{
 	"serviceType":            setServiceType,
 	"nodeKey":                text(func(s *Settings) *string { return &s.NodeKey }),
 	"nodeValue":              text(func(s *Settings) *string { return &s.NodeValue }),
-	"cniPlugin":              text(func(s *Settings) *string { return &s.CNI }),
+	"cniPlugin":              func(s *Settings, v string) string { s.CNI = strings.ToLower(v); return "" },
+	"disableStaticRouteSync": boolean(func(s *Settings) *bool { return &s.RoutesByOthers }),
 	"fullSyncFrequency":      setRefresh,
+	"fqdnReusePolicy":        setFQDNReuse,
 }
 
 // withoutMeaning are keys of AKO that concern L7, AKO's own process, or features that this operator does differently.
 var withoutMeaning = map[string]bool{
-	"apiServerPort": true, "defaultIngController": true, "disableStaticRouteSync": true,
-	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true, "fqdnReusePolicy": true,
+	"apiServerPort": true, "defaultIngController": true,
+	"enableEndpointSlice": true, "enableMCI": true, "enablePrometheus": true,
 	"istioEnabled": true, "noPGForSNI": true, "passthroughShardSize": true,
 	"servicesAPI": true, "shardVSSize": true, "useDefaultSecretsOnly": true, "vipPerNamespace": true,
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
@@ -178,6 +180,7 @@ func (s *Settings) complete(config map[string]string, from Object) (problems Pro
 		}
 		primary = b
 	}
+	s.Secondary = !primary
 	if s.CreatedBy == "" {
 		s.CreatedBy = "ako-" + s.ClusterName
 		if !primary {
@@ -355,6 +358,12 @@ func setServiceType(s *Settings, v string) string {
 		return "is none of ClusterIP, NodePort, NodePortLocal"
 	}
 	s.ServiceType = ServiceType(v)
+	return ""
+}
+
+// setFQDNReuse follows AKO, which takes every text but one for permission.
+func setFQDNReuse(s *Settings, v string) string {
+	s.SharedFQDNs = !strings.EqualFold(v, "Strict")
 	return ""
 }
 

@@ -36,7 +36,7 @@ func TestParseDefaultsAreThoseOfAKO(t *testing.T) {
 func TestParseReadsEveryKeyOfAKOsInstaller(t *testing.T) {
 	config, secret := good()
 	for k, v := range map[string]string{
-		"controllerVersion": "22.1.3", "cniPlugin": "calico", "shardVSSize": "LARGE", "fullSyncFrequency": "1800",
+		"controllerVersion": "22.1.3", "cniPlugin": "Calico", "disableStaticRouteSync": "true", "shardVSSize": "LARGE", "fullSyncFrequency": "1800",
 		"cloudName": "vcenter", "tenantName": "telco", "primaryInstance": "false", "defaultDomain": ".Avi.local.",
 		"enableRHI": "true", "bgpPeerLabels": `["peer1"]`, "logLevel": "WARN", "deleteConfig": "false", "autoFQDN": "flat",
 		"nsSyncLabelKey": "avi", "nsSyncLabelValue": "yes", "serviceType": "NodePort", "nodeKey": "zone", "nodeValue": "edge",
@@ -60,7 +60,7 @@ func TestParseReadsEveryKeyOfAKOsInstaller(t *testing.T) {
 			VIPNetworks:  []placement.VIPNetwork{{Name: "vip", CIDR: "10.1.0.0/16", V6CIDR: "fd00:1::/64"}},
 			NodeNetworks: []placement.NodeNetwork{{Name: "nodes", CIDRs: []string{"10.2.0.0/16"}}},
 		},
-		ServiceType: NodePort, NodeKey: "zone", NodeValue: "edge", CNI: "calico", ServersFamily: FamilyDual,
+		ServiceType: NodePort, NodeKey: "zone", NodeValue: "edge", CNI: "calico", RoutesByOthers: true, Secondary: true, ServersFamily: FamilyDual,
 		DefaultDomain: "avi.local", AutoFQDN: FQDNFlat, DefaultLB: true, NamespaceKey: "avi", NamespaceValue: "yes",
 		Blocked: []string{"kube-system"}, Events: true, LogLevel: "warn", RefreshSeconds: 1800,
 		Ignored: []string{"apiServerPort", "servicesAPI", "shardVSSize"}, Unknown: []string{"future"},
@@ -85,6 +85,7 @@ func TestParseReportsEachBadKeyOnce(t *testing.T) {
 		{"bgpPeerLabels", "peer", "JSON list of strings"},
 		{"enableRHI", "yes please", "neither true nor false"},
 		{"primaryInstance", "maybe", "neither true nor false"},
+		{"disableStaticRouteSync", "never", "neither true nor false"},
 		{"autoFQDN", "flatt", "default, flat, disabled"},
 		{"ipFamily", "v4", "V4, V6, V4_V6"},
 		{"logLevel", "chatty", "DEBUG"},
@@ -127,7 +128,9 @@ func TestParseNamesProblemsInOrder(t *testing.T) {
 		secret map[string][]byte
 		want   []string // beginnings
 	}{
-		"neither":      {nil, nil, []string{"ConfigMap avi-system/avi-k8s-config doesn't exist; create it", "Secret avi-system/avi-secret doesn't exist; create it"}},
+		"neither": {nil, nil, []string{
+			"ConfigMap avi-system/avi-k8s-config doesn't exist; create it", "Secret avi-system/avi-secret doesn't exist; create it",
+		}},
 		"no ConfigMap": {nil, secret, []string{"ConfigMap avi-system/avi-k8s-config doesn't exist"}},
 		"no Secret":    {config, nil, []string{"Secret avi-system/avi-secret doesn't exist"}},
 		"both empty": {map[string]string{}, map[string][]byte{}, []string{

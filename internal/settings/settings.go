@@ -62,10 +62,14 @@ type Settings struct {
 	ServiceType    ServiceType
 	NodeKey        string // label that a node needs in mode NodePort; empty: none
 	NodeValue      string
-	CNI            string // cniPlugin: where nodes' addresses are found
+	CNI            string // cniPlugin, in lower case: where nodes' addresses and the addresses of their pods are found
+	RoutesByOthers bool   // disableStaticRouteSync: static routes and labels of Service Engine groups are left alone
+	Secondary      bool   // primaryInstance false: another instance is the cluster's primary
 	ServersFamily  Family
 	DefaultDomain  string
 	AutoFQDN       FQDNMode
+	// SharedFQDNs lets owners of several namespaces have one DNS name (fqdnReusePolicy InterNamespaceAllowed).
+	SharedFQDNs    bool
 	DefaultLB      bool // serve Services without loadBalancerClass
 	NamespaceKey   string
 	NamespaceValue string
@@ -80,6 +84,20 @@ type Settings struct {
 	Ignored []string
 	// Unknown holds the keys that neither knows, sorted: spelling mistakes, or keys of a newer AKO.
 	Unknown []string
+}
+
+// Families are those that servers may have on an Avi cloud of the type (CLOUD_VCENTER …). Unless ipFamily says otherwise,
+// both on the clouds on which AKO uses IPv6 servers, else IPv4.
+func (s *Settings) Families(cloudType string) (four, six bool) {
+	want := s.ServersFamily
+	if want == FamilyDefault {
+		want = FamilyV4
+		switch cloudType {
+		case "CLOUD_VCENTER", "CLOUD_NONE", "CLOUD_NSXT":
+			want = FamilyDual
+		}
+	}
+	return want != FamilyV6, want != FamilyV4
 }
 
 // Credentials is the Secret's content. It must never be logged.

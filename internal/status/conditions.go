@@ -6,6 +6,7 @@ package status
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
@@ -92,10 +94,13 @@ func programmed(o outcome.Outcome) metav1.Condition {
 	return c
 }
 
+// notProgrammed is the reason of condition Healthy where there is no VirtualService.
+const notProgrammed = "NotProgrammed"
+
 func healthy(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: Healthy, Status: metav1.ConditionUnknown, Reason: "Unknown", Message: "the Controller's inventory doesn't tell yet"}
 	if o.VSUUID == "" {
-		c.Reason, c.Message = "NotProgrammed", "there is no VirtualService yet"
+		c.Reason, c.Message = notProgrammed, "there is no VirtualService yet"
 		return c
 	}
 	if o.Health == nil || o.Health.State == "" {
@@ -141,12 +146,21 @@ func ingress(o outcome.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngres
 	var out []corev1.LoadBalancerIngress
 	for _, a := range o.Addresses {
 		i := corev1.LoadBalancerIngress{IP: a.String(), Ports: ports}
-		if len(o.FQDNs) > 0 {
-			i.Hostname = o.FQDNs[0]
-		}
+		i.Hostname = hostname(o.FQDNs)
 		out = append(out, i)
 	}
 	return out
+}
+
+// hostname is the first name that the API server takes in a status: a DNS name, and not an address
+// (k8s.io/kubernetes/pkg/apis/core/validation, ValidateLoadBalancerStatus). Empty if there is none.
+func hostname(names []string) string {
+	for _, n := range names {
+		if _, err := netip.ParseAddr(n); err != nil && len(validation.IsDNS1123Subdomain(n)) == 0 {
+			return n
+		}
+	}
+	return ""
 }
 
 // kept returns the entries that are there if those wanted say the same, so that what the API server has filled in is no

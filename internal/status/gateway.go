@@ -145,6 +145,7 @@ var verdictsOfGateway = map[string]gatewayv1.GatewayConditionReason{
 	model.ReasonNameTooLong:          gatewayv1.GatewayReasonInvalid,
 	model.ReasonNoGatewayClass:       gatewayv1.GatewayReasonInvalid,
 	model.ReasonConfigurationInvalid: gatewayv1.GatewayReasonPending,
+	model.ReasonServedByAnother:      gatewayv1.GatewayReasonPending,
 }
 
 func (r *routed) accepted() metav1.Condition {
@@ -417,6 +418,8 @@ type RouteParent struct {
 	Controller gatewayv1.GatewayController
 	Accepted   gatewayapi.Verdict
 	References gatewayapi.Verdict
+	// KeptOut says by which older routes it isn't served although it is accepted; empty if it is.
+	KeptOut string
 	// Keep leaves what is written for the parent as it is: another instance of the operator may have written it.
 	Keep bool
 }
@@ -441,6 +444,9 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 	for _, p := range ours {
 		ok := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonAccepted), Message: "attached"}
 		refs := metav1.Condition{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonResolvedRefs), Message: "all references are resolved"}
+		if p.KeptOut != "" {
+			ok.Message = clip("attached, and not served: " + p.KeptOut)
+		}
 		if !p.Accepted.OK() {
 			ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, p.Accepted.Reason, clip(p.Accepted.Message)
 		}

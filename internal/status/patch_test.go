@@ -59,3 +59,20 @@ func TestOwnWritesAreForgotten(t *testing.T) {
 		t.Errorf("%d are remembered", n)
 	}
 }
+
+// Addresses that are put right a second time are somebody else's doing.
+func TestContest(t *testing.T) {
+	ours := []corev1.LoadBalancerIngress{{IP: "10.10.0.10", IPMode: new(corev1.LoadBalancerIPModeVIP)}}
+	theirs := []corev1.LoadBalancerIngress{{IP: "203.0.113.99"}}
+	var c contest
+	for i, step := range []struct {
+		have, want []corev1.LoadBalancerIngress
+		told       bool
+	}{
+		{nil, ours, false}, {ours, ours, false}, {theirs, ours, false}, {ours, ours, false}, {theirs, ours, true}, {ours, theirs, false},
+	} {
+		if got := c.again("uid", step.have, step.want); got != step.told {
+			t.Errorf("step %d: told %v", i, got)
+		}
+	}
+}

@@ -81,6 +81,28 @@ func (w *Writer) ClearSvcAPIGateway(ctx context.Context, gw *svcapi.Gateway) err
 	return nil
 }
 
+// HandBackSvcAPIGateway takes back what SvcAPIGateway wrote but for the address, which serves on, and leaves the result in gw. AKO gives
+// an empty reason to each condition of a type that it doesn't know, which the API server refuses with all else that AKO writes there,
+// so none of the operator's is left but the one that the CRD itself starts with.
+func (w *Writer) HandBackSvcAPIGateway(ctx context.Context, gw *svcapi.Gateway) error {
+	next := gw.DeepCopy()
+	next.Status = svcapi.GatewayStatus{Addresses: gw.Status.Addresses}
+	for _, c := range gw.Status.Conditions {
+		if !ours(c) && c.Type != svcapi.GatewayConditionReady && c.Type != svcapi.GatewayConditionScheduled {
+			next.Status.Conditions = append(next.Status.Conditions, c)
+		}
+	}
+	apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{
+		Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionFalse, Reason: svcapi.GatewayReasonNotReconciled,
+		Message: "handed back by avi-l4-operator", LastTransitionTime: metav1.NewTime(w.Now()),
+	})
+	if err := w.Patch(ctx, gw, next, false); err != nil {
+		return err
+	}
+	next.DeepCopyInto(gw)
+	return nil
+}
+
 func scheduled(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionTrue, Reason: svcapi.GatewayReasonScheduled, Message: "served by avi-l4-operator"}
 	for _, f := range o.Findings {

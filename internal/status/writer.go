@@ -3,16 +3,20 @@ package status
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -41,8 +45,12 @@ type Writer struct {
 	// Silent, where it returns true, switches Events off, as AKO's enableEvents does.
 	Silent func() bool
 
-	own ownWrites
+	own     ownWrites
+	contest contest
 }
+
+// Own reports whether the operator itself has replaced that version of an object: the event that follows is its own write's.
+func (w *Writer) Own(before client.Object) bool { return w.own.replaced(before) }
 
 // Asked is a Service's annotations without those that this package writes.
 func Asked(svc *corev1.Service) map[string]string {
@@ -70,11 +78,66 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o outcome.Out
 	} else {
 		delete(next.Annotations, AnnotationProblem)
 	}
-	if err := w.patch(ctx, svc, next); err != nil {
+	if err := w.patch(ctx, svc, next); apierrors.IsInvalid(err) {
+		return w.lessOf(ctx, svc, next, err)
+	} else if err != nil {
 		return err
+	}
+	if o.Known() && w.contest.again(svc.UID, svc.Status.LoadBalancer.Ingress, next.Status.LoadBalancer.Ingress) {
+		w.Warn(svc, "StatusContested", "somebody else writes status.loadBalancer of this Service too, and it has been put right again; only one controller may serve a Service")
 	}
 	w.tell(next, svc.Status.Conditions, next.Status.Conditions, o)
 	return nil
+}
+
+// lessOf writes the conditions alone where the API server refuses the rest of a status: what it says about the rest goes with
+// them, so that one bad value doesn't leave a Service without a word.
+func (w *Writer) lessOf(ctx context.Context, svc, wanted *corev1.Service, why error) error {
+	next := svc.DeepCopy()
+	next.Status.Conditions = slices.Clone(wanted.Status.Conditions)
+	for i := range next.Status.Conditions {
+		if c := &next.Status.Conditions[i]; c.Type == Programmed {
+			c.Status, c.Reason, c.Message = metav1.ConditionFalse, "StatusRefused", clip(c.Message+"; the API server refuses the address in the status: "+why.Error())
+		}
+	}
+	metav1.SetMetaDataAnnotation(&next.ObjectMeta, AnnotationProblem, problem(next.Status.Conditions))
+	if err := w.patch(ctx, svc, next); err != nil {
+		return errors.Join(why, err)
+	}
+	return nil
+}
+
+// contest notices that somebody else writes over the addresses in a status. The zero value is ready.
+type contest struct {
+	mu      sync.Mutex
+	written map[types.UID]contested
+}
+
+type contested struct {
+	ingress string
+	times   int
+}
+
+// again reports whether addresses that were put right had been put right before.
+func (c *contest) again(uid types.UID, have, want []corev1.LoadBalancerIngress) bool {
+	const most = 10000 // only a memory: losing it costs one Event
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if apiequality.Semantic.DeepEqual(have, want) {
+		return false
+	}
+	if c.written == nil || len(c.written) > most {
+		c.written = make(map[types.UID]contested)
+	}
+	now := contested{}
+	for _, i := range want {
+		now.ingress += i.IP + " " + i.Hostname + "\n"
+	}
+	if last := c.written[uid]; last.ingress == now.ingress {
+		now.times = last.times + 1
+	}
+	c.written[uid] = now
+	return now.times > 1
 }
 
 // steady leaves out of the wanted conditions what would only flutter.
@@ -97,9 +160,7 @@ func (w *Writer) Clear(ctx context.Context, svc *corev1.Service) error {
 	for _, key := range annotations {
 		delete(next.Annotations, key)
 	}
-	next.Status.Conditions = slices.DeleteFunc(next.Status.Conditions, func(c metav1.Condition) bool {
-		return c.Type == Accepted || c.Type == Programmed || c.Type == Healthy
-	})
+	next.Status.Conditions = slices.DeleteFunc(next.Status.Conditions, ours)
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer && len(next.Status.Conditions) < len(svc.Status.Conditions) {
 		next.Status.LoadBalancer.Ingress = nil // ours: the conditions say that we wrote it
 	}
@@ -108,6 +169,27 @@ func (w *Writer) Clear(ctx context.Context, svc *corev1.Service) error {
 	}
 	next.DeepCopyInto(svc)
 	return nil
+}
+
+// HandBack takes back what Service wrote and AKO knows nothing of, and leaves the result in svc: the addresses, their DNS names and
+// AKO's annotations are true as long as nothing changes on the Controller.
+func (w *Writer) HandBack(ctx context.Context, svc *corev1.Service) (changed bool, err error) {
+	next := svc.DeepCopy()
+	delete(next.Annotations, AnnotationProblem)
+	next.Status.Conditions = slices.DeleteFunc(next.Status.Conditions, ours)
+	if len(next.Annotations) == len(svc.Annotations) && len(next.Status.Conditions) == len(svc.Status.Conditions) {
+		return false, nil
+	}
+	if err := w.patch(ctx, svc, next); err != nil {
+		return false, err
+	}
+	next.DeepCopyInto(svc)
+	return true, nil
+}
+
+// ours are the conditions of Services.
+func ours(c metav1.Condition) bool {
+	return c.Type == Accepted || c.Type == Programmed || c.Type == Healthy
 }
 
 func (w *Writer) patch(ctx context.Context, svc, next *corev1.Service) error {

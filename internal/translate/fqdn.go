@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,10 +20,14 @@ var rfc1035 = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 // fqdns are the names that the VsVip is registered under: those of the external-dns annotation, else one made from the
 // Service's name and the cloud's DNS domain, else none. As with AKO, autoFQDN disabled switches the annotation off too.
 func (b *builder) fqdns(owner model.Owner, annotations map[string]string) []string {
-	if b.in.Settings.AutoFQDN == settings.FQDNDisabled {
+	asked := strings.TrimSpace(annotations[AnnotationHostname])
+	switch {
+	case b.in.Settings.AutoFQDN == settings.FQDNDisabled && asked != "":
+		b.report(model.Note, model.Port{}, model.ReasonUnusedField, fmt.Sprintf("annotation %s: %s is not registered, because autoFQDN of ConfigMap %s is disabled; set it to default or flat", AnnotationHostname, asked, settings.ConfigMapName))
 		return nil
-	}
-	if asked := annotations[AnnotationHostname]; strings.TrimSpace(asked) != "" {
+	case b.in.Settings.AutoFQDN == settings.FQDNDisabled:
+		return nil
+	case asked != "":
 		return b.registrable(b.askedNames(asked))
 	}
 	domain := b.domain()
@@ -31,23 +36,21 @@ func (b *builder) fqdns(owner model.Owner, annotations map[string]string) []stri
 		return b.registrable(b.in.Live.DNSNames)
 	}
 	if name := b.automaticName(owner.Namespace, owner.Name, domain); name != "" {
-		return b.registrable([]string{b.asLive(name)})
+		return b.registrable([]string{name})
 	}
 	return nil
 }
 
-// asLive is a name as the VsVip spells it already: upper and lower case are the same to DNS, and no reason for a write.
-func (b *builder) asLive(name string) string {
-	for _, live := range b.in.Live.DNSNames {
-		if strings.EqualFold(live, name) {
-			return live
-		}
-	}
-	return name
-}
-
-// registrable are the names that the licence lets be registered: all or none.
+// registrable are the names that nobody else has and that the licence lets be registered: all or none of those.
 func (b *builder) registrable(names []string) []string {
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		by, taken := b.in.Taken[n]
+		if taken {
+			b.report(model.Degraded, model.Port{}, model.ReasonHostnameTaken, fmt.Sprintf("%s is not registered: %s has that name; choose another, or set fqdnReusePolicy of ConfigMap %s to InterNamespaceAllowed", n, by, settings.ConfigMapName))
+		}
+		return taken
+	})
+	names = b.asLive(names)
 	if len(names) == 0 || b.in.Facts.Enterprise() || len(b.in.Live.DNSNames) > 0 {
 		return names
 	}
@@ -55,11 +58,22 @@ func (b *builder) registrable(names []string) []string {
 	return nil
 }
 
+// asLive are the names in the spelling of those in use: DNS knows no capitals, and AKO registers an annotation as it is written.
+func (b *builder) asLive(names []string) []string {
+	out := slices.Clone(names)
+	for i, name := range out {
+		if at := slices.IndexFunc(b.in.Live.DNSNames, func(live string) bool { return strings.EqualFold(live, name) }); at >= 0 {
+			out[i] = b.in.Live.DNSNames[at]
+		}
+	}
+	return out
+}
+
 func (b *builder) askedNames(asked string) []string {
 	var out []string
 	for h := range strings.SplitSeq(asked, ",") {
 		h = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(h), "."))
-		if problems := validation.IsDNS1123Subdomain(h); len(problems) > 0 {
+		if !isDNSName(h) {
 			b.report(model.Degraded, model.Port{}, model.ReasonInvalidHostname, fmt.Sprintf("annotation %s: %q is not a DNS name and is not registered; give names such as amf.example.com, separated by commas", AnnotationHostname, h))
 			continue
 		}
@@ -69,6 +83,13 @@ func (b *builder) askedNames(asked string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// isDNSName reports whether a text can be the name of an address. An address itself can't: the API server takes none as the
+// hostname of a status either (k8s.io/kubernetes/pkg/apis/core/validation, ValidateLoadBalancerStatus).
+func isDNSName(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err != nil && len(validation.IsDNS1123Subdomain(text)) == 0
 }
 
 // automaticName is the name of a Service in a domain, as autoFQDN says; "" if it would be too long.

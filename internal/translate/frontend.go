@@ -33,6 +33,10 @@ const (
 	LabelGatewayNamespace        = "ako.vmware.com/gateway-namespace"    // on a Service
 )
 
+// AnnotationEnforceNamespaces, on a Gateway of the Services API, ends the service of what AKO served behind listeners that don't
+// admit it.
+const AnnotationEnforceNamespaces = "l4.ako.vmware.com/enforce-route-namespaces"
+
 // frontend is what an owner asks for, read and checked: the part of the mapping that differs between kinds of owner.
 type frontend struct {
 	owner              model.Owner
@@ -64,7 +68,8 @@ type target struct {
 	backend     *Backend
 	backendPort corev1.ServicePort
 	pool        string
-	weight      int32 // its share of the listener's connections, in relation to the others'
+	checksum    string // of the pool, as AKO left it; "": the operator's
+	weight      int32  // its share of the listener's connections, in relation to the others'
 }
 
 // grouped tells that a listener's connections are spread by a pool group, because there is more to it than one pool.
@@ -97,10 +102,15 @@ func (b *builder) frontend() frontend {
 	}
 	f.network = b.network()
 	b.placedAt = f.network
+	b.rule = b.ruling()
 	f.traffic = b.traffic()
-	f.applicationProfile = b.applicationProfile()
 	f.addresses = b.in.Owner.addresses(b)
+	if len(f.addresses) == 0 {
+		f.addresses = b.ruleAddress()
+	}
 	f.listeners = b.in.Owner.listeners(b)
+	b.fitRule(&f)
+	f.applicationProfile = b.applicationProfile()
 	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
 	return f
@@ -190,8 +200,9 @@ func (b *builder) traffic() bool {
 	if !set {
 		return true
 	}
-	disabled, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
-	if err != nil {
+	text = strings.TrimSpace(text)
+	disabled := strings.EqualFold(text, "true") // as AKO, for which 1 and t are no true
+	if !disabled && !strings.EqualFold(text, "false") {
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidAnnotation, fmt.Sprintf("annotation %s: %q is neither true nor false; traffic stays enabled", AnnotationDisableTraffic, text))
 	}
 	return !disabled
@@ -202,6 +213,9 @@ const defaultApplicationProfile = "System-L4-Application"
 // applicationProfile is always named: the Controller's own default is an HTTP profile, which no SCTP or UDP
 // VirtualService may have.
 func (b *builder) applicationProfile() string {
+	if name := b.ruledApplication(); name != "" {
+		return name
+	}
 	asked := strings.TrimSpace(b.in.Owner.Annotations()[AnnotationApplicationProfile])
 	if asked == "" {
 		return defaultApplicationProfile

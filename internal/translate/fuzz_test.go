@@ -9,6 +9,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
@@ -23,6 +24,8 @@ func FuzzService(f *testing.F) {
 	f.Add("5g", "a-b", "fd00::1", "UDP", int32(53), int32(0), "fd00::5", "a,b..c,", "BASIC", "22.1.2", uint8(7))
 	f.Add("", "", "0.0.0.0", "sctp", int32(0), int32(70000), "::ffff:10.0.0.1", "-", "", "x.y", uint8(255))
 	f.Add("amf", "core", " 10.1.2.3", "TCP", int32(80), int32(-1), "not-an-ip", "\x00", "ENTERPRISE", "30.2.1", uint8(42))
+	f.Add("amf", "core", "10.1.2.3", "TCP", int32(80), int32(80), "10.0.0.1", "System-TCP-Proxy", "ENTERPRISE", "30.2.1", uint8(0x90))
+	f.Add("amf", "core", "", "SCTP", int32(80), int32(80), "10.0.0.1", "", "ENTERPRISE", "30.2.1", uint8(0x50))
 	f.Fuzz(func(t *testing.T, name, namespace, ip, protocol string, port, target int32, endpoint, hostname, tier, version string, bits uint8) {
 		bit := func(i int) bool { return bits>>i&1 == 1 }
 		svc := &corev1.Service{
@@ -48,12 +51,36 @@ func FuzzService(f *testing.F) {
 			}},
 			Live: translate.Live{Exists: bit(4), Ports: map[model.Port]bool{{Number: port, Protocol: protocol}: bit(5)}},
 		}
+		in.Rule = rule(hostname, ip, protocol, port, bits)
+		in.Backends[0].Rule = in.Rule
 		out := translate.Objects(in)
 		valid(t, out)
 		if p := plan.Diff(&out.Set, nil, plan.Policy{}); out.Blocked != p.Empty() {
 			t.Errorf("blocked %v, plan %s", out.Blocked, p.String())
 		}
 	})
+}
+
+// rule is an L4Rule made of the same matter, or none.
+func rule(name, ip, protocol string, port int32, bits uint8) translate.Rule {
+	if bits>>6 == 0 {
+		return translate.Rule{}
+	}
+	spec := v1alpha2.L4RuleSpec{
+		LoadBalancerIP: ip, NetworkProfileRef: name, VsDatascriptRefs: []string{name, ""}, SecurityPolicyRef: name,
+		AnalyticsPolicy:   &v1alpha2.AnalyticsPolicy{FullClientLogs: &v1alpha2.FullClientLogs{Duration: &port, Throttle: &port}},
+		PerformanceLimits: &v1alpha2.PerformanceLimits{MaxConcurrentConnections: &port},
+		BackendProperties: []v1alpha2.BackendProperties{{Port: port, Protocol: protocol, MinServersUp: &port, HealthMonitorRefs: []string{name}}, {Port: 36412, Protocol: "TCP", Enabled: new(false)}},
+	}
+	if bits>>7 == 1 {
+		spec.ListenerProperties = []v1alpha2.ListenerProperties{{Port: port, Protocol: protocol, EnableSsl: new(true)}}
+		spec.SslKeyAndCertificateRefs = []string{name}
+	}
+	out := translate.Rule{Name: "ns/rule", Object: &v1alpha2.L4Rule{Spec: spec}}
+	if bits == 0xff {
+		out.Object = nil
+	}
+	return out
 }
 
 func valid(t *testing.T, out translate.Result) {
@@ -111,6 +138,9 @@ func valid(t *testing.T, out translate.Result) {
 			}
 		case *models.VirtualService:
 			refer(model.VsVip, b.VsvipRef)
+			if b.PoolRef != nil {
+				refer(model.Pool, b.PoolRef)
+			}
 			for _, p := range b.L4Policies { // none while nothing is behind any port
 				refer(model.L4PolicySet, p.L4PolicySetRef)
 			}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/vmware/alb-sdk/go/models"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
@@ -346,8 +345,8 @@ func (b gatewayBuilder) names() []string {
 			host := strings.ToLower(l.Hostname)
 			switch {
 			case host == "" || !l.Valid() || slices.Contains(names, host):
-			case len(validation.IsDNS1123Subdomain(host)) > 0: // a wildcard is no name of a VIP
-				b.report(model.Note, l.Port, model.ReasonInvalidHostname, fmt.Sprintf("listener %s: hostname %q is not registered, since a VIP's name can't have a wildcard", l.Name, l.Hostname))
+			case !isDNSName(host): // a wildcard is no name of a VIP
+				b.report(model.Note, l.Port, model.ReasonInvalidHostname, fmt.Sprintf("listener %s: hostname %q is not registered, since a VIP's name can't have a wildcard, nor be an address", l.Name, l.Hostname))
 			default:
 				names = append(names, host)
 			}

@@ -16,31 +16,63 @@ import (
 // Controller's licence, release or objects, or an AviInfraSetting, look different today.
 type Live struct {
 	Exists             bool                // there is a VirtualService
-	Ports              map[model.Port]bool // those that have a pool; true if it has servers
+	Ports              map[model.Port]bool // those that a rule sends to a pool; true if that has servers
 	Pools              map[string]livePool // by name
 	ApplicationProfile string
 	NetworkProfile     string
 	ProtocolMatch      bool     // the L4 rules match protocols
 	DNSNames           []string // those of the VsVip
 	network            network
+	ssl                bool // TLS is ended, and the VirtualService has a pool of its own instead of a policy
 
 	ofSets  map[model.Port]bool // the ports that ListenerSets added
 	rules   []*models.L4Rule
 	objects map[model.Key]*model.Observed // pools and pool groups
+	policy  *models.L4PolicySet
+	// removesPorts is the VirtualService's remove_listening_port_on_vs_down.
+	removesPorts *bool
+
+	services []*models.Service
+	ruled    map[model.Key][]string  // the fields that an L4Rule set
+	crd      map[model.Key]crdStatus // what AKO noted of an L4Rule
+}
+
+// Remember says which fields of an object an L4Rule set, where its markers don't: it was taken over from AKO.
+func (l *Live) Remember(key model.Key, fields []string) {
+	if l.Exists && l.ruled[key] == nil && len(fields) > 0 {
+		l.ruled[key] = fields
+	}
+}
+
+// noteRule reads what is known of an L4Rule from a body.
+func (l *Live) noteRule(key model.Key, marks []*models.RoleFilterMatchLabel, text *string) {
+	if fields := model.MarkValues(marks, model.MarkRule); len(fields) > 0 {
+		l.ruled[key] = fields
+	}
+	var m metadata
+	if text != nil && json.Unmarshal([]byte(*text), &m) == nil && m.CRDStatus.Type == "L4Rule" {
+		l.crd[key] = m.CRDStatus
+	}
 }
 
 // livePool is a pool that there is.
 type livePool struct {
 	service string // "<namespace>/<name>" behind it, where the pool tells
 	servers bool   // it has some
-	members map[netip.AddrPort]bool
+	// checksum is AKO's or, where the operator has written the pool, noChecksum.
+	checksum string
+	members  map[netip.AddrPort]bool
 }
 
 // LiveOf reads from an owner's observed objects what serves. Pools have their port from the names that the input would
 // give them, or from their own names and markers where it has no use for them any more.
 func LiveOf(in *Input, observed []*model.Observed) Live {
 	wanted := PoolPorts(in)
-	live := Live{Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed), ofSets: make(map[model.Port]bool)}
+	live := Live{
+		Ports: make(map[model.Port]bool), Pools: make(map[string]livePool), objects: make(map[model.Key]*model.Observed),
+		ofSets: make(map[model.Port]bool), ruled: make(map[model.Key][]string), crd: make(map[model.Key]crdStatus),
+	}
+	chosen := Chosen(observed)
 	var placed *models.Pool // the first by name
 	placedName := ""
 	for _, o := range observed {
@@ -48,12 +80,14 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		case *models.VirtualService:
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
+			live.removesPorts = body.RemoveListeningPortOnVsDown
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
+			live.services, live.ssl = body.Services, body.PoolRef != nil && len(body.L4Policies) == 0
+			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 		case *models.L4PolicySet:
+			live.policy = body
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
-			if body.L4ConnectionPolicy != nil {
-				live.rules = append(live.rules, body.L4ConnectionPolicy.Rules...)
-			}
+			live.rules = append(live.rules, rulesOf(body)...)
 		case *models.PoolGroup:
 			live.objects[o.Key] = o
 		case *models.VsVip:
@@ -69,9 +103,10 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), servers: len(body.Servers) > 0, members: membersOf(body)}
+			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body)}
 			live.objects[o.Key] = o
-			if ok {
+			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
+			if ok && chosen[o.Key.Name] {
 				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
 				live.ofSets[port] = live.ofSets[port] || model.Mark(body.Markers, model.MarkListenerSet) != ""
 			}
@@ -93,6 +128,57 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 	}
 	slices.Sort(live.DNSNames)
 	return live
+}
+
+// Chosen are the names of the pools, of an owner's objects, that the rules of its L4PolicySet lead to, directly or through a
+// pool group, or its VirtualService itself. A pool that a client left behind when the Controller refused its rule is not among them, and serves nobody.
+func Chosen(observed []*model.Observed) map[string]bool {
+	targets := make(map[string]bool) // names and UUIDs
+	target := func(ref *string) {
+		if ref != nil {
+			r := model.ParseRef(*ref)
+			targets[r.Name], targets[r.UUID] = true, true
+		}
+	}
+	for _, o := range observed {
+		switch body := o.Body.(type) {
+		case *models.VirtualService: // that ends TLS, and leads to its pool itself
+			target(body.PoolRef)
+		case *models.L4PolicySet:
+			for _, r := range rulesOf(body) {
+				if r != nil && r.Action != nil && r.Action.SelectPool != nil {
+					target(r.Action.SelectPool.PoolRef)
+					target(r.Action.SelectPool.PoolGroupRef)
+				}
+			}
+		}
+	}
+	delete(targets, "")
+	is := func(o *model.Observed) bool { return targets[o.Key.Name] || targets[o.UUID] }
+	for _, o := range observed {
+		if group, ok := o.Body.(*models.PoolGroup); ok && is(o) {
+			for _, m := range group.Members {
+				if m != nil {
+					target(m.PoolRef)
+				}
+			}
+		}
+	}
+	delete(targets, "")
+	out := make(map[string]bool)
+	for _, o := range observed {
+		if o.Key.Kind == model.Pool && is(o) {
+			out[o.Key.Name] = true
+		}
+	}
+	return out
+}
+
+func rulesOf(set *models.L4PolicySet) []*models.L4Rule {
+	if set.L4ConnectionPolicy == nil {
+		return nil
+	}
+	return set.L4ConnectionPolicy.Rules
 }
 
 // vipsOf reads where each VIP's address comes from.

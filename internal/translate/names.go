@@ -1,8 +1,6 @@
 package translate
 
 import (
-	"crypto/sha1" //nolint:gosec // AKO's naming with enableEVH; nothing is protected by it
-	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strconv"
@@ -26,8 +24,10 @@ func groupName(s *settings.Settings, owner model.Owner, listener model.Port) str
 }
 
 // reservedMarks are the keys of markers that mean something, to the operator or to AKO.
-var reservedMarks = []string{model.MarkCluster, model.MarkNamespace, model.MarkServiceName, model.MarkGatewayName, model.MarkGatewayNamespace, model.MarkPort,
-	model.MarkProtocol, model.MarkListenerSet, model.MarkLabels, "Host", "InfrasettingName", "Path", "IngressName", "HTTPRouteName"}
+var reservedMarks = append([]string{
+	model.MarkCluster, model.MarkNamespace, model.MarkServiceName, model.MarkGatewayName, model.MarkGatewayNamespace, model.MarkPort,
+	model.MarkProtocol, model.MarkListenerSet, model.MarkLabels,
+}, model.Layer7Marks...)
 
 // groupMarks are the markers of what is behind a listener that may have several Services behind it.
 func groupMarks(o Owner, l listener) []string {
@@ -73,8 +73,7 @@ func name(s *settings.Settings, rest string) string {
 	if !s.HashNames {
 		return plain
 	}
-	sum := sha1.Sum([]byte(plain)) //nolint:gosec // see the import
-	return s.Prefix() + hex.EncodeToString(sum[:])
+	return model.HashedName(s.Prefix(), plain)
 }
 
 // metadata is service_metadata as AKO writes and reads it: all keys always present, unset lists and maps as null. AKO

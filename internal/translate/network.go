@@ -51,6 +51,11 @@ func (v vipSource) named() *string {
 func (b *builder) network() network {
 	p, problems := b.placement()
 	wanted, readable := b.placed(p), b.in.Live.network.kept
+	if live := b.in.Live.network; readable && slices.EqualFunc(wanted.vips, live.vips, b.sameSource) {
+		if b.in.Settings.VRF == "" && live.vrf != nil && wanted.vrf != nil {
+			wanted.vrf = live.vrf // nobody asks for another: it only follows from other things
+		}
+	}
 	for _, f := range problems {
 		if readable {
 			b.blockUnlessLive(f.Reason, f.Message)
@@ -97,10 +102,11 @@ func (b *builder) fixedDifferences(want, live network) (out []string) {
 	if want.tier1 != nil && *want.tier1 != deref(live.tier1, "") {
 		out = append(out, fmt.Sprintf("VsVip tier1_lr: %s -> %s", cmp.Or(deref(live.tier1, ""), "(unset)"), *want.tier1))
 	}
-	if len(want.vips) != len(live.vips) {
-		return append(out, fmt.Sprintf("VsVip vip: %d addresses -> %d", len(live.vips), len(want.vips)))
+	vips := manyVIPs(want.vips, len(live.vips)) // how many addresses there are is no matter of placement
+	if len(vips) != len(live.vips) {
+		return append(out, fmt.Sprintf("VsVip vip: %d addresses -> %d", len(live.vips), len(vips)))
 	}
-	for i, w := range want.vips {
+	for i, w := range vips {
 		if l := live.vips[i]; !b.sameSource(w, l) {
 			out = append(out, fmt.Sprintf("VsVip vip %s: %s -> %s", w.id, b.sourceText(l), b.sourceText(w)))
 		}

@@ -14,11 +14,17 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
-// nodes are reached at the Service's node port. With externalTrafficPolicy Local only nodes with an endpoint of the
-// Service take part, and each is as ready as its endpoints. Nodes that are not Ready, or cordoned, stay as disabled
-// servers: they take no new associations and keep the ones that they have for the drain time.
+// taintToBeDeleted is what the cluster autoscaler puts on a node that it is about to remove.
+const taintToBeDeleted = "ToBeDeletedByClusterAutoscaler"
+
+// NodeTaints are the taints of Nodes that are read.
+var NodeTaints = []string{taintToBeDeleted}
+
+// nodes are reached at the Service's node port, and chosen as Kubernetes' own service controller chooses them: nodes that are
+// cordoned or not Ready stay, since their pods may serve and the health monitor decides; those with the exclude label are left
+// out; those that the autoscaler is about to remove are drained. With externalTrafficPolicy Local only nodes with an endpoint of
+// the Service take part, and each is as ready as its endpoints.
 func (b *builder) nodes(t target) (out []server, known bool) {
-	svc := t.backend.Service
 	switch {
 	case t.backendPort.NodePort == 0:
 		return nil, false // kept although it has none, which has been reported
@@ -26,59 +32,80 @@ func (b *builder) nodes(t target) (out []server, known bool) {
 		b.report(model.Degraded, t.port, model.ReasonNoNodes, "port "+t.port.String()+": the cluster's nodes can't be read; the pool keeps its servers until they can")
 		return nil, false
 	}
-	var endpoints map[string]serverState
-	if svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
-		local, sure := b.pods(t)
+	local := func(*corev1.Node) (serverState, bool) { return ready, true }
+	if t.backend.Service.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
+		states, sure := b.endpointNodes(t)
 		if !sure {
 			return nil, false
 		}
-		endpoints = make(map[string]serverState, len(local))
-		for _, e := range local {
-			if e.node != "" {
-				endpoints[e.node] = max(endpoints[e.node], e.state)
-			}
+		local = func(n *corev1.Node) (serverState, bool) {
+			state, has := states[n.Name]
+			return state, has
 		}
 	}
-	eligible, usable := 0, 0
+	eligible := 0
 	for _, n := range b.in.Nodes {
-		addr, ok := b.nodeAddress(n, svc)
+		addr, ok := b.nodeAddress(n, t.backend.Service)
 		if !ok || !b.eligible(n) {
 			continue
 		}
 		eligible++
-		state := ready
-		if endpoints != nil {
-			if state, ok = endpoints[n.Name]; !ok {
-				continue
-			}
-		}
-		s := server{addr: netip.AddrPortFrom(addr, uint16(t.backendPort.NodePort)), node: n.Name, state: state, disabled: !nodeReady(n)}
-		// With Local a cordoned node's pods still serve, and nobody can take their place.
-		s.disabled = s.disabled || n.Spec.Unschedulable && endpoints == nil
-		if !s.disabled {
-			usable++
-		}
-		out = append(out, s)
-	}
-	if usable == 0 && len(out) > 0 {
-		// More likely a control plane that has lost its nodes than a cluster without one that works.
-		b.report(model.Degraded, t.port, model.ReasonNoNodes, "port "+t.port.String()+": no node is Ready and schedulable; all are used, and the health monitor decides")
-	}
-	for i := range out {
-		if out[i].disabled && usable > 0 {
-			out[i].state = notReady
+		if state, ok := local(n); ok {
+			at := netip.AddrPortFrom(addr, uint16(t.backendPort.NodePort))
+			out = append(out, server{addr: at, node: n.Name, state: state, disabled: leaving(n)})
 		}
 	}
 	if eligible == 0 {
-		kept := ""
-		if b.serves(t) {
-			kept = "; the pool keeps its servers"
-		}
-		b.report(model.Degraded, t.port, model.ReasonNoNodes, fmt.Sprintf("port %s: none of %d nodes can be a server: each needs an InternalIP%s, and not the label %s%s", t.port, len(b.in.Nodes), b.nodeLabelText(), corev1.LabelNodeExcludeBalancers, kept))
+		b.noNodes(t)
 		return nil, !b.serves(t)
 	}
+	drain(out)
 	slices.SortFunc(out, func(x, y server) int { return cmp.Or(x.addr.Compare(y.addr), cmp.Compare(x.node, y.node)) })
 	return slices.CompactFunc(out, func(x, y server) bool { return x.addr == y.addr }), true
+}
+
+// endpointNodes are the nodes that have endpoints of the Service, with the best state of those.
+func (b *builder) endpointNodes(t target) (states map[string]serverState, sure bool) {
+	endpoints, known, joined := b.endpoints(t)
+	if !known {
+		return nil, false
+	}
+	if !joined {
+		endpoints = b.anyEndpoints(t)
+		b.reportKept(t, len(endpoints))
+	}
+	states = make(map[string]serverState, len(endpoints))
+	for _, e := range endpoints {
+		if e.node != "" {
+			states[e.node] = max(states[e.node], e.state)
+		}
+	}
+	return states, true
+}
+
+// leaving reports whether the autoscaler is about to remove a node.
+func leaving(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Spec.Taints, func(taint corev1.Taint) bool { return taint.Key == taintToBeDeleted })
+}
+
+// drain disables the servers on nodes that are leaving, unless there are no others.
+func drain(servers []server) {
+	if !slices.ContainsFunc(servers, func(s server) bool { return !s.disabled }) {
+		return
+	}
+	for i := range servers {
+		if servers[i].disabled {
+			servers[i].state = notReady
+		}
+	}
+}
+
+func (b *builder) noNodes(t target) {
+	kept := ""
+	if b.serves(t) {
+		kept = "; the pool keeps its servers"
+	}
+	b.report(model.Degraded, t.port, model.ReasonNoNodes, fmt.Sprintf("port %s: none of %d nodes can be a server: each needs an InternalIP%s, and not the label %s%s", t.port, len(b.in.Nodes), b.nodeLabelText(), corev1.LabelNodeExcludeBalancers, kept))
 }
 
 func (b *builder) nodeLabelText() string {
@@ -99,12 +126,6 @@ func (b *builder) eligible(n *corev1.Node) bool {
 	}
 	value, ok := n.Labels[key]
 	return ok && value == b.in.Settings.NodeValue
-}
-
-func nodeReady(n *corev1.Node) bool {
-	return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
-		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-	})
 }
 
 // nodeAddressAnnotations are where network plugins write a node's address, by cniPlugin.
@@ -165,9 +186,12 @@ type podPort struct {
 // podPorts are reached at the ports of their nodes that Antrea's annotation on the pods names. Readiness is that of the
 // endpoint.
 func (b *builder) podPorts(t target) (out []server, known bool) {
-	pods, known := b.pods(t)
-	if !known || t.port.Protocol == "SCTP" {
+	pods, known, joined := b.endpoints(t)
+	switch {
+	case !known || t.port.Protocol == "SCTP":
 		return nil, false // kept although Antrea can't carry it, which has been reported
+	case !joined:
+		pods = b.anyEndpoints(t)
 	}
 	wanted := make(map[string]bool, len(pods))
 	for _, p := range pods {
@@ -188,6 +212,11 @@ func (b *builder) podPorts(t target) (out []server, known bool) {
 		for _, ip := range pod.Status.PodIPs {
 			byIP[ip.IP] = append(byIP[ip.IP], ports...)
 		}
+	}
+	if !joined {
+		out = b.stillGiven(t, byIP)
+		b.reportKept(t, len(out))
+		return out, true
 	}
 	missing, late := 0, false
 	for _, p := range pods {
@@ -218,6 +247,29 @@ func (b *builder) podPorts(t target) (out []server, known bool) {
 	return out, known
 }
 
+// stillGiven are the members of a pool that lead to a port of one of the Service's pods, whichever port that is.
+func (b *builder) stillGiven(t target, byIP map[string][]podPort) (out []server) {
+	members := b.in.Live.Pools[t.pool].members
+	for _, ports := range byIP {
+		for _, p := range ports {
+			if at, ok := p.onNode(); ok && members[at] {
+				out = append(out, server{addr: at, state: ready})
+			}
+		}
+	}
+	slices.SortFunc(out, func(x, y server) int { return x.addr.Compare(y.addr) })
+	return slices.CompactFunc(out, func(x, y server) bool { return x.addr == y.addr })
+}
+
+// onNode is the node's address and port.
+func (p podPort) onNode() (netip.AddrPort, bool) {
+	ip, err := netip.ParseAddr(p.NodeIP)
+	if err != nil || p.NodePort < 1 || p.NodePort > 65535 {
+		return netip.AddrPort{}, false
+	}
+	return netip.AddrPortFrom(ip.Unmap(), uint16(p.NodePort)), true
+}
+
 // lead finds the node's port that leads to a pod's.
 func lead(ports []podPort, port uint16, protocol string) (netip.AddrPort, bool) {
 	for _, p := range ports {
@@ -225,9 +277,8 @@ func lead(ports []podPort, port uint16, protocol string) (netip.AddrPort, bool) 
 		if p.PodPort != int(port) || !slices.ContainsFunc(named, func(n string) bool { return strings.EqualFold(n, protocol) }) {
 			continue
 		}
-		ip, err := netip.ParseAddr(p.NodeIP)
-		if err == nil && p.NodePort > 0 && p.NodePort < 65536 {
-			return netip.AddrPortFrom(ip.Unmap(), uint16(p.NodePort)), true
+		if at, ok := p.onNode(); ok {
+			return at, true
 		}
 	}
 	return netip.AddrPort{}, false

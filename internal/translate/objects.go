@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -34,10 +35,15 @@ func (b *builder) objects(f frontend) []model.Object {
 	slices.SortStableFunc(out, func(x, y model.Object) int {
 		return model.CompareCreation(x.Key.Kind, y.Key.Kind)
 	})
-	if len(out) > 1 {
+	// Without pools there are no rules, and AKO's L4PolicySet of a Gateway without Services, which has none either, stays.
+	bare := b.in.Live.policy != nil && len(b.in.Live.rules) == 0
+	policy := (len(out) > 1 || bare) && !b.rule.ssl
+	if policy {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
 	}
-	return append(out, b.object(f, model.VirtualService, f.name, b.virtualService(f, len(out) > 1)))
+	vs := b.object(f, model.VirtualService, f.name, b.virtualService(f, policy))
+	b.ruleVS(&vs, f)
+	return append(out, vs)
 }
 
 func (b *builder) object(f frontend, kind model.Kind, name string, body any) model.Object {
@@ -97,7 +103,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 	s := b.in.Settings
 	p := &models.Pool{
 		Name:                   &t.pool,
-		CloudConfigCksum:       new(noChecksum),
+		CloudConfigCksum:       new(cmp.Or(t.checksum, noChecksum)),
 		CreatedBy:              &s.CreatedBy,
 		TenantRef:              new(model.RefByName(model.Tenant, f.tenant)),
 		CloudRef:               new(model.RefByName(model.Cloud, s.Cloud)),
@@ -126,10 +132,10 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 		}
 	}
 	if enabled == 0 && known && !b.reported(t.port, model.ReasonNoNodes) {
-		which := b.in.Owner.backendText(t.backend.Service)
-		b.report(model.Note, t.port, model.ReasonNoEndpoints, "port "+t.port.String()+" has no ready endpoint; check "+which+" selector and its pods' readiness")
+		b.report(model.Note, t.port, model.ReasonNoEndpoints, b.withoutEndpoints(t, b.in.Owner.backendText(t.backend.Service)))
 	}
 	out := pool{name: t.pool, object: b.object(f, model.Pool, t.pool, p), empty: known && enabled == 0}
+	b.rulePool(&out.object, t)
 	if !known {
 		out.object.Keep = []string{"servers"}
 	}
@@ -209,12 +215,16 @@ func (b *builder) policySet(f frontend) *models.L4PolicySet {
 		}
 		rules = append(rules, rule)
 	}
+	policy := &models.L4ConnectionPolicy{Rules: rules}
+	if len(rules) == 0 && b.in.Live.policy != nil {
+		policy = b.in.Live.policy.L4ConnectionPolicy // that has none either
+	}
 	return &models.L4PolicySet{
 		Name:               &f.name,
 		CreatedBy:          &s.CreatedBy,
 		TenantRef:          new(model.RefByName(model.Tenant, f.tenant)),
 		Markers:            b.markers(b.in.Owner.policySetMarks(protocolList(f.listeners))),
-		L4ConnectionPolicy: &models.L4ConnectionPolicy{Rules: rules},
+		L4ConnectionPolicy: policy,
 	}
 }
 
@@ -232,15 +242,18 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		SeGroupRef:                  f.network.seGroup,
 		EnableRhi:                   f.network.rhi,
 		ApplicationProfileRef:       new(model.RefByName(model.ApplicationProfile, f.applicationProfile)),
-		NetworkProfileRef:           new(model.RefByName(model.NetworkProfile, b.baseProfile(profile))),
+		NetworkProfileRef:           new(model.RefByName(model.NetworkProfile, b.baseProfile(profile, f.listeners))),
 		VsvipRef:                    new(model.RefByName(model.VsVip, f.name)),
-		Services:                    services(f.listeners, profile, b.in.Facts),
+		Services:                    b.services(f.listeners, profile),
 		TrafficEnabled:              &f.traffic,
 		RemoveListeningPortOnVsDown: new(true),
 		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
 		Markers:                     b.markers(b.in.Owner.virtualServiceMarks()),
 	}
-	if policy {
+	switch {
+	case !policy && b.in.Live.Exists:
+		vs.RemoveListeningPortOnVsDown = b.in.Live.removesPorts // AKO says it only beside a policy
+	case policy:
 		vs.L4Policies = []*models.L4Policies{{Index: new(int32(0)), L4PolicySetRef: new(model.RefByName(model.L4PolicySet, f.name))}}
 	}
 	return vs
@@ -248,24 +261,27 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 
 // services lists the listening ports. Where protocols are mixed, each service of another protocol than TCP overrides
 // the VirtualService's profile, UDP included even where it is the base.
-func services(listeners []listener, profile protocol, facts *model.Facts) []*models.Service {
-	mixed := false
-	for _, l := range listeners {
-		mixed = mixed || l.proto.name != profile.name
-	}
+func (b *builder) services(listeners []listener, profile protocol) []*models.Service {
+	mixed := mixed(listeners, profile)
 	out := make([]*models.Service, len(listeners))
 	for i, l := range listeners {
 		out[i] = &models.Service{
 			Port:         new(uint32(l.port.Number)),
 			PortRangeEnd: new(uint32(l.port.Number)),
-			EnableSsl:    new(false),
+			EnableSsl:    new(b.rule.ssl && !b.rule.broken),
 			EnableHttp2:  new(false),
 		}
 		if mixed && l.proto.name != "TCP" {
-			out[i].OverrideNetworkProfileRef = new(model.RefByName(model.NetworkProfile, l.proto.profile(facts)))
+			name := cmp.Or(b.ruledProfile(l.proto, false), l.proto.profile(b.in.Facts))
+			out[i].OverrideNetworkProfileRef = new(model.RefByName(model.NetworkProfile, name))
 		}
 	}
 	return out
+}
+
+// mixed reports whether listeners are of several protocols.
+func mixed(listeners []listener, base protocol) bool {
+	return slices.ContainsFunc(listeners, func(l listener) bool { return l.proto.name != base.name })
 }
 
 func refOrNil(kind model.Kind, name string) *string {

@@ -75,8 +75,15 @@ func base(listeners []listener) protocol {
 }
 
 // baseProfile is the VirtualService's network profile. One that serves keeps its own where it is a right one: a change of
-// licence is no reason to switch live traffic between proxy and fast path.
-func (b *builder) baseProfile(p protocol) string {
+// licence is no reason to switch live traffic between proxy and fast path. Where each service overrides it, it means nothing,
+// and one that an L4Rule of AKO's brought stays.
+func (b *builder) baseProfile(p protocol, listeners []listener) string {
+	if name := b.ruledProfile(p, true); name != "" {
+		return name
+	}
+	if b.in.Rule.Name != "" && b.in.Live.NetworkProfile != "" && p.name != "TCP" && mixed(listeners, p) {
+		return b.in.Live.NetworkProfile
+	}
 	if live := b.in.Live.NetworkProfile; live != "" && (live == p.networkProfile || live == p.basicProfile) {
 		return live
 	}

@@ -75,14 +75,127 @@ func (b *builder) reachable(t target) bool {
 	return true
 }
 
-// pods are reached by their own addresses.
+// pods are reached by their own addresses. Where the slices are readable and no endpoint has the port, as when it is being
+// renamed, those members of the pool stay whose address is in a slice still: any other may be somebody else's by now.
 func (b *builder) pods(t target) (out []server, known bool) {
-	out, joined := b.servers(t)
-	if !b.endpointsKnown(t) || !joined && b.serves(t) {
-		b.report(model.Degraded, t.port, model.ReasonEndpointsUnreadable, "port "+t.port.String()+": the Service's EndpointSlices can't be read, or none of them has this port; the pool keeps its servers until one does")
-		return out, false
+	out, known, joined := b.endpoints(t)
+	if !known || joined {
+		return out, known
 	}
-	return out, true
+	members := b.in.Live.Pools[t.pool].members
+	for _, e := range b.anyEndpoints(t) {
+		for at := range members {
+			if at.Addr() == e.addr.Addr() {
+				out = append(out, server{addr: at, node: e.node, state: e.state})
+			}
+		}
+	}
+	b.reportKept(t, len(out))
+	slices.SortFunc(out, func(x, y server) int { return x.addr.Compare(y.addr) })
+	return slices.CompactFunc(out, func(x, y server) bool { return x.addr == y.addr }), true
+}
+
+// reportKept says why servers stay although no endpoint has the port. If none does, the lack of endpoints is reported.
+func (b *builder) reportKept(t target, servers int) {
+	why := "none of the Service's endpoints can be used"
+	if !hasPort(t) {
+		why = noSuchPort(t)
+	}
+	if servers > 0 {
+		b.report(model.Degraded, t.port, model.ReasonEndpointsUnreadable, "port "+t.port.String()+": "+why+"; of the pool's servers those stay whose addresses are in a slice")
+	}
+}
+
+// endpoints are those with the listener's port. known is false if the slices could not be read, joined if none has the port
+// although the pool serves.
+func (b *builder) endpoints(t target) (out []server, known, joined bool) {
+	out, matched := b.servers(t)
+	switch {
+	case !b.endpointsKnown(t):
+		b.report(model.Degraded, t.port, model.ReasonEndpointsUnreadable, "port "+t.port.String()+": the Service's EndpointSlices can't be read; the pool keeps its servers until they can")
+		return out, false, false
+	case !matched && b.serves(t):
+		return nil, true, false
+	}
+	return out, true, true
+}
+
+// anyEndpoints are the Service's endpoints whatever their ports; their own port is 0.
+func (b *builder) anyEndpoints(t target) (out []server) {
+	for _, slice := range t.backend.Slices {
+		for _, e := range slice.Endpoints {
+			if s, problem := serverOf(e, 0); problem == "" {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// isPort reports whether a slice's port is that of a target: the join is by name and protocol, as kube-proxy's is.
+func (t target) isPort(p discoveryv1.EndpointPort) bool {
+	return deref(p.Name, "") == t.backendPort.Name && string(deref(p.Protocol, corev1.ProtocolTCP)) == t.port.Protocol
+}
+
+// hasPort reports whether some slice has the target's port.
+func hasPort(t target) bool {
+	return slices.ContainsFunc(t.backend.Slices, func(s *discoveryv1.EndpointSlice) bool { return slices.ContainsFunc(s.Ports, t.isPort) })
+}
+
+// noSuchPort says which ports the slices have instead of the Service's.
+func noSuchPort(t target) string {
+	var have []string
+	for _, slice := range t.backend.Slices {
+		for _, p := range slice.Ports {
+			text := fmt.Sprintf("%q with %s", deref(p.Name, ""), deref(p.Protocol, corev1.ProtocolTCP))
+			if !slices.Contains(have, text) {
+				have = append(have, text)
+			}
+		}
+	}
+	slices.Sort(have)
+	text := fmt.Sprintf("no EndpointSlice of the Service has a port named %q with %s", t.backendPort.Name, t.port.Protocol)
+	if len(have) == 0 {
+		return text + "; they have none"
+	}
+	return text + "; they have " + strings.Join(have, ", ")
+}
+
+// withoutEndpoints says why a port has no endpoint that takes connections. whose is the Service's, in words.
+func (b *builder) withoutEndpoints(t target, whose string) string {
+	port, svc := "port "+t.port.String()+" has no ready endpoint; ", t.backend.Service
+	endpoints, other := 0, make(map[discoveryv1.AddressType]bool)
+	for _, slice := range t.backend.Slices {
+		endpoints += len(slice.Endpoints)
+		if len(slice.Endpoints) > 0 && !b.family(svc, slice.AddressType) {
+			other[slice.AddressType] = true
+		}
+	}
+	switch {
+	case endpoints > 0 && len(other) > 0 && !b.anyOfFamily(t):
+		return port + fmt.Sprintf("its EndpointSlices have addresses of type %s, which are not used here; give addresses of another type", textOf(other))
+	case endpoints > 0 && !hasPort(t):
+		return port + noSuchPort(t) + "; name the port alike in both"
+	case endpoints == 0 && len(svc.Spec.Selector) == 0:
+		return port + "the Service has no selector, and nobody has given it an EndpointSlice with endpoints"
+	}
+	return port + "check " + whose + " selector and its pods' readiness"
+}
+
+// anyOfFamily reports whether some endpoint has an address of a type that is used.
+func (b *builder) anyOfFamily(t target) bool {
+	return slices.ContainsFunc(t.backend.Slices, func(s *discoveryv1.EndpointSlice) bool {
+		return len(s.Endpoints) > 0 && b.family(t.backend.Service, s.AddressType)
+	})
+}
+
+func textOf(types map[discoveryv1.AddressType]bool) string {
+	var out []string
+	for t := range types {
+		out = append(out, string(t))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " and ")
 }
 
 // endpointsKnown tells whether the slices say what the pool's servers are. A list that was not read completely does
@@ -98,10 +211,10 @@ func (b *builder) endpointsKnown(t target) bool {
 // protocol, as kube-proxy's is; different pods may resolve a named target port to different numbers, so each has its own
 // port.
 //
-// known is false where the slices have endpoints and none of their ports is this one: a port that was just renamed, or a
-// slice that is broken. It is not known then what the port's servers are.
-func (b *builder) servers(t target) (out []server, known bool) {
-	endpoints, matched := 0, 0
+// matched is false where the slices have endpoints and none of their ports is this one: a port that was just renamed, or a
+// slice that is broken.
+func (b *builder) servers(t target) (out []server, matched bool) {
+	endpoints, found := 0, 0
 	best := make(map[netip.AddrPort]server)
 	invalid := make(map[string]bool)
 	for _, slice := range t.backend.Slices {
@@ -110,7 +223,7 @@ func (b *builder) servers(t target) (out []server, known bool) {
 			continue
 		}
 		for _, port := range slice.Ports {
-			if deref(port.Name, "") != t.backendPort.Name || string(deref(port.Protocol, corev1.ProtocolTCP)) != t.port.Protocol {
+			if !t.isPort(port) {
 				continue
 			}
 			number := deref(port.Port, 0)
@@ -122,9 +235,9 @@ func (b *builder) servers(t target) (out []server, known bool) {
 				s, problem := serverOf(e, uint16(number))
 				switch {
 				case problem == "":
-					matched++
+					found++
 				case problem == leftOut:
-					matched++
+					found++
 					continue
 				default:
 					invalid[fmt.Sprintf("EndpointSlice %s: %s", slice.Name, problem)] = true
@@ -152,7 +265,7 @@ func (b *builder) servers(t target) (out []server, known bool) {
 			}
 		}
 	}
-	return out, matched > 0 || endpoints == 0
+	return out, found > 0 || endpoints == 0
 }
 
 // leftOut marks an endpoint that is rightly no server: it neither serves nor is expected to.

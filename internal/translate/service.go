@@ -14,14 +14,6 @@ import (
 // LoadBalancerClass is the class of Services that are always ours, in AKO's spelling.
 const LoadBalancerClass = controllerName
 
-// unsupported are AKO's annotations that this release doesn't read, with what happens instead.
-var unsupported = []struct{ annotation, instead string }{
-	{"ako.vmware.com/enable-shared-vip", "the Service gets an address of its own"},
-	{annotationL4Rule, "the Service gets the defaults"},
-}
-
-const annotationL4Rule = "ako.vmware.com/l4rule"
-
 // Service is an owner that is a Service of type LoadBalancer.
 type Service struct{ Object *corev1.Service }
 
@@ -116,11 +108,7 @@ type serviceBuilder struct {
 // unusedFields reports what a Service asks for and doesn't get.
 func (b serviceBuilder) unusedFields() {
 	svc := b.svc
-	for _, u := range unsupported {
-		if svc.Annotations[u.annotation] != "" {
-			b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "annotation "+u.annotation+" is not supported by this release: "+u.instead)
-		}
-	}
+	b.tellUnread(svc)
 	if len(svc.Spec.LoadBalancerSourceRanges) > 0 {
 		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.loadBalancerSourceRanges is not enforced by this release: every client is let in")
 	}
@@ -132,20 +120,18 @@ func (b serviceBuilder) unusedFields() {
 const noAffinity = "is not supported by this release: connections of one client may reach several endpoints"
 
 // BackendAnnotations are those that are read of a Service behind a Gateway's listener.
-var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, annotationL4Rule}
+var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, AnnotationRule}
 
 // unusedByBackend reports what a Service behind a Gateway's listener asks for and doesn't get.
 func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
 	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
 		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s %s", port, svc.Name, noAffinity))
 	}
-	if svc.Annotations[annotationL4Rule] != "" {
-		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: annotation %s of Service %s is not supported by this release: its pool gets the defaults", port, annotationL4Rule, svc.Name))
-	}
 }
 
 func (b serviceBuilder) listeners() []listener {
 	b.unusedFields()
+	b.droppedPorts()
 	var out []listener
 	for _, p := range b.svc.Spec.Ports {
 		l := listener{port: portOfService(p)}

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -231,6 +230,9 @@ func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bo
 		said := len(b.findings)
 		t, ok := b.target(l, c.backend, c.port)
 		if ok {
+			if !admits(c.backend) && b.inherited(c.backend.Service, l.port) {
+				t.checksum = b.in.Live.Pools[t.pool].checksum
+			}
 			winner, l.targets = c, []target{t}
 			break
 		}
@@ -282,6 +284,7 @@ type candidate struct {
 // they aren't among them.
 func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector, inNamespace func(*Backend) bool, port model.Port) (out []candidate, hints []string) {
 	gw := b.gw
+	var inherited []candidate
 	for i := range b.in.Backends {
 		backend := &b.in.Backends[i]
 		svc := backend.Service
@@ -306,6 +309,8 @@ func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector
 			}
 		case !matches:
 			hints = append(hints, fmt.Sprintf("%s doesn't match the listener's selector", who))
+		case !inNamespace(backend) && own && b.inherited(svc, port):
+			inherited = append(inherited, candidate{backend, sp})
 		case !inNamespace(backend):
 			hints = append(hints, fmt.Sprintf("%s is in a namespace that the listener doesn't admit; %s", who, admitAdvice(spec.Routes, svc.Namespace)))
 		default:
@@ -314,7 +319,25 @@ func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector
 	}
 	slices.SortFunc(out, func(x, y candidate) int { return olderService(x.backend.Service, y.backend.Service) })
 	slices.Sort(hints)
+	if len(out) == 0 && len(inherited) == 1 { // AKO serves nobody where there are several
+		b.tellInherited(inherited[0].backend.Service, port)
+		return inherited, nil
+	}
 	return out, hints
+}
+
+// inherited reports whether a Service that the listener doesn't admit has been served by AKO, which looks at no namespaces, and
+// nobody has said since that it is not to be. AKO's checksum on the pool is what tells, so it is left there.
+func (b svcAPIBuilder) inherited(svc *corev1.Service, port model.Port) bool {
+	pool, live := b.in.Live.Pools[b.in.Owner.poolName(b.in.Settings, svc, 0, port)]
+	return live && pool.checksum != "" && pool.checksum != noChecksum && pool.service == svc.Namespace+"/"+svc.Name &&
+		!isTrue(b.gw.Annotations[AnnotationEnforceNamespaces])
+}
+
+func (b svcAPIBuilder) tellInherited(svc *corev1.Service, port model.Port) {
+	b.report(model.Degraded, port, model.ReasonNamespaceNotAdmitted, fmt.Sprintf(
+		"port %s: Service %s/%s is in a namespace that the listener doesn't admit, and goes on being served because AKO served it; set routes.namespaces.from to All to admit it, or annotation %s: \"true\" on the Gateway to end that",
+		port, svc.Namespace, svc.Name, AnnotationEnforceNamespaces))
 }
 
 // serving is the Service behind a port whose listener can't be read: the one that has a pool already.
@@ -416,7 +439,7 @@ func (b svcAPIBuilder) listenerName(i int, spec svcapi.Listener, l listener) str
 	if host == "" || host == "*" {
 		return ""
 	}
-	if len(validation.IsDNS1123Subdomain(host)) > 0 {
+	if !isDNSName(host) {
 		kept := ", and is not registered"
 		if len(b.in.Live.DNSNames) > 0 {
 			b.keepNames, kept = true, "; the names that are in use stay"

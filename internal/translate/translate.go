@@ -30,6 +30,8 @@ type Input struct {
 	Nodes     []*corev1.Node
 	NodesRead bool
 	Setting   Setting
+	// Rule is the owner's own, for its VirtualService. Those of its Backends are for their pools.
+	Rule Rule
 	// Tenant, where set, is used instead of the namespace's.
 	Tenant string
 	// Rival is another owner whose objects have the same names, and who came first.
@@ -41,6 +43,8 @@ type Input struct {
 	// Refused are the pools that the Controller would not create, by name, with its reason: they are left out so that the
 	// rest is served.
 	Refused map[string]model.Finding
+	// Taken are DNS names that owners of other namespaces have, with those owners: they are not registered a second time.
+	Taken map[string]string
 }
 
 // Backend is a Service with what is known of the endpoints behind it.
@@ -52,6 +56,8 @@ type Backend struct {
 	// was not, no pool is changed.
 	Slices     []*discoveryv1.EndpointSlice
 	SlicesRead bool
+	// Rule is the Service's, for its pools.
+	Rule Rule
 	// Pods are those of the Service's namespace that Antrea gives ports on their nodes, in mode NodePortLocal.
 	Pods []*corev1.Pod
 }
@@ -114,6 +120,7 @@ type builder struct {
 	labels   []string // markers that the owner asks for, as pairs of key and value
 	// keepNames: DNS names that are in use stay, because what asks for others can't be read.
 	keepNames bool
+	rule      ruling // what the owner's L4Rule says
 }
 
 func (b *builder) report(severity model.Severity, port model.Port, reason, message string) {

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // recording is one file of the Python SDK's test fixtures: requests to a real Controller of 20.1 and its answers.

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 const (

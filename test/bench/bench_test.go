@@ -30,7 +30,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -59,6 +59,8 @@ func BenchmarkOperator(b *testing.B) {
 		routed := number("BENCH_ROUTED_GATEWAYS", 30)
 		rows = append(rows, row{}, row{what: fmt.Sprintf("%d Gateways of gateway.networking.k8s.io with %d SCTPRoutes of two Services each, beside all that:", routed, routed*routesPerGateway)})
 		rows = append(rows, x.routed(routed)...)
+		rows = append(rows, row{}, row{what: "static routes, beside all that:"})
+		rows = append(rows, x.nodes(number("BENCH_NODES", 500))...)
 		rows = append(rows, row{}, row{what: "without a cluster:"})
 		rows = append(rows, buildAndPlan()...)
 		table(fmt.Sprintf("%s per call, %d calls at once, %d Services of one SCTP port with 2 endpoints", latency, concurrency, n), rows)
@@ -133,6 +135,7 @@ func start(b *testing.B) *bench {
 	}
 	x.must(x.client.Create(b.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "avi-k8s-config", Namespace: system}, Data: map[string]string{
 		"clusterName": "bench", "controllerIP": x.sim.Host(), "vipNetworkList": `[{"networkName":"vip-network","cidr":"10.10.0.0/16"}]`, "logLevel": "WARN",
+		"disableStaticRouteSync": "true", // until the row about them
 	}}))
 	x.must(x.client.Create(b.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "avi-secret", Namespace: system}, Data: map[string][]byte{
 		"username": []byte("admin"), "password": []byte("avi123$%"), "certificateAuthorityData": x.sim.CAPEM(),

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // BenchmarkSimulator measures the simulated Controller itself, through HTTPS and without its usual latency.

@@ -30,8 +30,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim/control"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
 )
 
 // Names as somebody would give them who wants the page to run a script. Each would leave a mark if it did.

@@ -103,8 +103,8 @@ func TestGatewaySample(t *testing.T) {
 		{"rules", len(tr.Rules), 1},
 		{"address", *tr.VsVip.Vip[0].IPAddress.Addr, gw.Status.Addresses[0].Value},
 		{"created_by", []string{*vs.CreatedBy, *policy.CreatedBy, *p.CreatedBy}, []string{"ako-e2e", "ako-e2e", "ako-e2e"}},
-		{"markers of the VirtualService", markers(vs.Markers), "clustername=e2e Namespace=svcapi SvcAPIName=my-gateway"},
-		{"markers of the pool", markers(p.Markers), "clustername=e2e Namespace=svcapi ServiceName=avisvc-svcapi Port=6060 Protocol=SCTP SvcAPIName=my-gateway"},
+		{"markers of the VirtualService", markers(vs.Markers), "clustername=e2e Namespace=svcapi GatewayName=my-gateway"},
+		{"markers of the pool", markers(p.Markers), "clustername=e2e Namespace=svcapi ServiceName=avisvc-svcapi Port=6060 Protocol=SCTP GatewayName=my-gateway"},
 		{"network profile", tree.NameOf(vs.NetworkProfileRef), "System-SCTP-Proxy"},
 		{"listening ports", fmt.Sprint(len(vs.Services), *vs.Services[0].Port, *vs.Services[0].PortRangeEnd), "1 6060 6060"},
 		{"service_metadata.gateway", metadata["gateway"], "svcapi/my-gateway"},
@@ -210,15 +210,18 @@ func TestNodePortMode(t *testing.T) {
 		})
 	}
 	served([]string{"node-1", "node-2", "node-3"}, nil)
-	uncordon := func() {
-		_, err := st.Kubectl(f.ctx, "uncordon", "node-2")
+	kubectl := func(args ...string) {
+		_, err := st.Kubectl(f.ctx, args...)
 		f.must(err)
 	}
-	t.Cleanup(uncordon)
-	_, err := st.Kubectl(f.ctx, "cordon", "node-2")
-	f.must(err)
-	served([]string{"node-1", "node-3"}, []string{"node-2"})
-	uncordon()
+	// A cordoned node stays: its pods may serve. One that the autoscaler is about to remove is drained.
+	t.Cleanup(func() { kubectl("uncordon", "node-2") })
+	kubectl("cordon", "node-2")
+	kubectl("taint", "node", "node-1", "ToBeDeletedByClusterAutoscaler=1:NoSchedule")
+	served([]string{"node-2", "node-3"}, []string{"node-1"})
+	kubectl("taint", "node", "node-1", "ToBeDeletedByClusterAutoscaler-")
+	kubectl("uncordon", "node-2")
+	served([]string{"node-1", "node-2", "node-3"}, nil)
 	// One more comes and goes, so that the others are there for the next test.
 	added, err := st.Cluster.AddNodes(f.ctx, 1)
 	f.must(err)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // TestKilledDuringRollout ends the operator without warning while pods come and go; the next one finishes the work.

@@ -25,7 +25,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // clusterName is the prefix of the objects on the Controller.

@@ -3,11 +3,13 @@
 //
 // <feature>.in.yaml is the input: a Service or a Gateway with all that belongs to it (EndpointSlices, Namespaces, Nodes,
 // Pods, GatewayClass, AviInfraSettings, the operator's ConfigMap), and what the Controller offers where that matters. <feature>.before.yaml, where it exists, is the input of an earlier time, whose objects the
-// Controller holds; then the expectation holds the plan. <feature>.out.yaml is the expectation; go test -update
+// Controller holds; then the expectation holds the plan. <feature>.ako.yaml holds such objects themselves, as AKO writes them:
+// bodies of Avi's API with their kind and, where it isn't admin, their tenant. <feature>.out.yaml is the expectation; go test -update
 // rewrites it.
 package golden
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -20,6 +22,7 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/vmware/alb-sdk/go/models"
 	"sigs.k8s.io/yaml"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
@@ -50,6 +53,23 @@ func observe(t *testing.T, set model.Set) []*model.Observed {
 	return out
 }
 
+// held is what the Controller holds for a feature's owner: of an earlier time, or of AKO. ok is false if the feature has neither.
+func held(t *testing.T, name string, in *translate.Input) (observed []*model.Observed, ok bool) {
+	t.Helper()
+	if exists(name + ".before.yaml") {
+		observed, ok = observe(t, translate.Objects(load(t, name+".before.yaml")).Set), true
+	}
+	if exists(name + ".ako.yaml") {
+		observed, ok = append(observed, ofAKO(t, name+".ako.yaml", in)...), true
+	}
+	return observed, ok
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 type expectation struct {
 	Blocked  bool              `json:"blocked,omitempty"`
 	Findings []finding         `json:"findings,omitempty"`
@@ -67,13 +87,8 @@ type finding struct {
 func run(t *testing.T, name string) (translate.Result, expectation) {
 	t.Helper()
 	in := load(t, name+".in.yaml")
-	var observed []*model.Observed
-	_, err := os.Stat(name + ".before.yaml")
-	withPlan := err == nil
+	observed, withPlan := held(t, name, &in)
 	if withPlan {
-		earlier := load(t, name+".before.yaml")
-		before := translate.Objects(earlier)
-		observed = observe(t, before.Set)
 		in.Live = translate.LiveOf(&in, observed)
 	}
 	built := translate.Objects(in)
@@ -176,9 +191,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 func loadLive(t *testing.T, name string, seed uint64) translate.Input {
 	t.Helper()
 	in := load(t, name+".in.yaml")
-	if _, err := os.Stat(name + ".before.yaml"); err == nil {
-		before := translate.Objects(load(t, name+".before.yaml"))
-		observed := observe(t, before.Set)
+	if observed, live := held(t, name, &in); live {
 		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(observed), func(i, j int) { observed[i], observed[j] = observed[j], observed[i] })
 		in.Live = translate.LiveOf(&in, observed)
 	}
@@ -301,4 +314,55 @@ func observedOf(state map[model.Key]*model.Observed) []*model.Observed {
 	}
 	slices.SortFunc(out, func(a, b *model.Observed) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	return out
+}
+
+// TestRulesOfAKOAreTakenOver: objects with what AKO makes of an L4Rule need no change. AKO doesn't note which fields a rule set,
+// sends what its CRD fills in, and notes the rule in service_metadata.
+func TestRulesOfAKOAreTakenOver(t *testing.T) {
+	n := 0
+	for _, name := range features(t) {
+		if !strings.Contains(filepath.Base(name), "l4rule-") {
+			continue
+		}
+		in := load(t, name+".in.yaml")
+		built := translate.Objects(in)
+		if built.Blocked {
+			continue
+		}
+		n++
+		observed := observe(t, built.Set)
+		for _, o := range observed {
+			asAKO(o.Body)
+		}
+		in.Live = translate.LiveOf(&in, observed)
+		again := translate.Objects(in)
+		if p := plan.Diff(&again.Set, observed, plan.Policy{}); !p.Empty() || len(p.Findings) > 0 {
+			t.Errorf("%s: %s", name, p.String())
+		}
+	}
+	if n < 40 {
+		t.Errorf("only %d features", n)
+	}
+}
+
+// asAKO makes of a body what AKO makes of it with a rule that its CRD has completed.
+func asAKO(body any) {
+	unmarked := func(marks []*models.RoleFilterMatchLabel) []*models.RoleFilterMatchLabel {
+		return slices.DeleteFunc(marks, func(m *models.RoleFilterMatchLabel) bool { return *m.Key == model.MarkRule })
+	}
+	noted := func(text *string) *string {
+		before, after, ok := strings.Cut(*text, `"crd_status":{"type":"","value":"","status":""}`)
+		if !ok {
+			panic("no crd_status in " + *text)
+		}
+		return new(before + `"crd_status":{"type":"L4Rule","value":"default/rule","status":"ACTIVE"}` + after)
+	}
+	switch b := body.(type) {
+	case *models.VirtualService:
+		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)
+		b.AnalyticsProfileRef = cmp.Or(b.AnalyticsProfileRef, new("/api/analyticsprofile?name=System-Analytics-Profile"))
+	case *models.Pool:
+		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)
+		b.Enabled, b.LbAlgorithm = cmp.Or(b.Enabled, new(true)), cmp.Or(b.LbAlgorithm, new("LB_ALGORITHM_LEAST_CONNECTIONS"))
+	}
 }

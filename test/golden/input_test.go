@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
@@ -52,7 +53,8 @@ type scene struct {
 		Subnets  map[string][]string `json:"subnets"`
 		Tier1LRs []string            `json:"tier1LRs"`
 		// TenantVRF is the default VRF context of the configured tenant's own.
-		TenantVRF string `json:"tenantVRF"`
+		TenantVRF string       `json:"tenantVRF"`
+		Unlisted  []model.Kind `json:"unlisted"` // kinds that the account may not list
 	} `json:"controller"`
 	SlicesUnread          bool     `json:"slicesUnread"`
 	NodesUnread           bool     `json:"nodesUnread"`
@@ -81,6 +83,7 @@ func facts(s scene) *model.Facts {
 			model.Network:            named("net", "vip-network", "node-network", "vip6"),
 		},
 	}
+	forRules(f)
 	if v := s.Controller.Version; v != "" {
 		f.Version = v
 	}
@@ -101,8 +104,43 @@ func facts(s scene) *model.Facts {
 			delete(kind, name)
 		}
 	}
+	for _, kind := range s.Controller.Unlisted {
+		delete(f.Shared, kind)
+	}
 	f.Networks = networks(s, f.Shared[model.Network])
 	return f
+}
+
+// forRules adds what L4Rules refer to.
+func forRules(f *model.Facts) {
+	f.Shared[model.NetworkProfile]["Custom-TCP"] = "np-Custom-TCP"
+	f.Shared[model.NetworkProfile]["Custom-Fast"] = "np-Custom-Fast"
+	f.Shared[model.NetworkProfile]["Custom-UDP"] = "np-Custom-UDP"
+	f.Shared[model.NetworkProfile]["Custom-SCTP"] = "np-Custom-SCTP"
+	f.Shared[model.ApplicationProfile]["System-SSL-Application"] = "ap-System-SSL-Application"
+	f.Shared[model.ApplicationProfile]["Custom-SSL"] = "ap-Custom-SSL"
+	f.Shared[model.ApplicationProfile]["System-HTTP"] = "ap-System-HTTP"
+	f.Shared[model.HealthMonitor]["Custom-HM-01"] = "hm-Custom-HM-01"
+	f.Shared[model.HealthMonitor]["Custom-HM-02"] = "hm-Custom-HM-02"
+	f.Shared[model.AnalyticsProfile] = named("an", "System-Analytics-Profile", "Custom-Analytics")
+	f.Shared[model.PersistenceProfile] = named("pp", "System-Persistence-Client-IP")
+	f.Shared[model.NetworkSecurityPolicy] = named("nsp", "Allow-Core")
+	f.Shared[model.SecurityPolicy] = named("sp", "Anti-DoS")
+	f.Shared[model.DataScriptSet] = named("ds", "Script-1", "Script-2")
+	f.Shared[model.SSLProfile] = named("ssl", "System-Standard")
+	f.Shared[model.Certificate] = named("cert", "Cert-EC", "Cert-RSA")
+	f.Shared[model.PKIProfile] = named("pki", "Core-CA")
+	f.Types = map[model.Kind]map[string]string{
+		model.NetworkProfile: {
+			"System-TCP-Proxy": "PROTOCOL_TYPE_TCP_PROXY", "System-TCP-Fast-Path": "PROTOCOL_TYPE_TCP_FAST_PATH", "System-UDP-Fast-Path": "PROTOCOL_TYPE_UDP_FAST_PATH",
+			"System-SCTP-Proxy": "PROTOCOL_TYPE_SCTP_PROXY", "Custom-TCP": "PROTOCOL_TYPE_TCP_PROXY", "Custom-Fast": "PROTOCOL_TYPE_TCP_FAST_PATH",
+			"Custom-UDP": "PROTOCOL_TYPE_UDP_PROXY", "Custom-SCTP": "PROTOCOL_TYPE_SCTP_PROXY",
+		},
+		model.ApplicationProfile: {
+			"System-L4-Application": "APPLICATION_PROFILE_TYPE_L4", "Preserve-Client-IP": "APPLICATION_PROFILE_TYPE_L4", "System-HTTP": "APPLICATION_PROFILE_TYPE_HTTP",
+			"System-SSL-Application": "APPLICATION_PROFILE_TYPE_SSL", "Custom-SSL": "APPLICATION_PROFILE_TYPE_SSL",
+		},
+	}
 }
 
 func networks(s scene, shared map[string]string) (out []model.NetworkFacts) {
@@ -149,6 +187,7 @@ var kinds = map[string]func() client.Object{
 	"Gateway":         func() client.Object { return new(svcapi.Gateway) },
 	"GatewayClass":    func() client.Object { return new(svcapi.GatewayClass) },
 	"AviInfraSetting": func() client.Object { return new(v1beta1.AviInfraSetting) },
+	"L4Rule":          func() client.Object { return new(v1alpha2.L4Rule) },
 	"SCTPRoute":       func() client.Object { return new(v1alpha1.SCTPRoute) },
 	"TCPRoute":        func() client.Object { return new(gatewayv1.TCPRoute) },
 	"UDPRoute":        func() client.Object { return new(gatewayv1.UDPRoute) },

@@ -26,6 +26,7 @@ var layers = [][]string{
 	{"api", "internal/model", "internal/version"},
 	{"internal/placement", "internal/gatewayapi", "internal/outcome"},
 	{"internal/settings"},
+	{"internal/staticroutes"},
 	{"internal/avi", "internal/translate", "internal/plan", "internal/status"},
 	{"internal/gather", "internal/mirror"},
 	{"internal/apply"},
@@ -34,16 +35,29 @@ var layers = [][]string{
 	{"."}, // main
 }
 
-// apart are packages that the operator must not import and that must not import the operator's: the simulated Controller
-// would else prove the operator's own misunderstandings right.
-var apart = []string{"internal/avisim"}
+// simulator are the layers of the simulated Controller from the ground up, with the same rule. It and the operator know nothing of
+// each other: it would else prove the operator's own misunderstandings right.
+var simulator = [][]string{
+	{"pkg/avisim/doc", "pkg/avisim/transport", "pkg/avisim/record"},
+	{"pkg/avisim/schema"},
+	{"pkg/avisim/world"},
+	{"pkg/avisim/api", "pkg/avisim/view", "pkg/avisim/probe"},
+	{"pkg/avisim/fault"},
+	{"pkg/avisim"},
+	{"pkg/avisim/control"},
+	{"cmd/avisim"},
+}
 
-// development is what may import everything and is imported by nothing of the operator.
-var development = []string{"hack", "test"}
+// exact are folders of the table whose inner folders have places of their own.
+var exact = []string{"pkg/avisim"}
+
+// development is what may import everything and is imported by nothing of the operator or of the simulator. The commands under cmd are
+// shipped; those that have no place above are held to the same.
+var development = []string{"hack", "test", "cmd"}
 
 // pure are the packages that are functions of their input, and what that forbids.
 var (
-	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/outcome", "internal/translate", "internal/plan"}
+	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/outcome", "internal/staticroutes", "internal/translate", "internal/plan"}
 	pureForbidden = []string{
 		"net/http", "log", "os",
 		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",
@@ -52,6 +66,9 @@ var (
 	}
 	clock = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )
+
+// offline are the packages of the simulator that speak no HTTP: everything that is true of the world whoever asks.
+var offline = []string{"pkg/avisim/doc", "pkg/avisim/schema", "pkg/avisim/world"}
 
 // session is the part of the SDK that talks to the Controller, which only internal/avi does.
 var session = []string{"github.com/vmware/alb-sdk/go/session", "github.com/vmware/alb-sdk/go/clients"}
@@ -97,10 +114,27 @@ func TestImportsRejects(t *testing.T) {
 		{"internal/engine", module + "/controllers", "below"},
 		{"internal/status", module + "/internal/engine", "below"},
 		{"internal/other", "fmt", "no layer"},
-		{"controllers", module + "/internal/avisim", "simulat"},
-		{"internal/avisim", module + "/internal/model", "simulat"},
-		{"internal/avisim/control", module + "/internal/model", "simulat"},
-		{"internal/avisim/control", module + "/internal/avisim", ""},
+		{"controllers", module + "/pkg/avisim", "simulat"},
+		{"controllers", module + "/pkg/avisim/world", "simulat"},
+		{"pkg/avisim", module + "/internal/model", "simulat"},
+		{"pkg/avisim/world", module + "/internal/model", "simulat"},
+		{"pkg/avisim/control", module + "/internal/model", "simulat"},
+		{"cmd/avisim", module + "/internal/model", "simulat"},
+		{"pkg/avisim/control", module + "/pkg/avisim", ""},
+		{"pkg/avisim", module + "/pkg/avisim/fault", ""},
+		{"pkg/avisim", module + "/pkg/avisim/control", "below"},
+		{"pkg/avisim/world", module + "/pkg/avisim/api", "below"},
+		{"pkg/avisim/world", module + "/pkg/avisim", "below"},
+		{"pkg/avisim/world", module + "/pkg/avisim/schema", ""},
+		{"pkg/avisim/world", "net/http", "no HTTP"},
+		{"pkg/avisim/api", "net/http", ""},
+		{"pkg/avisim/record", module + "/pkg/avisim/api", "below"},
+		{"pkg/avisim/other", "fmt", "no layer"},
+		{"pkg/avisim", module + "/hack/demo", "development"},
+		{"cmd/avisim", module + "/pkg/avisim/control", ""},
+		{"cmd/kubectl-avi_l4", module + "/internal/avi", ""},
+		{"controllers", module + "/cmd/avisim", "simulat"},
+		{"controllers", module + "/cmd/kubectl-avi_l4", "development"},
 		{"internal/avi", module + "/hack/cluster", "development"},
 		{"internal/translate", "net/http", "function of its input"},
 		{"internal/translate", "k8s.io/client-go/kubernetes", "function of its input"},
@@ -109,7 +143,7 @@ func TestImportsRejects(t *testing.T) {
 		{"internal/mirror", "github.com/vmware/alb-sdk/go/session", "internal/avi is the only"},
 		{"internal/avi", "github.com/vmware/alb-sdk/go/session", ""},
 		{"hack/cluster", "k8s.io/kubernetes/cmd/kube-apiserver/app", "module of its own"},
-		{"hack/demo", module + "/internal/avisim", ""},
+		{"hack/demo", module + "/pkg/avisim", ""},
 		{".", module + "/controllers", ""},
 	}
 	for _, test := range tests {
@@ -166,13 +200,14 @@ func check(p listed) []string {
 	report := func(imported, rule string) {
 		problems = append(problems, p.name()+" imports "+imported+": "+rule)
 	}
-	own := layer(p.name())
-	operator := own >= 0
-	if !operator && !under(p.name(), apart) && !under(p.name(), development) {
-		problems = append(problems, p.name()+" has no layer: give it a place in this test's table")
+	own, sim := layer(layers, p.name()), layer(simulator, p.name())
+	operator, simulated := own >= 0, sim >= 0
+	if !operator && !simulated && (under(p.name(), exact) || !under(p.name(), development)) {
+		problems = append(problems, p.name()+" has no layer: give it a place in this test's tables")
 	}
 	for _, imported := range p.Imports {
 		inner, ours := strings.CutPrefix(imported, module+"/")
+		toOperator, toSimulator := layer(layers, inner), layer(simulator, inner)
 		switch {
 		case !ours && under(imported, elsewhere):
 			report(imported, "it belongs in a module of its own under hack/")
@@ -180,25 +215,31 @@ func check(p listed) []string {
 			report(imported, "internal/avi is the only package that talks to the Controller")
 		case !ours && slices.Contains(pure, p.name()) && under(imported, pureForbidden):
 			report(imported, "a package that is a function of its input does no IO and logs nothing")
-		case ours && (under(inner, apart) && operator || under(p.name(), apart) && !under(inner, apart)):
+		case !ours && slices.Contains(offline, p.name()) && imported == "net/http":
+			report(imported, "the simulated world speaks no HTTP")
+		case ours && (operator && toSimulator >= 0 || simulated && toOperator >= 0):
 			report(inner, "the operator and its simulated Controller know nothing of each other")
-		case ours && operator && under(inner, development):
-			report(inner, "development programs are not part of the operator")
-		case ours && operator && layer(inner) >= own && !sameFolder(p.name(), inner):
+		case ours && (operator || simulated) && toSimulator < 0 && under(inner, development):
+			report(inner, "development programs and commands are not part of what they use")
+		case ours && operator && toOperator >= own && !sameFolder(p.name(), inner):
 			report(inner, "it does not lie below in the layers of this test's table")
+		case ours && simulated && toSimulator >= sim:
+			report(inner, "it does not lie below in the simulator's layers of this test's table")
 		}
 	}
 	return problems
 }
 
-// layer is -1 for what is not the operator's.
-func layer(name string) int {
-	return slices.IndexFunc(layers, func(packages []string) bool {
-		return slices.Contains(packages, name) || name != "." && under(name, packages)
+// layer is the place of a package in a table, -1 for what is not in it.
+func layer(table [][]string, name string) int {
+	return slices.IndexFunc(table, func(packages []string) bool {
+		return slices.ContainsFunc(packages, func(folder string) bool {
+			return name == folder || name != "." && !slices.Contains(exact, folder) && under(name, []string{folder})
+		})
 	})
 }
 
-// sameFolder tells whether two packages share one of the folders of the table.
+// sameFolder reports whether two packages share one of the folders of the table.
 func sameFolder(a, b string) bool {
 	for _, packages := range layers {
 		for _, folder := range packages {

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 

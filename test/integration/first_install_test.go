@@ -66,8 +66,10 @@ func TestFirstInstallation(t *testing.T) {
 		}
 	}
 	configMap, secret := e.ConfigMap(), e.Secret()
-	noSecret := []string{"Secret " + e.System + "/avi-secret doesn't exist", "kubectl create secret generic avi-secret --namespace " + e.System}
-	says(configMap, append([]string{"ConfigMap " + e.System + "/avi-k8s-config doesn't exist", "kubectl create configmap avi-k8s-config --namespace " + e.System}, noSecret...)...)
+	in := " --namespace " + e.System
+	noConfigMap := []string{"ConfigMap " + e.System + "/avi-k8s-config doesn't exist", "kubectl create configmap avi-k8s-config" + in}
+	noSecret := []string{"Secret " + e.System + "/avi-secret doesn't exist", "kubectl create secret generic avi-secret" + in}
+	says(configMap, slices.Concat(noConfigMap, noSecret)...)
 	if err := e.Operator.Alive(nil); err != nil {
 		t.Errorf("an operator that waits for its settings isn't alive: %v", err)
 	}

@@ -121,7 +121,7 @@ func TestRoutedClass(t *testing.T) {
 		routedHeld(e, b, true)
 		routedHeld(e, a, false)
 		e.Delete(b)
-		e.LookAgain("routedgatewayclass", b)
+		e.LookAgain("gatewayclass", b)
 		if err := e.Read(b); err != nil {
 			t.Errorf("the class goes under its Gateway: %v", err)
 		}

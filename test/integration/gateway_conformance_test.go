@@ -453,7 +453,7 @@ func referenceGrant(t *testing.T, e *suite.Env, tr suite.Transport) {
 	e.Create(second)
 	permitted(true)
 	e.Delete(grant)
-	e.LookAgain("routedgateway", gw)
+	e.LookAgain("gateway", gw)
 	permitted(true) // the other grant's going doesn't take it away
 	e.Delete(second)
 	permitted(false)

@@ -398,11 +398,12 @@ func TestRoutedGatewayOfNoClass(t *testing.T) {
 	slice := e.Slice(svc, "10.244.1.5")
 	route := e.SCTPRoute("amf", "edge", "", suite.To("amf", 38412, 1))
 	e.Create(gw, svc, slice, route)
-	e.LookAgain("routedgateway", gw)
+	e.LookAgain("gateway", gw)
 	if err := e.Read(gw); err != nil {
 		t.Fatal(err)
 	}
-	if len(gw.Finalizers) > 0 || len(e.Sim.Writes()) > 0 || apimeta.FindStatusCondition(gw.Status.Conditions, "Accepted").ObservedGeneration > 0 {
+	accepted := apimeta.FindStatusCondition(gw.Status.Conditions, "Accepted")
+	if len(gw.Finalizers) > 0 || len(e.Sim.Writes()) > 0 || accepted.ObservedGeneration > 0 {
 		t.Fatalf("it was taken on: %+v %v", gw, e.Written())
 	}
 	e.NoParents(route)

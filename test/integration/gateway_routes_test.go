@@ -515,8 +515,22 @@ func routesOfOneListener(t *testing.T, e *suite.Env) {
 		if m := e.ListenerCondition(gw, "l", "Programmed", yes, "Programmed"); !strings.Contains(m, "not served: "+e.Namespace+"/"+called(tr, "b-younger")) || !strings.Contains(m, called(tr, "a-youngest")) {
 			t.Errorf("the losers are not named: %s", m)
 		}
+		// The owner of a route may not see the Gateway's status.
+		says := func(r client.Object, text string) {
+			t.Helper()
+			e.Eventually(r.GetName()+" says "+text, func() error {
+				if m := e.RouteCondition(r, "Accepted", yes, "Accepted"); !strings.Contains(m, text) {
+					return fmt.Errorf("it says %q", m)
+				}
+				return nil
+			})
+		}
+		says(routes[0], "attached")
+		says(routes[1], "not served: listener l serves "+tr.Protocol+"Route "+e.Namespace+"/"+called(tr, "z-oldest"))
+		says(routes[2], called(tr, "z-oldest"))
 		e.Delete(routes[0])
 		e.GatewayServes(gw, tr.Protocol+"/7001 "+called(tr, "b-younger")+" [10.244.1.2:9090]")
+		says(routes[2], called(tr, "b-younger"))
 		e.Delete(routes[1])
 		e.GatewayServes(gw, tr.Protocol+"/7001 "+called(tr, "a-youngest")+" [10.244.1.3:9090]")
 		e.Attached(gw, "l", 1)

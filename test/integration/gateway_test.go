@@ -92,7 +92,8 @@ func TestRoutedGatewayCarriesThreeProtocolsOnOnePort(t *testing.T) {
 		}
 		return nil
 	})
-	restart(t, e, looked{"routedgateway", objects(gw)}, looked{"routedgatewayclass", objects(class)}, looked{"TCPRoute", routes[:1]}, looked{"UDPRoute", routes[1:2]})
+	restart(t, e, looked{"gateway", objects(gw)}, looked{"gatewayclass", objects(class)},
+		looked{"TCPRoute", routes[:1]}, looked{"UDPRoute", routes[1:2]})
 	e.Delete(gw)
 	e.Eventually("everything goes", func() error {
 		if n := e.Owned(); len(n) > 0 {

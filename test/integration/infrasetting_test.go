@@ -154,7 +154,7 @@ func TestInfraSettingAcceptedRejectedDeletedRestored(t *testing.T) {
 		t.Fatalf("%d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
 	// Nothing is remembered: what is kept is read from the Controller.
-	restart(t, e, looked{"service", objects(u.service, late)}, looked{"gateway", objects(u.gateway)})
+	restart(t, e, looked{"service", objects(u.service, late)}, looked{"svcapigateway", objects(u.gateway)})
 	says("InfraSettingMissing")
 
 	// What serves goes on following its endpoints.

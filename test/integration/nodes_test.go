@@ -91,11 +91,19 @@ func TestNodePortFollowsNodes(t *testing.T) {
 	both(map[string]string{"10.20.0.1": "", "10.20.0.2": ""})
 	node(e, "c", "10.20.0.3")
 	both(map[string]string{"10.20.0.1": "", "10.20.0.2": "", "10.20.0.3": ""})
+	// A cordoned node and one that is not Ready stay, since their pods may serve: the health monitor decides. What proves that
+	// those changes were looked at is the taint that follows them.
+	e.Sim.ResetRequests()
 	suite.Update(e, b, func(n *corev1.Node) { n.Spec.Unschedulable = true })
-	both(map[string]string{"10.20.0.1": "", "10.20.0.2": " disabled", "10.20.0.3": ""})
-	suite.Update(e, b, func(n *corev1.Node) { n.Spec.Unschedulable = false })
 	status(e, b, "10.20.0.2", corev1.ConditionUnknown)
+	autoscaler := corev1.Taint{Key: "ToBeDeletedByClusterAutoscaler", Value: "1", Effect: corev1.TaintEffectNoSchedule}
+	suite.Update(e, b, func(n *corev1.Node) { n.Spec.Taints = append(n.Spec.Taints, autoscaler) })
 	both(map[string]string{"10.20.0.1": "", "10.20.0.2": " disabled", "10.20.0.3": ""})
+	if w := e.Sim.Writes(); len(w) != 2 {
+		t.Errorf("writes for the taint of one node behind two pools: %v", w)
+	}
+	suite.Update(e, b, func(n *corev1.Node) { n.Spec.Taints = nil })
+	both(map[string]string{"10.20.0.1": "", "10.20.0.2": "", "10.20.0.3": ""})
 	suite.Update(e, b, func(n *corev1.Node) { n.Labels[corev1.LabelNodeExcludeBalancers] = "" })
 	both(map[string]string{"10.20.0.1": "", "10.20.0.3": ""})
 	e.Delete(b)

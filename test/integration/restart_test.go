@@ -18,6 +18,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -120,6 +121,20 @@ func TestLookingAgainWritesNothing(t *testing.T) {
 	e.Eventually("the load", func() error { return e.Operator.Mirror.Err() })
 	at(e, e.Touch(), kinds)
 	nothing(t, e, "at a look after the Controller was read anew")
+}
+
+// TestRestartWithARefusedPort: the status lists every port then, one with an error.
+func TestRestartWithARefusedPort(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t, suite.WithSim(avisim.Options{LicenseTier: "BASIC"}))
+	both := e.Service("both", suite.Port("SCTP", 38412), suite.Port("TCP", 80))
+	e.Create(both, e.Slice(both, "10.244.1.5"))
+	e.Condition(both, "Accepted", yes, "LicenseTier")
+	e.Condition(both, "Healthy", yes, "Up")
+	if ports := both.Status.LoadBalancer.Ingress[0].Ports; len(ports) != 2 || ports[0].Error == nil {
+		t.Errorf("the ports are %+v", ports)
+	}
+	restart(t, e, looked{"service", objects(both)})
 }
 
 // TestLookingAgainAtAKOsSettings: AKO's CRD drops conditions, and they are not written again and again for that. When ours takes its
@@ -234,9 +249,9 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 	})
 	e.SettingCondition(refused, "Accepted", no, "Rejected")
 	return []looked{
-		{"service", []client.Object{served, placed, waits, wrong, foreign}}, {"gateway", []client.Object{old, oldEmpty}}, {"gatewayclass", []client.Object{oldClass}},
-		{"routedgateway", []client.Object{gw, gwEmpty}}, {"routedgatewayclass", []client.Object{class}}, {"aviinfrasetting", []client.Object{setting, refused}},
-		{"SCTPRoute", []client.Object{routes["SCTPRoute"]}}, {"TCPRoute", []client.Object{routes["TCPRoute"]}}, {"UDPRoute", []client.Object{routes["UDPRoute"]}},
+		{"service", objects(services...)}, {"svcapigateway", objects(old, oldEmpty)}, {"svcapigatewayclass", objects(oldClass)},
+		{"gateway", objects(gw, gwEmpty)}, {"gatewayclass", objects(class)}, {"aviinfrasetting", objects(setting, refused)},
+		{"SCTPRoute", objects(routes["SCTPRoute"])}, {"TCPRoute", objects(routes["TCPRoute"])}, {"UDPRoute", objects(routes["UDPRoute"])},
 	}
 }
 
@@ -274,6 +289,7 @@ func TestAChangeCostsOneStatusWrite(t *testing.T) {
 		}
 		e.ResetKubeWrites()
 	}
+	e.Eventually("readiness", func() error { return e.Operator.Ready(nil) })
 	e.ResetKubeWrites()
 
 	at := "/services/amf"
@@ -295,19 +311,19 @@ func TestAChangeCostsOneStatusWrite(t *testing.T) {
 	since = e.Mark()
 	e.Create(old)
 	e.SvcAPIReady(old)
-	writes("a new Gateway of the Services API", at, since, "gateway", old, "PATCH", "PATCH/status")
+	writes("a new Gateway of the Services API", at, since, "svcapigateway", old, "PATCH", "PATCH/status")
 	since = e.Mark()
 	suite.Update(e, old, func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.SvcAPIListener("old", "TCP", 80)) })
-	writes("a new listener of the Services API", at, since, "gateway", old, "PATCH/status")
+	writes("a new listener of the Services API", at, since, "svcapigateway", old, "PATCH/status")
 
 	at = "/gateways/new"
 	since = e.Mark()
 	e.Create(gw)
 	e.GatewayReady(gw)
-	writes("a new Gateway", at, since, "routedgateway", gw, "PATCH", "PATCH/status")
+	writes("a new Gateway", at, since, "gateway", gw, "PATCH", "PATCH/status")
 	since = e.Mark()
 	suite.Update(e, gw, func(gw *routedGateway) {
 		gw.Spec.Listeners = append(gw.Spec.Listeners, suite.Listener("tcp", "TCP", 80))
 	})
-	writes("a new listener", at, since, "routedgateway", gw, "PATCH/status")
+	writes("a new listener", at, since, "gateway", gw, "PATCH/status")
 }

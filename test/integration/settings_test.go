@@ -13,8 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -326,7 +326,8 @@ func TestRestartDuringAnOutageKeepsTheAddress(t *testing.T) {
 	if err := e.Read(svc); err != nil {
 		t.Fatal(err)
 	}
-	if len(svc.Status.LoadBalancer.Ingress) != 1 || svc.Status.LoadBalancer.Ingress[0].IP != vip || svc.Annotations["ako.vmware.com/tenant-name"] == "" {
+	in := svc.Status.LoadBalancer.Ingress
+	if len(in) != 1 || in[0].IP != vip || svc.Annotations["ako.vmware.com/tenant-name"] == "" {
 		t.Errorf("the address was taken from the status: %+v", svc)
 	}
 	e.Sim.SetDown(false)

@@ -225,7 +225,7 @@ func TestGatewaysOfAKOInUnservedNamespaces(t *testing.T) {
 	e.StartOperator()
 	barrier := gatewayOn(e, "barrier", suite.Port("SCTP", 6060))
 	e.SvcAPIServes(barrier, "SCTP/6060 open")
-	e.Tried(e.Touch(), "gateway", objects(gateways...)...)
+	e.Tried(e.Touch(), "svcapigateway", objects(gateways...)...)
 	if left := e.Owned()["virtualservice"] - 1; left < many-let {
 		t.Errorf("too much of AKO's was removed: %d of %d VirtualServices are left", left, many)
 	}

@@ -81,7 +81,7 @@ func TestClassFinalizer(t *testing.T) {
 	e.SvcAPIGone(one)
 	held(e, c, true)
 	e.Delete(c)
-	e.LookAgain("gatewayclass", c)
+	e.LookAgain("svcapigatewayclass", c)
 	if err := e.Read(c); err != nil {
 		t.Errorf("the class went under a Gateway: %v", err)
 	}
@@ -160,8 +160,8 @@ func TestClassOfAnotherController(t *testing.T) {
 		return len(gw.Finalizers) == 0 && len(gw.Status.Conditions) == 1 && len(c.Finalizers) == 0 &&
 			!apimeta.IsStatusConditionTrue(c.Status.Conditions, "Admitted") && len(e.Sim.Writes()) == 0
 	}
-	e.LookAgain("gateway", gw)
-	e.LookAgain("gatewayclass", c)
+	e.LookAgain("svcapigateway", gw)
+	e.LookAgain("svcapigatewayclass", c)
 	if !asItWas() {
 		t.Fatal("another controller's Gateway was touched")
 	}
@@ -352,7 +352,7 @@ func TestGatewayOfAnUnservedNamespace(t *testing.T) {
 	e.Create(ns, of, lost)
 	seen := gatewayOn(e, "seen", suite.Port("SCTP", 6060))
 	e.SvcAPICondition(seen, "Scheduled", yes, "Scheduled") // what came before has been seen, too
-	e.LookAgain("gateway", of, lost)
+	e.LookAgain("svcapigateway", of, lost)
 	for _, gw := range []*gateway{of, lost} {
 		finalizers := gw.Finalizers
 		if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(gw), gw); err != nil {

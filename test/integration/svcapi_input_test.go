@@ -432,13 +432,13 @@ func TestGatewayThatAServiceWaitsFor(t *testing.T) {
 	e.SvcAPIReady(good)
 	e.SvcAPIServes(good, "SCTP/6060 amf [10.244.1.5:9090]")
 	e.Sim.ResetRequests()
-	since := e.Mark()
 	svc, _ := e.SvcAPIAttach(late, "early", "10.244.1.6", suite.Port("SCTP", 6060))
 	half := e.Backend("half", "late", suite.Port("SCTP", 6060)) // one of the two labels is none
 	delete(half.Labels, translate.LabelGatewayNamespace)
 	e.Create(half, e.Slice(half, "10.244.1.7"))
-	e.LookedAt(since, "gateway", late)
-	e.LookAgain("gateway", good)
+	since := e.Mark()
+	e.SvcAPIAttach(good, "later", "10.244.1.8", suite.Port("SCTP", 7070)) // good has no such listener; Services are seen in their order
+	e.LookedAt(since, "svcapigateway", good)
 	if err := e.Read(svc); err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func TestGatewayRestartWritesNothing(t *testing.T) {
 		e.SvcAPICondition(gw, "ako.vmware.com/Healthy", no, "")
 	}
 	gateways = append(gateways, empty, wrong, waits)
-	restart(t, e, looked{"gateway", objects(gateways...)}, looked{"gatewayclass", objects(c)})
+	restart(t, e, looked{"svcapigateway", objects(gateways...)}, looked{"svcapigatewayclass", objects(c)})
 	// It works, and what was there stays untouched.
 	late := gatewayOn(e, "late", sctp)
 	e.SvcAPIServes(late, "SCTP/6060 open")

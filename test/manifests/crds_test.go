@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	akov1alpha1 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	akov1alpha2 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	akov1beta1 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	networkingv1alpha1 "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 )
@@ -31,7 +32,7 @@ func TestCRDs(t *testing.T) {
 	defer cancel()
 	a := startAPIServer(ctx, t)
 	types := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1beta1.AddToScheme, networkingv1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1alpha2.AddToScheme, akov1beta1.AddToScheme, networkingv1alpha1.AddToScheme} {
 		if err := add(types); err != nil {
 			t.Fatal(err)
 		}
@@ -49,6 +50,8 @@ func TestCRDs(t *testing.T) {
 	a.define(ctx, t, crd(t, aviInfraSettings))
 	t.Run("AviInfraSetting rules", func(t *testing.T) { testRules(ctx, t, a) })
 	t.Run("AviInfraSetting versions", func(t *testing.T) { testVersions(ctx, t, c) })
+	a.define(ctx, t, crd(t, l4Rules))
+	t.Run("L4Rule", func(t *testing.T) { testL4Rule(ctx, t, a, c) })
 	for _, variant := range servicesAPIs {
 		t.Run("Services API of "+variant.name, func(t *testing.T) {
 			class, gateway := crd(t, gatewayClasses), crd(t, gateways)
@@ -65,9 +68,52 @@ func TestCRDs(t *testing.T) {
 // The generated files.
 const (
 	aviInfraSettings = "config/crd/bases/ako.vmware.com_aviinfrasettings.yaml"
+	l4Rules          = "config/crd/bases/ako.vmware.com_l4rules.yaml"
 	gatewayClasses   = "config/components/services-api/networking.x-k8s.io_gatewayclasses.yaml"
 	gateways         = "config/components/services-api/networking.x-k8s.io_gateways.yaml"
 )
+
+// testL4Rule has the API server look at L4Rules, good and bad, and keep what they say.
+func testL4Rule(ctx context.Context, t *testing.T, a *applier, c client.Client) {
+	for _, test := range []struct{ spec, refused string }{
+		{"{}", ""},
+		{"{backendProperties: [{port: 38412, protocol: SCTP, healthMonitorRefs: [a]}, {port: 53, protocol: UDP}]}", ""},
+		{"{backendProperties: [{port: 38412}]}", "protocol: Required"},
+		{"{backendProperties: [{port: 0, protocol: TCP}]}", "greater than or equal to 1"},
+		{"{backendProperties: [{port: 80, protocol: TCP, sslProfileRef: a, pkiProfileRef: b}]}", ""},
+		{"{backendProperties: [{port: 80, protocol: SCTP, sslProfileRef: a}]}", "TLS to the servers needs protocol TCP"},
+		{"{backendProperties: [{port: 80, protocol: TCP, lbAlgorithm: FAST}]}", "supported values"},
+		{"{listenerProperties: [{port: 80, protocol: TCP, enableSsl: true}]}", ""},
+		{"{listenerProperties: [{port: 80, protocol: SCTP}]}", `supported values: "TCP"`},
+		{"{analyticsPolicy: {fullClientLogs: {duration: 3}}}", "enabled: Required"},
+		{"{performanceLimits: {maxThroughput: 65536}}", "less than or equal to 65535"},
+		{"{tenant: a}", "field not declared in schema"},
+	} {
+		object := decode(t, fmt.Appendf(nil, "{apiVersion: ako.vmware.com/v1alpha2, kind: L4Rule, metadata: {name: rules, namespace: default}, spec: %s}", test.spec))[0]
+		_, err := a.try(ctx, object, metav1.DryRunAll)
+		switch {
+		case test.refused == "" && err != nil:
+			t.Errorf("%s: %v", test.spec, err)
+		case test.refused != "" && (err == nil || !strings.Contains(err.Error(), test.refused)):
+			t.Errorf("%s: got %v, want a refusal that says %q", test.spec, err, test.refused)
+		}
+	}
+	rule := &akov1alpha2.L4Rule{ObjectMeta: metav1.ObjectMeta{Name: "kept", Namespace: "default"}, Spec: akov1alpha2.L4RuleSpec{
+		AnalyticsPolicy:  &akov1alpha2.AnalyticsPolicy{FullClientLogs: &akov1alpha2.FullClientLogs{Enabled: true, Duration: new(int32(0))}},
+		VsDatascriptRefs: []string{"b", "a"}, RevokeVipRoute: new(false),
+		BackendProperties: []akov1alpha2.BackendProperties{{Port: 38412, Protocol: "SCTP", Enabled: new(false), HealthMonitorRefs: []string{"m"}, MinServersUp: new(int32(0))}},
+	}}
+	want := rule.Spec.DeepCopy()
+	create(ctx, t, c, rule)
+	patchStatus(ctx, t, c, rule, func() {
+		rule.Status = akov1alpha2.L4RuleStatus{Status: akov1alpha2.StatusRejected, Error: "in words",
+			Conditions: []metav1.Condition{condition(akov1alpha2.ConditionAccepted, metav1.ConditionFalse, "Rejected")}}
+	})
+	var read akov1alpha2.L4Rule
+	get(ctx, t, c, rule, &read)
+	diff(t, "spec", read.Spec, *want) // nothing is filled in
+	diff(t, "status", read.Status, rule.Status)
+}
 
 // testRules has the API server look at specs, good and bad, in both versions.
 func testRules(ctx context.Context, t *testing.T, a *applier) {

@@ -136,8 +136,8 @@ func TestInstalledCRDs(t *testing.T) {
 		folder string
 		want   []string
 	}{
-		{"crd", []string{"aviinfrasettings.ako.vmware.com", "sctproutes.ako.vmware.com"}},
-		{"default", []string{"aviinfrasettings.ako.vmware.com", "sctproutes.ako.vmware.com"}},
+		{"crd", []string{"aviinfrasettings.ako.vmware.com", "l4rules.ako.vmware.com", "sctproutes.ako.vmware.com"}},
+		{"default", []string{"aviinfrasettings.ako.vmware.com", "l4rules.ako.vmware.com", "sctproutes.ako.vmware.com"}},
 		{"components/services-api", []string{"gatewayclasses.networking.x-k8s.io", "gateways.networking.x-k8s.io"}},
 	}
 	for _, test := range tests {
@@ -197,6 +197,9 @@ func testRole(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 		{"watch", "ako.vmware.com", "aviinfrasettings", "", "", true},
 		{"patch", "ako.vmware.com", "aviinfrasettings/status", "", "setting", true},
 		{"patch", "ako.vmware.com", "aviinfrasettings", "", "setting", false},
+		{"watch", "ako.vmware.com", "l4rules", "", "", true},
+		{"patch", "ako.vmware.com", "l4rules/status", "default", "rule", true},
+		{"patch", "ako.vmware.com", "l4rules", "default", "rule", false},
 		{"patch", "networking.x-k8s.io", "gateways", "default", "gateway", true},
 		{"patch", "networking.x-k8s.io", "gateways/status", "default", "gateway", true},
 		{"delete", "networking.x-k8s.io", "gateways", "default", "gateway", false},

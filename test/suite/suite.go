@@ -38,7 +38,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 var (
@@ -174,6 +174,8 @@ func New(t testing.TB, opts ...Option) *Env {
 		config: map[string]string{
 			"clusterName": id, "nsSyncLabelKey": "served-by", "nsSyncLabelValue": id,
 			"vipNetworkList": `[{"networkName":"vip-network","cidr":"10.10.0.0/16"}]`,
+			// Nodes are shared by all tests of a package, whose numbers of writes would else depend on each other's nodes.
+			"disableStaticRouteSync": "true",
 		},
 		secret:  map[string][]byte{"username": []byte("admin"), "password": []byte("avi123$%")},
 		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond, DeletionShare: 0.2},
@@ -236,6 +238,48 @@ func (e *Env) Apart(t testing.TB) *Env {
 // StartOperator starts an operator process's worth of code in this one.
 func (e *Env) StartOperator() {
 	e.T.Helper()
+	mgr, c, o := e.assemble()
+	ctx, cancel := context.WithCancel(context.Background())
+	var err error
+	e.Operator, err = controllers.Setup(ctx, mgr, c, o)
+	e.must(err)
+	done := make(chan error, 1)
+	go func() { done <- e.Operator.Run(ctx, mgr) }()
+	e.stop = func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil && !errors.Is(err, context.Canceled) {
+				e.T.Errorf("the operator ended with: %v", err)
+			}
+		case <-time.After(40 * time.Second):
+			e.T.Error("the operator didn't stop")
+		}
+	}
+}
+
+// Preview is what the program prints with --preview, and whether it finds something to change.
+func (e *Env) Preview() (text string, changes bool) {
+	e.T.Helper()
+	mgr, c, o := e.assemble()
+	var out strings.Builder
+	changes, err := controllers.Preview(e.T.Context(), mgr, c, o, &out)
+	e.must(err)
+	return out.String(), changes
+}
+
+// HandBack is the program with --hand-back, and what it prints.
+func (e *Env) HandBack() string {
+	e.T.Helper()
+	mgr, c, o := e.assemble()
+	var out strings.Builder
+	e.must(controllers.HandBack(e.T.Context(), mgr, c, o, &out))
+	return out.String()
+}
+
+// assemble makes what the program is made of.
+func (e *Env) assemble() (ctrl.Manager, *avi.Client, controllers.Options) {
+	e.T.Helper()
 	log := logr.Discard()
 	if dir := os.Getenv("AVI_TEST_LOGS"); dir != "" { // a folder for the operators' logs, to look into a failure
 		if e.logs == nil {
@@ -259,25 +303,10 @@ func (e *Env) StartOperator() {
 	e.must(err)
 	c, err := avi.NewUnconfigured(avi.WithLogger(log.WithName("avi")), avi.WithRegisterer(prometheus.NewRegistry()))
 	e.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
 	o := e.Options
 	o.Namespace = e.System
 	o.Log = log
-	e.Operator, err = controllers.Setup(ctx, mgr, c, o)
-	e.must(err)
-	done := make(chan error, 1)
-	go func() { done <- e.Operator.Run(ctx, mgr) }()
-	e.stop = func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil && !errors.Is(err, context.Canceled) {
-				e.T.Errorf("the operator ended with: %v", err)
-			}
-		case <-time.After(40 * time.Second):
-			e.T.Error("the operator didn't stop")
-		}
-	}
+	return mgr, c, o
 }
 
 // StopOperator stops it; what it left on the Controller stays.

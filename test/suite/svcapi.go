@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
@@ -89,6 +90,17 @@ func (e *Env) SvcAPIClassCondition(class *svcapi.GatewayClass, kind string, stat
 func (e *Env) SettingCondition(s *v1beta1.AviInfraSetting, kind string, status metav1.ConditionStatus, reason string) string {
 	e.T.Helper()
 	return e.condition(s, func() []metav1.Condition { return s.Status.Conditions }, kind, status, reason)
+}
+
+// Rule is an L4Rule in the test's namespace.
+func (e *Env) Rule(name string, spec v1alpha2.L4RuleSpec) *v1alpha2.L4Rule {
+	return &v1alpha2.L4Rule{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace}, Spec: spec}
+}
+
+// RuleCondition is SvcAPICondition for an L4Rule.
+func (e *Env) RuleCondition(r *v1alpha2.L4Rule, kind string, status metav1.ConditionStatus, reason string) string {
+	e.T.Helper()
+	return e.condition(r, func() []metav1.Condition { return r.Status.Conditions }, kind, status, reason)
 }
 
 func (e *Env) condition(o client.Object, conditions func() []metav1.Condition, kind string, status metav1.ConditionStatus, reason string) string {

@@ -212,6 +212,15 @@ func (e *Env) Written(trees ...Tree) (out []string) {
 	return out
 }
 
+// WritesByKind counts the writes since the last ResetRequests by type of object.
+func (e *Env) WritesByKind() map[string]int {
+	out := map[string]int{}
+	for _, w := range e.Sim.Writes() {
+		out[w.Type]++
+	}
+	return out
+}
+
 // Calls lists the writes since the last ResetRequests as "POST pool", sorted.
 func (e *Env) Calls() []string {
 	out := []string{}

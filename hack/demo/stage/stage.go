@@ -27,7 +27,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // The account at the simulated Controller. It opens nothing but a simulation on loopback.

@@ -1,0 +1,188 @@
+// Command avisim runs a simulated Avi Controller until it is told to stop, and talks to one that runs.
+//
+// Without a subcommand it serves: the Controller's API on one listener, and with --control-addr, on another one, the control API
+// and a page for people. The subcommands (avisim help) speak to the control API.
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("avisim: ")
+	args := os.Args[1:]
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "serve" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err := (&cli{out: printable{os.Stdout}, control: cmp.Or(os.Getenv("AVISIM_CONTROL"), "127.0.0.1:9444")}).run(ctx, args)
+		stop()
+		if err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if len(args) > 0 && args[0] == "serve" {
+		args = args[1:]
+	}
+	if err := run(args); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(args []string) error {
+	fs := flag.NewFlagSet("avisim", flag.ExitOnError)
+	var o avisim.Options
+	fs.StringVar(&o.Addr, "addr", "127.0.0.1:9443", "address to serve the Controller's API on")
+	fs.StringVar(&o.Username, "username", "admin", "name of the one user")
+	fs.StringVar(&o.Password, "password", "avi123$%", "password of the user")
+	fs.StringVar(&o.Version, "version", "30.2.1", "version of the simulated Controller")
+	fs.StringVar(&o.LicenseTier, "license-tier", "ENTERPRISE", "ENTERPRISE, ENTERPRISE_WITH_CLOUD_SERVICES, ENTERPRISE_18, ENTERPRISE_16, BASIC or ESSENTIALS")
+	fs.DurationVar(&o.ReadLatency, "latency", 20*time.Millisecond, "least duration of a read")
+	fs.DurationVar(&o.WriteLatency, "write-latency", 150*time.Millisecond, "least duration of a write")
+	fs.StringVar(&o.CertFile, "cert-file", "", "certificate to present, PEM; made in memory if empty")
+	fs.StringVar(&o.KeyFile, "key-file", "", "key of --cert-file")
+	fs.StringVar(&o.StateFile, "state-file", "", "keep the state in this file, and start with what is in it")
+	fs.StringVar(&o.FixtureFile, "fixture", "", "YAML file with the clouds, networks, tenants and more that a new Controller finds")
+	fs.Int64Var(&o.Seed, "seed", 0, "make uuids reproducible if not 0")
+	hosts := fs.String("host-names", "", "comma-separated further names and addresses of the certificate that is made")
+	makeCertificate := fs.String("make-certificate", "", "write ca.crt, tls.crt and tls.key for --host-names into this folder, and end")
+	check := fs.Bool("healthcheck", false, "ask the simulator at --addr, in the same container, if it is well, and end")
+	caFile := fs.String("ca-file", "", "write the CA certificate to this file")
+	controlAddr := fs.String("control-addr", "", "address to serve the control API and the page on; none if empty")
+	scriptFile := fs.String("script", "", "YAML file with a timeline of faults to run")
+	var networks networkFlags
+	fs.Var(&networks, "network", "further VIP network as name=prefix[,first-last]; may be given often")
+	var w worldFlags
+	w.register(fs)
+	var r ruleFlags
+	r.register(fs, &o)
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("serving takes no arguments, and %q is one", fs.Arg(0))
+	}
+	if *hosts != "" {
+		o.HostNames = strings.Split(*hosts, ",")
+	}
+	switch {
+	case *makeCertificate != "":
+		return avisim.WriteCertificate(*makeCertificate, o.HostNames)
+	case *check:
+		return healthcheck(o.Addr)
+	}
+	var script *avisim.Script
+	if *scriptFile != "" {
+		var err error
+		if script, err = readScript(*scriptFile); err != nil {
+			return err
+		}
+	}
+	probe, err := w.probing()
+	if err != nil {
+		return err
+	}
+
+	o.Logf = log.Printf
+	s, err := avisim.New(o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	w.apply(s, given)
+	r.apply(s)
+	for _, n := range networks {
+		if err := s.AddVIPNetwork(n.name, n.prefix, n.first, n.last); err != nil {
+			return err
+		}
+	}
+	if *caFile != "" {
+		if err := os.WriteFile(*caFile, s.CAPEM(), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := s.Start(); err != nil {
+		return err
+	}
+	log.Printf("serving https://%s, version %s, user %s", s.Host(), o.Version, o.Username)
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if probe != nil {
+		s.StartProbing(ctx, *probe)
+	}
+	h := control.New(s)
+	if script != nil {
+		log.Printf("running %s: %d steps", *scriptFile, script.Len())
+		h.RunScript(script)
+		defer h.StopScript()
+	}
+	if *controlAddr == "" {
+		<-ctx.Done()
+		return nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", *controlAddr)
+	if err != nil {
+		return err
+	}
+	log.Printf("control API and page on http://%s/", l.Addr())
+	return h.Serve(ctx, l)
+}
+
+// healthcheck asks for the cluster's status, as a container runtime does that has no other program in the image.
+func healthcheck(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(host, port)+"/api/cluster/status", nil)
+	if err != nil {
+		return err
+	}
+	// It sends no secret and believes nothing but the status, and the CA may be in another process only.
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	resp, err := c.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the simulator answers %s", resp.Status)
+	}
+	return nil
+}
+
+// readScript reads and checks a script.
+func readScript(file string) (*avisim.Script, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	sc, err := avisim.ParseScript(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s:\n%w", file, err)
+	}
+	return sc, nil
+}

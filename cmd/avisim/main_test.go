@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
+)
+
+// TestCommands runs each subcommand against a simulator's control API.
+func TestCommands(t *testing.T) {
+	s, err := avisim.New(avisim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	h := control.New(s)
+	defer h.StopScript()
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	for _, f := range []struct {
+		typ  string
+		body map[string]any
+	}{
+		{"pool", map[string]any{"name": "p", "servers": []any{map[string]any{"ip": map[string]any{"addr": "10.0.0.1", "type": "V4"}, "port": 80}}}},
+		{"virtualservice", map[string]any{"name": "web\x1b[31m", "pool_ref": "/api/pool?name=p", "services": []any{map[string]any{"port": 80}},
+			"vip": []any{map[string]any{"vip_id": "0", "ip_address": map[string]any{"addr": "10.1.1.1", "type": "V4"}}}}},
+	} {
+		if _, err := s.Create(f.typ, "admin", f.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	for file, text := range map[string]string{good: "steps:\n- do: {effect: upgrade}\n- after: 1h\n  do: {effect: down}", bad: "steps:\n- do: {effect: updrade}"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	request := func() { // one that shows in the log
+		s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/api/cluster/status?token=hush", nil))
+	}
+	request()
+	for _, tt := range []struct{ args, out, err string }{
+		{"effects", "stale-reads", ""},
+		{"effects latency", "jitter", ""},
+		{"effects latencee", "", "no effect"},
+		{"effects --markdown", "| `latency` | request |", ""},
+		{"fault add --help", "-object-name", ""},
+		{"fault add --type pool --method POST --object-name ^a --tenant admin --after 1 --count 2 --probability 0.5 --duration 1h --name n latency delay=2s answer status=503", "fault 1 added", ""},
+		{"fault add expire-sessions", "done", ""},
+		{"fault add", "conditions", "which effect"},
+		{"fault add delay=1s latency", "", "before the effect"},
+		{"fault add latency delay=soon", "", "not a duration"},
+		{"fault add --object-name ( latency", "", "object-name"},
+		{"fault list", "POST, pool, name ~ ^a, tenant admin, after 1, 2 times, p=0.5, for 1h0m0s  latency delay=2s; answer status=503", ""},
+		{"fault remove 1", "", ""},
+		{"fault remove 1", "", "no fault 1"},
+		{"fault remove", "", "which fault"},
+		{"fault clear", "", ""},
+		{"fault clear all", "", "takes no argument"},
+		{"server down 10.0.0.1:80 broken cable", "", ""},
+		{"services", "DOWN", ""},
+		{"services 10.0.0.1:80", `web\x1b[31m`, ""},
+		{"server up 10.0.0.1:80", "", ""},
+		{"server down", "", "which server"},
+		{"server down here", "", "not IP:PORT"},
+		{"requests", "GET    200 /api/cluster/status?token=******** ", ""},
+		{"requests --json", `"path":"/api/cluster/status"`, ""},
+		{"counters", "/api/cluster/status", ""},
+		{"unexpected GET__/api/cluster/**", "", ""},
+		{"unexpected GET__/api/pool", "/api/cluster/status 200", "1 unexpected"},
+		{"har", `"version": "1.2"`, ""},
+		{"har --normal", "2000-01-01T00:00:00", ""},
+		{"har --nrmal", "", "--nrmal"},
+		{"script check " + good, "2 steps, no mistakes", ""},
+		{"script check " + bad, "", "bad.yaml:\nline 2: no effect is called"},
+		{"script check", "", "which script"},
+		{"script run " + bad, "", "line 2"},
+		{"script run " + good, "", ""},
+		{"script stop", "", ""},
+		{"requests clear", "", ""},
+		{"requests", "", ""},
+		{"help", "fault add", ""},
+		{"", "fault add", ""},
+		{"falt add", "fault add", "no command"},
+	} {
+		var out strings.Builder
+		c := &cli{out: printable{&out}, control: "127.0.0.1:1"}
+		var args []string
+		for _, a := range append(strings.Fields(tt.args), "--control", strings.TrimPrefix(srv.URL, "http://")) {
+			args = append(args, strings.ReplaceAll(a, "__", " "))
+		}
+		err := c.run(t.Context(), args)
+		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: error %v, want %q", tt.args, err, tt.err)
+		}
+		if !strings.Contains(out.String(), tt.out) || strings.Contains(out.String(), "\x1b") || strings.Contains(out.String(), "hush") {
+			t.Errorf("%s: %q, want %q", tt.args, out.String(), tt.out)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	c := &cli{out: io.Discard, control: "127.0.0.1:1"}
+	if err := c.run(t.Context(), []string{"counters"}); err == nil || !strings.Contains(err.Error(), "--control-addr") {
+		t.Error(err)
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	out := &firstLine{cancel: cancel}
+	time.AfterFunc(100*time.Millisecond, request)
+	if err := (&cli{out: out, control: strings.TrimPrefix(srv.URL, "http://")}).run(ctx, []string{"requests", "--follow"}); err != nil || !strings.Contains(out.text, "/api/cluster/status") {
+		t.Errorf("%v %q", err, out.text)
+	}
+}
+
+// firstLine ends the context when something was written.
+type firstLine struct {
+	cancel context.CancelFunc
+	text   string
+}
+
+func (f *firstLine) Write(b []byte) (int, error) {
+	f.text += string(b)
+	f.cancel()
+	return len(b), nil
+}
+
+func TestNetworkFlag(t *testing.T) {
+	for in, ok := range map[string]bool{"a=10.0.0.0/24": true, "a=10.0.0.0/24,10.0.0.5-10.0.0.9": true, "a=fd00::/64": true,
+		"10.0.0.0/24": false, "=10.0.0.0/24": false, "a=10.0.0.0": false, "a=10.0.0.0/24,x-y": false, "a=10.0.0.0/24,10.0.0.1": false} {
+		var f networkFlags
+		if err := f.Set(in); (err == nil) != ok {
+			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
+func TestRuleFlag(t *testing.T) {
+	for in, ok := range map[string]bool{"vs-http=off": true, "unknown-field=on": true, "vs-http": false, "vs-http=no": false, "nope=on": false} {
+		var f ruleFlags
+		if err := f.Set(in); (err == nil) != ok {
+			t.Errorf("%s: %v", in, err)
+		}
+	}
+}

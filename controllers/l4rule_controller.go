@@ -1,0 +1,311 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+)
+
+// +kubebuilder:rbac:groups=ako.vmware.com,resources=l4rules,verbs=get;list;watch
+// +kubebuilder:rbac:groups=ako.vmware.com,resources=l4rules/status,verbs=patch
+
+// RuleReconciler says on each L4Rule whether it can be used, and who uses it. Owners judge for themselves by the same rules, so
+// this status decides nothing.
+type RuleReconciler struct {
+	Deps
+	*queue
+	Log logr.Logger
+	// Owners are told when a rule that they use has changed.
+	Owners []ownerPart
+
+	controller controller.Controller
+	told       sync.Map // key of a rule → its last verdict, for a CRD of AKO's that keeps no conditions
+}
+
+// Reconcile writes one rule's status.
+func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.Lead()
+	if !r.APIs.Serves(gather.Rules) || r.Settings.Current() == nil {
+		return ctrl.Result{}, nil // without settings nobody can tell who uses it
+	}
+	rule := new(v1alpha2.L4Rule)
+	if err := r.Client.Get(ctx, req.NamespacedName, rule); err != nil {
+		if !apierrors.IsNotFound(err) {
+			return ctrl.Result{}, fmt.Errorf("reading L4Rule %s: %w", req.NamespacedName, err)
+		}
+		r.told.Delete(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if rule.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	using, err := r.users(ctx, req.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if len(using) == 0 && r.others(rule) {
+		return ctrl.Result{}, nil
+	}
+	verdict, told, err := r.verdict(ctx, rule)
+	if err != nil {
+		return resultOf(ctx, err)
+	}
+	next := rule.DeepCopy()
+	now := metav1.NewTime(r.Status.Now())
+	set := func(c metav1.Condition) {
+		c.ObservedGeneration, c.LastTransitionTime = rule.Generation, now
+		apimeta.SetStatusCondition(&next.Status.Conditions, c)
+	}
+	set(ruleInUse(using, r.signature()))
+	if told {
+		set(verdict)
+	}
+	was := apimeta.FindStatusCondition(rule.Status.Conditions, v1alpha2.ConditionAccepted)
+	text := fmt.Sprint(verdict.Status, rule.Generation, verdict.Message)
+	before, _ := r.told.Load(req.NamespacedName)
+	turned := told && (was == nil && before != text || was != nil && text != fmt.Sprint(was.Status, was.ObservedGeneration, was.Message))
+	// As with AviInfraSettings: status.status is AKO's field too, and follows our verdict only when that turns.
+	if turned || told && rule.Status.Status == "" {
+		switch verdict.Status {
+		case metav1.ConditionTrue:
+			next.Status.Status, next.Status.Error = v1alpha2.StatusAccepted, ""
+		case metav1.ConditionFalse:
+			next.Status.Status, next.Status.Error = v1alpha2.StatusRejected, verdict.Message
+		}
+	}
+	same := apiequality.Semantic.DeepEqual(rule.Status, next.Status)
+	if err := r.Status.Patch(ctx, rule, next, same); err != nil {
+		return resultOf(ctx, client.IgnoreNotFound(err))
+	}
+	if same {
+		return ctrl.Result{}, nil
+	}
+	if told {
+		r.told.Store(req.NamespacedName, text)
+	}
+	switch {
+	case !turned:
+	case verdict.Status == metav1.ConditionFalse:
+		r.Status.Warn(rule, "Rejected", verdict.Message+keepsRule(using))
+	case verdict.Status == metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionFalse:
+		r.Status.Tell(rule, "Accepted", verdict.Message)
+	}
+	return ctrl.Result{}, nil
+}
+
+// verdict is the condition Accepted. told is false if there is nothing new to say: that the Controller could not be asked takes
+// no verdict back.
+func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule) (c metav1.Condition, told bool, err error) {
+	c = metav1.Condition{Type: v1alpha2.ConditionAccepted}
+	facts := r.Engine.Mirror.Facts()
+	if facts != nil && r.Engine.Mirror.Err() == nil {
+		if err := r.Engine.Mirror.Learn(ctx, translate.RuleKinds(rule)...); err != nil {
+			return c, false, fmt.Errorf("reading what L4Rule %s/%s refers to: %w", rule.Namespace, rule.Name, err)
+		}
+		facts = r.Engine.Mirror.Facts()
+	}
+	if facts == nil || r.Engine.Mirror.Err() != nil {
+		was := apimeta.FindStatusCondition(rule.Status.Conditions, v1alpha2.ConditionAccepted)
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, model.ReasonControllerDown, "the Controller could not be asked yet whether what this refers to exists"
+		return c, was == nil || was.ObservedGeneration != rule.Generation, nil
+	}
+	c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha2.StatusAccepted, "everything that this refers to exists on the Controller"
+	if problems := translate.RuleProblems(rule, facts); len(problems) > 0 {
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha2.StatusRejected, status.Clip(strings.Join(problems, "; "))
+	}
+	return c, true, nil
+}
+
+// signature ends the message that says who uses a rule, as with AviInfraSettings.
+func (r *RuleReconciler) signature() string {
+	if cfg := r.Settings.Current(); cfg != nil {
+		return " (says instance " + cfg.Instance() + ")"
+	}
+	return ""
+}
+
+// others reports whether another instance has judged a rule as it is now. One without users of its own leaves it so.
+func (r *RuleReconciler) others(rule *v1alpha2.L4Rule) bool {
+	c := apimeta.FindStatusCondition(rule.Status.Conditions, conditionInUse)
+	return c != nil && c.ObservedGeneration == rule.Generation && !strings.HasSuffix(c.Message, r.signature())
+}
+
+func ruleInUse(using []model.Owner, signature string) metav1.Condition {
+	c := inUse(using, signature)
+	if len(using) == 0 {
+		c.Message = "no Service or Gateway that is served names this rule" + signature
+	}
+	return c
+}
+
+func keepsRule(using []model.Owner) string {
+	if len(using) == 0 {
+		return ""
+	}
+	return "; what serves keeps what it has: " + list(using)
+}
+
+// users are the owners that a rule overrides something for, in order.
+func (r *RuleReconciler) users(ctx context.Context, rule types.NamespacedName) (out []model.Owner, err error) {
+	cfg := r.Settings.Current()
+	if cfg == nil {
+		return nil, nil
+	}
+	for _, o := range r.Owners {
+		ruled, err := o.Ruled(ctx, cfg, rule)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ruled...)
+	}
+	slices.SortFunc(out, func(a, b model.Owner) int { return strings.Compare(a.String(), b.String()) })
+	return out, nil
+}
+
+// revisit queues everybody who uses a rule.
+func (r *RuleReconciler) revisit(ctx context.Context, rule types.NamespacedName) {
+	using, err := r.users(ctx, rule)
+	if err != nil {
+		r.Log.Error(err, "looking for the users of an L4Rule; all are looked at", "rule", rule)
+	}
+	for _, o := range r.Owners {
+		if err != nil {
+			o.All()
+		} else {
+			o.Changed(using)
+		}
+	}
+}
+
+// All queues every rule.
+func (r *RuleReconciler) All() {
+	if !r.APIs.Synced(gather.Rules) {
+		return
+	}
+	var all v1alpha2.L4RuleList
+	if err := r.Client.List(context.Background(), &all, client.UnsafeDisableDeepCopy); err != nil {
+		r.Log.Error(err, "listing L4Rules from the cache")
+		return
+	}
+	for i := range all.Items {
+		r.enqueue(client.ObjectKeyFromObject(&all.Items[i]))
+	}
+}
+
+// SetupWithManager registers the watches on types that every cluster has: Services name rules, for themselves or for a Gateway.
+func (r *RuleReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	c, err := ctrl.NewControllerManagedBy(mgr).
+		Named("l4rule").
+		Watches(&corev1.Service{}, ofRuleUser(), builder.WithPredicates(ruleNamed())).
+		WatchesRawSource(r.capture()).
+		WithOptions(controller.Options{RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
+		Build(r)
+	r.controller = c
+	return err
+}
+
+// ruleNamed lets through objects that name a rule, or did.
+func ruleNamed() predicate.Predicate {
+	names := func(o client.Object) bool {
+		_, ok := gather.RuleOf(o)
+		return ok
+	}
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return names(e.Object) },
+		DeleteFunc: func(e event.DeleteEvent) bool { return names(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return (names(e.ObjectOld) || names(e.ObjectNew)) && e.ObjectOld.GetResourceVersion() != e.ObjectNew.GetResourceVersion()
+		},
+	}
+}
+
+// ofRuleUser queues the rule that an object names, before a change and after.
+func ofRuleUser() handler.EventHandler {
+	each := func(_ context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		if key, ok := gather.RuleOf(o); ok {
+			q.AddAfter(reconcile.Request{NamespacedName: key}, usageDelay)
+		}
+	}
+	out := eachObject(each)
+	out.UpdateFunc = func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		each(ctx, e.ObjectOld, q)
+		each(ctx, e.ObjectNew, q)
+	}
+	return out
+}
+
+// Watch begins to watch an API's types, which the API server has: L4Rules, or the Gateways that name them.
+func (r *RuleReconciler) Watch(c cache.Cache, api gather.API) error {
+	var sources []source.Source
+	for _, o := range r.Owners {
+		if u := o.Usage(); u.api != "" && u.api == api {
+			sources = append(sources, source.Kind(c, u.object, ofRuleUser(), ruleNamed()))
+		}
+	}
+	if api == gather.Rules {
+		sources = append(sources, r.rules(c))
+	}
+	return watch(r.controller, sources)
+}
+
+// Refers implements part: a rule refers to no optional type.
+func (r *RuleReconciler) Refers(gather.API) bool { return false }
+
+// rules are the L4Rules themselves.
+func (r *RuleReconciler) rules(c cache.Cache) source.Source {
+	add := func(o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)})
+	}
+	return source.Kind(c, client.Object(&v1alpha2.L4Rule{}), handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(e.Object, q)
+			if !e.IsInInitialList { // at the start everybody is looked at anyway
+				r.revisit(ctx, client.ObjectKeyFromObject(e.Object))
+			}
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			add(e.ObjectNew, q)
+			if e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() {
+				r.revisit(ctx, client.ObjectKeyFromObject(e.ObjectNew))
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			r.revisit(ctx, client.ObjectKeyFromObject(e.Object))
+		},
+	}, predicate.Or(specChanged(), ruleVerdictLost()))
+}
+
+// ruleVerdictLost lets through a status from which the verdict has gone.
+func ruleVerdictLost() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		after, ok := e.ObjectNew.(*v1alpha2.L4Rule)
+		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, v1alpha2.ConditionAccepted) == nil
+	}}
+}

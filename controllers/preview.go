@@ -1,0 +1,258 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+)
+
+// foreseen is what the operator would do about one owner.
+type foreseen struct {
+	owner    model.Owner
+	removed  string // why what serves it would be removed; "" if it would be served
+	plan     string // in words, "" if nothing would change
+	steps    []plan.Step
+	findings []model.Finding // about what is held or left out
+	problem  string          // why nothing can be foreseen
+}
+
+// Preview prints what the operator would change on the Controller if it started now, what it would hold and why, and what the
+// Controller serves that is none of its owners'. It writes nothing, neither to the Controller nor to Kubernetes. The manager is one
+// that was not started. Changes reports whether there is anything that would be written.
+func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, out io.Writer) (changes bool, err error) {
+	o.DryRun, o.LeaderElect, o.Registerer, o.SetLogLevel = true, false, nil, nil
+	op, err := Setup(ctx, mgr, c, o)
+	if err != nil {
+		return false, err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	cached := make(chan error, 1)
+	go func() { cached <- mgr.GetCache().Start(running) }()
+	defer func() {
+		stop()
+		<-cached
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
+		defer cancel()
+		op.client.Close(closing)
+	}()
+	cfg, err := op.settle(ctx, mgr, o)
+	if err != nil {
+		return false, err
+	}
+	var all []foreseen
+	for _, k := range op.Owners {
+		some, err := k.Preview(logr.NewContext(ctx, logr.Discard()), cfg)
+		if err != nil {
+			return false, err
+		}
+		all = append(all, some...)
+	}
+	changes = slices.ContainsFunc(all, func(f foreseen) bool { return len(f.steps) > 0 })
+	_, err = io.WriteString(out, report(cfg, all, op.unclaimed(all)))
+	return changes, err
+}
+
+// settle reads the settings and the Controller.
+func (op *Operator) settle(ctx context.Context, mgr ctrl.Manager, o Options) (*settings.Settings, error) {
+	if err := op.readSettings(ctx, mgr, o); err != nil {
+		return nil, err
+	}
+	if err := op.Mirror.Load(ctx); err != nil {
+		return nil, fmt.Errorf("reading the Controller: %w", err)
+	}
+	return op.Settings.Current(), nil
+}
+
+// readSettings reads the settings once; without usable ones there is an error.
+func (op *Operator) readSettings(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	if !mgr.GetCache().WaitForCacheSync(ctx) {
+		return errors.New("the Kubernetes caches did not sync")
+	}
+	if _, err := op.settingsReconciler(mgr, muteRecorder{}, o).Reconcile(ctx, ctrl.Request{}); err != nil {
+		return err
+	}
+	if op.Settings.Current() == nil {
+		return configurationError(op.Settings)
+	}
+	return nil
+}
+
+// muteRecorder tells nobody.
+type muteRecorder struct{}
+
+// Eventf implements events.EventRecorder.
+func (muteRecorder) Eventf(_, _ runtime.Object, _, _, _, _ string, _ ...any) {}
+
+// Preview says what would become of each owner of the kind.
+func (r *owners[T]) Preview(ctx context.Context, cfg *settings.Settings) (out []foreseen, err error) {
+	if api := r.API(); api != "" && !r.APIs.Serves(api) {
+		return nil, nil
+	}
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		c, err := gather.Read(ctx, r.Gather, r.kind, client.ObjectKeyFromObject(o))
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			continue
+		}
+		f, concerns, err := r.foresee(ctx, cfg, c)
+		if err != nil {
+			return nil, err
+		}
+		if concerns {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// foresee says what would become of one candidate, as decide does it; concerns is false if nothing would.
+func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (f foreseen, concerns bool, err error) {
+	f.owner = r.ownerOf(c.Object)
+	v := r.verdict(cfg, c)
+	name := translate.VirtualServiceName(cfg, f.owner)
+	other, handover := handedOver(c.Object, cfg)
+	switch {
+	case handover:
+		f.problem = servedByAnother(r.Owner(), other)
+		return f, v.Ours, nil
+	case v.Unknown && !gather.Claimed(c.Object):
+		f.problem = v.Why
+		return f, r.Engine.Holds(f.owner, name), nil
+	case !v.Ours && !v.Unknown:
+		if !gather.Claimed(c.Object) && !r.inherited(cfg, c) || !r.Engine.Holds(f.owner, name) {
+			return f, false, nil
+		}
+		f.removed = v.Why
+		_, err := r.Engine.Remove(ctx, f.owner, translate.Tenant(cfg, c.Namespace), name, v.Why)
+		f.learn(err)
+		return f, true, nil
+	}
+	in, err := gather.Input(ctx, r.Gather, r.kind, cfg, c)
+	if err != nil {
+		return f, false, err
+	}
+	o := r.Engine.Serve(ctx, in)
+	f.learn(o.Retry())
+	if o.State() == outcome.Blocked && len(o.Findings) == 0 {
+		f.problem = "nothing can be planned"
+	}
+	f.findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f model.Finding) bool { return f.Severity == model.Note })
+	return f, true, nil
+}
+
+// learn takes the plan from the error of a dry run; another error is a problem.
+func (f *foreseen) learn(err error) {
+	var dry *engine.DryRunError
+	switch {
+	case errors.As(err, &dry):
+		f.plan, f.steps = dry.Plan, dry.Steps
+	case err != nil:
+		f.problem = err.Error()
+	}
+}
+
+// unclaimed lists the VirtualServices, of those that carry the operator's marks, of which no owner is foreseen, with the reason.
+func (op *Operator) unclaimed(all []foreseen) (out []string) {
+	known := make(map[model.Owner]bool, len(all))
+	for _, f := range all {
+		known[f.owner] = true
+	}
+	for _, o := range op.Mirror.All() {
+		if o.Key.Kind != model.VirtualService {
+			continue
+		}
+		why := fmt.Sprintf("%s doesn't exist, or is not one for this operator", o.Owner)
+		switch of := translate.GatewayOf(o); {
+		case o.Owner.Kind == model.SvcAPIGatewayOwner && of == "":
+			why = "AKO made it for Services of namespace " + o.Owner.Namespace + " that share a VIP, " + o.Owner.Name
+		case known[o.Owner]:
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s/%s: %s", o.Key.Tenant, o.Key.Name, why))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// report is the preview in words.
+func report(cfg *settings.Settings, all []foreseen, unclaimed []string) string {
+	var b strings.Builder
+	var unchanged int
+	var changed, removed, problems, held []string
+	writes := map[string]int{}
+	for _, f := range all {
+		for _, s := range f.steps {
+			writes[fmt.Sprintf("%s %s", s.Op, s.Key.Kind.Title())]++
+		}
+		switch {
+		case f.problem != "":
+			problems = append(problems, fmt.Sprintf("%s: %s", f.owner, f.problem))
+		case f.removed != "":
+			removed = append(removed, strings.TrimSuffix(f.plan, "\n")+"\n  why: "+f.removed)
+		case len(f.steps) > 0:
+			changed = append(changed, strings.TrimSuffix(f.plan, "\n"))
+		default:
+			unchanged++
+		}
+		for _, finding := range f.findings {
+			held = append(held, fmt.Sprintf("%s: %s: %s", f.owner, finding.Reason, finding.Message))
+		}
+	}
+	fmt.Fprintf(&b, "Preview for cluster %s on Controller %s (cloud %s, tenant %s, created_by %s). Nothing was changed.\n",
+		cfg.ClusterName, cfg.Controller, cfg.Cloud, cfg.Tenant, cfg.CreatedBy)
+	fmt.Fprintf(&b, "%d owners: %d without a change, %d to change, %d to remove, %d that can't be planned.\n",
+		len(all), unchanged, len(changed), len(removed), len(problems))
+	if len(writes) == 0 {
+		b.WriteString("Writes to the Controller: none.\n")
+	} else {
+		b.WriteString("Writes to the Controller:\n")
+		for _, w := range slices.Sorted(maps.Keys(writes)) {
+			fmt.Fprintf(&b, "  %s: %d\n", w, writes[w])
+		}
+	}
+	for _, part := range []struct {
+		title string
+		lines []string
+	}{
+		{"To change", changed},
+		{"To remove", removed},
+		{"Can't be planned", problems},
+		{"Held as it is, or left out, and why", held},
+		{"On the Controller with this operator's marks, and served by none of these owners", unclaimed},
+	} {
+		if len(part.lines) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s (%d):\n", part.title, len(part.lines))
+		slices.Sort(part.lines)
+		for _, l := range part.lines {
+			fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(l, "\n", "\n  "))
+		}
+	}
+	return b.String()
+}

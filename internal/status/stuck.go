@@ -1,0 +1,64 @@
+package status
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
+
+// ConditionsOf returns the conditions in the status of an owner, and the type of the one that says whether it is programmed;
+// nil for an object that is no owner.
+func ConditionsOf(o client.Object) (list *[]metav1.Condition, programmed string) {
+	switch o := o.(type) {
+	case *corev1.Service:
+		return &o.Status.Conditions, Programmed
+	case *svcapi.Gateway:
+		return &o.Status.Conditions, Programmed
+	case *gatewayv1.Gateway:
+		return &o.Status.Conditions, routedEvents.programmed
+	}
+	return nil, ""
+}
+
+// Spoken reports whether an instance of the operator that serves an owner, or tries to, has written its conditions.
+func Spoken(o client.Object) bool {
+	list, _ := ConditionsOf(o)
+	if list == nil {
+		return false
+	}
+	h := apimeta.FindStatusCondition(*list, Healthy)
+	return h != nil && h.Reason != notProgrammed
+}
+
+// Stuck says on an owner that is to go why its objects are still on the Controller. The rest of its status stays as it is.
+// Unlike an Event, this can be written in a Namespace that is being deleted, and lasts.
+func (w *Writer) Stuck(ctx context.Context, o client.Object, reason, message string) error {
+	next, ok := o.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("writing the status of %T: it can't be copied", o)
+	}
+	list, programmed := ConditionsOf(next)
+	if list == nil {
+		return nil
+	}
+	if was := apimeta.FindStatusCondition(*list, programmed); was != nil && was.Status == metav1.ConditionFalse && reason == model.ReasonControllerDown && was.Reason == reason {
+		return nil // an outage shows many faces, and one is enough
+	}
+	apimeta.SetStatusCondition(list, metav1.Condition{
+		Type: programmed, Status: metav1.ConditionFalse, Reason: reason, Message: clip("deleting: " + message),
+		ObservedGeneration: o.GetGeneration(), LastTransitionTime: metav1.NewTime(w.Now()),
+	})
+	if svc, ok := next.(*corev1.Service); ok {
+		metav1.SetMetaDataAnnotation(&svc.ObjectMeta, AnnotationProblem, problem(*list))
+	}
+	return w.Patch(ctx, o, next, apiequality.Semantic.DeepEqual(o, next))
+}

@@ -1,0 +1,266 @@
+package avisim
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
+)
+
+func names(list []any) []string {
+	out := []string{}
+	for _, m := range doc.Messages(list) {
+		out = append(out, doc.Str(m, "name"))
+	}
+	return out
+}
+
+func TestFilters(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	for _, o := range []struct {
+		typ  string
+		body obj
+	}{
+		{"cloud", obj{"name": "far", "vtype": "CLOUD_VCENTER"}},
+		{"pool", obj{"name": "cl--a", "uuid": "pool-a", "created_by": "ako-cl", "default_server_port": 81,
+			"markers": []obj{{"key": "clustername", "values": []string{"cl"}}}, "servers": []obj{{"ip": obj{"addr": "10.0.0.7", "type": "V4"}}}}},
+		{"pool", obj{"name": "cl--b", "uuid": "pool-b", "created_by": "ako-cl", "enabled": false, "vrf_ref": "/api/vrfcontext?name=management"}},
+		{"pool", obj{"name": "CL--c", "uuid": "pool-c", "created_by": "other", "cloud_ref": "/api/cloud?name=far", "health_monitor_refs": []string{"/api/healthmonitor?name=System-SCTP"}}},
+		{"poolgroup", obj{"name": "g", "uuid": "poolgroup-g", "members": []obj{{"pool_ref": "pool-b"}}}},
+	} {
+		if _, err := s.Create(o.typ, "admin", o.body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	far, _ := s.Object("cloud", "admin", "far")
+	sctp, _ := s.Object("healthmonitor", "admin", "System-SCTP")
+	for _, tt := range []struct{ query, want string }{
+		{"", "cl--a cl--b CL--c"},
+		{"name=cl--a", "cl--a"},
+		{"name=nope", ""},
+		{"uuid=pool-b", "cl--b"},
+		{"uuid.in=pool-a,pool-c", "cl--a CL--c"},
+		{"uuid.in=pool-a,pool-c&exclude=uuid.in", "cl--b"},
+		{"name.in=cl--b,CL--c", "cl--b CL--c"},
+		{"name.contains=cl--", "cl--a cl--b"},
+		{"name.icontains=cl--", "cl--a cl--b CL--c"},
+		{"created_by=ako-cl", "cl--a cl--b"},
+		{"created_by=ako-cl&enabled=true", "cl--a"},
+		{"default_server_port=81", "cl--a"},
+		{"cloud_ref.name=far", "CL--c"},
+		{"cloud_ref.uuid=" + doc.Str(far, "uuid"), "CL--c"},
+		{"cloud_uuid=" + doc.Str(far, "uuid"), "CL--c"},
+		{"cloud=Default-Cloud", "cl--a cl--b"},
+		{"vrf_ref.name=management", "cl--b"},
+		{"servers.ip.addr=10.0.0.7", "cl--a"},
+		{"health_monitor_refs.name=System-SCTP", "CL--c"},
+		{"refers_to=healthmonitor:" + doc.Str(sctp, "uuid"), "CL--c"},
+		{"referred_by=poolgroup:poolgroup-g", "cl--b"},
+		{"label_key=clustername&label_value=cl", "cl--a"},
+		{"label_key=clustername&label_value=x", ""},
+		{"label_key=clustername", "cl--a"},
+		{"search=10.0.0", "cl--a"},
+		{"search=CL--", "CL--c"},
+		{"isearch=CL--", "cl--a cl--b CL--c"},
+		{"search=" + url.QueryEscape("(created_by,oth)"), "CL--c"},
+		{"sort=name", "CL--c cl--a cl--b"},
+		{"sort=-name", "cl--b cl--a CL--c"},
+		{"limit_by=2", "cl--a cl--b"},
+		{"no_such_field=1", ""},
+	} {
+		t.Run(tt.query, func(t *testing.T) {
+			r := c.want(200, "GET", "/api/pool?"+tt.query, nil)
+			list, ok := r.body["results"].([]any)
+			if got := strings.Join(names(list), " "); !ok || got != tt.want || doc.Int(r.body, "count") != len(list) {
+				t.Errorf("%q, want %q: %.200s", got, tt.want, r.raw)
+			}
+		})
+	}
+}
+
+func TestPaging(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	for i := range 230 {
+		if _, err := s.Create("pool", "admin", obj{"name": fmt.Sprintf("p%03d", i), "created_by": "a b"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for size, pages := range map[string]int{"": 10, "&page_size=100": 3, "&page_size=200": 2} {
+		path := "/api/pool/?created_by=a+b&include_name" + size
+		var all []string
+		n := 0
+		for ; path != ""; n++ {
+			r := c.want(200, "GET", path, nil)
+			if doc.Int(r.body, "count") != 230 {
+				t.Fatalf("count %v", r.body["count"])
+			}
+			list, _ := r.body["results"].([]any)
+			all = append(all, names(list)...)
+			next := doc.Str(r.body, "next")
+			if next != "" && (!strings.HasPrefix(next, "https://"+s.Host()+"/api/pool?") || strings.Count(next, "/api/pool") != 1) {
+				t.Fatalf("next %q", next)
+			}
+			path = strings.TrimPrefix(next, "https://"+s.Host())
+		}
+		slices.Sort(all)
+		if len(slices.Compact(all)) != 230 || n != pages {
+			t.Errorf("page size %q: %d names on %d pages, want 230 on %d", size, len(all), n, pages)
+		}
+	}
+	if r := c.want(200, "GET", "/api/vsvip", nil); r.raw != `{"count":0,"results":[]}` {
+		t.Errorf("empty list: %s", r.raw)
+	}
+}
+
+func TestShapes(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	ids := c.service("amf", "10.20.1.1")
+	base := "https://" + s.Host()
+	path := "/api/pool/" + ids["pool"]
+	for query, want := range map[string]string{"": base + path, "include_name": base + path + "#amf", "include_name=": base + path + "#amf",
+		"include_name=true": base + path + "#amf", "include_name=false": base + path} {
+		r := c.want(200, "GET", path+"?"+query, nil)
+		named := strings.HasSuffix(doc.Str(r.body, "cloud_ref"), "#Default-Cloud")
+		if doc.Str(r.body, "url") != want || named != strings.HasSuffix(want, "#amf") {
+			t.Errorf("%q: %s %s", query, doc.Str(r.body, "url"), doc.Str(r.body, "cloud_ref"))
+		}
+	}
+	if r := c.want(200, "PATCH", path, obj{"replace": obj{"description": "d"}}); doc.Str(r.body, "url") != base+path+"#amf" {
+		t.Errorf("after a write: %s", doc.Str(r.body, "url"))
+	}
+	r := c.want(200, "GET", path+"?fields=servers,enabled", nil)
+	if got := doc.Keys(r.body); !slices.Equal(got, []string{"enabled", "name", "servers", "url", "uuid"}) {
+		t.Errorf("fields: %v", got)
+	}
+	r = c.want(200, "GET", path+"?skip_default=true", nil)
+	if r.body["enabled"] != nil || r.body["servers"] == nil || doc.At(doc.Messages(r.body["servers"])[0], "ratio") != nil {
+		t.Errorf("skip_default: %s", r.raw)
+	}
+	r = c.want(200, "GET", "/api/virtualservice?join_subresources=runtime", nil)
+	if doc.Str(doc.Messages(r.body["results"])[0], "runtime", "oper_status", "state") != "OPER_UP" {
+		t.Errorf("join: %s", r.raw)
+	}
+}
+
+// TestReferenceForms shows every form in which a body may name another object.
+func TestReferenceForms(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	if err := s.AddTenant("blue"); err != nil {
+		t.Fatal(err)
+	}
+	id := c.want(201, "POST", "/api/pool", poolBody("a b")).uuid()
+	if _, err := s.Create("pool", "blue", obj{"name": "theirs"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, tt := range []struct {
+		form string
+		ok   bool
+	}{
+		{"https://" + s.Host() + "/api/pool/" + id, true},
+		{"https://elsewhere/api/pool/" + id + "#a b", true},
+		{"/api/pool/" + id, true},
+		{"/api/pool/" + id + "/", true},
+		{"/api/pool?name=a+b", true},
+		{"/api/pool/?name=a%20b", true},
+		{"/api/pool?name=a b", true},
+		{"/api/pool?name=a+b&cloud=Default-Cloud", true},
+		{"/api/pool?name=a+b&cloud=other", false},
+		{"/api/pool?name=a+b&tenant=admin", true},
+		{"/api/pool?name=a+b&tenant=blue", false},
+		{"/api/pool?name=theirs", false},
+		{id, true},
+		{"/api/vsvip/" + id, false},
+		{"pool-unknown", false},
+	} {
+		r := c.do("POST", "/api/poolgroup", obj{"name": fmt.Sprintf("g%d", i), "members": []obj{{"pool_ref": tt.form}}})
+		if !tt.ok {
+			if r.status != 400 || r.raw != `{"error":"Pool object not found"}` {
+				t.Errorf("%s: %d %s", tt.form, r.status, r.raw)
+			}
+			continue
+		}
+		if r.status != 201 || doc.Str(doc.Messages(r.body["members"])[0], "pool_ref") != "https://"+s.Host()+"/api/pool/"+id+"#a b" {
+			t.Errorf("%s: %d %s", tt.form, r.status, r.raw)
+		}
+	}
+	r := c.want(201, "POST", "/api/vsvip", obj{"name": "v", "vrf_context_ref": "", "vip": []obj{{"auto_allocate_ip": true}}})
+	if !strings.HasSuffix(doc.Str(r.body, "vrf_context_ref"), "#global") {
+		t.Errorf("an empty reference is not unset: %s", r.raw)
+	}
+}
+
+func TestTenants(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	id := c.want(201, "POST", "/api/tenant", obj{"name": "blue", "local": "true"}).uuid()
+	c.tenant = "blue"
+	mine := c.want(201, "POST", "/api/pool", poolBody("p"))
+	if !strings.HasSuffix(doc.Str(mine.body, "tenant_ref"), "#blue") {
+		t.Error(mine.raw)
+	}
+	c.want(200, "GET", "/api/networkprofile?name=System-SCTP-Proxy", nil)
+	count := func(tenant string) int {
+		c.tenant = tenant
+		return doc.Int(c.want(200, "GET", "/api/pool", nil).body, "count")
+	}
+	if got := fmt.Sprint(count("blue"), count("admin"), count(""), count("*")); got != "1 0 0 1" {
+		t.Errorf("counts %s", got)
+	}
+	c.tenant = "admin"
+	c.want(201, "POST", "/api/pool", poolBody("p")) // the same name in another tenant
+	if n := count("*"); n != 2 {
+		t.Errorf("%d pools in all tenants", n)
+	}
+	c.tenant = ""
+	r := c.want(403, "DELETE", "/api/tenant/"+id, nil)
+	if r.raw != `{"error":"Cannot delete, object is referred by: ['Pool p']"}` {
+		t.Error(r.raw)
+	}
+	if p, ok := s.Object("pool", "blue", "p"); !ok || doc.Str(p, "uuid") != mine.uuid() {
+		t.Errorf("%v %v", p, ok)
+	}
+}
+
+func TestSlugAndSeed(t *testing.T) {
+	var seen []string
+	for range 2 {
+		_, c := signedIn(t, Options{Seed: 7})
+		seen = append(seen, c.want(201, "POST", "/api/pool", poolBody("p")).uuid())
+	}
+	if seen[0] != seen[1] || !strings.HasPrefix(seen[0], "pool-") {
+		t.Errorf("uuids %v", seen)
+	}
+}
+
+// TestListCache shows that a list which was read before shows what was written since, also to objects of other types.
+func TestListCache(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	vrf := c.want(201, "POST", "/api/vrfcontext", obj{"name": "blue"}).uuid()
+	count := func(query string) int {
+		t.Helper()
+		return doc.Int(c.want(200, "GET", "/api/pool?page_size=1&"+query, nil).body, "count")
+	}
+	for i, step := range []struct {
+		do   func()
+		want [2]int // of all pools, and of those in VRF blue
+	}{
+		{func() {}, [2]int{0, 0}},
+		{func() { c.want(201, "POST", "/api/pool", obj{"name": "a", "vrf_ref": "/api/vrfcontext?name=blue"}) }, [2]int{1, 1}},
+		{func() { c.want(200, "PATCH", "/api/vrfcontext/"+vrf, obj{"replace": obj{"name": "red"}}) }, [2]int{1, 0}},
+		{func() {
+			for i := range 2 * 16 {
+				count(fmt.Sprint("created_by=", i))
+			}
+		}, [2]int{1, 0}},
+		{func() { _ = s.Remove("pool", "admin", "a") }, [2]int{0, 0}},
+	} {
+		step.do()
+		for range 2 {
+			if got := [2]int{count(""), count("vrf_ref.name=blue")}; got != step.want {
+				t.Errorf("step %d: %v, want %v", i, got, step.want)
+			}
+		}
+	}
+}

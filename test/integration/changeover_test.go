@@ -1,0 +1,171 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
+)
+
+// TestPreview: a change-over is told before it happens, and nothing is written.
+func TestPreview(t *testing.T) {
+	e := suite.New(t)
+	e.StopOperator()
+	ako, ns := suite.AKO{Env: e}, e.Namespace
+	same := served(e, "same", nil, suite.Port("SCTP", 38412))
+	ako.Service(ns, "same", suite.AKOService{Hosts: autoHost(same)}, akoPort("SCTP", 38412))
+	preview := func(want bool, lines ...string) {
+		t.Helper()
+		e.Sim.ResetRequests()
+		e.ResetKubeWrites()
+		text, changes := e.Preview()
+		if changes != want {
+			t.Errorf("changes: %v, want %v", changes, want)
+		}
+		for _, l := range lines {
+			if !strings.Contains(text, l) {
+				t.Errorf("%q is not in\n%s", l, text)
+			}
+		}
+		nothing(t, e, "a preview")
+	}
+	preview(false, "1 owners: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.")
+
+	moved := e.Service("moved", suite.Port("SCTP", 38412))
+	e.Create(moved, e.Slice(moved, "10.244.1.6"))
+	ako.Service(ns, "moved", suite.AKOService{Hosts: autoHost(moved)}, akoPort("SCTP", 38412))
+	ruled := served(e, "ruled", map[string]string{"ako.vmware.com/l4rule": "rule"}, suite.Port("SCTP", 38412))
+	ako.Service(ns, "ruled", suite.AKOService{Hosts: autoHost(ruled), NetworkProfile: "System-TCP-Proxy"}, akoPort("SCTP", 38412))
+	foreign := e.Service("foreign", suite.Port("SCTP", 38412))
+	foreign.Spec.LoadBalancerClass = new("example.com/other")
+	e.Create(foreign)
+	ako.Service(ns, "foreign", suite.AKOService{Hosts: autoHost(foreign)}, akoPort("SCTP", 38412))
+	ako.SharedVIP(ns, "core", behindGateway("SCTP", 38412, ns, "one"))
+	ako.Service(ns, "vanished", suite.AKOService{}, akoPort("SCTP", 38412))
+
+	preview(true,
+		"4 owners: 2 without a change, 1 to change, 1 to remove, 0 that can't be planned.",
+		"  delete Pool: 1\n", "  delete VirtualService: 1\n", "  update Pool: 1\n",
+		"update Pool admin/"+e.PoolName(moved, moved.Spec.Ports[0]), "servers: 10.244.1.5:9090 on node-1 -> 10.244.1.6:9090 on node-1",
+		"why: loadBalancerClass is example.com/other",
+		fmt.Sprintf("Service %s/ruled: UnusedField", ns),
+		fmt.Sprintf("admin/%s--%s-core: AKO made it for Services of namespace %s that share a VIP, core", e.Cluster, ns, ns),
+		fmt.Sprintf("admin/%s--%s-vanished: Service %s/vanished doesn't exist", e.Cluster, ns, ns),
+	)
+	for _, svc := range []*corev1.Service{same, moved, ruled, foreign} {
+		if err := e.Read(svc); err != nil || len(svc.Finalizers) > 0 || len(svc.Status.Conditions) > 0 {
+			t.Errorf("%s: finalizers %v, conditions %+v, %v", svc.Name, svc.Finalizers, svc.Status.Conditions, err)
+		}
+	}
+}
+
+// akoWritesStatus makes the patch with which AKO writes a Gateway's status: it gives an empty reason to each condition of a type
+// that it doesn't know.
+func akoWritesStatus(e *suite.Env, gw *gateway, address string) error {
+	e.T.Helper()
+	if err := e.Read(gw); err != nil {
+		e.T.Fatal(err)
+	}
+	conditions := slices.Clone(gw.Status.Conditions)
+	for i := range conditions {
+		if c := &conditions[i]; !slices.Contains([]string{"Scheduled", "Pending", "Ready"}, c.Type) {
+			c.Reason = ""
+		}
+	}
+	raw, err := json.Marshal(map[string]any{"status": map[string]any{
+		"addresses": []any{map[string]any{"type": "IPAddress", "value": address}}, "conditions": conditions,
+	}})
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	return e.Client.Status().Patch(e.T.Context(), gw.DeepCopy(), client.RawPatch(types.MergePatchType, raw))
+}
+
+// TestHandBack: the way back to AKO takes off what AKO stumbles over, leaves what is true, and says nothing to the Controller.
+func TestHandBack(t *testing.T) {
+	e := suite.New(t)
+	class := e.SvcAPIClass(nil)
+	e.Own(class)
+	svc := served(e, "amf", map[string]string{"ako.vmware.com/l4rule": "rule"}, suite.Port("SCTP", 38412))
+	svc.Finalizers = []string{"example.com/theirs"}
+	suite.Update(e, svc, func(s *corev1.Service) { s.Finalizers = append(s.Finalizers, "example.com/theirs") })
+	gw := e.SvcAPIGateway("gw", e.SvcAPIListener("gw", "SCTP", 6060))
+	e.Create(gw)
+	e.SvcAPIAttach(gw, "smf", "10.244.1.5", suite.Port("SCTP", 6060))
+	vip, address := e.Programmed(svc), e.SvcAPIReady(gw)
+	e.Condition(svc, "Accepted", yes, "UnusedField")
+	if svc.Annotations["l4.ako.vmware.com/problem"] == "" {
+		t.Fatal("the Service has no problem to take back")
+	}
+	e.Eventually("the class's finalizer", func() error {
+		if err := e.Read(class); err != nil || len(class.Finalizers) == 0 {
+			return fmt.Errorf("finalizers %v, %w", class.Finalizers, err)
+		}
+		return nil
+	})
+	e.StopOperator()
+	if err := akoWritesStatus(e, gw, address); err == nil {
+		t.Error("AKO can write the status of a Gateway that is not handed back: the rehearsal shows nothing")
+	}
+
+	e.Sim.ResetRequests()
+	if out := e.HandBack(); !strings.Contains(out, "Service: 1 handed back") || !strings.Contains(out, "Gateway: 1 handed back") {
+		t.Errorf("it says %q", out)
+	}
+	if r := e.Sim.Requests(); len(r) > 0 {
+		t.Errorf("the Controller was asked %d times", len(r))
+	}
+	for _, o := range []client.Object{svc, gw, class} {
+		if err := e.Read(o); err != nil {
+			t.Fatal(err)
+		}
+		for key := range o.GetAnnotations() {
+			if strings.HasPrefix(key, "l4.ako.vmware.com/") {
+				t.Errorf("%s has annotation %s", o.GetName(), key)
+			}
+		}
+	}
+	if !slices.Equal(svc.Finalizers, []string{"example.com/theirs"}) || len(gw.Finalizers)+len(class.Finalizers) > 0 {
+		t.Errorf("finalizers: %v, %v, %v", svc.Finalizers, gw.Finalizers, class.Finalizers)
+	}
+	if len(svc.Status.Conditions) > 0 || len(svc.Status.LoadBalancer.Ingress) != 1 || svc.Status.LoadBalancer.Ingress[0].IP != vip {
+		t.Errorf("the Service's status is %+v", svc.Status)
+	}
+	if svc.Annotations["ako.vmware.com/host-fqdn-vs-uuid-map"] == "" {
+		t.Error("AKO's own annotation is gone")
+	}
+	if c := gw.Status.Conditions; len(c) != 1 || c[0].Type != "Scheduled" || c[0].Status != metav1.ConditionFalse || len(gw.Status.Listeners) > 0 ||
+		!slices.EqualFunc(gw.Status.Addresses, []string{address}, func(a svcapi.GatewayAddress, want string) bool { return a.Value == want }) {
+		t.Errorf("the Gateway's status is %+v", gw.Status)
+	}
+	if err := akoWritesStatus(e, gw, address); err != nil {
+		t.Errorf("AKO can't write the status of a Gateway that was handed back: %v", err)
+	}
+
+	e.ResetKubeWrites()
+	e.HandBack()
+	for _, w := range e.KubeWrites() {
+		t.Errorf("a second hand-back: %s", w)
+	}
+	// And here again: nothing to do on the Controller.
+	e.Sim.ResetRequests()
+	e.StartOperator()
+	if again := e.Programmed(svc); again != vip {
+		t.Errorf("the address went from %s to %s", vip, again)
+	}
+	if again := e.SvcAPIReady(gw); again != address {
+		t.Errorf("the Gateway's address went from %s to %s", address, again)
+	}
+	for _, w := range e.Written() {
+		t.Errorf("the return: %s", w)
+	}
+}
