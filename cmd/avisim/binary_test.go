@@ -100,9 +100,12 @@ func TestBinary(t *testing.T) {
 	if !roots.AppendCertsFromPEM(ca) {
 		t.Fatal("no CA")
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: host}}, Timeout: 10 * time.Second}
-	args := []string{"--cert-file=" + filepath.Join(dir, "tls.crt"), "--key-file=" + filepath.Join(dir, "tls.key"), "--state-file=" + filepath.Join(dir, "state.json"),
-		"--fixture=" + filepath.Join("..", "..", "config", "components", "simulator", "fixture", "vcenter.yaml"), "--latency=0", "--write-latency=0"}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: host}},
+		Timeout: 10 * time.Second}
+	args := []string{"--cert-file=" + filepath.Join(dir, "tls.crt"), "--key-file=" + filepath.Join(dir, "tls.key"),
+		"--state-file=" + filepath.Join(dir, "state.json"),
+		"--fixture=" + filepath.Join("..", "..", "config", "components", "simulator", "fixture",
+			"vcenter.yaml"), "--latency=0", "--write-latency=0"}
 	var cookies []*http.Cookie
 	for round := range 2 {
 		l := launch(t, program, args...)
@@ -141,7 +144,8 @@ func TestBinary(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), program, append(args, "--addr=127.0.0.1:0")...).CombinedOutput(); err == nil || !strings.Contains(string(out), "is damaged") {
+	if out, err := exec.CommandContext(t.Context(), program, append(args,
+		"--addr=127.0.0.1:0")...).CombinedOutput(); err == nil || !strings.Contains(string(out), "is damaged") {
 		t.Errorf("%v %s", err, out)
 	}
 }
@@ -150,7 +154,8 @@ func TestBinary(t *testing.T) {
 func TestManifestsFlags(t *testing.T) {
 	help, _ := exec.CommandContext(t.Context(), build(t), "-h").CombinedOutput() // ends with an error, as flag does
 	found := 0
-	for _, file := range []string{"components/simulator/deployment.yaml", "components/simulator/fixture/kustomization.yaml", "trial/simulator.yaml"} {
+	for _, file := range []string{"components/simulator/deployment.yaml", "components/simulator/fixture/kustomization.yaml",
+		"trial/simulator.yaml"} {
 		raw, err := os.ReadFile(filepath.Join("..", "..", "config", filepath.FromSlash(file)))
 		if err != nil {
 			t.Fatal(err)

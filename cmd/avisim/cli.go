@@ -366,6 +366,10 @@ func (c *cli) requests(ctx context.Context, args []string) error {
 	if err := none(fs.Args(), "requests"); err != nil {
 		return err
 	}
+	show := func(r avisim.Request) error { _, err := fmt.Fprintln(c.out, requestLine(r)); return err }
+	if *whole {
+		show = func(r avisim.Request) error { return json.NewEncoder(c.out).Encode(r) }
+	}
 	after := int64(0)
 	for {
 		var list []avisim.Request
@@ -374,25 +378,7 @@ func (c *cli) requests(ctx context.Context, args []string) error {
 		}
 		for _, r := range list {
 			after = r.ID
-			if *whole {
-				if err := json.NewEncoder(c.out).Encode(r); err != nil {
-					return err
-				}
-				continue
-			}
-			path := r.Path
-			if r.Query != "" {
-				path += "?" + r.Query
-			}
-			status := strconv.Itoa(r.Status)
-			if r.Status == 0 {
-				status = "cut"
-			}
-			line := fmt.Sprintf("%s %-6s %s %s %dms", r.Time.Format("15:04:05.000"), r.Method, status, path, r.Took.Milliseconds())
-			if r.Fault != "" {
-				line += " fault: " + r.Fault
-			}
-			if _, err := fmt.Fprintln(c.out, line); err != nil {
+			if err := show(r); err != nil {
 				return err
 			}
 		}
@@ -405,6 +391,22 @@ func (c *cli) requests(ctx context.Context, args []string) error {
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
+}
+
+// requestLine is one request of the log in one line.
+func requestLine(r avisim.Request) string {
+	path, status := r.Path, strconv.Itoa(r.Status)
+	if r.Query != "" {
+		path += "?" + r.Query
+	}
+	if r.Status == 0 {
+		status = "cut"
+	}
+	line := fmt.Sprintf("%s %-6s %s %s %dms", r.Time.Format("15:04:05.000"), r.Method, status, path, r.Took.Milliseconds())
+	if r.Fault != "" {
+		line += " fault: " + r.Fault
+	}
+	return line
 }
 
 func (c *cli) counters(ctx context.Context, args []string) error {

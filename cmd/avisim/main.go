@@ -44,14 +44,31 @@ func main() {
 	}
 }
 
-func run(args []string) error {
+// serving is what the flags ask for.
+type serving struct {
+	options   avisim.Options
+	caFile    string
+	control   string // address of the control API and the page
+	script    string // file
+	networks  networkFlags
+	world     worldFlags
+	rules     ruleFlags
+	given     map[string]bool // flags by name
+	hostNames string
+
+	makeCertificate string // folder
+	healthcheck     bool
+}
+
+func (v *serving) parse(args []string) error {
 	fs := flag.NewFlagSet("avisim", flag.ExitOnError)
-	var o avisim.Options
+	o := &v.options
 	fs.StringVar(&o.Addr, "addr", "127.0.0.1:9443", "address to serve the Controller's API on")
 	fs.StringVar(&o.Username, "username", "admin", "name of the one user")
 	fs.StringVar(&o.Password, "password", "avi123$%", "password of the user")
 	fs.StringVar(&o.Version, "version", "30.2.1", "version of the simulated Controller")
-	fs.StringVar(&o.LicenseTier, "license-tier", "ENTERPRISE", "ENTERPRISE, ENTERPRISE_WITH_CLOUD_SERVICES, ENTERPRISE_18, ENTERPRISE_16, BASIC or ESSENTIALS")
+	fs.StringVar(&o.LicenseTier, "license-tier", "ENTERPRISE",
+		"ENTERPRISE, ENTERPRISE_WITH_CLOUD_SERVICES, ENTERPRISE_18, ENTERPRISE_16, BASIC or ESSENTIALS")
 	fs.DurationVar(&o.ReadLatency, "latency", 20*time.Millisecond, "least duration of a read")
 	fs.DurationVar(&o.WriteLatency, "write-latency", 150*time.Millisecond, "least duration of a write")
 	fs.StringVar(&o.CertFile, "cert-file", "", "certificate to present, PEM; made in memory if empty")
@@ -59,69 +76,61 @@ func run(args []string) error {
 	fs.StringVar(&o.StateFile, "state-file", "", "keep the state in this file, and start with what is in it")
 	fs.StringVar(&o.FixtureFile, "fixture", "", "YAML file with the clouds, networks, tenants and more that a new Controller finds")
 	fs.Int64Var(&o.Seed, "seed", 0, "make uuids reproducible if not 0")
-	hosts := fs.String("host-names", "", "comma-separated further names and addresses of the certificate that is made")
-	makeCertificate := fs.String("make-certificate", "", "write ca.crt, tls.crt and tls.key for --host-names into this folder, and end")
-	check := fs.Bool("healthcheck", false, "ask the simulator at --addr, in the same container, if it is well, and end")
-	caFile := fs.String("ca-file", "", "write the CA certificate to this file")
-	controlAddr := fs.String("control-addr", "", "address to serve the control API and the page on; none if empty")
-	scriptFile := fs.String("script", "", "YAML file with a timeline of faults to run")
-	var networks networkFlags
-	fs.Var(&networks, "network", "further VIP network as name=prefix[,first-last]; may be given often")
-	var w worldFlags
-	w.register(fs)
-	var r ruleFlags
-	r.register(fs, &o)
+	fs.StringVar(&v.hostNames, "host-names", "", "comma-separated further names and addresses of the certificate that is made")
+	fs.StringVar(&v.makeCertificate, "make-certificate", "", "write ca.crt, tls.crt and tls.key for --host-names into this folder, and end")
+	fs.BoolVar(&v.healthcheck, "healthcheck", false, "ask the simulator at --addr, in the same container, if it is well, and end")
+	fs.StringVar(&v.caFile, "ca-file", "", "write the CA certificate to this file")
+	fs.StringVar(&v.control, "control-addr", "", "address to serve the control API and the page on; none if empty")
+	fs.StringVar(&v.script, "script", "", "YAML file with a timeline of faults to run")
+	fs.Var(&v.networks, "network", "further VIP network as name=prefix[,first-last]; may be given often")
+	v.world.register(fs)
+	v.rules.register(fs, o)
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 {
 		return fmt.Errorf("serving takes no arguments, and %q is one", fs.Arg(0))
 	}
-	if *hosts != "" {
-		o.HostNames = strings.Split(*hosts, ",")
+	if v.hostNames != "" {
+		o.HostNames = strings.Split(v.hostNames, ",")
+	}
+	v.given = map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { v.given[f.Name] = true })
+	return nil
+}
+
+func run(args []string) error {
+	var v serving
+	if err := v.parse(args); err != nil {
+		return err
 	}
 	switch {
-	case *makeCertificate != "":
-		return avisim.WriteCertificate(*makeCertificate, o.HostNames)
-	case *check:
-		return healthcheck(o.Addr)
+	case v.makeCertificate != "":
+		return avisim.WriteCertificate(v.makeCertificate, v.options.HostNames)
+	case v.healthcheck:
+		return healthcheck(v.options.Addr)
 	}
+	return v.serve()
+}
+
+func (v *serving) serve() error {
 	var script *avisim.Script
-	if *scriptFile != "" {
+	if v.script != "" {
 		var err error
-		if script, err = readScript(*scriptFile); err != nil {
+		if script, err = readScript(v.script); err != nil {
 			return err
 		}
 	}
-	probe, err := w.probing()
+	probe, err := v.world.probing()
 	if err != nil {
 		return err
 	}
-
-	o.Logf = log.Printf
-	s, err := avisim.New(o)
+	s, err := v.start()
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	given := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	w.apply(s, given)
-	r.apply(s)
-	for _, n := range networks {
-		if err := s.AddVIPNetwork(n.name, n.prefix, n.first, n.last); err != nil {
-			return err
-		}
-	}
-	if *caFile != "" {
-		if err := os.WriteFile(*caFile, s.CAPEM(), 0o644); err != nil {
-			return err
-		}
-	}
-	if err := s.Start(); err != nil {
-		return err
-	}
-	log.Printf("serving https://%s, version %s, user %s", s.Host(), o.Version, o.Username)
+	log.Printf("serving https://%s, version %s, user %s", s.Host(), v.options.Version, v.options.Username)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -130,20 +139,50 @@ func run(args []string) error {
 	}
 	h := control.New(s)
 	if script != nil {
-		log.Printf("running %s: %d steps", *scriptFile, script.Len())
+		log.Printf("running %s: %d steps", v.script, script.Len())
 		h.RunScript(script)
 		defer h.StopScript()
 	}
-	if *controlAddr == "" {
+	if v.control == "" {
 		<-ctx.Done()
 		return nil
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", *controlAddr)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", v.control)
 	if err != nil {
 		return err
 	}
 	log.Printf("control API and page on http://%s/", l.Addr())
 	return h.Serve(ctx, l)
+}
+
+// start makes the server as the flags ask for it, and starts it.
+func (v *serving) start() (*avisim.Server, error) {
+	v.options.Logf = log.Printf
+	s, err := avisim.New(v.options)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.prepare(s); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (v *serving) prepare(s *avisim.Server) error {
+	v.world.apply(s, v.given)
+	v.rules.apply(s)
+	for _, n := range v.networks {
+		if err := s.AddVIPNetwork(n.name, n.prefix, n.first, n.last); err != nil {
+			return err
+		}
+	}
+	if v.caFile != "" {
+		if err := os.WriteFile(v.caFile, s.CAPEM(), 0o644); err != nil {
+			return err
+		}
+	}
+	return s.Start()
 }
 
 // healthcheck asks for the cluster's status, as a container runtime does that has no other program in the image.

@@ -29,7 +29,8 @@ func TestCommands(t *testing.T) {
 		typ  string
 		body map[string]any
 	}{
-		{"pool", map[string]any{"name": "p", "servers": []any{map[string]any{"ip": map[string]any{"addr": "10.0.0.1", "type": "V4"}, "port": 80}}}},
+		{"pool", map[string]any{"name": "p", "servers": []any{map[string]any{"ip": map[string]any{"addr": "10.0.0.1", "type": "V4"},
+			"port": 80}}}},
 		{"virtualservice", map[string]any{"name": "web\x1b[31m", "pool_ref": "/api/pool?name=p", "services": []any{map[string]any{"port": 80}},
 			"vip": []any{map[string]any{"vip_id": "0", "ip_address": map[string]any{"addr": "10.1.1.1", "type": "V4"}}}}},
 	} {
@@ -39,7 +40,8 @@ func TestCommands(t *testing.T) {
 	}
 	dir := t.TempDir()
 	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
-	for file, text := range map[string]string{good: "steps:\n- do: {effect: upgrade}\n- after: 1h\n  do: {effect: down}", bad: "steps:\n- do: {effect: updrade}"} {
+	for file, text := range map[string]string{good: "steps:\n- do: {effect: upgrade}\n- after: 1h\n  do: {effect: down}",
+		bad: "steps:\n- do: {effect: updrade}"} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +118,8 @@ func TestCommands(t *testing.T) {
 	defer cancel()
 	out := &firstLine{cancel: cancel}
 	time.AfterFunc(100*time.Millisecond, request)
-	if err := (&cli{out: out, control: strings.TrimPrefix(srv.URL, "http://")}).run(ctx, []string{"requests", "--follow"}); err != nil || !strings.Contains(out.text, "/api/cluster/status") {
+	if err := (&cli{out: out, control: strings.TrimPrefix(srv.URL, "http://")}).run(ctx,
+		[]string{"requests", "--follow"}); err != nil || !strings.Contains(out.text, "/api/cluster/status") {
 		t.Errorf("%v %q", err, out.text)
 	}
 }
@@ -144,7 +147,8 @@ func TestNetworkFlag(t *testing.T) {
 }
 
 func TestRuleFlag(t *testing.T) {
-	for in, ok := range map[string]bool{"vs-http=off": true, "unknown-field=on": true, "vs-http": false, "vs-http=no": false, "nope=on": false} {
+	for in, ok := range map[string]bool{"vs-http=off": true, "unknown-field=on": true, "vs-http": false, "vs-http=no": false,
+		"nope=on": false} {
 		var f ruleFlags
 		if err := f.Set(in); (err == nil) != ok {
 			t.Errorf("%s: %v", in, err)

@@ -45,6 +45,7 @@ var steps = []step{
 	{"A pod fails its readiness probe", "It keeps its place in the pool but gets no new connections.", 0, failPod},
 	{"A server stops answering the Controller", "Kubernetes calls it ready, the Controller's health monitor doesn't: the Service says so.", 0, failServers},
 	{"Somebody edits the pool on the Controller", "What is ours is put right at the next refresh; what isn't is left alone.", 0, drift},
+	{"An L4Rule on SCTP", "The network team's own profile, monitor and policy, named by one rule. Deleting the rule must not change live traffic.", time.Minute, ruleSCTP},
 	{"Deleting the Service", "Everything of it goes, in the order that references allow; its neighbour doesn't notice.", 0, deleteSample},
 	{"A Gateway with SCTP", "One address whose ports take Services by label. Its GatewayClass names an AviInfraSetting: where things go on the Controller.", time.Minute, applyGateway},
 	{"A network that doesn't exist", "The AviInfraSetting is what the network team edits. A slip there must not move live traffic.", 0, misplaceGateway},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/go-logr/logr"
@@ -58,7 +59,8 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 // sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
 func (r *run) sharedByAKO(key model.Key) bool {
 	vs := r.Mirror.Get(key)
-	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" && r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
+	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" &&
+		r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
 }
 
 // run is one call of Serve.
@@ -182,6 +184,10 @@ func (r *run) remember(set *model.Set) {
 	}
 }
 
+// networkLost is the reason of a VirtualService that is down because no network is known any more that its address is on, as the
+// Controller words it (AKO#1027).
+const networkLost = "No network/subnet matched"
+
 // build makes the wanted objects of what the Controller holds now.
 func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
@@ -190,6 +196,8 @@ func (r *run) build(ctx context.Context, observed []*model.Observed) translate.R
 		if vs.Owner != r.in.Owner.Key() {
 			r.in.Rival = &vs.Owner
 		}
+		h, _ := r.Mirror.VSHealth(vs.UUID)
+		r.in.NetworkLost = strings.Contains(h.Reason, networkLost)
 	}
 	r.in.Live = translate.LiveOf(&r.in, observed)
 	for _, o := range observed {
@@ -297,7 +305,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
 		var n int
 		var again bool
-		n, again, err = removed(e.Applier.Run(ctx, &p))
+		n, again, err = e.removed(e.Applier.Run(ctx, &p))
 		deleted += n
 		if err != nil && (!again || ctx.Err() != nil) {
 			return deleted, err
@@ -328,11 +336,12 @@ func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name strin
 }
 
 // removed counts the deletions of a run. err is the first failure, and again reports whether another round may help.
-func removed(results []apply.StepResult) (n int, again bool, err error) {
+func (e *Engine) removed(results []apply.StepResult) (n int, again bool, err error) {
 	for _, r := range results {
 		switch {
 		case r.Err == nil && !r.Skipped:
 			n++
+			e.ruled.Delete(r.Step.Key)
 		case r.Err != nil:
 			again = again || r.Replan
 			if err == nil {

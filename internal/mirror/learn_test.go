@@ -4,8 +4,8 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
 // lists counts the lists of a kind since the log was last asked.

@@ -21,13 +21,15 @@ func TestUsers(t *testing.T) {
 		t.Error(admin.raw)
 	}
 	blue := c.want(201, "POST", "/api/tenant", obj{"name": "blue"}).uuid()
-	joe := c.want(201, "POST", "/api/user", obj{"name": "joe", "password": "secret-joe", "full_name": "Joe", "default_tenant_ref": "/api/tenant?name=blue",
-		"access": []obj{{"role_ref": "/api/role?name=Tenant-Admin", "tenant_ref": "/api/tenant?name=blue"}}})
+	joe := c.want(201, "POST", "/api/user", obj{"name": "joe", "password": "secret-joe", "full_name": "Joe",
+		"default_tenant_ref": "/api/tenant?name=blue",
+		"access":             []obj{{"role_ref": "/api/role?name=Tenant-Admin", "tenant_ref": "/api/tenant?name=blue"}}})
 	if joe.body["password"] != nil || !strings.HasSuffix(doc.Str(doc.Messages(joe.body["access"])[0], "role_ref"), "#Tenant-Admin") {
 		t.Error(joe.raw)
 	}
 	other := newClient(t, s)
-	if r := other.loginAs("joe", "secret-joe"); doc.Str(r.body, "user", "full_name") != "Joe" || !strings.HasSuffix(doc.Str(r.body, "user", "default_tenant_ref"), blue) {
+	if r := other.loginAs("joe", "secret-joe"); doc.Str(r.body, "user", "full_name") != "Joe" || !strings.HasSuffix(doc.Str(r.body, "user",
+		"default_tenant_ref"), blue) {
 		t.Error(r.raw)
 	}
 	if _, err := s.Create("pool", "blue", obj{"name": "theirs"}); err != nil {
@@ -140,9 +142,11 @@ func TestBasicAuthentication(t *testing.T) {
 	if r := basic("GET", "avi123$%"); r.StatusCode != 401 {
 		t.Errorf("not allowed: %d", r.StatusCode)
 	}
-	c.want(200, "PATCH", "/api/systemconfiguration", obj{"replace": obj{"portal_configuration": obj{"allow_basic_authentication": true, "api_force_timeout": 24}}})
+	c.want(200, "PATCH", "/api/systemconfiguration", obj{"replace": obj{"portal_configuration": obj{"allow_basic_authentication": true,
+		"api_force_timeout": 24}}})
 	r := basic("POST", "avi123$%") // no CSRF token
-	if cookies := r.Header.Values("Set-Cookie"); r.StatusCode != 201 || len(cookies) != 2 || !strings.HasPrefix(cookies[0], "avi-sessionid=None;") {
+	if cookies := r.Header.Values("Set-Cookie"); r.StatusCode != 201 || len(cookies) != 2 || !strings.HasPrefix(cookies[0],
+		"avi-sessionid=None;") {
 		t.Errorf("%d %v", r.StatusCode, cookies)
 	}
 	if r := basic("GET", "wrong"); r.StatusCode != 401 {

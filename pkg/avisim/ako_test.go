@@ -35,19 +35,24 @@ func akoService(t *testing.T, c *clients.AviClient, name string) map[string]stri
 			"east_west_placement": false, "dns_info": []obj{{"fqdn": name + ".demo.avi.local"}}, "vrf_context_ref": "/api/vrfcontext?name=global",
 			"vsvip_cloud_config_cksum": "1", "markers": marker, "vip": []obj{{"vip_id": "0", "auto_allocate_ip": true,
 				"ipam_network_subnet": obj{"network_ref": "/api/network/?name=vip-network"}}}}},
-		{"pool", "/api/pool/", obj{"name": "cl--" + name, "cloud_config_cksum": "2", "created_by": akoUser, "tenant_ref": "/api/tenant/?name=admin",
-			"cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_ref": "/api/vrfcontext?name=global", "sni_enabled": false, "graceful_disable_timeout": 1,
+		{"pool", "/api/pool/", obj{"name": "cl--" + name, "cloud_config_cksum": "2", "created_by": akoUser,
+			"tenant_ref": "/api/tenant/?name=admin",
+			"cloud_ref":  "/api/cloud?name=Default-Cloud", "vrf_ref": "/api/vrfcontext?name=global", "sni_enabled": false, "graceful_disable_timeout": 1,
 			"health_monitor_refs": []string{"/api/healthmonitor/?name=System-SCTP"}, "service_metadata": metadata, "markers": marker,
-			"servers": []obj{{"ip": obj{"addr": "10.20.0.1", "type": "V4"}, "port": 30100, "external_uuid": "10.20.0.1:30100", "enabled": true, "server_node": "n1"}}}},
-		{"l4policyset", "/api/l4policyset/", obj{"name": "cl--" + name, "created_by": akoUser, "tenant_ref": "/api/tenant/?name=admin", "markers": marker,
-			"l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 0, "action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOL",
-				"pool_ref": "/api/pool?name=cl--" + name}}, "match": obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{38412}},
-				"protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_SCTP"}}}}}}},
+			"servers": []obj{{"ip": obj{"addr": "10.20.0.1", "type": "V4"}, "port": 30100, "external_uuid": "10.20.0.1:30100", "enabled": true,
+				"server_node": "n1"}}}},
+		{"l4policyset", "/api/l4policyset/", obj{"name": "cl--" + name, "created_by": akoUser, "tenant_ref": "/api/tenant/?name=admin",
+			"markers": marker,
+			"l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 0,
+				"action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOL",
+					"pool_ref": "/api/pool?name=cl--" + name}}, "match": obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{38412}},
+					"protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_SCTP"}}}}}}},
 		{"virtualservice", "/api/virtualservice/", obj{"name": "cl--" + name, "cloud_config_cksum": "3", "created_by": akoUser, "markers": marker,
 			"service_metadata": metadata, "cloud_ref": "/api/cloud?name=Default-Cloud", "tenant_ref": "/api/tenant/?name=admin",
 			"application_profile_ref": "/api/applicationprofile/?name=System-L4-Application", "network_profile_ref": "/api/networkprofile/?name=System-SCTP-Proxy",
 			"se_group_ref": "/api/serviceenginegroup?name=Default-Group", "error_page_profile_ref": "", "vrf_context_ref": "/api/vrfcontext?name=global",
-			"traffic_enabled": true, "vsvip_ref": "/api/vsvip/?name=cl--" + name, "services": []obj{{"port": 38412, "port_range_end": 38412, "enable_ssl": false,
+			"traffic_enabled": true, "vsvip_ref": "/api/vsvip/?name=cl--" + name, "services": []obj{{"port": 38412, "port_range_end": 38412,
+				"enable_ssl":   false,
 				"enable_http2": false}}, "l4_policies": []obj{{"index": 0, "l4_policy_set_ref": "/api/l4policyset/?name=cl--" + name}},
 			"remove_listening_port_on_vs_down": true}},
 	} {
@@ -57,7 +62,8 @@ func akoService(t *testing.T, c *clients.AviClient, name string) map[string]stri
 		}
 		ids[o.typ] = doc.Str(got, "uuid")
 		if o.typ == "vsvip" { // AKO publishes this without another call
-			if vip := doc.Messages(got["vip"])[0]; doc.Str(vip, "ip_address", "addr") == "" || !strings.HasSuffix(doc.Str(vip, "ipam_network_subnet", "network_ref"), "#vip-network") {
+			if vip := doc.Messages(got["vip"])[0]; doc.Str(vip, "ip_address", "addr") == "" || !strings.HasSuffix(doc.Str(vip, "ipam_network_subnet",
+				"network_ref"), "#vip-network") {
 				t.Errorf("vip %v", vip)
 			}
 		}
@@ -70,7 +76,8 @@ func TestAKOBoots(t *testing.T) {
 	s := start(t, Options{})
 	c := sdkClient(t, s)
 	for i := range 120 { // more than one page of the hundred that AKO asks for
-		if _, err := s.Create("pool", "admin", obj{"name": fmt.Sprintf("cl--x%03d", i), "created_by": akoUser, "cloud_config_cksum": "1"}); err != nil {
+		if _, err := s.Create("pool", "admin", obj{"name": fmt.Sprintf("cl--x%03d", i), "created_by": akoUser,
+			"cloud_config_cksum": "1"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,10 +102,13 @@ func TestAKOBoots(t *testing.T) {
 		{"/api/vrfcontext/?include_name&name=global&cloud_ref.name=Default-Cloud", "admin", 1, "name uuid _last_modified"},
 		{"/api/network/?include_name=true&name=vip-network&cloud_ref.name=Default-Cloud", "admin", 1,
 			"name uuid vrf_context_ref# configured_subnets[].prefix.ip_addr.addr configured_subnets[].prefix.ip_addr.type configured_subnets[].prefix.mask"},
-		{"/api/network/?include_name=true&name=vip-network&cloud_ref.name=Default-Cloud&vrf_context_ref.name=global", "admin", 1, "vrf_context_ref#"},
-		{"/api/network/" + doc.Str(network, "uuid") + "?cloud_uuid=" + doc.Str(cloud, "uuid") + "&include_name", "admin", 0, "name vrf_context_ref#"},
+		{"/api/network/?include_name=true&name=vip-network&cloud_ref.name=Default-Cloud&vrf_context_ref.name=global", "admin", 1,
+			"vrf_context_ref#"},
+		{"/api/network/" + doc.Str(network, "uuid") + "?cloud_uuid=" + doc.Str(cloud, "uuid") + "&include_name", "admin", 0,
+			"name vrf_context_ref#"},
 		{"/api/network/?include_name&page_size=100&name.in=vip-network,node-network", "admin", 2, "name uuid"},
-		{"/api/serviceenginegroup/?include_name&page_size=100&cloud_ref.name=Default-Cloud&name.in=Default-Group,Other", "admin", 1, "name uuid _last_modified cloud_ref#"},
+		{"/api/serviceenginegroup/?include_name&page_size=100&cloud_ref.name=Default-Cloud&name.in=Default-Group,Other", "admin", 1,
+			"name uuid _last_modified cloud_ref#"},
 		{"/api/ipamdnsproviderprofile/?include_name&name=Default-IPAM", "admin", 1, "type internal_profile.usable_networks[].nw_ref#"},
 		{"/api/vrfcontext?name=global&include_name=true&cloud_ref.name=Default-Cloud", "*", 1, "name uuid"},
 		{"/api/vrfcontext?&include_name=true&cloud_ref.name=Default-Cloud&page_size=100", "*", 2, "name"},
@@ -116,8 +126,9 @@ func TestAKOBoots(t *testing.T) {
 		{"/api/sslkeyandcertificate/?&include_name=true&created_by=ako-cl&page_size=100", "*", -1, ""},
 		{"/api/vsdatascriptset/?&include_name=true&created_by=ako-cl&page_size=100", "*", -1, ""},
 		{"/api/httppolicyset/?&include_name=true&created_by=ako-cl&page_size=100", "*", -1, ""},
-		{"/api/l4policyset/?&include_name=true&created_by=ako-cl&page_size=100", "*", 1, "name uuid _last_modified l4_connection_policy.rules[].match.port.ports " +
-			"l4_connection_policy.rules[].match.protocol.protocol l4_connection_policy.rules[].action.select_pool.pool_ref#"},
+		{"/api/l4policyset/?&include_name=true&created_by=ako-cl&page_size=100", "*", 1,
+			"name uuid _last_modified l4_connection_policy.rules[].match.port.ports " +
+				"l4_connection_policy.rules[].match.protocol.protocol l4_connection_policy.rules[].action.select_pool.pool_ref#"},
 		{"/api/virtualservice/?include_name=true&cloud_ref.name=Default-Cloud&created_by=ako-cl&page_size=100", "*", 1,
 			"name uuid _last_modified cloud_config_cksum tenant_ref# service_metadata vsvip_ref# l4_policies[].l4_policy_set_ref# services[].port type"},
 		{"/api/ipamdnsproviderprofiledomainlist?cloud_uuid=" + doc.Str(cloud, "uuid"), "admin", 0, "domains[]"},
@@ -165,7 +176,8 @@ func TestAKOBoots(t *testing.T) {
 	}
 
 	var list struct{ Domains []*string } // the type that AKO decodes into
-	if err := c.AviSession.Get("/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+doc.Str(cloud, "uuid"), &list); err != nil || len(list.Domains) != 1 {
+	if err := c.AviSession.Get("/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+doc.Str(cloud, "uuid"),
+		&list); err != nil || len(list.Domains) != 1 {
 		t.Errorf("domains %v, %v", list, err)
 	}
 }
@@ -213,7 +225,8 @@ func TestAKOLives(t *testing.T) {
 	}
 	key, value := "clustername", "cl"
 	groups[0].Labels = []*models.KeyValue{{Key: &key, Value: &value}}
-	if err := c.AviSession.Put("/api/serviceenginegroup/"+*groups[0].UUID, groups[0], models.ServiceEngineGroupAPIResponse{}); err != nil && !strings.Contains(err.Error(), "non-pointer") {
+	if err := c.AviSession.Put("/api/serviceenginegroup/"+*groups[0].UUID, groups[0],
+		models.ServiceEngineGroupAPIResponse{}); err != nil && !strings.Contains(err.Error(), "non-pointer") {
 		t.Error(err) // AKO gives the SDK no pointer to decode into, and looks only for its own errors
 	}
 	if g, _ := s.Object("serviceenginegroup", "admin", "Default-Group"); doc.Str(doc.Messages(g["labels"])[0], "value") != "cl" {
@@ -227,7 +240,8 @@ func TestAKOLives(t *testing.T) {
 	route := func(id, prefix string) *models.StaticRoute {
 		typ, hop, mask, net := "V4", "10.20.0.1", int32(24), prefix
 		return &models.StaticRoute{RouteID: &id, NextHop: &models.IPAddr{Addr: &hop, Type: &typ},
-			Prefix: &models.IPAddrPrefix{IPAddr: &models.IPAddr{Addr: &net, Type: &typ}, Mask: &mask}, Labels: []*models.KeyValue{{Key: &key, Value: &value}}}
+			Prefix: &models.IPAddrPrefix{IPAddr: &models.IPAddr{Addr: &net, Type: &typ}, Mask: &mask}, Labels: []*models.KeyValue{{Key: &key,
+				Value: &value}}}
 	}
 	vrf.StaticRoutes = append(vrf.StaticRoutes, route("cl-1", "10.244.0.0"), route("cl-2", "10.244.1.0"))
 	var changed models.VrfContext
@@ -247,12 +261,14 @@ func TestAKOLives(t *testing.T) {
 	vip["dns_info"] = []obj{{"fqdn": "other.demo.avi.local"}}
 	vip["vip"] = []obj{{"vip_id": "0", "auto_allocate_ip": true, "ipam_network_subnet": obj{"network_ref": "/api/network/?name=vip-network"}}}
 	var written map[string]any
-	if err := c.AviSession.Put("/api/vsvip/"+ids["vsvip"], vip, &written); err != nil || doc.Str(doc.Messages(written["vip"])[0], "ip_address", "addr") != before {
+	if err := c.AviSession.Put("/api/vsvip/"+ids["vsvip"], vip, &written); err != nil || doc.Str(doc.Messages(written["vip"])[0], "ip_address",
+		"addr") != before {
 		t.Errorf("%v: address %v, was %s", err, written["vip"], before)
 	}
 
 	err = c.AviSession.Post("/api/pool/", obj{"name": "cl--amf", "created_by": akoUser}, &written)
-	if refused, ok := err.(sdk.AviError); !ok || refused.HttpStatusCode != http.StatusConflict || !strings.Contains(*refused.Message, "already exists") {
+	if refused, ok := err.(sdk.AviError); !ok || refused.HttpStatusCode != http.StatusConflict || !strings.Contains(*refused.Message,
+		"already exists") {
 		t.Errorf("second pool: %v", err)
 	}
 	for _, typ := range []string{"virtualservice", "vsvip", "l4policyset", "pool"} {

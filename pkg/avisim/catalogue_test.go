@@ -34,7 +34,8 @@ func TestErrorCatalogue(t *testing.T) {
 	}{
 		{"400 field introduced in later versions", func(w stage) response {
 			w.version = "22.1.2"
-			return w.do("POST", "/api/networkprofile", obj{"name": "n", "profile": obj{"type": "PROTOCOL_TYPE_SCTP_PROXY", "sctp_proxy_profile": obj{}}})
+			return w.do("POST", "/api/networkprofile", obj{"name": "n", "profile": obj{"type": "PROTOCOL_TYPE_SCTP_PROXY",
+				"sctp_proxy_profile": obj{}}})
 		}, 400, `{"error":"Incoming request (v22_1_2) has field (sctp_proxy_profile) introduced in later versions(v22_1_3)."}`, json, 2},
 		{"400 VRF of VS and pool", func(w stage) response {
 			if _, err := w.s.Create("vrfcontext", "admin", obj{"name": "second"}); err != nil {
@@ -60,7 +61,8 @@ func TestErrorCatalogue(t *testing.T) {
 			return w.do("POST", "/api/pool", obj{"name": "p", "vrf_ref": "/api/vrfcontext?name=nope"})
 		}, 400, `{"error":"VrfContext object not found"}`, json, 2},
 		{"400 Network object not found", func(w stage) response {
-			return w.do("POST", "/api/vsvip", obj{"name": "v", "vip": []obj{{"auto_allocate_ip": true, "ipam_network_subnet": obj{"network_ref": "/api/network/?name=nope"}}}})
+			return w.do("POST", "/api/vsvip", obj{"name": "v",
+				"vip": []obj{{"auto_allocate_ip": true, "ipam_network_subnet": obj{"network_ref": "/api/network/?name=nope"}}}})
 		}, 400, `{"error":"Network object not found"}`, json, 2},
 		{"400 Cannot modify VrfContext", func(w stage) response {
 			w.tenant = "blue"
@@ -70,11 +72,13 @@ func TestErrorCatalogue(t *testing.T) {
 			return w.do("PATCH", item(w, "vsvip"), obj{"replace": obj{"vip": []obj{{"vip_id": "9", "auto_allocate_ip": true}}}})
 		}, 400, `{"error":"Changing an existing VIP's vip_id is not supported"}`, json, 2},
 		{"400 new preferred IP", func(w stage) response {
-			return w.do("PUT", item(w, "vsvip"), obj{"name": "amf", "vip": []obj{{"vip_id": "0", "auto_allocate_ip": true, "ip_address": obj{"addr": "10.10.9.9", "type": "V4"}}}})
+			return w.do("PUT", item(w, "vsvip"), obj{"name": "amf",
+				"vip": []obj{{"vip_id": "0", "auto_allocate_ip": true, "ip_address": obj{"addr": "10.10.9.9", "type": "V4"}}}})
 		}, 400, `{"error":"If a new preferred IP is needed, please recreate the VIP"}`, json, 2},
 		{"400 vCenter URL", func(w stage) response {
 			cloud := func(url string) obj {
-				return obj{"name": "vc", "vtype": "CLOUD_VCENTER", "vcenter_configuration": obj{"vcenter_url": url, "datacenter": "dc", "privilege": "WRITE_ACCESS"}}
+				return obj{"name": "vc", "vtype": "CLOUD_VCENTER", "vcenter_configuration": obj{"vcenter_url": url, "datacenter": "dc",
+					"privilege": "WRITE_ACCESS"}}
 			}
 			id := w.want(201, "POST", "/api/cloud", cloud("10.0.0.1")).uuid()
 			return w.do("PUT", "/api/cloud/"+id, cloud("10.0.0.2"))
@@ -124,7 +128,8 @@ func TestErrorCatalogue(t *testing.T) {
 			return other.do("GET", "/api/pool", nil)
 		}, 419, `{"error":"Need to switch session"}`, html, 3},
 		{"500 Bad pb", func(w stage) response {
-			return w.do("POST", "/api/vsvip", obj{"name": "v", "vip": []obj{{"ip_address": obj{"addr": "10.10.0.99", "type": "V4"}, "ip6_address": obj{}}}})
+			return w.do("POST", "/api/vsvip", obj{"name": "v",
+				"vip": []obj{{"ip_address": obj{"addr": "10.10.0.99", "type": "V4"}, "ip6_address": obj{}}}})
 		}, 500, `{"error":"Bad pb: `, json, 2},
 		{"503 Controller initialising", func(w stage) response {
 			with(w.t.(*testing.T), w.s, "booting")
@@ -186,7 +191,8 @@ func TestSessionEnds(t *testing.T) {
 
 func (c *client) changePassword() {
 	c.t.Helper()
-	if r := c.want(200, "PUT", "/api/useraccount", obj{"old_password": "avi123$%", "password": fmt.Sprint("new", time.Now().UnixNano())}); r.raw != "" {
+	if r := c.want(200, "PUT", "/api/useraccount", obj{"old_password": "avi123$%", "password": fmt.Sprint("new",
+		time.Now().UnixNano())}); r.raw != "" {
 		c.t.Errorf("body %q", r.raw) // recorded: none
 	}
 }

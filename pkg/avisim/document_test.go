@@ -52,7 +52,8 @@ func evidence() string {
 	}
 	line("\n| object types | |\n|---|---|")
 	line("| with all their fields, as the schema of API 30.2.1 has them | %s |", strings.Join(full, " "))
-	line("| known by name: they can be written, read and listed, and keep what they are sent | %d others, such as `%s` |", len(bare), strings.Join(bare[:3], "` `"))
+	line("| known by name: they can be written, read and listed, and keep what they are sent | %d others, such as `%s` |", len(bare),
+		strings.Join(bare[:3], "` `"))
 
 	line("\n| grade | endpoints |\n|---|---|")
 	for _, known := range schema.Grades {
@@ -104,7 +105,8 @@ func TestBehaviours(t *testing.T) {
 		}
 	}
 	for _, r := range Rules() {
-		if seen[r.ID] || r.Summary == "" || r.Status < 400 || !slices.Contains(schema.Grades, r.Known) || !slices.Contains(schema.Grades, r.Text) ||
+		if seen[r.ID] || r.Summary == "" || r.Status < 400 || !slices.Contains(schema.Grades, r.Known) || !slices.Contains(schema.Grades,
+			r.Text) ||
 			slices.Index(schema.Grades, r.Text) < slices.Index(schema.Grades, r.Known) || r.Type != "" && world.KindOf(r.Type) == nil {
 			t.Errorf("%+v", r)
 		}

@@ -202,10 +202,12 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			{[]string{"status", "503", "retry_after", "7"}, 503, html503, "text/html", "7"},
 			{[]string{"status", "503", "format", "json"}, 503, `{"error":"Service Unavailable"}`, "application/json", ""},
 			{[]string{"status", "504", "format", "plain"}, 504, "Gateway Timeout", "text/plain; charset=utf-8", ""},
-			{[]string{"status", "418", "format", "html"}, 418, "<html><head><title>418 I'm a teapot</title></head><body><center><h1>418 I'm a teapot</h1></center></body></html>", "text/html", ""},
+			{[]string{"status", "418", "format", "html"}, 418,
+				"<html><head><title>418 I'm a teapot</title></head><body><center><h1>418 I'm a teapot</h1></center></body></html>", "text/html", ""},
 			{[]string{"status", "500", "body", `{"error":"Bad pb: x"}`}, 500, `{"error":"Bad pb: x"}`, "application/json", ""},
 			{[]string{"status", "200", "format", "empty"}, 200, "", "application/json", ""},
-			{[]string{"status", "429", "headers", "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT; X-A: b"}, 429, `{"error":"Too many requests"}`, "application/json", "Wed, 21 Oct 2026 07:28:00 GMT"},
+			{[]string{"status", "429", "headers", "Retry-After: Wed, 21 Oct 2026 07:28:00 GMT; X-A: b"}, 429, `{"error":"Too many requests"}`,
+				"application/json", "Wed, 21 Oct 2026 07:28:00 GMT"},
 		} {
 			id := when(t, s, Fault{Type: "pool"}, "answer", tt.args...)
 			r := c.want(tt.status, "POST", "/api/pool", poolBody("p"))
@@ -252,7 +254,8 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"switch-session": func(t *testing.T, s *Server, c *client) {
 		with(t, s, "switch-session")
 		r := c.want(419, "GET", "/api/pool", nil)
-		if r.raw != `{"error":"Need to switch session"}` || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") || len(r.header.Values("Set-Cookie")) != 3 {
+		if r.raw != `{"error":"Need to switch session"}` || !strings.HasPrefix(r.header.Get("Content-Type"),
+			"text/html") || len(r.header.Values("Set-Cookie")) != 3 {
 			t.Errorf("%s %v", r.raw, r.header)
 		}
 		c.expect(401, noCredentials, "GET", "/api/pool", nil)
@@ -296,7 +299,8 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 
 	"login-unavailable": func(t *testing.T, s *Server, c *client) {
 		with(t, s, "login-unavailable", "retry_after", "5")
-		if r := c.want(503, "POST", "/login", obj{"username": "admin", "password": "avi123$%"}); r.raw != html503 || r.header.Get("Retry-After") != "5" {
+		if r := c.want(503, "POST", "/login", obj{"username": "admin",
+			"password": "avi123$%"}); r.raw != html503 || r.header.Get("Retry-After") != "5" {
 			t.Error(r.raw)
 		}
 		newClient(t, s).want(200, "GET", "/api/cluster/status", nil)
@@ -367,12 +371,14 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 			t.Errorf("%s since %s", name, up)
 		}
 		for _, typ := range []string{"pool", "vsvip"} {
-			if r := c.want(200, "GET", "/api/"+typ, nil); len(resultsOf(r)) != 1 || doc.Str(resultsOf(r)[0], "name") != "kept" || resultsOf(r)[0]["enabled"] == false {
+			if r := c.want(200, "GET", "/api/"+typ, nil); len(resultsOf(r)) != 1 || doc.Str(resultsOf(r)[0],
+				"name") != "kept" || resultsOf(r)[0]["enabled"] == false {
 				t.Errorf("%s: %s", typ, r.raw)
 			}
 		}
 		// The address that the lost VsVip had is free again, and the other's is not.
-		if a, b := vipAddress(s, "kept"), doc.Str(doc.Messages(c.want(201, "POST", "/api/vsvip", vsvipBody("next")).body["vip"])[0], "ip_address", "addr"); a == b {
+		if a, b := vipAddress(s, "kept"), doc.Str(doc.Messages(c.want(201, "POST", "/api/vsvip", vsvipBody("next")).body["vip"])[0], "ip_address",
+			"addr"); a == b {
 			t.Errorf("both have %s", a)
 		}
 	},
@@ -453,7 +459,8 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		id := c.want(201, "POST", "/api/pool", poolBody("new")).uuid()
 		c.want(204, "DELETE", "/api/pool/"+old, nil)
 		c.want(404, "GET", "/api/pool/"+id, nil)
-		if r := c.want(200, "GET", "/api/pool-inventory?include_name", nil); len(resultsOf(r)) != 1 || doc.Str(resultsOf(r)[0], "config", "name") != "old" {
+		if r := c.want(200, "GET", "/api/pool-inventory?include_name", nil); len(resultsOf(r)) != 1 || doc.Str(resultsOf(r)[0], "config",
+			"name") != "old" {
 			t.Error(r.raw)
 		}
 		c.want(200, "GET", "/api/pool/"+old+"/runtime/server", nil)
@@ -544,7 +551,8 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"page-truncated": func(t *testing.T, s *Server, c *client) {
 		makePools(c, 5)
 		with(t, s, "page-truncated", "keep", "2")
-		if r := c.want(200, "GET", "/api/pool?page_size=4", nil); len(resultsOf(r)) != 2 || doc.Int(r.body, "count") != 5 || doc.Str(r.body, "next") == "" {
+		if r := c.want(200, "GET", "/api/pool?page_size=4", nil); len(resultsOf(r)) != 2 || doc.Int(r.body, "count") != 5 || doc.Str(r.body,
+			"next") == "" {
 			t.Error(r.raw)
 		}
 	},
@@ -577,7 +585,8 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		one, many := c.want(200, "GET", "/api/pool/"+id, nil).body, resultsOf(c.want(200, "GET", "/api/pool", nil))[0]
 		for _, o := range []obj{one, many} {
 			nothing, have := o["x_nothing"]
-			if doc.At(o, "x_of_the_future", "depth") != 2.5 || o["x_flag"] != true || !have || nothing != nil || doc.Messages(o["servers"])[0]["x_of_the_future"] == nil {
+			if doc.At(o, "x_of_the_future", "depth") != 2.5 || o["x_flag"] != true || !have || nothing != nil ||
+				doc.Messages(o["servers"])[0]["x_of_the_future"] == nil {
 				t.Errorf("%v", o)
 			}
 		}
@@ -606,7 +615,8 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 	"unknown-enum": func(t *testing.T, s *Server, c *client) {
 		ids := c.service("a", "10.0.0.1")
 		with(t, s, "unknown-enum")
-		if got := doc.Str(c.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil).body, "oper_status", "state"); got != "OPER_OF_THE_FUTURE" {
+		if got := doc.Str(c.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil).body, "oper_status",
+			"state"); got != "OPER_OF_THE_FUTURE" {
 			t.Error(got)
 		}
 	},
@@ -740,7 +750,8 @@ func TestFaultErrors(t *testing.T) {
 	}{
 		{Fault{}, "needs an effect"},
 		{Fault{Effects: []Effect{{Name: "latencee"}}}, `no effect is called "latencee"; there are: latency, `},
-		{Fault{Effects: []Effect{{Name: "latency", Args: map[string]string{"dely": "1s"}}}}, `effect latency has no parameter "dely"; it has: delay, jitter`},
+		{Fault{Effects: []Effect{{Name: "latency", Args: map[string]string{"dely": "1s"}}}},
+			`effect latency has no parameter "dely"; it has: delay, jitter`},
 		{Fault{Effects: []Effect{{Name: "hang", Args: map[string]string{"x": ""}}}}, `it has: none`},
 		{Fault{Effects: []Effect{{Name: "latency", Args: map[string]string{"delay": "soon"}}}}, `delay: "soon" is not a duration`},
 		{Fault{Effects: []Effect{{Name: "answer", Args: map[string]string{"status": "x"}}}}, `status: "x" is not a whole number`},
@@ -789,7 +800,8 @@ func TestFaultJSON(t *testing.T) {
 		}
 	}
 	s := start(t, Options{})
-	s.Inject(Fault{Status: 503, Header: map[string]string{"Retry-After": "1"}, Delay: time.Second, Hang: true, ResetBefore: true, ResetAfter: true, ExpireSessions: true})
+	s.Inject(Fault{Status: 503, Header: map[string]string{"Retry-After": "1"}, Delay: time.Second, Hang: true, ResetBefore: true,
+		ResetAfter: true, ExpireSessions: true})
 	var names []string
 	for _, e := range s.Faults()[0].Fault.Effects {
 		names = append(names, e.Name)

@@ -64,7 +64,8 @@ func TestEndpoints(t *testing.T) {
 func TestUnknownPaths(t *testing.T) {
 	_, c := signedIn(t, Options{})
 	ids := c.service("amf", "10.20.1.1")
-	for _, path := range []string{"/", "/api", "/api/nosuchthing", "/nosuchthing", "/api/virtualserviceinventory", "/api/l4policyset-inventory", "/api/nosuchthing-inventory",
+	for _, path := range []string{"/", "/api", "/api/nosuchthing", "/nosuchthing", "/api/virtualserviceinventory",
+		"/api/l4policyset-inventory", "/api/nosuchthing-inventory",
 		"/api/pool/" + ids["pool"] + "/nosuchthing", "/api/pool/" + ids["pool"] + "/runtime/nosuchthing", "/api/l4policyset/" + ids["l4policyset"] + "/runtime",
 		"/api/virtualservice/" + ids["virtualservice"] + "/runtime/server", "/api/cluster/nosuchthing", "/login/more"} {
 		r := c.want(404, "GET", path, nil)
@@ -72,7 +73,8 @@ func TestUnknownPaths(t *testing.T) {
 			t.Errorf("%s: %s %v", path, r.raw, r.header)
 		}
 	}
-	for _, path := range []string{"/api/pool/none/runtime", "/api/pool/none/runtime/server/detail", "/api/pool-inventory/none", "/api/networkruntime/none"} {
+	for _, path := range []string{"/api/pool/none/runtime", "/api/pool/none/runtime/server/detail", "/api/pool-inventory/none",
+		"/api/networkruntime/none"} {
 		if r := c.want(404, "GET", path, nil); !strings.HasSuffix(r.raw, ` object not found!"}`) {
 			t.Errorf("%s: %s", path, r.raw)
 		}

@@ -30,7 +30,8 @@ func TestFaultAnswers(t *testing.T) {
 		{"409", Fault{Status: 409}, 409, `{"error":"Pool with this Name, Tenant ref and Cloud ref already exists."}`, nil},
 		{"412", Fault{Status: 412}, 412, `{"error":"Need to reload object data Pool"}`, nil},
 		{"419", Fault{Status: 419}, 419, `{"error":"Need to switch session"}`, nil},
-		{"429", Fault{Status: 429, Header: map[string]string{"Retry-After": "7"}}, 429, `{"error":"Too many requests"}`, map[string]string{"Retry-After": "7"}},
+		{"429", Fault{Status: 429, Header: map[string]string{"Retry-After": "7"}}, 429, `{"error":"Too many requests"}`,
+			map[string]string{"Retry-After": "7"}},
 		{"500", Fault{Status: 500, Body: `{"error":"Bad pb: x"}`}, 500, `{"error":"Bad pb: x"}`, nil},
 		{"502", Fault{Status: 502}, 502, html502, map[string]string{"Content-Type": "text/html"}},
 		{"503", Fault{Status: 503}, 503, html503, map[string]string{"Content-Type": "text/html"}},
@@ -177,7 +178,8 @@ func TestLoginFails(t *testing.T) {
 	s := start(t, Options{})
 	s.Inject(Fault{Type: "login", Status: 401})
 	c := newClient(t, s)
-	if r := c.do("POST", "/login", obj{"username": "admin", "password": "avi123$%"}); r.status != 401 || r.raw != `{"error":"Invalid credentials"}` {
+	if r := c.do("POST", "/login", obj{"username": "admin",
+		"password": "avi123$%"}); r.status != 401 || r.raw != `{"error":"Invalid credentials"}` {
 		t.Errorf("%d %s", r.status, r.raw)
 	}
 	s.ClearFaults()

@@ -43,20 +43,25 @@ func TestFixtures(t *testing.T) {
 					t.Error(doc.Str(n, "uuid"))
 				}
 			}},
-		{file: "nsxt-overlay", cloud: "nsx-overlay", vtype: "CLOUD_NSXT", vips: vips(obj{"auto_allocate_ip": true}), more: obj{"tier1_lr": lr + "core"},
+		{file: "nsxt-overlay", cloud: "nsx-overlay", vtype: "CLOUD_NSXT", vips: vips(obj{"auto_allocate_ip": true}),
+			more: obj{"tier1_lr": lr + "core"},
 			want: "100.64.10.2", check: func(t *testing.T, w *stage) {
-				r := w.want(201, "POST", "/api/vsvip", obj{"name": "same", "cloud_ref": "/api/cloud?name=nsx-overlay", "tier1_lr": lr + "apps", "vip": vips(obj{"auto_allocate_ip": true})})
+				r := w.want(201, "POST", "/api/vsvip", obj{"name": "same", "cloud_ref": "/api/cloud?name=nsx-overlay", "tier1_lr": lr + "apps",
+					"vip": vips(obj{"auto_allocate_ip": true})})
 				if addresses(r.body) != "100.64.10.2" || !strings.HasSuffix(doc.Str(r.body, "vrf_context_ref"), "#t1-apps") {
 					t.Error(r.raw)
 				}
-				if p := w.want(201, "POST", "/api/pool", obj{"name": "p", "cloud_ref": "/api/cloud?name=nsx-overlay", "tier1_lr": lr + "apps"}); !strings.HasSuffix(doc.Str(p.body, "vrf_ref"), "#t1-apps") {
+				if p := w.want(201, "POST", "/api/pool", obj{"name": "p", "cloud_ref": "/api/cloud?name=nsx-overlay",
+					"tier1_lr": lr + "apps"}); !strings.HasSuffix(doc.Str(p.body, "vrf_ref"), "#t1-apps") {
 					t.Error(p.raw)
 				}
 			}},
 		{file: "nsxt-vlan", cloud: "nsx-vlan", vtype: "CLOUD_NSXT", want: "10.100.0.50 10.200.0.2",
-			vips: vips(obj{"auto_allocate_ip": true}, obj{"auto_allocate_ip": true, "placement_networks": []any{obj{"network_ref": "/api/network?name=vlan-200&cloud=nsx-vlan"}}})},
+			vips: vips(obj{"auto_allocate_ip": true}, obj{"auto_allocate_ip": true,
+				"placement_networks": []any{obj{"network_ref": "/api/network?name=vlan-200&cloud=nsx-vlan"}}})},
 		{file: "aws", cloud: "aws", vtype: "CLOUD_AWS", want: "- -",
-			vips: vips(obj{"vip_id": "1", "auto_allocate_ip": true, "subnet_uuid": "subnet-0a1b2c3d"}, obj{"vip_id": "2", "auto_allocate_ip": true, "subnet_uuid": "subnet-4e5f6a7b", "auto_allocate_floating_ip": true}),
+			vips: vips(obj{"vip_id": "1", "auto_allocate_ip": true, "subnet_uuid": "subnet-0a1b2c3d"},
+				obj{"vip_id": "2", "auto_allocate_ip": true, "subnet_uuid": "subnet-4e5f6a7b", "auto_allocate_floating_ip": true}),
 			check: func(t *testing.T, w *stage) {
 				w.now.advance(3 * time.Second)
 				v := w.mustObject("vsvip", "v")
@@ -75,7 +80,8 @@ func TestFixtures(t *testing.T) {
 			if doc.Str(m, "vtype") != tt.vtype {
 				t.Error(cloud.raw)
 			}
-			if tt.vtype == "CLOUD_NSXT" && !strings.EqualFold(doc.Str(m, "nsxt_configuration", "data_network_config", "tz_type"), strings.TrimPrefix(tt.file, "nsxt-")) {
+			if tt.vtype == "CLOUD_NSXT" && !strings.EqualFold(doc.Str(m, "nsxt_configuration", "data_network_config", "tz_type"),
+				strings.TrimPrefix(tt.file, "nsxt-")) {
 				t.Error(cloud.raw)
 			}
 			body := obj{"name": "v", "cloud_ref": "/api/cloud?name=" + tt.cloud, "vip": tt.vips}
@@ -92,7 +98,8 @@ func TestFixtures(t *testing.T) {
 			// The same uuids in every run.
 			other := start(t, Options{FixtureFile: o.FixtureFile})
 			ids := func(s *Server) (out string) {
-				for _, typ := range []string{"cloud", "network", "vrfcontext", "serviceenginegroup", "serviceengine", "ipamdnsproviderprofile", "tenant", "healthmonitor"} {
+				for _, typ := range []string{"cloud", "network", "vrfcontext", "serviceenginegroup", "serviceengine", "ipamdnsproviderprofile",
+					"tenant", "healthmonitor"} {
 					for _, o := range s.Objects(typ) {
 						out += doc.Str(o, "uuid") + "\n"
 					}
@@ -131,17 +138,22 @@ func TestFixtureErrors(t *testing.T) {
 		{"ipam:\n  async: soon\n", "f.yaml:2: cannot unmarshal"},
 		{"users:\n- name: a\n", "f.yaml:2: users[0]: name or password is missing"},
 		{"tenants:\n- name: a\n- name: a\n", `f.yaml:3: tenants[1]: there is another tenant named "a"`},
-		{"clouds:\n- name: a\n  type: none\n  networks:\n  - name: n\n    subnets:\n    - prefix: 10.0.0.1/24\n", `f.yaml:7: clouds[0].networks[0].subnets[0].prefix: "10.0.0.1/24" is not a network prefix`},
+		{"clouds:\n- name: a\n  type: none\n  networks:\n  - name: n\n    subnets:\n    - prefix: 10.0.0.1/24\n",
+			`f.yaml:7: clouds[0].networks[0].subnets[0].prefix: "10.0.0.1/24" is not a network prefix`},
 		{"clouds:\n- name: a\n  type: none\n  networks:\n  - name: n\n    subnets:\n    - prefix: 10.0.0.0/24\n      ranges:\n      - {from: 10.0.0.9, to: 10.0.1.9}\n", "f.yaml:9: clouds[0].networks[0].subnets[0].ranges[0]: \"10.0.0.9\" to \"10.0.1.9\" is not a range"},
 		{"clouds:\n- name: a\n  type: none\n  networks:\n  - name: n\n    subnets:\n    - prefix: 10.0.0.0/24\n      ranges:\n      - {from: 10.0.0.9, to: 10.0.0.9, for: vips}\n", `ranges[0].for: "vips" is not a use: use se, vip, vip-and-se`},
-		{"clouds:\n- name: a\n  type: none\n  networks:\n  - name: n\n    vrf: v\n", `f.yaml:6: clouds[0].networks[0].vrf: cloud "a" has no VRF "v"`},
-		{"clouds:\n- name: a\n  type: none\n  vrfs:\n  - name: v\n    routes:\n    - {prefix: x, nextHop: 10.0.0.1}\n", `f.yaml:7: clouds[0].vrfs[0].routes[0].prefix: "x" is not a prefix`},
+		{"clouds:\n- name: a\n  type: none\n  networks:\n  - name: n\n    vrf: v\n",
+			`f.yaml:6: clouds[0].networks[0].vrf: cloud "a" has no VRF "v"`},
+		{"clouds:\n- name: a\n  type: none\n  vrfs:\n  - name: v\n    routes:\n    - {prefix: x, nextHop: 10.0.0.1}\n",
+			`f.yaml:7: clouds[0].vrfs[0].routes[0].prefix: "x" is not a prefix`},
 		{"clouds:\n- name: a\n  type: none\n  ipam:\n    networks: [n]\n", `f.yaml:5: clouds[0].ipam.networks[0]: cloud "a" has no network "n"`},
 		{"clouds:\n- name: a\n  type: none\n  ipam: {type: dhcp}\n", `"dhcp" is not an IPAM: use internal or none`},
-		{"clouds:\n- name: a\n  type: none\n  seGroups:\n  - name: g\n    ha: many\n", `f.yaml:6: clouds[0].seGroups[0].ha: "many" is not a mode: use active-active`},
+		{"clouds:\n- name: a\n  type: none\n  seGroups:\n  - name: g\n    ha: many\n",
+			`f.yaml:6: clouds[0].seGroups[0].ha: "many" is not a mode: use active-active`},
 		{"objects:\n- type: pol\n  body: {name: x}\n", `f.yaml:2: objects[0].type: "pol" is not a type`},
 		{"objects:\n- type: pool\n  tenant: t\n  body: {name: x}\n", `f.yaml:3: objects[0].tenant: there is no tenant "t"`},
-		{"objects:\n- type: pool\n  body:\n    name: x\n    vrf_ref: /api/vrfcontext?name=v\n", "f.yaml:3: objects[0].body: pool \"x\": 400 VrfContext object not found"},
+		{"objects:\n- type: pool\n  body:\n    name: x\n    vrf_ref: /api/vrfcontext?name=v\n",
+			"f.yaml:3: objects[0].body: pool \"x\": 400 VrfContext object not found"},
 	} {
 		path := filepath.Join(t.TempDir(), "f.yaml")
 		if err := os.WriteFile(path, []byte(tt.yaml), 0o600); err != nil {

@@ -73,8 +73,10 @@ func TestHAR(t *testing.T) {
 		t.Fatalf("%+v", raw.Log)
 	}
 	vs := e[5]
-	if vs.Request.Method != "GET" || !strings.HasPrefix(vs.Request.URL, "https://127.0.0.1:") || !slices.Contains(vs.Request.Query, pair{"x", "1"}) ||
-		vs.Response.Status != 200 || vs.Response.StatusText != "OK" || !strings.Contains(vs.Response.Content.Text, `"name":"a"`) || *vs.Response.Content.Size == 0 ||
+	if vs.Request.Method != "GET" || !strings.HasPrefix(vs.Request.URL, "https://127.0.0.1:") || !slices.Contains(vs.Request.Query,
+		pair{"x", "1"}) ||
+		vs.Response.Status != 200 || vs.Response.StatusText != "OK" || !strings.Contains(vs.Response.Content.Text,
+		`"name":"a"`) || *vs.Response.Content.Size == 0 ||
 		!slices.ContainsFunc(vs.Request.Headers, func(p pair) bool { return p == pair{"X-Avi-Version", "30.2.1"} }) {
 		t.Errorf("%+v", vs)
 	}

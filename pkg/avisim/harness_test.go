@@ -164,7 +164,8 @@ func poolBody(name string, ips ...string) obj {
 
 func policyBody(name, pool string) obj {
 	return obj{"name": name, "l4_connection_policy": obj{"rules": []obj{{"name": "r0", "index": 0,
-		"match":  obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{38412}}, "protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_SCTP"}},
+		"match": obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{38412}}, "protocol": obj{"match_criteria": "IS_IN",
+			"protocol": "PROTOCOL_SCTP"}},
 		"action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": "/api/pool?name=" + pool}}}}}}
 }
 

@@ -42,7 +42,8 @@ func addNetwork(t testing.TB, s *Server, name, subnet string, more obj, ranges .
 		list = append(list, obj{"type": "STATIC_IPS_FOR_" + use, "range": obj{
 			"begin": world.Address(netip.MustParseAddr(first)), "end": world.Address(netip.MustParseAddr(last))}})
 	}
-	body := obj{"name": name, "configured_subnets": []any{obj{"prefix": world.Prefix(netip.MustParsePrefix(subnet)), "static_ip_ranges": list}}}
+	body := obj{"name": name, "configured_subnets": []any{obj{"prefix": world.Prefix(netip.MustParsePrefix(subnet)),
+		"static_ip_ranges": list}}}
 	for k, v := range more {
 		body[k] = v
 	}
@@ -94,18 +95,21 @@ func TestRanges(t *testing.T) {
 		{"whole subnet without network, gateway and broadcast", "10.1.0.0/29", nil, nil,
 			[]string{"10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6", "No available free IPs"}},
 		{"of two addresses", "10.1.0.0/31", nil, nil, []string{"10.1.0.0", "10.1.0.1", "No available free IPs"}},
-		{"VIP, both, and not SE", "10.1.0.0/24", []string{"SE 10.1.0.10-10.1.0.19", "VIP 10.1.0.30-10.1.0.30", "VIP_AND_SE 10.1.0.20-10.1.0.21"}, nil,
+		{"VIP, both, and not SE", "10.1.0.0/24", []string{"SE 10.1.0.10-10.1.0.19", "VIP 10.1.0.30-10.1.0.30", "VIP_AND_SE 10.1.0.20-10.1.0.21"},
+			nil,
 			[]string{"10.1.0.30", "10.1.0.20", "10.1.0.21", "No available free IPs"}},
 		{"SE only", "10.1.0.0/24", []string{"SE 10.1.0.10-10.1.0.19"}, nil, []string{"No available free IPs"}},
 		{"IPv6", "fd00:1::/125", nil, obj{"auto_allocate_ip_type": "V6_ONLY"},
 			[]string{"fd00:1::2", "fd00:1::3", "fd00:1::4", "fd00:1::5", "fd00:1::6", "No available free IPs"}},
 		{"family that the network lacks", "fd00:1::/64", nil, nil, []string{"No network/subnet matched"}},
 		{"subnet that the network lacks", "10.1.0.0/24", nil,
-			obj{"ipam_network_subnet": obj{"network_ref": "/api/network?name=n", "subnet": obj{"ip_addr": v4("10.2.0.0"), "mask": 24}}}, []string{"No network/subnet matched"}},
+			obj{"ipam_network_subnet": obj{"network_ref": "/api/network?name=n", "subnet": obj{"ip_addr": v4("10.2.0.0"),
+				"mask": 24}}}, []string{"No network/subnet matched"}},
 		{"placement network", "10.1.0.0/24", nil, obj{"ipam_network_subnet": nil,
 			"placement_networks": []any{obj{"network_ref": "/api/network?name=n"}}}, []string{"10.1.0.2", "10.1.0.3"}},
 		{"preferred", "10.1.0.0/24", nil, obj{"ip_address": v4("10.1.0.77")}, []string{"10.1.0.77", "already in use"}},
-		{"preferred beyond the ranges", "10.1.0.0/24", []string{"VIP 10.1.0.30-10.1.0.40"}, obj{"ip_address": v4("10.1.0.77")}, []string{"not in the configured ranges"}},
+		{"preferred beyond the ranges", "10.1.0.0/24", []string{"VIP 10.1.0.30-10.1.0.40"}, obj{"ip_address": v4("10.1.0.77")},
+			[]string{"not in the configured ranges"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, c := signedIn(t, Options{})
@@ -256,7 +260,8 @@ func TestVRFs(t *testing.T) {
 	for i, tt := range []struct{ vrf, want, network string }{
 		{"red", "10.5.0.2", "red"}, {"blue", "10.5.0.2", "blue"}, {"red", "10.5.0.3", "red"}, {"global", "No network/subnet matched", ""},
 	} {
-		r := c.do("POST", "/api/vsvip", obj{"name": fmt.Sprint("v", i), "vrf_context_ref": "/api/vrfcontext?name=" + tt.vrf, "vip": vips(obj{"auto_allocate_ip": true})})
+		r := c.do("POST", "/api/vsvip", obj{"name": fmt.Sprint("v", i), "vrf_context_ref": "/api/vrfcontext?name=" + tt.vrf,
+			"vip": vips(obj{"auto_allocate_ip": true})})
 		if tt.network == "" {
 			if !strings.Contains(r.raw, tt.want) {
 				t.Errorf("%s: %s", tt.vrf, r.raw)
@@ -293,7 +298,8 @@ func TestPublicCloud(t *testing.T) {
 		{obj{}, "172.16.1.2", doc.Str(a, "uuid"), "", ""},
 		{obj{"subnet_uuid": "subnet-b"}, "172.16.2.2", "subnet-b", "", ""},
 		{obj{"subnet_uuid": doc.Str(b, "uuid")}, "172.16.2.3", doc.Str(b, "uuid"), "", ""},
-		{obj{"subnet_uuid": "172.16.2.0/24", "auto_allocate_floating_ip": true}, "172.16.2.4", "172.16.2.0/24", "198.51.100.2", doc.Str(fip, "uuid")},
+		{obj{"subnet_uuid": "172.16.2.0/24", "auto_allocate_floating_ip": true}, "172.16.2.4", "172.16.2.0/24", "198.51.100.2",
+			doc.Str(fip, "uuid")},
 	} {
 		tt.entry["auto_allocate_ip"] = true
 		r := c.want(201, "POST", "/api/vsvip", obj{"name": fmt.Sprint("v", i), "cloud_ref": "/api/cloud?name=aws", "vip": vips(tt.entry)})
@@ -340,7 +346,8 @@ func TestNetworkRuntime(t *testing.T) {
 	if got := networkUse(t, c, doc.Str(n, "uuid")); got != "total 9 free 6 allocated 10.1.0.5" {
 		t.Error(got)
 	}
-	for path, want := range map[string]int{"/api/networkruntime": 200, "/api/networkruntime/nope": 404, "/api/network/" + doc.Str(n, "uuid") + "/runtime": 200} {
+	for path, want := range map[string]int{"/api/networkruntime": 200, "/api/networkruntime/nope": 404,
+		"/api/network/" + doc.Str(n, "uuid") + "/runtime": 200} {
 		c.want(want, "GET", path, nil)
 	}
 	if l := c.want(200, "GET", "/api/networkruntime?name=n", nil); doc.Int(l.body, "count") != 1 {

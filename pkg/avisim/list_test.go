@@ -28,7 +28,8 @@ func TestFilters(t *testing.T) {
 		{"pool", obj{"name": "cl--a", "uuid": "pool-a", "created_by": "ako-cl", "default_server_port": 81,
 			"markers": []obj{{"key": "clustername", "values": []string{"cl"}}}, "servers": []obj{{"ip": obj{"addr": "10.0.0.7", "type": "V4"}}}}},
 		{"pool", obj{"name": "cl--b", "uuid": "pool-b", "created_by": "ako-cl", "enabled": false, "vrf_ref": "/api/vrfcontext?name=management"}},
-		{"pool", obj{"name": "CL--c", "uuid": "pool-c", "created_by": "other", "cloud_ref": "/api/cloud?name=far", "health_monitor_refs": []string{"/api/healthmonitor?name=System-SCTP"}}},
+		{"pool", obj{"name": "CL--c", "uuid": "pool-c", "created_by": "other", "cloud_ref": "/api/cloud?name=far",
+			"health_monitor_refs": []string{"/api/healthmonitor?name=System-SCTP"}}},
 		{"poolgroup", obj{"name": "g", "uuid": "poolgroup-g", "members": []obj{{"pool_ref": "pool-b"}}}},
 	} {
 		if _, err := s.Create(o.typ, "admin", o.body); err != nil {

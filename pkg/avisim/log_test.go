@@ -24,7 +24,8 @@ func TestSecretsAreMasked(t *testing.T) {
 	post("/login", `{"username":"admin","password":"`+hush+`","broken`)
 	post("/login?token="+hush, obj{"username": "admin", "token": hush})
 	post("/api/sslkeyandcertificate", obj{"name": "k", "key": hush, "key_passphrase": hush, "certificate": obj{"certificate": "public"}})
-	post("/api/cloud", obj{"name": "c", "vcenter_configuration": obj{"username": "u", "password": hush}, "aws_configuration": obj{"secret_access_key": hush}})
+	post("/api/cloud", obj{"name": "c", "vcenter_configuration": obj{"username": "u", "password": hush},
+		"aws_configuration": obj{"secret_access_key": hush}})
 	post("/api/pool", obj{"name": "p", "auth_token": hush})
 	post("/api/user", obj{"name": "u", "password": hush, "list": []obj{{"client_secret": hush}}})
 	c.do("PUT", "/api/useraccount", obj{"old_password": hush, "password": hush + "2"})
@@ -56,7 +57,8 @@ func TestSecretsAreMasked(t *testing.T) {
 			t.Errorf("%q is in the log: …%s…", secret, all[max(0, i-200):i+20])
 		}
 	}
-	for _, kept := range []string{`username=admin\u0026password=********\u0026x=1`, `"session_cookie_name":"avi-sessionid"`, `"username":"admin"`, `"certificate":"public"`, "avi-sessionid=********"} {
+	for _, kept := range []string{`username=admin\u0026password=********\u0026x=1`, `"session_cookie_name":"avi-sessionid"`,
+		`"username":"admin"`, `"certificate":"public"`, "avi-sessionid=********"} {
 		if !strings.Contains(all, kept) {
 			t.Errorf("%s is not in the log", kept)
 		}
@@ -90,7 +92,8 @@ func TestCountersPerRoute(t *testing.T) {
 	}
 	c.want(404, "GET", "/api/pool/nothing", nil)
 	n := s.Counters()
-	if n[Counter{Method: "GET", Route: "/api/pool/{uuid}", Status: 200}] != 3 || n[Counter{Method: "GET", Route: "/api/pool/{uuid}", Status: 404}] != 1 || n[Counter{Method: "POST", Route: "/login", Status: 200}] != 1 {
+	if n[Counter{Method: "GET", Route: "/api/pool/{uuid}", Status: 200}] != 3 || n[Counter{Method: "GET", Route: "/api/pool/{uuid}",
+		Status: 404}] != 1 || n[Counter{Method: "POST", Route: "/login", Status: 200}] != 1 {
 		t.Errorf("%v", n)
 	}
 }

@@ -37,7 +37,8 @@ func TestMacro(t *testing.T) {
 	s, c := signedIn(t, Options{})
 	before := sizes(s)
 	r := c.want(201, "POST", "/api/macro", macroBody("amf", func(obj) {}))
-	if doc.Str(r.body, "name") != "amf" || !strings.HasSuffix(doc.Str(r.body, "pool_ref"), "#amf") || !strings.Contains(r.header.Get("Location"), r.uuid()+"#amf") {
+	if doc.Str(r.body, "name") != "amf" || !strings.HasSuffix(doc.Str(r.body, "pool_ref"),
+		"#amf") || !strings.Contains(r.header.Get("Location"), r.uuid()+"#amf") {
 		t.Fatal(r.raw)
 	}
 	pool, _ := s.Object("pool", "admin", "amf")
@@ -106,11 +107,13 @@ func TestMacroDeleteKeepsWhatIsShared(t *testing.T) {
 	c.want(201, "POST", "/api/poolgroup", obj{"name": "g", "members": []obj{{"pool_ref": "/api/pool?name=amf"}}})
 	c.want(204, "DELETE", "/api/macro", obj{"model_name": "virtualservice", "data": obj{"name": "amf"}})
 	have := map[string]bool{}
-	for typ, name := range map[string]string{"pool": "amf", "healthmonitor": "amf-hm", "vsvip": "amf", "l4policyset": "amf", "virtualservice": "amf",
-		"network": "vip-network", "applicationprofile": "System-L4-Application"} {
+	for typ, name := range map[string]string{"pool": "amf", "healthmonitor": "amf-hm", "vsvip": "amf", "l4policyset": "amf",
+		"virtualservice": "amf",
+		"network":        "vip-network", "applicationprofile": "System-L4-Application"} {
 		_, have[typ] = s.Object(typ, "admin", name)
 	}
-	want := map[string]bool{"pool": true, "healthmonitor": true, "vsvip": false, "l4policyset": false, "virtualservice": false, "network": true, "applicationprofile": true}
+	want := map[string]bool{"pool": true, "healthmonitor": true, "vsvip": false, "l4policyset": false, "virtualservice": false,
+		"network": true, "applicationprofile": true}
 	if !maps.Equal(have, want) {
 		t.Errorf("have %v, want %v", have, want)
 	}

@@ -52,7 +52,8 @@ func TestRestart(t *testing.T) {
 	consistent(t, s)
 	c2.server = s
 	r := c2.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"]+"/runtime", nil) // with the session and the CA of before
-	if !strings.Contains(r.raw, "power") || doc.Str(c2.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"], nil).body, "_last_modified") != doc.Str(vs, "_last_modified") {
+	if !strings.Contains(r.raw, "power") || doc.Str(c2.want(200, "GET", "/api/virtualservice/"+ids["virtualservice"], nil).body,
+		"_last_modified") != doc.Str(vs, "_last_modified") {
 		t.Error(r.raw)
 	}
 	if name := doc.Str(c2.want(200, "GET", "/api/cluster", nil).body, "name"); name != "renamed" {

@@ -14,18 +14,22 @@ import (
 func TestPortalCertificate(t *testing.T) {
 	s, c := signedIn(t, Options{})
 	made := c.want(201, "POST", "/api/sslkeyandcertificate", obj{"name": "portal", "type": "SSL_CERTIFICATE_TYPE_SYSTEM", "certificate": obj{
-		"self_signed": true, "days_until_expire": 30, "subject": obj{"common_name": "avi", "country": "US"}, "subject_alt_names": []string{s.Host(), "avi.example.org"}}})
+		"self_signed": true, "days_until_expire": 30, "subject": obj{"common_name": "avi",
+			"country": "US"}, "subject_alt_names": []string{s.Host(), "avi.example.org"}}})
 	path := "/api/sslkeyandcertificate/" + made.uuid()
-	if made.body["key"] != nil || doc.Str(made.body, "certificate", "certificate") != "" || doc.Str(made.body, "certificate", "subject", "distinguished_name") != "C=US, CN=avi" {
+	if made.body["key"] != nil || doc.Str(made.body, "certificate", "certificate") != "" || doc.Str(made.body, "certificate", "subject",
+		"distinguished_name") != "C=US, CN=avi" {
 		t.Error(made.raw)
 	}
 	read := c.want(200, "GET", path, nil)
-	if doc.Str(read.body, "key") != "<sensitive>" || !strings.HasPrefix(doc.Str(read.body, "certificate", "certificate"), "-----BEGIN CERTIFICATE") {
+	if doc.Str(read.body, "key") != "<sensitive>" || !strings.HasPrefix(doc.Str(read.body, "certificate", "certificate"),
+		"-----BEGIN CERTIFICATE") {
 		t.Error(read.raw)
 	}
 	key := doc.Str(c.want(200, "GET", path+"?export_key=true", nil).body, "key")
 	c.want(200, "PUT", path, read.body) // an echo keeps the key
-	if again := doc.Str(c.want(200, "GET", path+"?export_key=true", nil).body, "key"); again != key || !strings.HasPrefix(key, "-----BEGIN PRIVATE KEY") {
+	if again := doc.Str(c.want(200, "GET", path+"?export_key=true", nil).body, "key"); again != key || !strings.HasPrefix(key,
+		"-----BEGIN PRIVATE KEY") {
 		t.Errorf("key %.30q, was %.30q", again, key)
 	}
 

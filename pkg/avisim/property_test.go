@@ -89,7 +89,8 @@ func (r dice) address() obj {
 func (r dice) vip() obj {
 	v := obj{"auto_allocate_ip": r.IntN(12) > 0}
 	if r.IntN(3) > 0 {
-		v["ipam_network_subnet"] = obj{"network_ref": "/api/network?name=" + r.pick("tiny", "tiny", "tiny", "vip-network", "vip-network", "other")}
+		v["ipam_network_subnet"] = obj{"network_ref": "/api/network?name=" + r.pick("tiny", "tiny", "tiny", "vip-network", "vip-network",
+			"other")}
 	}
 	if r.IntN(6) == 0 {
 		v["ip_address"] = r.address()
@@ -129,9 +130,11 @@ func (r dice) body(typ string) obj {
 		return policyBody(n, strings.TrimPrefix(r.other("pool"), "/api/pool?name="))
 	case "network":
 		return obj{"name": r.pick("tiny", "other"), "vrf_context_ref": "/api/vrfcontext?name=" + r.pick("global", "blue"),
-			"configured_subnets": []obj{{"prefix": obj{"ip_addr": v4("10.9.0.0"), "mask": 27 + r.IntN(3)}}, {"prefix": obj{"ip_addr": obj{"addr": "fd00:9::", "type": "V6"}, "mask": 125}}}}
+			"configured_subnets": []obj{{"prefix": obj{"ip_addr": v4("10.9.0.0"), "mask": 27 + r.IntN(3)}},
+				{"prefix": obj{"ip_addr": obj{"addr": "fd00:9::", "type": "V6"}, "mask": 125}}}}
 	case "serviceenginegroup":
-		return obj{"name": n, "max_vs_per_se": 1 + r.IntN(3), "min_scaleout_per_vs": 1 + r.IntN(2), "ha_mode": r.pick("HA_MODE_SHARED", "HA_MODE_LEGACY_ACTIVE_STANDBY")}
+		return obj{"name": n, "max_vs_per_se": 1 + r.IntN(3), "min_scaleout_per_vs": 1 + r.IntN(2),
+			"ha_mode": r.pick("HA_MODE_SHARED", "HA_MODE_LEGACY_ACTIVE_STANDBY")}
 	case "vrfcontext":
 		return obj{"name": r.pick("blue", "red", n)}
 	}
@@ -187,7 +190,8 @@ func TestRandomOperations(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 0))
 			for step := range 250 {
 				r := dice{random, s, []string{"admin", "admin", "admin", "red", "blue"}[random.IntN(5)]}
-				typ := r.pick("vsvip", "vsvip", "pool", "poolgroup", "l4policyset", "virtualservice", "virtualservice", "network", "serviceenginegroup", "vrfcontext")
+				typ := r.pick("vsvip", "vsvip", "pool", "poolgroup", "l4policyset", "virtualservice", "virtualservice", "network", "serviceenginegroup",
+					"vrfcontext")
 				objects := s.Objects(typ)
 				id, body := "none", obj{}
 				if len(objects) > 0 {
@@ -330,16 +334,22 @@ func FuzzRequests(f *testing.F) {
 		{"GET", "/api/cluster/runtime", "", "", nil},
 		{"GET", "/api/pool/pool-1/runtime/server/detail", "", "", nil},
 		{"POST", "/api/vsvip", "skip_default", "Slug: vsvip-forced", text(vsvipBody("new"))},
-		{"POST", "/api/vsvip", "", "", text(vsvip("v", obj{"auto_allocate_ip": true, "auto_allocate_ip_type": "V4_V6", "ip_address": v4("10.10.0.12")}, obj{"ip6_address": v4("::1%lo")}))},
+		{"POST", "/api/vsvip", "", "", text(vsvip("v", obj{"auto_allocate_ip": true, "auto_allocate_ip_type": "V4_V6",
+			"ip_address": v4("10.10.0.12")}, obj{"ip6_address": v4("::1%lo")}))},
 		{"POST", "/api/virtualservice", "", "", text(vsBody("new", "a", "a"))},
 		{"POST", "/api/pool", "", "X-Avi-Version: 22.1.2", text(poolBody("new", "10.0.0.1", "x"))},
-		{"POST", "/api/network", "", "", text(obj{"name": "n", "configured_subnets": []obj{{"prefix": obj{"ip_addr": v4("10.0.0.0"), "mask": 99}, "static_ip_ranges": []obj{{"range": obj{"begin": v4("10.0.0.9"), "end": v4("10.0.0.1")}}}}}})},
-		{"POST", "/api/serviceengine", "", "", text(obj{"name": "se", "se_group_ref": "/api/serviceenginegroup?name=Default-Group", "enable_state": []obj{}})},
+		{"POST", "/api/network", "", "", text(obj{"name": "n",
+			"configured_subnets": []obj{{"prefix": obj{"ip_addr": v4("10.0.0.0"), "mask": 99},
+				"static_ip_ranges": []obj{{"range": obj{"begin": v4("10.0.0.9"), "end": v4("10.0.0.1")}}}}}})},
+		{"POST", "/api/serviceengine", "", "", text(obj{"name": "se", "se_group_ref": "/api/serviceenginegroup?name=Default-Group",
+			"enable_state": []obj{}})},
 		{"POST", "/api/serviceenginegroup", "", "", text(obj{"name": "g", "max_vs_per_se": 1e300, "min_scaleout_per_vs": -1})},
 		{"POST", "/api/stringgroup", "", "", []byte(`{"name":"s","$ref":{"$ref":"pool/x"},"x_ref":{"a":[1,null,"/api/pool?name=a"]}}`)},
 		{"PUT", "/api/pool/pool-1", "", "", text(obj{"name": "a", "_last_modified": "1", "servers": []any{nil, 1, obj{"ip": "x"}}})},
-		{"PATCH", "/api/pool/pool-1", "", "", text(obj{"add": obj{"servers": []obj{{"ip": v4("10.0.0.2"), "port": 1}}}, "delete": obj{"name": 0}})},
-		{"PATCH", "/api/pool/pool-1", "", "", text(obj{"json_patch": []obj{{"op": "add", "path": "/servers/-", "value": 1}, {"op": "remove", "path": "/servers/99"}}})},
+		{"PATCH", "/api/pool/pool-1", "", "", text(obj{"add": obj{"servers": []obj{{"ip": v4("10.0.0.2"), "port": 1}}},
+			"delete": obj{"name": 0}})},
+		{"PATCH", "/api/pool/pool-1", "", "", text(obj{"json_patch": []obj{{"op": "add", "path": "/servers/-", "value": 1},
+			{"op": "remove", "path": "/servers/99"}}})},
 		{"PATCH", "/api/systemconfiguration", "", "", text(obj{"replace": obj{"default_license_tier": "BASIC"}})},
 		{"PATCH", "/api/cloud/cloud-x", "", "", text(obj{"replace": obj{"ipam_provider_ref": ""}})},
 		{"DELETE", "/api/vsvip/vsvip-1", "", "", nil},
@@ -361,7 +371,8 @@ func FuzzRequests(f *testing.F) {
 	for _, x := range []struct {
 		typ  string
 		body obj
-	}{{"vsvip", vsvipBody("a")}, {"pool", poolBody("a", "10.20.0.1")}, {"l4policyset", policyBody("a", "a")}, {"virtualservice", vsBody("a", "a", "a")}} {
+	}{{"vsvip", vsvipBody("a")}, {"pool", poolBody("a", "10.20.0.1")}, {"l4policyset", policyBody("a", "a")}, {"virtualservice",
+		vsBody("a", "a", "a")}} {
 		x.body["uuid"] = x.typ + "-1"
 		if _, err := base.Create(x.typ, "admin", x.body); err != nil {
 			f.Fatal(err)

@@ -17,7 +17,8 @@ import (
 func TestVersionGates(t *testing.T) {
 	s, c := signedIn(t, Options{})
 	ids := c.service("amf", "10.20.1.1")
-	np := c.want(201, "POST", "/api/networkprofile", obj{"name": "np", "profile": obj{"type": "PROTOCOL_TYPE_SCTP_PROXY", "sctp_proxy_profile": obj{"number_of_streams": 4}}}).uuid()
+	np := c.want(201, "POST", "/api/networkprofile", obj{"name": "np", "profile": obj{"type": "PROTOCOL_TYPE_SCTP_PROXY",
+		"sctp_proxy_profile": obj{"number_of_streams": 4}}}).uuid()
 	static := obj{"addr": "10.0.0.1", "type": "V4"}
 
 	for _, tt := range []struct {
@@ -27,15 +28,20 @@ func TestVersionGates(t *testing.T) {
 		since                 string
 	}{
 		{"22.1.2", "POST", "/api/networkprofile", obj{"name": "n", "profile": obj{"type": "PROTOCOL_TYPE_SCTP_PROXY"}}, "type", "22_1_3"},
-		{"22.1.2", "PUT", "/api/networkprofile/" + np, obj{"name": "np", "profile": obj{"type": "PROTOCOL_TYPE_TCP_PROXY", "sctp_proxy_profile": obj{}}}, "sctp_proxy_profile", "22_1_3"},
-		{"20.1.9", "PATCH", "/api/pool/" + ids["pool"], obj{"add": obj{"servers": []obj{{"ip": static, "preference_order": 2}}}}, "preference_order", "22_1_1"},
-		{"20.1.9", "PATCH", "/api/pool/" + ids["pool"], obj{"json_patch": []obj{{"op": "add", "path": "/servers", "value": []obj{{"ip": static, "preference_order": 2}}}}}, "preference_order", "22_1_1"},
-		{"20.1.9", "PATCH", "/api/pool/" + ids["pool"], obj{"json_patch": []obj{{"op": "replace", "path": "/servers/0/preference_order", "value": 2}}}, "preference_order", "22_1_1"},
+		{"22.1.2", "PUT", "/api/networkprofile/" + np, obj{"name": "np", "profile": obj{"type": "PROTOCOL_TYPE_TCP_PROXY",
+			"sctp_proxy_profile": obj{}}}, "sctp_proxy_profile", "22_1_3"},
+		{"20.1.9", "PATCH", "/api/pool/" + ids["pool"], obj{"add": obj{"servers": []obj{{"ip": static, "preference_order": 2}}}},
+			"preference_order", "22_1_1"},
+		{"20.1.9", "PATCH", "/api/pool/" + ids["pool"], obj{"json_patch": []obj{{"op": "add", "path": "/servers",
+			"value": []obj{{"ip": static, "preference_order": 2}}}}}, "preference_order", "22_1_1"},
+		{"20.1.9", "PATCH", "/api/pool/" + ids["pool"], obj{"json_patch": []obj{{"op": "replace", "path": "/servers/0/preference_order",
+			"value": 2}}}, "preference_order", "22_1_1"},
 		{"21.1.6", "POST", "/api/pool", obj{"name": "rr", "lb_algo_rr_per_se": true}, "", ""},
 		{"22.1.2", "POST", "/api/pool", obj{"name": "rr2", "lb_algo_rr_per_se": true}, "lb_algo_rr_per_se", "22_1_3"},
 		{"", "POST", "/api/vsvip", obj{"name": "v", "tier1_lr": "x"}, "tier1_lr", "20_1_1"},
 		{"17.1.1", "POST", "/api/pool", obj{"name": "old", "default_server_port": 80}, "", ""},
-		{"20.1.1", "PUT", "/api/pool/" + ids["pool"], obj{"name": "amf", "configpb_attributes": obj{"version": 1}}, "configpb_attributes", "21_1_1"},
+		{"20.1.1", "PUT", "/api/pool/" + ids["pool"], obj{"name": "amf", "configpb_attributes": obj{"version": 1}}, "configpb_attributes",
+			"21_1_1"},
 	} {
 		c.version = tt.version
 		r := c.do(tt.method, tt.path, tt.body)
@@ -49,7 +55,8 @@ func TestVersionGates(t *testing.T) {
 		if at == "" {
 			at = "16_4_2"
 		}
-		if want := fmt.Sprintf("Incoming request (v%s) has field (%s) introduced in later versions(v%s).", at, tt.field, tt.since); r.status != 400 || doc.Str(r.body, "error") != want {
+		if want := fmt.Sprintf("Incoming request (v%s) has field (%s) introduced in later versions(v%s).", at, tt.field,
+			tt.since); r.status != 400 || doc.Str(r.body, "error") != want {
 			t.Errorf("%s %s: %d %s\nwant %s", tt.version, tt.path, r.status, r.raw, want)
 		}
 	}
@@ -130,7 +137,8 @@ func schemaNewer(v string) map[string][]string {
 func TestTierGates(t *testing.T) {
 	const none, only = "Field %s is not allowed in license tier %s", "Field %s allows only %s in license tier %s"
 	rule := func(match, pool obj) obj {
-		return obj{"name": "p", "l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 0, "match": match, "action": obj{"select_pool": pool}}}}}
+		return obj{"name": "p", "l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 0, "match": match,
+			"action": obj{"select_pool": pool}}}}}
 	}
 	tests := []struct {
 		name, system, cloud string
@@ -139,24 +147,34 @@ func TestTierGates(t *testing.T) {
 		want                string // "" if it passes
 	}{
 		{"nested field", "BASIC", "", "/api/l4policyset", policyBody("p", "amf"), fmt.Sprintf(none, "protocol", "BASIC")},
-		{"client address of a rule", "BASIC", "", "/api/l4policyset", rule(obj{"client_ip": obj{"match_criteria": "IS_IN"}}, nil), fmt.Sprintf(none, "client_ip", "BASIC")},
-		{"pool group of a rule", "BASIC", "", "/api/l4policyset", rule(nil, obj{"pool_group_ref": "pg"}), fmt.Sprintf(none, "pool_group_ref", "BASIC")},
-		{"profile of one service", "BASIC", "", "/api/virtualservice", obj{"name": "v", "services": []obj{{"port": 1, "override_network_profile_ref": "np"}}},
+		{"client address of a rule", "BASIC", "", "/api/l4policyset", rule(obj{"client_ip": obj{"match_criteria": "IS_IN"}}, nil),
+			fmt.Sprintf(none, "client_ip", "BASIC")},
+		{"pool group of a rule", "BASIC", "", "/api/l4policyset", rule(nil, obj{"pool_group_ref": "pg"}),
+			fmt.Sprintf(none, "pool_group_ref", "BASIC")},
+		{"profile of one service", "BASIC", "", "/api/virtualservice", obj{"name": "v",
+			"services": []obj{{"port": 1, "override_network_profile_ref": "np"}}},
 			fmt.Sprintf(none, "override_network_profile_ref", "BASIC")},
-		{"application profile of one service", "BASIC", "", "/api/virtualservice", obj{"name": "v", "services": []obj{{"port": 1, "override_application_profile_ref": "ap"}}},
+		{"application profile of one service", "BASIC", "", "/api/virtualservice", obj{"name": "v",
+			"services": []obj{{"port": 1, "override_application_profile_ref": "ap"}}},
 			fmt.Sprintf(none, "override_application_profile_ref", "BASIC")},
-		{"profile towards the servers", "BASIC", "", "/api/virtualservice", obj{"name": "v", "server_network_profile_ref": "np"}, fmt.Sprintf(none, "server_network_profile_ref", "BASIC")},
-		{"route health injection", "BASIC", "", "/api/virtualservice", obj{"name": "v", "enable_rhi": true}, fmt.Sprintf(none, "enable_rhi", "BASIC")},
-		{"SCTP profile", "BASIC", "", "/api/networkprofile", obj{"name": "n", "profile": obj{"type": "PROTOCOL_TYPE_TCP_PROXY", "sctp_proxy_profile": obj{"number_of_streams": 4}}},
+		{"profile towards the servers", "BASIC", "", "/api/virtualservice", obj{"name": "v", "server_network_profile_ref": "np"},
+			fmt.Sprintf(none, "server_network_profile_ref", "BASIC")},
+		{"route health injection", "BASIC", "", "/api/virtualservice", obj{"name": "v", "enable_rhi": true},
+			fmt.Sprintf(none, "enable_rhi", "BASIC")},
+		{"SCTP profile", "BASIC", "", "/api/networkprofile", obj{"name": "n",
+			"profile": obj{"type": "PROTOCOL_TYPE_TCP_PROXY", "sctp_proxy_profile": obj{"number_of_streams": 4}}},
 			fmt.Sprintf(none, "sctp_proxy_profile", "BASIC")},
-		{"SCTP monitor", "BASIC", "", "/api/healthmonitor", obj{"name": "h", "type": "HEALTH_MONITOR_TCP", "sctp_monitor": obj{"sctp_request": "r"}}, fmt.Sprintf(none, "sctp_monitor", "BASIC")},
+		{"SCTP monitor", "BASIC", "", "/api/healthmonitor", obj{"name": "h", "type": "HEALTH_MONITOR_TCP",
+			"sctp_monitor": obj{"sctp_request": "r"}}, fmt.Sprintf(none, "sctp_monitor", "BASIC")},
 		{"field", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "pool_type": "POOL_TYPE_OAUTH"}, fmt.Sprintf(none, "pool_type", "ESSENTIALS")},
 		{"field at its default", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "pool_type": "POOL_TYPE_GENERIC_APP"}, ""},
 		{"switch that is off", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "use_service_ssl_mode": false}, ""},
 		{"value", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "lb_algorithm": "LB_ALGORITHM_RANDOM"},
-			fmt.Sprintf(only, "lb_algorithm", "LB_ALGORITHM_LEAST_CONNECTIONS, LB_ALGORITHM_ROUND_ROBIN, LB_ALGORITHM_CONSISTENT_HASH", "ESSENTIALS")},
+			fmt.Sprintf(only, "lb_algorithm", "LB_ALGORITHM_LEAST_CONNECTIONS, LB_ALGORITHM_ROUND_ROBIN, LB_ALGORITHM_CONSISTENT_HASH",
+				"ESSENTIALS")},
 		{"value that is allowed", "ESSENTIALS", "", "/api/pool", obj{"name": "p", "lb_algorithm": "LB_ALGORITHM_ROUND_ROBIN"}, ""},
-		{"number", "BASIC", "", "/api/pool", obj{"name": "p", "connection_ramp_duration": 20}, fmt.Sprintf(only, "connection_ramp_duration", "0", "BASIC")},
+		{"number", "BASIC", "", "/api/pool", obj{"name": "p", "connection_ramp_duration": 20},
+			fmt.Sprintf(only, "connection_ramp_duration", "0", "BASIC")},
 		{"number at Enterprise's default", "BASIC", "", "/api/pool", obj{"name": "p", "connection_ramp_duration": 10}, ""},
 		{"in one tier only", "ESSENTIALS", "", "/api/healthmonitor", obj{"name": "h", "type": "HEALTH_MONITOR_HTTP"},
 			fmt.Sprintf(only, "type", "HEALTH_MONITOR_PING, HEALTH_MONITOR_TCP, HEALTH_MONITOR_UDP", "ESSENTIALS")},
@@ -169,7 +187,8 @@ func TestTierGates(t *testing.T) {
 			fmt.Sprintf(only, "lb_algorithm", "LB_ALGORITHM_LEAST_CONNECTIONS, LB_ALGORITHM_ROUND_ROBIN, LB_ALGORITHM_CONSISTENT_HASH", "BASIC")},
 		{"the cloud's tier, for a type without cloud", "ENTERPRISE", "BASIC", "/api/l4policyset", policyBody("p", "amf"), ""},
 		{"a cloud with a higher tier", "ESSENTIALS", "BASIC", "/api/pool", obj{"name": "p", "lb_algorithm": "LB_ALGORITHM_RANDOM"},
-			fmt.Sprintf(only, "lb_algorithm", "LB_ALGORITHM_LEAST_CONNECTIONS, LB_ALGORITHM_ROUND_ROBIN, LB_ALGORITHM_CONSISTENT_HASH", "ESSENTIALS")},
+			fmt.Sprintf(only, "lb_algorithm", "LB_ALGORITHM_LEAST_CONNECTIONS, LB_ALGORITHM_ROUND_ROBIN, LB_ALGORITHM_CONSISTENT_HASH",
+				"ESSENTIALS")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -197,7 +216,8 @@ func TestTierGates(t *testing.T) {
 	c.want(200, "PUT", "/api/pool/"+r.uuid(), r.body)
 	c.want(201, "POST", "/api/vsvip", vsvipBody("v"))
 	r = c.want(201, "POST", "/api/virtualservice", obj{"name": "v", "vsvip_ref": "/api/vsvip?name=v", "services": []obj{{"port": 80}}})
-	for field, name := range map[string]string{"application_profile_ref": "System-L4-Application", "network_profile_ref": "System-TCP-Fast-Path"} {
+	for field, name := range map[string]string{"application_profile_ref": "System-L4-Application",
+		"network_profile_ref": "System-TCP-Fast-Path"} {
 		if !strings.HasSuffix(doc.Str(r.body, field), "#"+name) {
 			t.Errorf("%s is %s", field, doc.Str(r.body, field))
 		}
@@ -236,4 +256,5 @@ func TestSchemaless(t *testing.T) {
 }
 
 // tenantless are the types that have no tenant_ref.
-var tenantless = map[string]bool{"tenant": true, "systemconfiguration": true, "controllerproperties": true, "user": true, "useraccountprofile": true}
+var tenantless = map[string]bool{"tenant": true, "systemconfiguration": true, "controllerproperties": true, "user": true,
+	"useraccountprofile": true}

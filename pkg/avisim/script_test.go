@@ -90,7 +90,8 @@ func TestScriptEnds(t *testing.T) {
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "step 1, line 1: ") {
 		t.Error(err)
 	}
-	if err := s.Run(t.Context(), mustParse(t, "steps:\n- after: 1ms\n  do: {effect: foreign-delete, type: pool, name: none}")); err == nil || !strings.Contains(err.Error(), `line 2: no pool "none"`) {
+	if err := s.Run(t.Context(), mustParse(t, "steps:\n- after: 1ms\n  do: {effect: foreign-delete, type: pool, name: none}")); err == nil ||
+		!strings.Contains(err.Error(), `line 2: no pool "none"`) {
 		t.Error(err)
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)

@@ -49,7 +49,8 @@ func TestSDK(t *testing.T) {
 		t.Errorf("address %s", got)
 	}
 	port := int32(30100)
-	pool, err := c.Pool.Create(&models.Pool{Name: ptr("p"), Servers: []*models.Server{{IP: &models.IPAddr{Addr: ptr("10.20.0.1"), Type: ptr("V4")}, Port: &port}}})
+	pool, err := c.Pool.Create(&models.Pool{Name: ptr("p"),
+		Servers: []*models.Server{{IP: &models.IPAddr{Addr: ptr("10.20.0.1"), Type: ptr("V4")}, Port: &port}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,13 +67,15 @@ func TestSDK(t *testing.T) {
 	if err != nil || strings.Contains(*got.URL, "#") {
 		t.Errorf("read %v, %v", got, err)
 	}
-	patched, err := c.Pool.Patch(*pool.UUID, map[string]any{"servers": []any{map[string]any{"ip": map[string]any{"addr": "10.20.0.2", "type": "V4"}, "port": 30100}}}, "add")
+	patched, err := c.Pool.Patch(*pool.UUID, map[string]any{"servers": []any{map[string]any{"ip": map[string]any{"addr": "10.20.0.2",
+		"type": "V4"}, "port": 30100}}}, "add")
 	if err != nil || len(patched.Servers) != 2 {
 		t.Errorf("patch %v, %v", patched, err)
 	}
 	err = c.Pool.Delete(*pool.UUID)
 	var refused sdk.AviError
-	if !errors.As(err, &refused) || refused.HttpStatusCode != 403 || !strings.Contains(err.Error(), "Cannot delete, object is referred by: ['VirtualService s']") {
+	if !errors.As(err, &refused) || refused.HttpStatusCode != 403 || !strings.Contains(err.Error(),
+		"Cannot delete, object is referred by: ['VirtualService s']") {
 		t.Errorf("delete in use: %v", err)
 	}
 	if err := c.VirtualService.Delete(*vs.UUID); err != nil {

@@ -212,13 +212,17 @@ func TestRoundTrips(t *testing.T) {
 		{"tenant", obj{"name": "tf", "local": true}},
 		{"vrfcontext", obj{"name": "tf", "cloud_ref": ref("cloud", "Default-Cloud"), "static_routes": []obj{route1("1")}}},
 		{"network", obj{"name": "tf", "cloud_ref": ref("cloud", "Default-Cloud"), "dhcp_enabled": false, "configured_subnets": []obj{{
-			"prefix":           obj{"ip_addr": obj{"addr": "10.77.0.0", "type": "V4"}, "mask": 24},
-			"static_ip_ranges": []obj{{"range": obj{"begin": obj{"addr": "10.77.0.10", "type": "V4"}, "end": obj{"addr": "10.77.0.20", "type": "V4"}}, "type": "STATIC_IPS_FOR_VIP"}}}}}},
-		{"healthmonitor", obj{"name": "tf", "type": "HEALTH_MONITOR_SCTP", "send_interval": 10, "receive_timeout": 5, "sctp_monitor": obj{"sctp_request": "ping"}}},
-		{"networkprofile", obj{"name": "tf", "profile": obj{"type": "PROTOCOL_TYPE_SCTP_PROXY", "sctp_proxy_profile": obj{"number_of_streams": 4}}}},
+			"prefix": obj{"ip_addr": obj{"addr": "10.77.0.0", "type": "V4"}, "mask": 24},
+			"static_ip_ranges": []obj{{"range": obj{"begin": obj{"addr": "10.77.0.10", "type": "V4"},
+				"end": obj{"addr": "10.77.0.20", "type": "V4"}}, "type": "STATIC_IPS_FOR_VIP"}}}}}},
+		{"healthmonitor", obj{"name": "tf", "type": "HEALTH_MONITOR_SCTP", "send_interval": 10, "receive_timeout": 5,
+			"sctp_monitor": obj{"sctp_request": "ping"}}},
+		{"networkprofile", obj{"name": "tf", "profile": obj{"type": "PROTOCOL_TYPE_SCTP_PROXY",
+			"sctp_proxy_profile": obj{"number_of_streams": 4}}}},
 		{"pool", obj{"name": "tf", "default_server_port": 38412, "health_monitor_refs": []string{ref("healthmonitor", "tf")},
 			"servers": []obj{{"ip": obj{"addr": "10.20.0.7", "type": "V4"}, "port": 38412}}}},
-		{"vsvip", obj{"name": "tf", "vip": []obj{{"vip_id": "1", "auto_allocate_ip": true, "ipam_network_subnet": obj{"network_ref": ref("network", "vip-network")}}}}},
+		{"vsvip", obj{"name": "tf", "vip": []obj{{"vip_id": "1", "auto_allocate_ip": true,
+			"ipam_network_subnet": obj{"network_ref": ref("network", "vip-network")}}}}},
 		{"l4policyset", obj{"name": "tf", "l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 1, "enable": true,
 			"match": obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{38412}}}, "action": obj{"select_pool": obj{
 				"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": ref("pool", "tf")}}}}}}},
@@ -337,7 +341,8 @@ func TestClusterIsChanged(t *testing.T) {
 	c.want(400, "PUT", "/api/cluster", obj{"nodes": []obj{node("a")}})
 	before := c.want(200, "GET", "/api/cluster", nil)
 	r := c.want(200, "PUT", "/api/cluster", obj{"name": "three", "uuid": "x", "nodes": []obj{node("a"), node("b"), node("c")}})
-	if doc.Str(r.body, "name") != "three" || r.uuid() != before.uuid() || doc.Str(r.body, "_last_modified") == doc.Str(before.body, "_last_modified") {
+	if doc.Str(r.body, "name") != "three" || r.uuid() != before.uuid() || doc.Str(r.body, "_last_modified") == doc.Str(before.body,
+		"_last_modified") {
 		t.Error(r.raw)
 	}
 	rt := c.want(200, "GET", "/api/cluster/runtime", nil)
@@ -381,7 +386,8 @@ func TestCloudsOfTenants(t *testing.T) {
 	if m := doc.Messages(vrf.body["results"]); len(m) != 1 || !strings.HasPrefix(doc.Str(p.body, "vrf_ref"), doc.Str(m[0], "url")) {
 		t.Errorf("%s\n%s", p.raw, vrf.raw)
 	}
-	c.want(201, "POST", "/api/poolgroup", obj{"name": "g", "cloud_ref": "/api/cloud?name=x", "members": []obj{{"pool_ref": "/api/pool?name=p&cloud=x"}}})
+	c.want(201, "POST", "/api/poolgroup", obj{"name": "g", "cloud_ref": "/api/cloud?name=x",
+		"members": []obj{{"pool_ref": "/api/pool?name=p&cloud=x"}}})
 	c.tenant = "admin"
 	if n := doc.Int(c.want(200, "GET", "/api/cloud?name=x", nil).body, "count"); n != 1 {
 		t.Errorf("the admin tenant sees %d clouds x", n)

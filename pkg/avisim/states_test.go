@@ -100,8 +100,10 @@ func TestStateMachine(t *testing.T) {
 		{9 * time.Second, "CREATING 0", nil, 0},
 		{time.Second, "INITIALIZING 100 Avi-se-1", nil, 10 * time.Second},
 		{5 * time.Second, "INITIALIZING 100 Avi-se-1", nil, 10 * time.Second}, // now the servers are checked: 2 × 10 s
-		{5 * time.Second, "UP 100 Avi-se-1", func() { w.s.SetServerHealth("10.20.1.1", 30100, false, "no INIT ACK") }, 20 * time.Second},                  // since they were there
-		{19 * time.Second, "UP 100 Avi-se-1", func() { w.s.SetServerHealth("10.20.1.1", 30100, true, ""); w.now.advance(time.Second) }, 20 * time.Second}, // flaps too fast to be seen
+		{5 * time.Second, "UP 100 Avi-se-1", func() { w.s.SetServerHealth("10.20.1.1", 30100, false, "no INIT ACK") },
+			20 * time.Second}, // since they were there
+		{19 * time.Second, "UP 100 Avi-se-1", func() { w.s.SetServerHealth("10.20.1.1", 30100, true, ""); w.now.advance(time.Second) },
+			20 * time.Second}, // flaps too fast to be seen
 		{0, "UP 100 Avi-se-1", func() { w.s.SetServerHealth("10.20.1.1", 30100, false, "no INIT ACK") }, 20 * time.Second},
 		{20 * time.Second, "DOWN 100 Avi-se-1", nil, 60 * time.Second},
 		{0, "DOWN 100 Avi-se-1", func() { w.want(200, "PATCH", vs, obj{"replace": obj{"enabled": false}}) }, 60 * time.Second},
@@ -126,7 +128,8 @@ func TestEngines(t *testing.T) {
 	for _, n := range []string{"a", "b", "c", "d", "e", "f"} {
 		paths[n] = w.serve(n, "g")
 	}
-	w.expect("full", map[string]string{"a": "UP 100 se-1", "b": "UP 100 se-1", "c": "UP 100 se-2", "d": "UP 100 se-2", "e": "RESOURCES 0", "f": "RESOURCES 0"})
+	w.expect("full", map[string]string{"a": "UP 100 se-1", "b": "UP 100 se-1", "c": "UP 100 se-2", "d": "UP 100 se-2", "e": "RESOURCES 0",
+		"f": "RESOURCES 0"})
 	if rt := w.want(200, "GET", paths["e"]+"/runtime", nil); !strings.Contains(rt.raw, "Service Engine Group g") {
 		t.Error(rt.raw)
 	}
@@ -152,7 +155,8 @@ func TestEngines(t *testing.T) {
 		t.Error(rt.raw)
 	}
 	se, _ := w.s.Object("serviceengine", "admin", "se-2")
-	if inv := w.want(200, "GET", "/api/serviceengine-inventory/"+doc.Str(se, "uuid"), nil); doc.Str(inv.body, "runtime", "oper_status", "state") != "OPER_DOWN" {
+	if inv := w.want(200, "GET", "/api/serviceengine-inventory/"+doc.Str(se, "uuid"), nil); doc.Str(inv.body, "runtime", "oper_status",
+		"state") != "OPER_DOWN" {
 		t.Error(inv.raw)
 	}
 	if err := w.s.RecoverServiceEngine("se-2"); err != nil {
@@ -240,7 +244,8 @@ func TestPlacement(t *testing.T) {
 			n := fmt.Sprint("v", i)
 			in := "/api/cloud?name=vc"
 			w.want(201, "POST", "/api/vsvip", obj{"name": n, "cloud_ref": in, "vip": vips(obj{"ip_address": v4(fmt.Sprint("10.0.0.", i+1))})})
-			w.want(201, "POST", "/api/virtualservice", obj{"name": n, "cloud_ref": in, "vsvip_ref": "/api/vsvip?name=" + n, "services": []obj{{"port": 80}},
+			w.want(201, "POST", "/api/virtualservice", obj{"name": n, "cloud_ref": in, "vsvip_ref": "/api/vsvip?name=" + n,
+				"services":                []obj{{"port": 80}},
 				"application_profile_ref": "/api/applicationprofile?name=System-L4-Application", "se_group_ref": "/api/serviceenginegroup?name=h"})
 			w.expect("write access", map[string]string{n: want})
 		}
@@ -269,7 +274,8 @@ func TestMinimums(t *testing.T) {
 	w.want(201, "POST", "/api/virtualservice", body)
 	w.expect("its one pool is down", map[string]string{"v": "DOWN 100 Avi-se-1"})
 	w.want(201, "POST", "/api/pool", poolBody("c", "10.20.1.3"))
-	w.want(200, "PATCH", "/api/poolgroup/"+doc.Str(w.mustObject("poolgroup", "g"), "uuid"), obj{"add": obj{"members": []obj{{"pool_ref": "/api/pool?name=c"}}}})
+	w.want(200, "PATCH", "/api/poolgroup/"+doc.Str(w.mustObject("poolgroup", "g"), "uuid"),
+		obj{"add": obj{"members": []obj{{"pool_ref": "/api/pool?name=c"}}}})
 	w.expect("another is up", map[string]string{"v": "UP 100 Avi-se-1"})
 	rt := w.want(200, "GET", "/api/poolgroup/"+doc.Str(w.mustObject("poolgroup", "g"), "uuid")+"/runtime", nil)
 	if doc.Str(rt.body, "oper_status", "state") != "OPER_UP" {

@@ -16,7 +16,8 @@ import (
 func TestPathsAreServedWithoutRedirects(t *testing.T) {
 	_, c := signedIn(t, Options{})
 	id := c.want(201, "POST", "/api/pool/", poolBody("p")).uuid()
-	for _, path := range []string{"/api/pool", "//api/pool", "/api/pool/", "//api//pool//", "/api/pool?", "/api/pool/?name=p&", "/api/pool?&include_name",
+	for _, path := range []string{"/api/pool", "//api/pool", "/api/pool/", "//api//pool//", "/api/pool?", "/api/pool/?name=p&",
+		"/api/pool?&include_name",
 		"/api/pool/" + id, "/api/pool/" + id + "/", "//api/pool/" + id + "/?include_name", "/api/pool?a&name=p", "/api/cluster/runtime/", "//api/initial-data"} {
 		status := 200
 		if strings.Contains(path, "a&name") { // a filter by a field that no pool has, which finds none
@@ -88,7 +89,8 @@ func TestLogin(t *testing.T) {
 				}
 				return
 			}
-			if r.header.Get("AVI_API_VERSION") != "16_4_2" || len(r.header.Values("Set-Cookie")) != 3 || doc.Str(r.body, "version", "Version") != "30.2.1" ||
+			if r.header.Get("AVI_API_VERSION") != "16_4_2" || len(r.header.Values("Set-Cookie")) != 3 || doc.Str(r.body, "version",
+				"Version") != "30.2.1" ||
 				doc.Str(r.body, "session_cookie_name") != "avi-sessionid" || doc.Str(r.body, "system_config", "default_license_tier") != "ENTERPRISE" {
 				t.Errorf("%v %s", r.header, r.raw)
 			}
@@ -173,7 +175,8 @@ func TestUserTokens(t *testing.T) {
 		body   obj
 		status int
 	}{
-		{obj{"username": "admin", "token": lasting}, 200}, {obj{"username": "admin", "password": lasting}, 200}, {obj{"username": "joe", "token": lasting}, 401},
+		{obj{"username": "admin", "token": lasting}, 200}, {obj{"username": "admin", "password": lasting},
+			200}, {obj{"username": "joe", "token": lasting}, 401},
 		{obj{"username": "admin", "token": once}, 200}, {obj{"username": "admin", "token": once}, 401},
 	} {
 		newClient(t, s).want(tt.status, "POST", "/login", tt.body)
@@ -203,7 +206,8 @@ func TestVersions(t *testing.T) {
 		}
 	}
 	c.version = ""
-	if r := c.do("POST", "/api/virtualservice", vsBody("x", "x", "x")); r.status != 400 || !strings.Contains(r.raw, "Incoming request (v16_4_2)") {
+	if r := c.do("POST", "/api/virtualservice", vsBody("x", "x", "x")); r.status != 400 || !strings.Contains(r.raw,
+		"Incoming request (v16_4_2)") {
 		t.Errorf("%d %s", r.status, r.raw)
 	}
 }
@@ -264,15 +268,17 @@ func TestSingletons(t *testing.T) {
 		t.Error(tier())
 	}
 	c.want(405, "DELETE", "/api/systemconfiguration", nil)
-	for path, key := range map[string]string{"/api/cluster": "nodes", "/api/cluster/runtime": "cluster_state", "/api/cluster/version": "Version",
-		"/api/cluster/status": "state", "/api/initial-data": "version", "/api/controllerproperties": "api_idle_timeout", "/api/licensing": "license_tier",
+	for path, key := range map[string]string{"/api/cluster": "nodes", "/api/cluster/runtime": "cluster_state",
+		"/api/cluster/version": "Version",
+		"/api/cluster/status":  "state", "/api/initial-data": "version", "/api/controllerproperties": "api_idle_timeout", "/api/licensing": "license_tier",
 		"/api/licensing/status": "license_tier", "/api/systemlimits": "controller_limits", "/api/useraccount": "username"} {
 		if r := c.want(200, "GET", path, nil); r.body[key] == nil {
 			t.Errorf("%s lacks %s: %s", path, key, r.raw)
 		}
 	}
 	cloud, _ := s.Object("cloud", "admin", "Default-Cloud")
-	if r := c.want(200, "GET", "/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+doc.Str(cloud, "uuid"), nil); r.raw != `{"domains":["demo.avi.local"]}` {
+	if r := c.want(200, "GET", "/api/ipamdnsproviderprofiledomainlist?cloud_uuid="+doc.Str(cloud, "uuid"),
+		nil); r.raw != `{"domains":["demo.avi.local"]}` {
 		t.Error(r.raw)
 	}
 	before := c.want(200, "GET", "/api/cluster/runtime", nil).raw

@@ -16,7 +16,8 @@ func TestPutReplaces(t *testing.T) {
 	r := c.want(201, "POST", "/api/pool", body)
 	path, first := "/api/pool/"+r.uuid(), doc.Str(r.body, "_last_modified")
 	r = c.want(200, "PUT", path, obj{"name": "q", "uuid": "ignored", "unknown": 1, "_last_modified": first})
-	if r.body["description"] != nil || r.body["servers"] != nil || doc.Str(r.body, "lb_algorithm") != "LB_ALGORITHM_LEAST_CONNECTIONS" || doc.Str(r.body, "name") != "q" ||
+	if r.body["description"] != nil || r.body["servers"] != nil || doc.Str(r.body,
+		"lb_algorithm") != "LB_ALGORITHM_LEAST_CONNECTIONS" || doc.Str(r.body, "name") != "q" ||
 		r.body["unknown"] != nil || "/api/pool/"+r.uuid() != path {
 		t.Error(r.raw)
 	}
@@ -59,9 +60,12 @@ func TestPatchVerbs(t *testing.T) {
 		{"delete by ip and wrong port", obj{"delete": list(server("10.20.0.1", "port", 1))}, "1/1 2/1 d"},
 		{"delete a scalar", obj{"delete": obj{"description": "whatever"}}, "1/1 2/1"},
 		{"delete a list without naming entries", obj{"delete": obj{"servers": ""}}, "d"},
-		{"several verbs", obj{"delete": list(server("10.20.0.1")), "add": list(server("10.20.0.4")), "replace": obj{"description": "z"}}, "2/1 4/1 z"},
-		{"json_patch add a list", obj{"json_patch": []obj{{"op": "add", "path": "/servers", "value": []obj{server("10.20.0.3")}}}}, "1/1 2/1 3/1 d"},
-		{"json_patch add at the end", obj{"json_patch": []obj{{"op": "add", "path": "/servers/-", "value": server("10.20.0.3")}}}, "1/1 2/1 3/1 d"},
+		{"several verbs", obj{"delete": list(server("10.20.0.1")), "add": list(server("10.20.0.4")), "replace": obj{"description": "z"}},
+			"2/1 4/1 z"},
+		{"json_patch add a list", obj{"json_patch": []obj{{"op": "add", "path": "/servers", "value": []obj{server("10.20.0.3")}}}},
+			"1/1 2/1 3/1 d"},
+		{"json_patch add at the end", obj{"json_patch": []obj{{"op": "add", "path": "/servers/-", "value": server("10.20.0.3")}}},
+			"1/1 2/1 3/1 d"},
 		{"json_patch replace", obj{"json_patch": []obj{{"op": "replace", "path": "/servers/0/ratio", "value": 7}}}, "1/7 2/1 d"},
 		{"json_patch remove", obj{"json_patch": []obj{{"op": "remove", "path": "/servers/0"}, {"op": "remove", "path": "/description"}}}, "2/1"},
 	} {
@@ -86,7 +90,8 @@ func TestPatchVerbs(t *testing.T) {
 	t.Run("references", func(t *testing.T) {
 		_, c := signedIn(t, Options{})
 		id := c.want(201, "POST", "/api/pool", poolBody("p")).uuid()
-		r := c.want(200, "PATCH", "/api/pool/"+id, obj{"add": obj{"health_monitor_refs": []string{"/api/healthmonitor?name=System-TCP", "/api/healthmonitor?name=System-SCTP"}}})
+		r := c.want(200, "PATCH", "/api/pool/"+id, obj{"add": obj{"health_monitor_refs": []string{"/api/healthmonitor?name=System-TCP",
+			"/api/healthmonitor?name=System-SCTP"}}})
 		if l, _ := r.body["health_monitor_refs"].([]any); len(l) != 2 {
 			t.Errorf("%v", l)
 		}
@@ -182,7 +187,8 @@ func TestVIPUpdate(t *testing.T) {
 	}
 	r := c.want(200, "PUT", path, obj{"name": "amf", "vip": []obj{{"vip_id": "0", "auto_allocate_ip": true}}})
 	v := doc.Messages(r.body["vip"])[0]
-	if doc.Str(v, "ip_address", "addr") != "10.10.0.10" || v["avi_allocated_vip"] != true || v["ipam_network_subnet"] == nil || v["discovered_networks"] != nil {
+	if doc.Str(v, "ip_address", "addr") != "10.10.0.10" || v["avi_allocated_vip"] != true || v["ipam_network_subnet"] == nil ||
+		v["discovered_networks"] != nil {
 		t.Error(r.raw)
 	}
 	if state() != "OPER_DOWN[No network/subnet matched Virtual Service IP]" {
@@ -226,7 +232,8 @@ func TestServerHealth(t *testing.T) {
 	expect("no servers", "OPER_DOWN", "OPER_DOWN")
 	inv := c.want(200, "GET", "/api/pool-inventory?name=amf", nil)
 	item := doc.Messages(inv.body["results"])[0]
-	if doc.Str(item, "runtime", "oper_status", "state") != "OPER_DOWN" || len(doc.Messages(item["virtualservices"])) != 1 || doc.Str(item, "config", "name") != "amf" {
+	if doc.Str(item, "runtime", "oper_status", "state") != "OPER_DOWN" || len(doc.Messages(item["virtualservices"])) != 1 || doc.Str(item,
+		"config", "name") != "amf" {
 		t.Error(inv.raw)
 	}
 	unused := c.want(201, "POST", "/api/pool", poolBody("u", "10.20.1.9")).uuid()

@@ -333,6 +333,9 @@ func TestRulesOfAKOAreTakenOver(t *testing.T) {
 		observed := observe(t, built.Set)
 		for _, o := range observed {
 			asAKO(o.Body)
+			if vs, ok := o.Body.(*models.VirtualService); ok && strings.HasSuffix(name, "on-udp-beside-sctp") {
+				vs.NetworkProfileRef = tcpProxy() // each service overrides it, so it means nothing
+			}
 		}
 		in.Live = translate.LiveOf(&in, observed)
 		again := translate.Objects(in)
@@ -342,6 +345,28 @@ func TestRulesOfAKOAreTakenOver(t *testing.T) {
 	}
 	if n < 40 {
 		t.Errorf("only %d features", n)
+	}
+}
+
+func tcpProxy() *string { return new("/api/networkprofile?name=System-TCP-Proxy") }
+
+// TestTrapOfAKOIsUndone: an SCTP VirtualService that AKO made a TCP one, because its CRD fills that in, becomes one of SCTP.
+func TestTrapOfAKOIsUndone(t *testing.T) {
+	for _, protocol := range []string{"sctp", "udp"} {
+		in := load(t, "testdata/l4rule-as-ako-s-crd-completes-it-on-"+protocol+".in.yaml")
+		observed := observe(t, translate.Objects(in).Set)
+		for _, o := range observed {
+			asAKO(o.Body)
+			if vs, ok := o.Body.(*models.VirtualService); ok {
+				vs.NetworkProfileRef = tcpProxy()
+			}
+		}
+		in.Live = translate.LiveOf(&in, observed)
+		built := translate.Objects(in)
+		p := plan.Diff(&built.Set, observed, plan.Policy{})
+		if len(p.Steps) != 1 || len(p.Steps[0].Fields) != 1 || p.Steps[0].Fields[0].Field != "network_profile_ref" {
+			t.Errorf("%s: %s", protocol, p.String())
+		}
 	}
 }
 
@@ -360,6 +385,9 @@ func asAKO(body any) {
 	switch b := body.(type) {
 	case *models.VirtualService:
 		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)
+		if len(b.L4Policies) == 0 {
+			b.RemoveListeningPortOnVsDown = nil
+		}
 		b.AnalyticsProfileRef = cmp.Or(b.AnalyticsProfileRef, new("/api/analyticsprofile?name=System-Analytics-Profile"))
 	case *models.Pool:
 		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
@@ -39,7 +40,8 @@ func takeOver(t *testing.T, e *suite.Env, kinds ...looked) {
 // akoPort is a Service's port of AKO's as suite.Port makes it, with one server.
 func akoPort(protocol string, number int) suite.AKOPort {
 	return suite.AKOPort{
-		Name: strings.ToLower(protocol) + fmt.Sprint(number), Protocol: protocol, Number: number, Servers: []suite.AKOServer{{Address: "10.244.1.5:9090"}},
+		Name: strings.ToLower(protocol) + fmt.Sprint(number), Protocol: protocol, Number: number,
+		Servers: []suite.AKOServer{{Address: "10.244.1.5:9090"}},
 	}
 }
 
@@ -133,9 +135,15 @@ func TestTakeOverOfServices(t *testing.T) {
 	monitored := akoPort("SCTP", 38412)
 	monitored.Monitor = "System-Ping"
 	ako.Service(ns, "ruled", suite.AKOService{Hosts: autoHost(ruled), NetworkProfile: "System-TCP-Proxy"}, monitored)
+	understood := add(served(e, "understood", map[string]string{translate.AnnotationRule: "understood"}, suite.Port("SCTP", 2906)))
+	e.Create(e.Rule("understood", v1alpha2.L4RuleSpec{NetworkProfileRef: "System-SCTP-Proxy", BackendProperties: []v1alpha2.BackendProperties{
+		{Port: 2906, Protocol: "SCTP", LbAlgorithm: "LB_ALGORITHM_LEAST_CONNECTIONS", HealthMonitorRefs: []string{"System-Ping"}},
+	}}))
+	ruledPort := akoPort("SCTP", 2906)
+	ruledPort.Monitor = "System-Ping"
+	ako.Service(ns, "understood", suite.AKOService{Hosts: autoHost(understood)}, ruledPort)
 	ingress := ako.Ingress(ns, "plain", "plain.example.com")
 
-	e.Create(setting)
 	takeOver(t, e, looked{"service", all})
 
 	for _, o := range all {
@@ -148,7 +156,8 @@ func TestTakeOverOfServices(t *testing.T) {
 	if a := still.Status.LoadBalancer.Ingress[0].IP; a != "10.10.7.7" {
 		t.Errorf("the static address is %s", a)
 	}
-	e.Condition(ruled, "Accepted", metav1.ConditionTrue, "UnusedField")
+	e.Condition(ruled, "Accepted", metav1.ConditionTrue, "L4RuleMissing")
+	e.Condition(understood, "Accepted", metav1.ConditionTrue, "Accepted")
 	// A Service that changes is one write for each object that does, and an Ingress's pool outlives the Service.
 	e.Delete(plain)
 	e.Eventually("the Service goes", func() error {
@@ -169,7 +178,8 @@ func TestTakeOverOfSharedVIP(t *testing.T) {
 	shared := map[string]string{"ako.vmware.com/enable-shared-vip": "core"}
 	one := served(e, "one", shared, suite.Port("SCTP", 38412))
 	two := served(e, "two", shared, suite.Port("TCP", 80))
-	suite.AKO{Env: e}.SharedVIP(e.Namespace, "core", behindGateway("SCTP", 38412, e.Namespace, "one"), behindGateway("TCP", 80, e.Namespace, "two"))
+	suite.AKO{Env: e}.SharedVIP(e.Namespace, "core",
+		behindGateway("SCTP", 38412, e.Namespace, "one"), behindGateway("TCP", 80, e.Namespace, "two"))
 	vip := e.Object("vsvip", e.Cluster+"--"+e.Namespace+"-core")["vip"].([]any)[0].(map[string]any)
 	address := vip["ip_address"].(map[string]any)["addr"].(string)
 	for _, svc := range []*corev1.Service{one, two} {
@@ -197,7 +207,8 @@ func TestTakeOverOfGateways(t *testing.T) {
 	e.StopOperator()
 	ako, far := suite.AKO{Env: e}, e.Apart(t)
 
-	full := e.SvcAPIGateway("full", e.SvcAPIListener("full", "SCTP", 38412), e.SvcAPIListener("full", "UDP", 53), e.SvcAPIListener("full", "TCP", 53), e.SvcAPIListener("full", "TCP", 80))
+	full := e.SvcAPIGateway("full", e.SvcAPIListener("full", "SCTP", 38412), e.SvcAPIListener("full", "UDP", 53),
+		e.SvcAPIListener("full", "TCP", 53), e.SvcAPIListener("full", "TCP", 80))
 	bare := e.SvcAPIGateway("bare", e.SvcAPIListener("bare", "SCTP", 6060))
 	across := e.SvcAPIGateway("across", e.SvcAPIListener("across", "SCTP", 38412))
 	for _, gw := range []*gateway{full, bare, across} {
@@ -217,7 +228,8 @@ func TestTakeOverOfGateways(t *testing.T) {
 	ako.Gateway(e.Namespace, "across", behindGateway("SCTP", 38412, far.Namespace, "guest"))
 
 	takeOver(t, e, looked{"svcapigateway", []client.Object{full, bare, across}})
-	e.SvcAPIServes(full, "SCTP/38412 amf [10.244.1.5:9090]", "TCP/53 dns [10.244.1.5:9090]", "TCP/80 open", "UDP/53 dns [10.244.1.5:9090]")
+	e.SvcAPIServes(full, // in AKO's order
+		"SCTP/38412 amf [10.244.1.5:9090]", "UDP/53 dns [10.244.1.5:9090]", "TCP/53 dns [10.244.1.5:9090]", "TCP/80 open")
 	e.SvcAPIServes(bare, "SCTP/6060 open")
 	e.SvcAPIServes(across, "SCTP/38412 guest [10.244.1.5:9090]")
 	if m := e.SvcAPICondition(across, "ako.vmware.com/Accepted", yes, "NamespaceNotAdmitted"); !strings.Contains(m, far.Namespace+"/guest") {

@@ -44,58 +44,90 @@ var filterOps = map[string]func(have, want string) bool{
 // filters reads the parameters. Unknown ones filter by a field of that name. Evidence: documented by the schema and by
 // the clients that use them.
 func (q *query) filters() []func(*world.Object) bool {
-	values := q.c.Query
 	var filters []func(*world.Object) bool
-	for key := range values {
-		want := q.filterValue(values.Get(key))
-		if key == "" || controls[key] {
-			continue
+	for key := range q.c.Query {
+		if key != "" && !controls[key] {
+			filters = append(filters, q.byField(key, q.filterValue(q.c.Query.Get(key))))
 		}
-		path := strings.Split(key, ".")
-		negate := slices.Contains(strings.Split(values.Get("exclude"), ","), key) // documented for uuid.in, inferred for others
-		if len(path) == 1 && !negate && key != "uuid" && key != "url" && key != "_last_modified" {
-			filters = append(filters, func(o *world.Object) bool { // by far the most frequent kind of filter
-				if have, ok := o.Body[key].(string); ok {
-					return have == want
-				}
-				return slices.Contains(q.texts(o, path), want)
-			})
-			continue
-		}
-		match := func(have, want string) bool { return have == want }
-		if op, ok := filterOps[path[len(path)-1]]; ok && len(path) > 1 {
-			match, path = op, path[:len(path)-1]
-		}
-		filters = append(filters, func(o *world.Object) bool {
-			return negate != slices.ContainsFunc(q.texts(o, path), func(have string) bool { return match(have, want) })
-		})
 	}
-	// Documented by the vendor's own tests, which ask for the health monitors of tenant=admin.
-	if name := values.Get("tenant"); name != "" && name != world.AllTenants {
-		filters = append(filters, func(o *world.Object) bool { return slices.Contains(q.texts(o, []string{"tenant_ref", "name"}), name) })
+	for _, f := range filterParams {
+		if value := q.c.Query.Get(f.param); value != "" {
+			if test := f.test(q, value); test != nil {
+				filters = append(filters, test)
+			}
+		}
 	}
 	// The header is documented by the vendor's own tests, which read an SE group by name with it, from a cloud of several.
-	if name := cmp.Or(values.Get("cloud"), q.c.Request.Header.Get("X-Avi-Cloud")); name != "" && q.c.kindIsOfCloud() {
-		filters = append(filters, func(o *world.Object) bool { return slices.Contains(q.texts(o, []string{"cloud_ref", "name"}), name) })
+	if name := cmp.Or(q.c.Query.Get("cloud"), q.c.Request.Header.Get("X-Avi-Cloud")); name != "" && q.c.kindIsOfCloud() {
+		filters = append(filters, q.named("cloud_ref", name))
 	}
-	if id := values.Get("cloud_uuid"); id != "" {
-		filters = append(filters, func(o *world.Object) bool { return !o.Kind.Cloud || o.Cloud.UUID == id })
-	}
-	if key, value := values.Get("label_key"), values.Get("label_value"); key != "" || value != "" {
+	if key, value := q.c.Query.Get("label_key"), q.c.Query.Get("label_value"); key != "" || value != "" {
 		filters = append(filters, func(o *world.Object) bool { return labelled(o, key, value) })
 	}
-	for param, fold := range map[string]bool{"search": false, "isearch": true} {
-		if text := values.Get(param); text != "" {
-			filters = append(filters, func(o *world.Object) bool { return q.search(o, text, fold) })
+	return filters
+}
+
+// filterParams are the parameters that filter by something else than a field. A test may be nil: the parameter filters nothing.
+var filterParams = []struct {
+	param string
+	test  func(q *query, value string) func(*world.Object) bool
+}{
+	// Documented by the vendor's own tests, which ask for the health monitors of tenant=admin.
+	{"tenant", func(q *query, name string) func(*world.Object) bool {
+		if name == world.AllTenants {
+			return nil
+		}
+		return q.named("tenant_ref", name)
+	}},
+	{"cloud_uuid", func(_ *query, id string) func(*world.Object) bool {
+		return func(o *world.Object) bool { return !o.Kind.Cloud || o.Cloud.UUID == id }
+	}},
+	{"search", func(q *query, text string) func(*world.Object) bool {
+		return func(o *world.Object) bool { return q.search(o, text, false) }
+	}},
+	{"isearch", func(q *query, text string) func(*world.Object) bool {
+		return func(o *world.Object) bool { return q.search(o, text, true) }
+	}},
+	{"refers_to", func(q *query, value string) func(*world.Object) bool {
+		typ, id, ok := strings.Cut(value, ":")
+		if !ok {
+			return nil
+		}
+		return func(o *world.Object) bool { return q.s.Store.Refers(o.Ref, doc.Ref{Type: typ, UUID: id}) }
+	}},
+	{"referred_by", func(q *query, value string) func(*world.Object) bool {
+		typ, id, ok := strings.Cut(value, ":")
+		if !ok {
+			return nil
+		}
+		return func(o *world.Object) bool { return q.s.Store.Refers(doc.Ref{Type: typ, UUID: id}, o.Ref) }
+	}},
+}
+
+// named filters by the name of the object that a field refers to.
+func (q *query) named(field, name string) func(*world.Object) bool {
+	return func(o *world.Object) bool { return slices.Contains(q.texts(o, []string{field, "name"}), name) }
+}
+
+// byField filters by the field of a parameter's name.
+func (q *query) byField(key, want string) func(*world.Object) bool {
+	path := strings.Split(key, ".")
+	negate := slices.Contains(strings.Split(q.c.Query.Get("exclude"), ","), key) // documented for uuid.in, inferred for others
+	if len(path) == 1 && !negate && key != "uuid" && key != "url" && key != "_last_modified" {
+		return func(o *world.Object) bool { // by far the most frequent kind of filter
+			if have, ok := o.Body[key].(string); ok {
+				return have == want
+			}
+			return slices.Contains(q.texts(o, path), want)
 		}
 	}
-	if typ, id, ok := strings.Cut(values.Get("refers_to"), ":"); ok {
-		filters = append(filters, func(o *world.Object) bool { return q.s.Store.Refers(o.Ref, doc.Ref{Type: typ, UUID: id}) })
+	match := func(have, want string) bool { return have == want }
+	if op, ok := filterOps[path[len(path)-1]]; ok && len(path) > 1 {
+		match, path = op, path[:len(path)-1]
 	}
-	if typ, id, ok := strings.Cut(values.Get("referred_by"), ":"); ok {
-		filters = append(filters, func(o *world.Object) bool { return q.s.Store.Refers(doc.Ref{Type: typ, UUID: id}, o.Ref) })
+	return func(o *world.Object) bool {
+		return negate != slices.ContainsFunc(q.texts(o, path), func(have string) bool { return match(have, want) })
 	}
-	return filters
 }
 
 // kindIsOfCloud reports whether the objects of the path belong to clouds.

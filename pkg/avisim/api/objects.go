@@ -152,47 +152,56 @@ func (h *Handler) present(s *world.Reader, system *world.Object) {
 
 // show renders an object for GET, shaped by the query's fields, skip_default and join_subresources.
 func (c *Call) show(s *world.Reader) func(*world.Renderer, *world.Object) map[string]any {
-	only := c.Query.Get("fields")
-	joined := strings.Split(c.Query.Get("join_subresources"), ",")
+	var fields []string
+	if only := c.Query.Get("fields"); only != "" {
+		fields = []string{"uuid", "url", "name"}
+		for f := range strings.SplitSeq(only, ",") {
+			top, _, _ := strings.Cut(f, ".") // a part of a message: the whole of it
+			fields = append(fields, top)
+		}
+	}
 	skip := includes(c.Query, "skip_default")
+	joins := slices.ContainsFunc(strings.Split(c.Query.Get("join_subresources"), ","),
+		func(j string) bool { return j == "runtime" || j == "runtime/detail" })
 	return func(r *world.Renderer, o *world.Object) map[string]any {
 		out := c.present(s, r, o, skip)
-		switch o.Type {
-		case "virtualservice":
-			internals(out)
-		case "vsvip": // recorded
-			if users := s.Referring(o.Ref, "virtualservice"); len(users) > 0 {
-				refs := make([]any, len(users))
-				for i, vs := range users {
-					refs[i] = r.URL(vs.Ref)
-				}
-				out["vs_refs"] = refs
-			}
-		case "sslkeyandcertificate":
-			if cert, _ := out["certificate"].(map[string]any); cert != nil && doc.At(o.Body, "certificate", "certificate") != nil {
-				for _, k := range writesHide {
-					cert[k] = doc.At(o.Body, "certificate", k)
-				}
-			}
-			if o.Body["key"] != nil && out["key"] == nil {
-				out["key"] = world.Sensitive
-			}
+		if add := shown[o.Type]; add != nil {
+			add(s, r, o, out)
 		}
-		if only != "" {
-			fields := []string{"uuid", "url", "name"}
-			for f := range strings.SplitSeq(only, ",") {
-				top, _, _ := strings.Cut(f, ".") // a part of a message: the whole of it
-				fields = append(fields, top)
-			}
+		if fields != nil {
 			keep(out, fields)
 		}
-		if slices.ContainsFunc(joined, func(j string) bool { return j == "runtime" || j == "runtime/detail" }) {
+		if joins {
 			if rt := runtimeOf(s, r, o); rt != nil {
 				out["runtime"] = rt
 			}
 		}
 		return out
 	}
+}
+
+// shown adds what a GET shows of an object and the answer to a write does not, by type. Evidence: recorded.
+var shown = map[string]func(s *world.Reader, r *world.Renderer, o *world.Object, out map[string]any){
+	"virtualservice": func(_ *world.Reader, _ *world.Renderer, _ *world.Object, out map[string]any) { internals(out) },
+	"vsvip": func(s *world.Reader, r *world.Renderer, o *world.Object, out map[string]any) {
+		var refs []any
+		for _, vs := range s.Referring(o.Ref, "virtualservice") {
+			refs = append(refs, r.URL(vs.Ref))
+		}
+		if refs != nil {
+			out["vs_refs"] = refs
+		}
+	},
+	"sslkeyandcertificate": func(_ *world.Reader, _ *world.Renderer, o *world.Object, out map[string]any) {
+		if cert, _ := out["certificate"].(map[string]any); cert != nil && doc.At(o.Body, "certificate", "certificate") != nil {
+			for _, k := range writesHide {
+				cert[k] = doc.At(o.Body, "certificate", k)
+			}
+		}
+		if o.Body["key"] != nil && out["key"] == nil {
+			out["key"] = world.Sensitive
+		}
+	},
 }
 
 // internals adds what a GET of a virtual service shows beyond the schema, so that clients learn to tolerate it and not to

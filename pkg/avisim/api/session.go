@@ -296,9 +296,35 @@ func (s *Accounts) authenticate(c *Call) *Answer {
 		}
 		return bad
 	}
+	mine := s.find(c)
+	sent := c.Request.Header.Get("X-CSRFToken")
+	switch {
+	case !c.reads() && (sent == "" || mine != nil && sent != mine.csrf):
+		a := Plain(http.StatusUnauthorized, "CSRF token missing or incorrect.")
+		a.bare = true // recorded, and so are the cookies
+		if mine != nil {
+			s.cookies(a, c.session, "")
+		}
+		return a
+	case mine == nil:
+		return detail(http.StatusUnauthorized, "Authentication credentials were not provided.")
+	case mine.swapped: // documented by an issue and by older recordings: 419 once, with new cookies
+		delete(s.sessions, c.session)
+		a := Refused(419, "Need to switch session")
+		a.Set("Content-Type", "text/html; charset=utf-8")
+		s.cookies(a, secret(), secret()) // recorded; that they are good for a login only is inferred
+		return a
+	}
+	mine.used = s.world.Now()
+	c.user = mine.user
+	return nil
+}
+
+// find returns the session that a call's cookies name, nil if there is none, and ends those that are over. A client may send stale cookies
+// of the same name before the valid one.
+func (s *Accounts) find(c *Call) (mine *session) {
 	now := s.world.Now()
-	var mine *session
-	for _, k := range c.Request.Cookies() { // a client may send stale cookies of the same name before the valid one
+	for _, k := range c.Request.Cookies() {
 		if k.Name != "sessionid" && k.Name != "avi-sessionid" {
 			continue
 		}
@@ -313,28 +339,7 @@ func (s *Accounts) authenticate(c *Call) *Answer {
 		}
 		mine, c.session = x, k.Value
 	}
-	sent := c.Request.Header.Get("X-CSRFToken")
-	if !c.reads() && (sent == "" || mine != nil && sent != mine.csrf) {
-		a := Plain(http.StatusUnauthorized, "CSRF token missing or incorrect.")
-		a.bare = true // recorded, and so are the cookies
-		if mine != nil {
-			s.cookies(a, c.session, "")
-		}
-		return a
-	}
-	if mine == nil {
-		return detail(http.StatusUnauthorized, "Authentication credentials were not provided.")
-	}
-	if mine.swapped { // documented by an issue and by older recordings: 419 once, with new cookies
-		delete(s.sessions, c.session)
-		a := Refused(419, "Need to switch session")
-		a.Set("Content-Type", "text/html; charset=utf-8")
-		s.cookies(a, secret(), secret()) // recorded; that they are good for a login only is inferred
-		return a
-	}
-	mine.used = now
-	c.user = mine.user
-	return nil
+	return mine
 }
 
 // userTokens serves /api/user-token. Evidence: documented; the answer's keys beside token and expires_at are unverified, and

@@ -160,7 +160,8 @@ func TestForeignSites(t *testing.T) {
 		t.Errorf("%d faults", n)
 	}
 	_, h, _ := do(t, "GET", url+"/", "")
-	for k, want := range map[string]string{"Content-Security-Policy": "default-src 'none'; script-src 'self'; ", "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff"} {
+	for k, want := range map[string]string{"Content-Security-Policy": "default-src 'none'; script-src 'self'; ", "X-Frame-Options": "DENY",
+		"X-Content-Type-Options": "nosniff"} {
 		if !strings.HasPrefix(h.Get(k), want) {
 			t.Errorf("%s: %q", k, h.Get(k))
 		}
@@ -180,10 +181,12 @@ func populate(t testing.TB, s *avisim.Server, from, to int) {
 	}
 	for i := from; i < to; i++ {
 		n := fmt.Sprintf("s%05d", i)
-		create("vsvip", obj{"name": n, "vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": fmt.Sprintf("10.9.%d.%d", i/250, i%250+1), "type": "V4"}}}})
+		create("vsvip", obj{"name": n, "vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": fmt.Sprintf("10.9.%d.%d", i/250, i%250+1),
+			"type": "V4"}}}})
 		create("pool", obj{"name": n, "servers": []obj{{"ip": obj{"addr": fmt.Sprintf("10.8.%d.%d", i/250, i%250+1), "type": "V4"}, "port": 80}}})
 		create("l4policyset", obj{"name": n, "l4_connection_policy": obj{"rules": []obj{{"name": "r", "index": 0,
-			"match":  obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{80}}, "protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_SCTP"}},
+			"match": obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{80}}, "protocol": obj{"match_criteria": "IS_IN",
+				"protocol": "PROTOCOL_SCTP"}},
 			"action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": "/api/pool?name=" + n}}}}}})
 		create("virtualservice", obj{"name": n, "vsvip_ref": "/api/vsvip?name=" + n, "services": []obj{{"port": 80}},
 			"l4_policies": []obj{{"index": 0, "l4_policy_set_ref": "/api/l4policyset?name=" + n}}})
@@ -204,20 +207,24 @@ func TestServices(t *testing.T) {
 		return p
 	}
 	p := get("page=3")
-	if p.Total != 120 || p.Pages != 3 || len(p.Services) != 20 || p.Services[0].Name != "s00100" || p.Counts["UP"] != 119 || p.Counts["DOWN"] != 1 {
+	if p.Total != 120 || p.Pages != 3 || len(p.Services) != 20 || p.Services[0].Name != "s00100" || p.Counts["UP"] != 119 ||
+		p.Counts["DOWN"] != 1 {
 		t.Errorf("%d of %d on page %d of %d: %v", len(p.Services), p.Total, p.Page, p.Pages, p.Counts)
 	}
 	vs := p.Services[0]
 	if len(vs.VIPs) != 1 || vs.VIPs[0].Addresses[0] != "10.9.0.101" || vs.Ports[0] != "80" || vs.Rules[0].Match != "80 SCTP" ||
-		vs.Rules[0].Targets[0] != (avisim.TargetView{Pool: "s00100", State: "UP"}) || vs.Pools[0].Servers[0] != (avisim.ServerView{IP: "10.8.0.101", Port: 80, State: "UP"}) {
+		vs.Rules[0].Targets[0] != (avisim.TargetView{Pool: "s00100",
+			State: "UP"}) || vs.Pools[0].Servers[0] != (avisim.ServerView{IP: "10.8.0.101", Port: 80, State: "UP"}) {
 		t.Errorf("%+v", vs)
 	}
-	for query, want := range map[string]int{"search=S0000": 10, "search=10.8.0.1:80": 1, "search=10.9.0.11": 11, "search=none": 0, "state=DOWN": 1, "state=UP&search=s00007": 0} {
+	for query, want := range map[string]int{"search=S0000": 10, "search=10.8.0.1:80": 1, "search=10.9.0.11": 11, "search=none": 0,
+		"state=DOWN": 1, "state=UP&search=s00007": 0} {
 		if p := get(query); p.Matched != want {
 			t.Errorf("%s: %d, want %d", query, p.Matched, want)
 		}
 	}
-	if p := get("state=DOWN"); p.Services[0].Name != "s00007" || p.Services[0].Reason == "" || p.Services[0].Pools[0].Servers[0].Reason != "unplugged" {
+	if p := get("state=DOWN"); p.Services[0].Name != "s00007" || p.Services[0].Reason == "" ||
+		p.Services[0].Pools[0].Servers[0].Reason != "unplugged" {
 		t.Errorf("%+v", p.Services)
 	}
 	if p := get("sort=changed"); p.Services[0].Name != "s00007" || p.Services[1].Name != "s00119" {

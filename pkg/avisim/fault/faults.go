@@ -160,15 +160,43 @@ func (s *Layer) AddFault(f Fault) (id int, err error) {
 }
 
 func (s *Layer) inject(f Fault, struck func()) (*fault, error) {
-	if struck != nil {
-		struck = sync.OnceFunc(struck)
+	added, err := s.make(f, struck)
+	if err != nil {
+		return nil, err
 	}
-	added := &fault{Fault: f, since: s.target.World.Now(), struck: struck, gone: make(chan struct{}),
-		chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
+	atOnce := !f.conditional() && struck == nil
+	if atOnce {
+		if err := s.act(added.hooks); err != nil {
+			return nil, err
+		}
+	}
+	lasting := slices.ContainsFunc(added.hooks, func(h hooks) bool { return h.kind != kindAction })
+	if atOnce && !lasting && len(added.hooks) > 0 {
+		return added, nil
+	}
+	s.mu.Lock()
+	s.lastID++
+	added.id = s.lastID
+	s.faults = append(s.faults, added)
+	s.mu.Unlock()
+	s.revision.Add(1)
+	added.prepare(s)
+	if atOnce {
+		added.begin(s)
+	}
+	return added, nil
+}
+
+// make checks a fault and builds its effects.
+func (s *Layer) make(f Fault, struck func()) (*fault, error) {
 	if f.Probability < 0 || f.Probability > 1 || f.After < 0 || f.Count < 0 || f.Duration < 0 {
 		return nil, errors.New("probability has to be from 0 to 1, and after, count and duration not below 0")
 	}
-	lasting := struck != nil || f.conditional() || len(f.effects()) == 0
+	if struck != nil {
+		struck = sync.OnceFunc(struck)
+	}
+	made := &fault{Fault: f, since: s.target.World.Now(), struck: struck, gone: make(chan struct{}),
+		chance: rand.New(rand.NewPCG(uint64(f.Seed), 0))}
 	for i, e := range f.effects() {
 		def := effectByName(e.Name)
 		if def == nil {
@@ -183,36 +211,25 @@ func (s *Layer) inject(f Fault, struck func()) (*fault, error) {
 		if def.scope != nil {
 			h.scope = def.scope
 		}
-		added.hooks = append(added.hooks, h)
-		lasting = lasting || h.kind != kindAction
+		made.hooks = append(made.hooks, h)
 	}
-	if !f.conditional() && struck == nil {
-		for _, h := range added.hooks {
-			if h.kind != kindAction {
-				continue
-			}
-			if err := h.act(s, nil); err != nil {
-				return nil, err
-			}
-			s.mu.Lock()
-			s.hits++
-			s.mu.Unlock()
+	return made, nil
+}
+
+// act does the actions among the effects now.
+func (s *Layer) act(effects []hooks) error {
+	for _, h := range effects {
+		if h.kind != kindAction {
+			continue
 		}
+		if err := h.act(s, nil); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.hits++
+		s.mu.Unlock()
 	}
-	if !lasting {
-		return added, nil
-	}
-	s.mu.Lock()
-	s.lastID++
-	added.id = s.lastID
-	s.faults = append(s.faults, added)
-	s.mu.Unlock()
-	s.revision.Add(1)
-	added.prepare(s)
-	if !f.conditional() && struck == nil {
-		added.begin(s)
-	}
-	return added, nil
+	return nil
 }
 
 // prepare starts what has to run before the first request matches, and the clock unless a state starts it.

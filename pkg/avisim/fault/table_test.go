@@ -32,7 +32,8 @@ func TestEffectTable(t *testing.T) {
 			continue
 		}
 		h := e.build(a, newChance(1, 0))
-		does := map[string]bool{kindRequest: h.before != nil || h.process != nil || h.after != nil || h.deliver != nil || h.lose, kindAction: h.act != nil, kindState: h.hold != nil}
+		does := map[string]bool{kindRequest: h.before != nil || h.process != nil || h.after != nil || h.deliver != nil || h.lose,
+			kindAction: h.act != nil, kindState: h.hold != nil}
 		if !does[e.kind] || e.about == "" || e.grade == "" {
 			t.Errorf("%s: kind %s does nothing of it", e.name, e.kind)
 		}

@@ -91,7 +91,6 @@ func parseSchema(text string) (*schemaTable, error) {
 	var cur *Message
 	for n, line := range strings.Split(text, "\n") {
 		w := strings.Fields(line)
-		var err error
 		switch {
 		case len(w) == 0 || strings.HasPrefix(line, "#"):
 		case strings.HasPrefix(line, "type "):
@@ -101,38 +100,50 @@ func parseSchema(text string) (*schemaTable, error) {
 			cur = &Message{name: w[1], Fields: map[string]*Field{}}
 			t.messages[cur.name] = cur
 		default:
-			var f *Field
-			if f, err = parseField(w, cur.name, shared); err == nil {
-				cur.add(f)
-				if f.key != nil {
-					t.keys[f.name] = f.key
-				}
+			f, err := parseField(w, cur.name, shared)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", n+1, err)
 			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n+1, err)
-		}
-	}
-	for _, m := range t.messages {
-		for _, f := range m.Fields {
-			if f.Kind == "msg" {
-				if f.message = t.messages[f.Target]; f.message == nil {
-					return nil, fmt.Errorf("%s.%s: no message %s", m.name, f.name, f.Target)
-				}
+			cur.add(f)
+			if f.key != nil {
+				t.keys[f.name] = f.key
 			}
 		}
 	}
-	for changed := true; changed; { // messages may refer to each other in circles
-		changed = false
-		for _, m := range t.messages {
-			for _, f := range m.Fields {
-				if !m.Retires && (f.until != 0 || f.message != nil && f.message.Retires) {
-					m.Retires, changed = true, true
-				}
-			}
-		}
+	if err := t.link(); err != nil {
+		return nil, err
+	}
+	for t.retire() { // messages may refer to each other in circles
 	}
 	return t, nil
+}
+
+// link lets the fields that are messages lead to them.
+func (t *schemaTable) link() error {
+	for _, m := range t.messages {
+		for _, f := range m.Fields {
+			if f.Kind != "msg" {
+				continue
+			}
+			if f.message = t.messages[f.Target]; f.message == nil {
+				return fmt.Errorf("%s.%s: no message %s", m.name, f.name, f.Target)
+			}
+		}
+	}
+	return nil
+}
+
+// retire marks the messages that have a field which is gone from some version on, or one whose message is marked, and reports whether it
+// marked any.
+func (t *schemaTable) retire() (some bool) {
+	for _, m := range t.messages {
+		for _, f := range m.Fields {
+			if !m.Retires && (f.until != 0 || f.message != nil && f.message.Retires) {
+				m.Retires, some = true, true
+			}
+		}
+	}
+	return some
 }
 
 func (m *Message) add(f *Field) {
@@ -153,74 +164,90 @@ func parseField(w []string, message string, shared map[string]*Enumeration) (*Fi
 	f.Kind, f.Target, _ = strings.Cut(kind, ":")
 	for _, a := range w[2:] {
 		key, val, _ := strings.Cut(a, "=")
+		read := attributes[key]
 		var err error
-		switch key {
-		case "req":
-			f.required = true
-		case "ro":
-			f.readOnly = true
-		case "":
-			err = json.Unmarshal([]byte(val), &f.value)
-		case "since":
-			for v := range strings.SplitSeq(val, ",") {
-				x, e := ParseVersion(v)
-				f.since, err = append(f.since, x), e
-			}
-		case "until":
-			f.until, err = ParseVersion(val)
-		case "enum":
-			if first, is := strings.CutPrefix(val, "@"); is {
-				f.enum = shared[first]
-			} else {
-				f.enum, err = parseEnum(val)
-				shared[message+"."+f.name] = f.enum
-			}
-		case "key":
-			f.key = strings.Split(val, ",")
-		case "min":
-			f.min, err = strconv.Atoi(val)
-		case "max":
-			f.max, err = strconv.Atoi(val)
-		case "or":
-			f.also, err = parseNumbers(val)
-		case "in":
-			f.only, err = parseNumbers(val)
-		case "ent", "low", "ess", "basic":
-			limit := TierLimit{limited: true}
-			if val != "" && val != "-" {
-				limit.Allowed = strings.Split(val, "|")
-			}
-			for _, i := range tiersOf(key) {
-				limit.preset = f.Lower[i].preset
-				f.Lower[i] = limit
-			}
-		case "low:", "ess:", "basic:":
-			for _, i := range tiersOf(strings.TrimSuffix(key, ":")) {
-				err = json.Unmarshal([]byte(val), &f.Lower[i].preset)
-			}
+		switch first, is := strings.CutPrefix(val, "@"); {
+		case key == "enum" && is:
+			f.enum = shared[first]
+		case read != nil:
+			err = read(f, val)
 		default:
-			lo, hi, _ := strings.Cut(a, "..")
-			f.ranged = true
-			if f.lo, err = strconv.ParseFloat(lo, 64); err == nil {
-				f.hi, err = strconv.ParseFloat(hi, 64)
-			}
+			err = f.limit(a)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", f.name, a, err)
+		}
+		if key == "enum" {
+			shared[message+"."+f.name] = f.enum
 		}
 	}
 	return f, nil
 }
 
-// tiersOf gives the indexes in lowerTiers that an attribute speaks of.
-func tiersOf(attr string) []int {
-	switch attr {
-	case "ess":
-		return []int{0}
-	case "basic":
-		return []int{1}
+// attributes read the values of a field's attributes, by the attribute's name. A default has none, and a range is an attribute by itself.
+var attributes = map[string]func(f *Field, val string) error{
+	"req": func(f *Field, _ string) error { f.required = true; return nil },
+	"ro":  func(f *Field, _ string) error { f.readOnly = true; return nil },
+	"":    func(f *Field, val string) error { return json.Unmarshal([]byte(val), &f.value) },
+	"since": func(f *Field, val string) error {
+		for v := range strings.SplitSeq(val, ",") {
+			x, err := ParseVersion(v)
+			if err != nil {
+				return err
+			}
+			f.since = append(f.since, x)
+		}
+		return nil
+	},
+	"until":  func(f *Field, val string) (err error) { f.until, err = ParseVersion(val); return err },
+	"enum":   func(f *Field, val string) (err error) { f.enum, err = parseEnum(val); return err },
+	"key":    func(f *Field, val string) error { f.key = strings.Split(val, ","); return nil },
+	"min":    func(f *Field, val string) (err error) { f.min, err = strconv.Atoi(val); return err },
+	"max":    func(f *Field, val string) (err error) { f.max, err = strconv.Atoi(val); return err },
+	"or":     func(f *Field, val string) (err error) { f.also, err = parseNumbers(val); return err },
+	"in":     func(f *Field, val string) (err error) { f.only, err = parseNumbers(val); return err },
+	"ent":    allowed(0, 1),
+	"low":    allowed(0, 1),
+	"ess":    allowed(0),
+	"basic":  allowed(1),
+	"low:":   presets(0, 1),
+	"ess:":   presets(0),
+	"basic:": presets(1),
+}
+
+// allowed reads what the tiers of those indexes in LowerTiers allow.
+func allowed(tiers ...int) func(*Field, string) error {
+	return func(f *Field, val string) error {
+		limit := TierLimit{limited: true}
+		if val != "" && val != "-" {
+			limit.Allowed = strings.Split(val, "|")
+		}
+		for _, i := range tiers {
+			limit.preset = f.Lower[i].preset
+			f.Lower[i] = limit
+		}
+		return nil
 	}
-	return []int{0, 1}
+}
+
+// presets reads the default that the tiers of those indexes in LowerTiers have.
+func presets(tiers ...int) func(*Field, string) error {
+	return func(f *Field, val string) (err error) {
+		for _, i := range tiers {
+			err = json.Unmarshal([]byte(val), &f.Lower[i].preset)
+		}
+		return err
+	}
+}
+
+// limit reads a range, lo..hi.
+func (f *Field) limit(text string) (err error) {
+	lo, hi, _ := strings.Cut(text, "..")
+	f.ranged = true
+	if f.lo, err = strconv.ParseFloat(lo, 64); err == nil {
+		f.hi, err = strconv.ParseFloat(hi, 64)
+	}
+	return err
 }
 
 func parseEnum(s string) (*Enumeration, error) {
@@ -261,57 +288,54 @@ type verdict func(rule, format string, args ...any) *Refusal
 // that can't be decoded is documented by an issue on 22.1.6; the limits are documented, most texts are unverified.
 func (m *Message) Conform(body map[string]any, judge verdict) *Refusal {
 	for _, name := range doc.Keys(body) {
-		v := body[name]
-		f := m.Fields[name]
-		switch {
+		var kept any
+		var err *Refusal
+		switch f, v := m.Fields[name], body[name]; {
 		case v == nil:
-			delete(body, name)
-			continue
 		case f == nil:
-			if err := judge("unknown-field", "Message type \"%s\" has no field named \"%s\"", m.name, name); err != nil {
-				return err
-			}
+			err = judge("unknown-field", "Message type \"%s\" has no field named \"%s\"", m.name, name)
+		case f.list:
+			kept, err = m.conformList(f, v, judge)
+		default:
+			kept, err = f.conform(v, judge)
+		}
+		if err != nil {
+			return err
+		}
+		if kept == nil {
 			delete(body, name)
-			continue
+		} else {
+			body[name] = kept
 		}
-		if !f.list {
-			w, err := f.conform(v, judge)
-			if err != nil {
-				return err
-			}
-			if w == nil {
-				delete(body, name)
-			} else {
-				body[name] = w
-			}
-			continue
-		}
-		l, ok := v.([]any)
-		if !ok {
-			return badPB("%s.%s must be a list", m.name, name)
-		}
-		out := make([]any, 0, len(l))
-		for _, e := range l {
-			w, err := f.conform(e, judge)
-			if err != nil {
-				return err
-			}
-			if w != nil {
-				out = append(out, w)
-			}
-		}
-		if f.max > 0 && len(out) > f.max {
-			if err := judge("list-max", fieldText, name, fmt.Sprintf("Maximum of %d items allowed", f.max)); err != nil {
-				return err
-			}
-		}
-		if len(out) == 0 {
-			delete(body, name)
-			continue
-		}
-		body[name] = out
 	}
 	return nil
+}
+
+// conformList returns the list as it is stored, or nil if nothing of it counts.
+func (m *Message) conformList(f *Field, v any, judge verdict) (any, *Refusal) {
+	l, ok := v.([]any)
+	if !ok {
+		return nil, badPB("%s.%s must be a list", m.name, f.name)
+	}
+	out := make([]any, 0, len(l))
+	for _, e := range l {
+		w, err := f.conform(e, judge)
+		if err != nil {
+			return nil, err
+		}
+		if w != nil {
+			out = append(out, w)
+		}
+	}
+	if f.max > 0 && len(out) > f.max {
+		if err := judge("list-max", fieldText, f.name, fmt.Sprintf("Maximum of %d items allowed", f.max)); err != nil {
+			return nil, err
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	return out, nil
 }
 
 // sub calls do for every message in the value of a field, until one returns an error.
@@ -364,16 +388,7 @@ var widths = map[string][2]float64{"int": {math.MinInt32, math.MaxInt32}, "uint"
 func (f *Field) conform(v any, judge verdict) (any, *Refusal) {
 	switch f.Kind {
 	case "str":
-		switch x := v.(type) {
-		case string:
-			if f.enum != nil && !slices.Contains(f.enum.values, x) {
-				return x, judge("field-enum", fieldText, f.name, "Invalid value "+x)
-			}
-			return x, nil
-		case float64, bool:
-			return fmt.Sprint(x), nil
-		}
-		return nil, badPB("%s is not a string", f.name)
+		return f.conformText(v, judge)
 	case "bool":
 		switch x := v.(type) {
 		case bool:
@@ -391,17 +406,33 @@ func (f *Field) conform(v any, judge verdict) (any, *Refusal) {
 		}
 		return b, f.message.Conform(b, judge)
 	case "ref":
-		switch x := v.(type) {
-		case doc.Ref:
-			return x, nil
-		case string:
-			if x == "" { // an empty reference counts as unset: a documented client sends it so
-				return nil, nil
-			}
-			return x, nil
+		switch v.(type) {
+		case doc.Ref, string:
+		default:
+			return nil, badPB("%s is not a reference", f.name)
 		}
-		return nil, badPB("%s is not a reference", f.name)
+		if v == "" { // an empty reference counts as unset: a documented client sends it so
+			return nil, nil
+		}
+		return v, nil
 	}
+	return f.conformNumber(v, judge)
+}
+
+func (f *Field) conformText(v any, judge verdict) (any, *Refusal) {
+	switch x := v.(type) {
+	case string:
+		if f.enum != nil && !slices.Contains(f.enum.values, x) {
+			return x, judge("field-enum", fieldText, f.name, "Invalid value "+x)
+		}
+		return x, nil
+	case float64, bool:
+		return fmt.Sprint(x), nil
+	}
+	return nil, badPB("%s is not a string", f.name)
+}
+
+func (f *Field) conformNumber(v any, judge verdict) (any, *Refusal) {
 	x, ok := v.(float64)
 	if s, is := v.(string); is {
 		var err error
@@ -409,16 +440,16 @@ func (f *Field) conform(v any, judge verdict) (any, *Refusal) {
 		ok = err == nil
 	}
 	width, whole := widths[f.Kind]
+	text := doc.FormatNumber
 	switch {
 	case !ok || whole && x != math.Trunc(x):
 		return nil, badPB("%s is not a number", f.name)
 	case whole && (x < width[0] || x > width[1]):
-		return nil, badPB("%s: value out of range: %s", f.name, doc.FormatNumber(x))
+		return nil, badPB("%s: value out of range: %s", f.name, text(x))
 	case f.ranged && (x < f.lo || x > f.hi) && !slices.Contains(f.also, x):
-		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not in range %s-%s", doc.FormatNumber(x), doc.FormatNumber(f.lo),
-			doc.FormatNumber(f.hi)))
+		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not in range %s-%s", text(x), text(f.lo), text(f.hi)))
 	case f.only != nil && !slices.Contains(f.only, x):
-		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not allowed", doc.FormatNumber(x)))
+		return x, judge("field-range", fieldText, f.name, fmt.Sprintf("Value %s not allowed", text(x)))
 	}
 	return x, nil
 }

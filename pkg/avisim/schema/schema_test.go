@@ -180,13 +180,15 @@ func TestFacts(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", tt.at, got, tt.want)
 		}
 	}
-	for at, value := range map[string]string{"NetworkProfileUnion.type": "PROTOCOL_TYPE_SCTP_PROXY", "HealthMonitor.type": "HEALTH_MONITOR_SCTP", "L4RuleProtocolMatch.protocol": "PROTOCOL_SCTP"} {
+	for at, value := range map[string]string{"NetworkProfileUnion.type": "PROTOCOL_TYPE_SCTP_PROXY",
+		"HealthMonitor.type": "HEALTH_MONITOR_SCTP", "L4RuleProtocolMatch.protocol": "PROTOCOL_SCTP"} {
 		name, field, _ := strings.Cut(at, ".")
 		if got := Messages()[name].Fields[field].newer(value); got != sctp {
 			t.Errorf("%s: %s since %s", at, value, got.Join("."))
 		}
 	}
-	for i, want := range []string{"PROTOCOL_TYPE_TCP_FAST_PATH PROTOCOL_TYPE_UDP_FAST_PATH", "PROTOCOL_TYPE_TCP_PROXY PROTOCOL_TYPE_TCP_FAST_PATH PROTOCOL_TYPE_UDP_FAST_PATH"} {
+	for i, want := range []string{"PROTOCOL_TYPE_TCP_FAST_PATH PROTOCOL_TYPE_UDP_FAST_PATH",
+		"PROTOCOL_TYPE_TCP_PROXY PROTOCOL_TYPE_TCP_FAST_PATH PROTOCOL_TYPE_UDP_FAST_PATH"} {
 		if got := strings.Join(Messages()["NetworkProfileUnion"].Fields["type"].Lower[i].Allowed, " "); got != want {
 			t.Errorf("%s has %s, want %s", LowerTiers[i], got, want)
 		}

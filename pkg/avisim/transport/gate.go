@@ -155,20 +155,22 @@ func reset(c net.Conn) {
 
 // Abort cuts the connection: with RST where the protocol allows to take it over, else by ending the stream.
 func Abort(w http.ResponseWriter) {
-	if h, ok := w.(http.Hijacker); ok {
-		if conn, _, err := h.Hijack(); err == nil {
-			if t, ok := conn.(*tls.Conn); ok {
-				conn = t.NetConn()
-			}
-			if g, ok := conn.(*gateConn); ok {
-				g.gate.forget(g.Conn)
-				conn = g.Conn
-			}
-			reset(conn)
-			return
-		}
+	h, ok := w.(http.Hijacker)
+	if !ok {
+		panic(http.ErrAbortHandler)
 	}
-	panic(http.ErrAbortHandler)
+	conn, _, err := h.Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if g, ok := conn.(*gateConn); ok {
+		g.gate.forget(g.Conn)
+		conn = g.Conn
+	}
+	reset(conn)
 }
 
 // SetDown cuts all connections and closes new ones at once, as a Controller does whose process is gone; SetDown(false)

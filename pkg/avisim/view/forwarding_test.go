@@ -36,13 +36,16 @@ func TestForwarding(t *testing.T) {
 		return obj{"name": "r", "index": index, "match": match, "action": obj{"select_pool": to}}
 	}
 	create("l4policyset", obj{"name": "p", "l4_connection_policy": obj{"rules": []obj{
-		rule(2, obj{"port": obj{"match_criteria": "IS_IN", "port_ranges": []obj{{"start": 80, "end": 81}}}}, obj{"pool_group_ref": "/api/poolgroup?name=g"}),
-		rule(1, obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{80}}, "protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_SCTP"}}, obj{"pool_ref": "/api/pool?name=a"}),
+		rule(2, obj{"port": obj{"match_criteria": "IS_IN", "port_ranges": []obj{{"start": 80, "end": 81}}}},
+			obj{"pool_group_ref": "/api/poolgroup?name=g"}),
+		rule(1, obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{80}}, "protocol": obj{"match_criteria": "IS_IN",
+			"protocol": "PROTOCOL_SCTP"}}, obj{"pool_ref": "/api/pool?name=a"}),
 	}}})
 	body := obj{"name": "v", "vsvip_ref": "/api/vsvip?name=v", "network_profile_ref": "/api/networkprofile?name=System-SCTP-Proxy",
 		"application_profile_ref": "/api/applicationprofile?name=System-L4-Application",
 		"l4_policies":             []obj{{"index": 0, "l4_policy_set_ref": "/api/l4policyset?name=p"}}}
-	body["services"] = []obj{{"port": 80, "port_range_end": 82}, {"port": 80, "override_network_profile_ref": "/api/networkprofile?name=System-TCP-Proxy"}}
+	body["services"] = []obj{{"port": 80, "port_range_end": 82}, {"port": 80,
+		"override_network_profile_ref": "/api/networkprofile?name=System-TCP-Proxy"}}
 	body["pool_ref"] = "/api/pool?name=a"
 	create("virtualservice", body)
 

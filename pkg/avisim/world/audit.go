@@ -31,47 +31,21 @@ func (s *Store) audit() (holders, allocated map[place]string, err error) {
 	in := map[doc.Ref]map[doc.Ref]bool{}
 	named := 0
 	holders, allocated = map[place]string{}, map[place]string{}
-	fail := func(format string, args ...any) { err = errors.Join(err, fmt.Errorf(format, args...)) }
 	for typ, sh := range s.shelves {
-		if len(sh.ordered) != len(sh.byUUID) {
-			fail("%s: %d ordered, %d by uuid", typ, len(sh.ordered), len(sh.byUUID))
-		}
-		type identity struct {
-			nameKey
-			cloud doc.Ref
-		}
-		seen := map[identity]bool{}
-		for i, o := range sh.ordered {
-			if i > 0 && sh.ordered[i-1].Seq >= o.Seq || sh.byUUID[o.UUID] != o {
-				fail("%s %s is out of order or stale", typ, o.Name)
-			}
-			id := identity{nameKey{typ, o.Tenant, o.Name}, o.Cloud}
-			if seen[id] {
-				fail("two %s named %s", typ, o.Name)
-			}
-			seen[id] = true
+		err = errors.Join(err, sh.audit(typ))
+		for _, o := range sh.ordered {
 			named++
 			for to := range doc.References(o.Body) {
 				if s.Get(to) == nil {
-					fail("%s %s refers to %s, which is not there", typ, o.Name, to)
+					err = errors.Join(err, fmt.Errorf("%s %s refers to %s, which is not there", typ, o.Name, to))
 				}
 				if in[to] == nil {
 					in[to] = map[doc.Ref]bool{}
 				}
 				in[to][o.Ref] = true
 			}
-			if typ != "vsvip" {
-				continue
-			}
-			for _, h := range holdings(o) {
-				at := place{h.vrf, h.addr}
-				if other, twice := holders[at]; twice {
-					fail("%s is held by %s and %s", h.addr, other, o.UUID)
-				}
-				holders[at] = o.UUID
-				if h.network != (doc.Ref{}) {
-					allocated[place{h.network, h.addr}] = o.UUID
-				}
+			if typ == "vsvip" {
+				err = errors.Join(err, note(o, holders, allocated))
 			}
 		}
 	}
@@ -79,17 +53,55 @@ func (s *Store) audit() (holders, allocated map[place]string, err error) {
 		named -= len(objs)
 	}
 	if named != 0 {
-		fail("name index off by %d", named)
+		err = errors.Join(err, fmt.Errorf("name index off by %d", named))
 	}
 	if len(in) != len(s.in) {
-		fail("%d referred objects, index has %d", len(in), len(s.in))
+		err = errors.Join(err, fmt.Errorf("%d referred objects, index has %d", len(in), len(s.in)))
 	}
 	for to, from := range in {
 		if len(from) != len(s.in[to]) {
-			fail("%s has %d referrers, index has %d", to, len(from), len(s.in[to]))
+			err = errors.Join(err, fmt.Errorf("%s has %d referrers, index has %d", to, len(from), len(s.in[to])))
 		}
 	}
 	return holders, allocated, err
+}
+
+// audit checks the order of the objects of a type, and that no two have one name.
+func (sh *shelf) audit(typ string) (err error) {
+	if len(sh.ordered) != len(sh.byUUID) {
+		err = fmt.Errorf("%s: %d ordered, %d by uuid", typ, len(sh.ordered), len(sh.byUUID))
+	}
+	type identity struct {
+		tenant, name string
+		cloud        doc.Ref
+	}
+	seen := map[identity]bool{}
+	for i, o := range sh.ordered {
+		if i > 0 && sh.ordered[i-1].Seq >= o.Seq || sh.byUUID[o.UUID] != o {
+			err = errors.Join(err, fmt.Errorf("%s %s is out of order or stale", typ, o.Name))
+		}
+		id := identity{o.Tenant, o.Name, o.Cloud}
+		if seen[id] {
+			err = errors.Join(err, fmt.Errorf("two %s named %s", typ, o.Name))
+		}
+		seen[id] = true
+	}
+	return err
+}
+
+// note adds the addresses of a VsVip to those of the ones before it.
+func note(vip *Object, holders, allocated map[place]string) (err error) {
+	for _, h := range holdings(vip) {
+		at := place{h.vrf, h.addr}
+		if other, twice := holders[at]; twice {
+			err = errors.Join(err, fmt.Errorf("%s is held by %s and %s", h.addr, other, vip.UUID))
+		}
+		holders[at] = vip.UUID
+		if h.network != (doc.Ref{}) {
+			allocated[place{h.network, h.addr}] = vip.UUID
+		}
+	}
+	return err
 }
 
 // audit compares the accounting with the addresses of the objects, and looks for lost addresses: one below a range's frontier is

@@ -17,12 +17,18 @@ func stable(typ, cloud, name string) string {
 	return typ + "-" + uuid.NewSHA1(uuid.NameSpaceOID, []byte("avisim/"+typ+"/"+cloud+"/"+name)).String()
 }
 
-// shipped lists the objects of a fresh Controller by type. Evidence: the names are documented, parameters are schema
-// defaults (no client may depend on them).
-func shipped() []struct {
+// shipment is objects of one type.
+type shipment struct {
 	typ     string
 	objects []map[string]any
-} {
+}
+
+// shipped lists the objects of a fresh Controller by type. Evidence: the names are documented, parameters are schema
+// defaults (no client may depend on them).
+func shipped() []shipment { return append(shippedProfiles(), shippedConfiguration()...) }
+
+// shippedProfiles are what others refer to.
+func shippedProfiles() []shipment {
 	type list = []map[string]any
 	named := func(names ...string) list {
 		var out list
@@ -45,16 +51,7 @@ func shipped() []struct {
 	app := func(name, kind string) map[string]any {
 		return map[string]any{"name": name, "type": "APPLICATION_PROFILE_TYPE_" + kind}
 	}
-	ipv4 := func(a string) map[string]any { return map[string]any{"addr": a, "type": "V4"} }
-	ipv6 := func(a string) map[string]any { return map[string]any{"addr": a, "type": "V6"} }
-	subnet := func(addr map[string]any, mask int, begin, end map[string]any) map[string]any {
-		return map[string]any{"prefix": map[string]any{"ip_addr": addr, "mask": mask}, "static_ip_ranges": list{
-			{"range": map[string]any{"begin": begin, "end": end}, "type": "STATIC_IPS_FOR_VIP_AND_SE"}}}
-	}
-	return []struct {
-		typ     string
-		objects list
-	}{
+	return []shipment{
 		{"networkprofile", list{
 			network("System-TCP-Proxy", "TCP_PROXY", "tcp_proxy_profile", map[string]any{}),
 			network("System-TCP-Fast-Path", "TCP_FAST_PATH", "tcp_fast_path_profile", map[string]any{}),
@@ -91,6 +88,19 @@ func shipped() []struct {
 			"max_concurrent_sessions": 0, "max_password_history_count": 4, "credentials_timeout_threshold": 180}}},
 		{"role", named("System-Admin", "Tenant-Admin", "Application-Admin", "Application-Operator", "Security-Admin", "WebApp-Firewall-Admin")},
 		{"errorpageprofile", named("Custom-Error-Page-Profile")},
+	}
+}
+
+// shippedConfiguration is the system's own settings, and a cloud that can be used.
+func shippedConfiguration() []shipment {
+	type list = []map[string]any
+	ipv4 := func(a string) map[string]any { return map[string]any{"addr": a, "type": "V4"} }
+	ipv6 := func(a string) map[string]any { return map[string]any{"addr": a, "type": "V6"} }
+	subnet := func(addr map[string]any, mask int, begin, end map[string]any) map[string]any {
+		return map[string]any{"prefix": map[string]any{"ip_addr": addr, "mask": mask}, "static_ip_ranges": list{
+			{"range": map[string]any{"begin": begin, "end": end}, "type": "STATIC_IPS_FOR_VIP_AND_SE"}}}
+	}
+	return []shipment{
 		{"systemconfiguration", list{{"default_license_tier": "ENTERPRISE", "docker_mode": false, "welcome_workflow_complete": true,
 			"fips_mode": false,
 			"portal_configuration": map[string]any{"enable_https": true, "redirect_to_https": true, "enable_http": true,

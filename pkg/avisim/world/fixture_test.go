@@ -9,7 +9,8 @@ import (
 
 func TestFixtureSettings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f.yaml")
-	if err := os.WriteFile(path, []byte("licenseTier: BASIC\ndynamics: {placementDelay: 1m, checks: true}\nipam: {quarantine: 1h}\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("licenseTier: BASIC\ndynamics: {placementDelay: 1m, checks: true}\nipam: {quarantine: 1h}\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	w := open(t, Settings{FixtureFile: path})

@@ -100,50 +100,64 @@ func (p *ipam) assign(w *write) *schema.Refusal {
 
 func (a *assignment) entry(v, old map[string]any) *schema.Refusal {
 	auto := doc.Bool(v, "auto_allocate_ip", false)
-	kind := doc.Str(v, "auto_allocate_ip_type")
 	if old != nil && auto {
-		for _, k := range []string{"ipam_network_subnet", "avi_allocated_vip", "subnet_uuid", "subnet6_uuid"} {
-			if kept, ok := old[k]; ok && (v[k] == nil || v[k] == false) {
-				v[k] = doc.Clone(kept)
-			}
-		}
+		inherit(v, old, "ipam_network_subnet", "avi_allocated_vip", "subnet_uuid", "subnet6_uuid")
 	}
 	if a.w.moving && auto {
 		delete(v, "discovered_networks")
 	}
 	some := false
 	for _, f := range Families {
-		if kept := doc.At(old, f.Field); kept != nil && v[f.Field] == nil && auto {
-			v[f.Field] = doc.Clone(kept)
-		}
-		want, err := a.given(v, f)
+		has, err := a.family(v, old, f, auto)
 		if err != nil {
 			return err
 		}
-		held := doc.Str(old, f.Field, "addr") != ""
-		if held && a.w.moving && auto { // out of band: another address for the one that it has
-			want, held = netip.Addr{}, false
-		}
-		if auto && wants(f, kind) && !held {
-			got, from, err := a.allocate(v, f, want, a.vrf)
-			if err != nil {
-				return err
-			}
-			if a.options.Async > 0 && !a.w.filling && !want.IsValid() {
-				v["avi_allocated_vip"], some = true, true
-				continue
-			}
-			want = got
-			a.grant(v, f, got, from)
-		}
-		if want.IsValid() {
-			a.taken[want], some = true, true
-		}
+		some = some || has
 	}
 	if !some && !a.w.trusted {
 		return schema.Refuse(schema.StatusBadRequest, "VIP %s has no IP address and no auto_allocate_ip", doc.Str(v, "vip_id"))
 	}
 	return a.float(v, old)
+}
+
+// inherit gives an entry what the older one has and a client left out.
+func inherit(v, old map[string]any, keys ...string) {
+	for _, k := range keys {
+		if kept, ok := old[k]; ok && (v[k] == nil || v[k] == false) {
+			v[k] = doc.Clone(kept)
+		}
+	}
+}
+
+// family gives an entry its address of one family, and reports whether it has one or is to get one.
+func (a *assignment) family(v, old map[string]any, f Family, auto bool) (has bool, err *schema.Refusal) {
+	if kept := doc.At(old, f.Field); kept != nil && v[f.Field] == nil && auto {
+		v[f.Field] = doc.Clone(kept)
+	}
+	want, err := a.given(v, f)
+	if err != nil {
+		return false, err
+	}
+	held := doc.Str(old, f.Field, "addr") != ""
+	if held && a.w.moving && auto { // out of band: another address for the one that it has
+		want, held = netip.Addr{}, false
+	}
+	if auto && wants(f, doc.Str(v, "auto_allocate_ip_type")) && !held {
+		got, from, err := a.allocate(v, f, want, a.vrf)
+		if err != nil {
+			return false, err
+		}
+		if a.options.Async > 0 && !a.w.filling && !want.IsValid() {
+			v["avi_allocated_vip"] = true
+			return true, nil
+		}
+		want = got
+		a.grant(v, f, got, from)
+	}
+	if want.IsValid() {
+		a.taken[want] = true
+	}
+	return want.IsValid(), nil
 }
 
 // given reads the address that an entry brings, and refuses one that somebody else has.
@@ -245,36 +259,40 @@ func (a *assignment) float(v, old map[string]any) *schema.Refusal {
 		return nil
 	}
 	for _, f := range Families {
-		for _, k := range []string{f.floating, f.floatingSubnet, "avi_allocated_fip"} {
-			if kept, ok := old[k]; ok && (v[k] == nil || v[k] == false) {
-				v[k] = doc.Clone(kept)
-			}
-		}
+		inherit(v, old, f.floating, f.floatingSubnet, "avi_allocated_fip")
 		if v[f.floating] != nil || v[f.Field] == nil {
 			continue
 		}
-		some := false
-		for _, n := range a.w.store.All("network") {
-			if n.Cloud != a.w.cloud || !hasAttribute(n, floatingNetwork) {
-				continue
-			}
-			own := a.network(a.w.store, n.Ref)
-			for _, r := range own.ranges {
-				if r.first.Is4() != f.is4 || !r.vip() {
-					continue
-				}
-				some = true
-				if got, ok := a.lowest(own, r, func(x netip.Addr) bool { return a.taken[x] }); ok && v[f.floating] == nil {
-					a.taken[got] = true
-					v[f.floating], v[f.floatingSubnet], v["avi_allocated_fip"] = Address(got), n.UUID, true
-				}
-			}
-		}
-		if some && v[f.floating] == nil {
+		got, from, some := a.floating(f)
+		switch {
+		case got.IsValid():
+			a.taken[got] = true
+			v[f.floating], v[f.floatingSubnet], v["avi_allocated_fip"] = Address(got), from.UUID, true
+		case some:
 			return schema.Refuse(schema.StatusBadRequest, "No available free IPs")
 		}
 	}
 	return nil
+}
+
+// floating finds a free floating address of the cloud, and reports whether the cloud has any.
+func (a *assignment) floating(f Family) (got netip.Addr, from *Object, some bool) {
+	for _, n := range a.w.store.All("network") {
+		if n.Cloud != a.w.cloud || !hasAttribute(n, floatingNetwork) {
+			continue
+		}
+		own := a.network(a.w.store, n.Ref)
+		for _, r := range own.ranges {
+			if r.first.Is4() != f.is4 || !r.vip() {
+				continue
+			}
+			some = true
+			if got, ok := a.lowest(own, r, func(x netip.Addr) bool { return a.taken[x] }); ok {
+				return got, n, true
+			}
+		}
+	}
+	return netip.Addr{}, nil, some
 }
 
 func hasAttribute(o *Object, key string) bool {

@@ -106,8 +106,8 @@ type Kind struct {
 	traits
 }
 
-// Kinds holds all types, by path.
-var Kinds = sync.OnceValue(func() map[string]*Kind {
+// kinds holds all types, by path.
+var kinds = sync.OnceValue(func() map[string]*Kind {
 	known := typeTraits()
 	out := map[string]*Kind{}
 	for _, t := range schema.Types() {
@@ -120,8 +120,11 @@ var Kinds = sync.OnceValue(func() map[string]*Kind {
 	return out
 })
 
+// Kinds returns all types by path. The map is shared.
+func Kinds() map[string]*Kind { return kinds() }
+
 // KindOf returns the type of a path, nil if there is none.
-func KindOf(path string) *Kind { return Kinds()[path] }
+func KindOf(path string) *Kind { return kinds()[path] }
 
 // tier1Attribute is the attribute of a VRF that holds the path of its NSX-T tier-1 router. Evidence: documented by a client.
 const tier1Attribute = "tier1path"

@@ -161,67 +161,91 @@ func jsonPatch(into map[string]any, op map[string]any) *schema.Refusal {
 	for i, p := range path {
 		path[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(p)
 	}
-	bad := func() *schema.Refusal {
-		return schema.Refuse(schema.StatusBadRequest, "Invalid json_patch operation %s at %s", doc.Str(op, "op"), doc.Str(op, "path"))
-	}
-	if op["value"] != nil {
-		op["value"] = doc.Clone(op["value"])
+	e := edit{verb: doc.Str(op, "op"), value: op["value"]}
+	if e.value != nil {
+		e.value = doc.Clone(e.value)
 	}
 	var v any = into
 	var set func(any) // stores a changed list back into its holder
+	done := false
 	for i, p := range path {
 		last := i == len(path)-1
 		switch x := v.(type) {
 		case map[string]any:
-			set = func(to any) { x[p] = to }
-			if !last {
-				v = x[p]
-				continue
+			if last {
+				done = e.inMap(x, p)
+				break
 			}
-			switch doc.Str(op, "op") {
-			case "add":
-				if l, ok := x[p].([]any); ok {
-					if more, isList := op["value"].([]any); isList {
-						x[p] = append(l, more...)
-						return nil
-					}
-				}
-				x[p] = op["value"]
-			case "replace":
-				x[p] = op["value"]
-			case "remove":
-				delete(x, p)
-			default:
-				return bad()
-			}
-			return nil
+			v, set = x[p], func(to any) { x[p] = to }
 		case []any:
-			n, err := strconv.Atoi(p)
-			if p == "-" && last {
-				n, err = len(x), nil
-			}
-			if err != nil || n < 0 || n > len(x) || n == len(x) && (!last || doc.Str(op, "op") != "add") {
-				return bad()
-			}
-			if !last {
-				v = x[n]
-				set = func(to any) { x[n] = to }
-				continue
-			}
-			switch doc.Str(op, "op") {
-			case "add":
-				set(slices.Insert(x, n, op["value"]))
-			case "replace":
-				x[n] = op["value"]
-			case "remove":
-				set(slices.Delete(x, n, n+1))
+			n, ok := e.index(x, p, last)
+			switch {
+			case ok && last:
+				done = e.inList(x, n, set)
+			case ok:
+				v, set = x[n], func(to any) { x[n] = to }
 			default:
-				return bad()
+				v = nil
 			}
-			return nil
 		default:
-			return bad()
+			v = nil
 		}
 	}
-	return bad()
+	if !done {
+		return schema.Refuse(schema.StatusBadRequest, "Invalid json_patch operation %s at %s", e.verb, doc.Str(op, "path"))
+	}
+	return nil
+}
+
+// edit is an operation of json_patch. Its methods report whether it can be done.
+type edit struct {
+	verb  string
+	value any
+}
+
+func (e edit) inMap(m map[string]any, key string) bool {
+	switch e.verb {
+	case "add":
+		have, isList := m[key].([]any)
+		more, areMany := e.value.([]any)
+		if isList && areMany {
+			m[key] = append(have, more...)
+			return true
+		}
+		m[key] = e.value
+	case "replace":
+		m[key] = e.value
+	case "remove":
+		delete(m, key)
+	default:
+		return false
+	}
+	return true
+}
+
+// index is the position that a part of a path names in a list; at the end of the path, add may name the one behind the last.
+func (e edit) index(l []any, part string, last bool) (int, bool) {
+	n, err := strconv.Atoi(part)
+	if part == "-" && last {
+		n, err = len(l), nil
+	}
+	most := len(l) - 1
+	if last && e.verb == "add" {
+		most = len(l)
+	}
+	return n, err == nil && 0 <= n && n <= most
+}
+
+func (e edit) inList(l []any, n int, set func(any)) bool {
+	switch e.verb {
+	case "add":
+		set(slices.Insert(l, n, e.value))
+	case "replace":
+		l[n] = e.value
+	case "remove":
+		set(slices.Delete(l, n, n+1))
+	default:
+		return false
+	}
+	return true
 }

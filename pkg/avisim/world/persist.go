@@ -355,56 +355,55 @@ func (s *Writer) restore(in *snapshot) error {
 	addresses := map[restKey]string{}
 	slices.SortFunc(in.Objects, func(a, b *savedObject) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, x := range in.Objects {
-		kind := KindOf(x.Type)
-		if kind == nil {
-			return fmt.Errorf("type %q is not known to this program", x.Type)
+		if err := s.restoreObject(x, addresses); err != nil {
+			return err
 		}
-		o := &Object{Ref: doc.Ref{Type: x.Type, UUID: x.UUID}, Kind: kind, Name: x.Name, Tenant: x.Tenant, Seq: x.Seq, Modified: x.Modified,
-			since: x.Since,
-			seen:  x.Seen, System: x.System, Body: x.Body}
-		if x.Cloud != "" {
-			o.Cloud = doc.Ref{Type: "cloud", UUID: x.Cloud}
-		}
-		switch {
-		case x.UUID == "" || x.Seq == 0 || x.Body == nil:
-			return fmt.Errorf("%s %q has no uuid, seq or body", x.Type, x.Name)
-		case s.Store.Get(o.Ref) != nil:
-			return fmt.Errorf("there are two %s with uuid %s", x.Type, x.UUID)
-		case slices.ContainsFunc(s.Store.Named(x.Type, x.Tenant, x.Name), func(b *Object) bool { return b.Cloud == o.Cloud }):
-			return fmt.Errorf("there are two %s named %q in one tenant and cloud", x.Type, x.Name)
-		case len(o.seen) != len(doc.Messages(x.Body["servers"])) && x.Type == "pool":
-			return fmt.Errorf("pool %q has %d servers, and the times of %d", x.Name, len(doc.Messages(x.Body["servers"])), len(o.seen))
-		}
-		if x.Type == "vsvip" {
-			for _, h := range holdings(o) {
-				if other := addresses[restKey{h.vrf, h.addr}]; other != "" {
-					return fmt.Errorf("address %s is held by two VsVips, %s and %s", h.addr, other, x.UUID)
-				}
-				addresses[restKey{h.vrf, h.addr}] = x.UUID
-			}
-		}
-		s.Store.put(o)
 	}
 	maps.Copy(s.placement.failed, in.Failed) // after all are placed: a virtual service stays where it was if it can't move
-	for at, g := range s.placement.groups {
-		s.placement.rebalance(at)
-		for uuid, x := range g.placed {
-			if vs := s.Store.Get(doc.Ref{Type: "virtualservice", UUID: uuid}); vs != nil {
-				x.since = vs.since // it was placed before, and its state is what it was
-			}
-		}
-	}
+	s.placement.settle()
 	s.placement.hiring, s.placement.closed = false, false
 	if dangling := s.Store.Dangling(); dangling != in.Dangling {
 		return fmt.Errorf("%d references lead to objects that are not there, and there were %d", dangling, in.Dangling)
 	}
-	for _, o := range s.Store.All("tenant") {
-		if o.UUID == AdminTenant {
-			s.restoreRest(in)
-			return nil
+	if s.Store.Get(doc.Ref{Type: "tenant", UUID: AdminTenant}) == nil {
+		return errors.New("it has no tenant admin")
+	}
+	s.restoreRest(in)
+	return nil
+}
+
+// restoreObject puts one object back; addresses are those of the VsVips before it.
+func (s *Writer) restoreObject(x *savedObject, addresses map[restKey]string) error {
+	kind := KindOf(x.Type)
+	if kind == nil {
+		return fmt.Errorf("type %q is not known to this program", x.Type)
+	}
+	o := &Object{Ref: doc.Ref{Type: x.Type, UUID: x.UUID}, Kind: kind, Name: x.Name, Tenant: x.Tenant, Seq: x.Seq, Modified: x.Modified,
+		since: x.Since, seen: x.Seen, System: x.System, Body: x.Body}
+	if x.Cloud != "" {
+		o.Cloud = doc.Ref{Type: "cloud", UUID: x.Cloud}
+	}
+	servers := len(doc.Messages(x.Body["servers"]))
+	switch {
+	case x.UUID == "" || x.Seq == 0 || x.Body == nil:
+		return fmt.Errorf("%s %q has no uuid, seq or body", x.Type, x.Name)
+	case s.Store.Get(o.Ref) != nil:
+		return fmt.Errorf("there are two %s with uuid %s", x.Type, x.UUID)
+	case slices.ContainsFunc(s.Store.Named(x.Type, x.Tenant, x.Name), func(b *Object) bool { return b.Cloud == o.Cloud }):
+		return fmt.Errorf("there are two %s named %q in one tenant and cloud", x.Type, x.Name)
+	case len(o.seen) != servers && x.Type == "pool":
+		return fmt.Errorf("pool %q has %d servers, and the times of %d", x.Name, servers, len(o.seen))
+	case x.Type == "vsvip":
+		for _, h := range holdings(o) {
+			at := restKey{h.vrf, h.addr}
+			if other := addresses[at]; other != "" {
+				return fmt.Errorf("address %s is held by two VsVips, %s and %s", h.addr, other, x.UUID)
+			}
+			addresses[at] = x.UUID
 		}
 	}
-	return errors.New("it has no tenant admin")
+	s.Store.put(o)
+	return nil
 }
 
 // restoreRest takes over what is not an object, and the password that the settings give.

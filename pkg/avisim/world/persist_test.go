@@ -67,7 +67,8 @@ func TestDamaged(t *testing.T) {
 			if err == nil {
 				t.Fatal("accepted")
 			}
-			if !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "nothing was changed") {
+			if !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(),
+				"nothing was changed") {
 				t.Error(err)
 			}
 			if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, tt.content) {
@@ -101,7 +102,8 @@ func TestSavesAfterChanges(t *testing.T) {
 	t.Cleanup(w.StopSaving)
 	w.Write(func(s *Writer) { // at once, so that no save comes between two of them
 		for i := range 20 {
-			if _, err := s.Apply(Write{Kind: KindOf("pool"), At: s.version, Tenant: AdminTenant, Incoming: obj{"name": fmt.Sprint("p", i)}}); err != nil {
+			if _, err := s.Apply(Write{Kind: KindOf("pool"), At: s.version, Tenant: AdminTenant,
+				Incoming: obj{"name": fmt.Sprint("p", i)}}); err != nil {
 				t.Error(err)
 			}
 		}

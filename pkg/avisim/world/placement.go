@@ -336,3 +336,15 @@ func (s *Writer) Switchover(vs *Object) error {
 	x.Engines[0] = next
 	return nil
 }
+
+// settle places the virtual services that came back with a state. They were placed before, and their states are what they were.
+func (p *placement) settle() {
+	for at, g := range p.groups {
+		p.rebalance(at)
+		for uuid, x := range g.placed {
+			if vs := p.world.Store.Get(doc.Ref{Type: "virtualservice", UUID: uuid}); vs != nil {
+				x.since = vs.since
+			}
+		}
+	}
+}

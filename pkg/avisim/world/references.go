@@ -37,39 +37,36 @@ type Resolver struct {
 // message resolves the reference fields of a body along the schema; m may be nil for a schemaless type.
 func (r Resolver) message(m *schema.Message, body map[string]any) *schema.Refusal {
 	for _, name := range doc.Keys(body) {
-		v := body[name]
 		var f *schema.Field
 		if m != nil {
 			f = m.Fields[name]
 		}
+		v := body[name]
+		var err *schema.Refusal
 		switch {
 		case f != nil && f.Kind == "ref":
-			w, err := r.value(f.Target, v)
-			if err != nil {
-				return err
-			}
-			body[name] = w
+			v, err = r.value(f.Target, v)
 		case f != nil && f.Kind == "msg":
-			for _, b := range doc.Elements(v) {
-				if sub, ok := b.(map[string]any); ok {
-					if err := r.message(schema.Messages()[f.Target], sub); err != nil {
-						return err
-					}
-				}
-			}
+			err = r.messages(schema.Messages()[f.Target], v)
 		case strings.HasSuffix(name, "_ref") || strings.HasSuffix(name, "_refs"):
-			w, err := r.value(guessed(name), v)
-			if err != nil {
-				return err
-			}
-			body[name] = w
+			v, err = r.value(guessed(name), v)
 		default:
-			for _, b := range doc.Elements(v) {
-				if sub, ok := b.(map[string]any); ok {
-					if err := r.message(nil, sub); err != nil {
-						return err
-					}
-				}
+			err = r.messages(nil, v)
+		}
+		if err != nil {
+			return err
+		}
+		body[name] = v
+	}
+	return nil
+}
+
+// messages resolves what a value holds: a message, or a list of them.
+func (r Resolver) messages(m *schema.Message, v any) *schema.Refusal {
+	for _, b := range doc.Elements(v) {
+		if sub, ok := b.(map[string]any); ok {
+			if err := r.message(m, sub); err != nil {
+				return err
 			}
 		}
 	}

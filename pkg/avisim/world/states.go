@@ -198,61 +198,80 @@ func (s *Reader) VirtualServiceState(vs *Object) State {
 	if st, told := s.forcedState(vs); told {
 		return st
 	}
-	st := State{Since: vs.since}
 	if !doc.Bool(vs.Body, "enabled", true) || !doc.Bool(vs.Body, "traffic_enabled", true) {
-		st.Name, st.Since = "DISABLED", vs.Modified
-		return st
+		return State{"DISABLED", "", vs.Modified}
 	}
 	vip := s.Store.Get(doc.RefAt(vs.Body, "vsvip_ref"))
 	if vip == nil && vs.Body["vip"] == nil {
-		st.Name, st.Reason = "DOWN", "Virtual Service has no VIP"
-		return st
+		return State{"DOWN", "Virtual Service has no VIP", vs.since}
 	}
+	start, since, st := s.started(vs)
+	if st.Name == "" {
+		st = vipState(vip, since)
+	}
+	if st.Name == "" {
+		st = s.reachedState(vs, start, since)
+	}
+	return st
+}
+
+// started is the state of a virtual service that is not on its service engines yet, or on ones that failed, or else without a name; with
+// the times at which it was placed, and was initialized.
+func (s *Reader) started(vs *Object) (start, since int64, st State) {
 	now := max(s.now().UnixMicro(), s.lastTick)
 	created := vs.since + s.dynamics.PlacementDelay.Microseconds()
 	if now < created {
-		st.Name = "CREATING"
-		return st
+		return 0, 0, State{"CREATING", "", vs.since}
 	}
-	start := created
-	if x := s.placement.of(vs); x != nil {
-		group := s.Store.Get(doc.RefAt(vs.Body, "se_group_ref"))
-		if len(x.Engines) == 0 {
-			name := ""
-			if group != nil {
-				name = group.Name
-			}
-			return State{"RESOURCES", fmt.Sprintf("No available Service Engine in Service Engine Group %s", name), max(created, x.since)}
-		}
-		start = max(created, x.since)
-		st.Since = start + s.dynamics.Initialization.Microseconds()
-		if now < st.Since {
-			return State{"INITIALIZING", "", start}
-		}
-		if up, failure := s.EnginesUp(x); up == 0 {
-			return State{"DOWN", failure.Reason, max(st.Since, failure.Since)}
-		}
+	x := s.placement.of(vs)
+	if x == nil {
+		return created, vs.since, State{}
 	}
-	if vip != nil {
-		for _, v := range doc.Messages(vip.Body["vip"]) {
-			if !doc.Bool(v, "avi_allocated_vip", false) || v["discovered_networks"] != nil {
-				continue
-			}
-			if doc.Str(v, "ip_address", "addr") == "" && doc.Str(v, "ip6_address", "addr") == "" {
-				return State{"CREATING", "Waiting for an IP address of the VIP", st.Since}
-			}
-			return State{"DOWN", "No network/subnet matched Virtual Service IP", vip.Modified}
+	start = max(created, x.since)
+	if len(x.Engines) == 0 {
+		name := ""
+		if group := s.Store.Get(doc.RefAt(vs.Body, "se_group_ref")); group != nil {
+			name = group.Name
 		}
+		return 0, 0, State{"RESOURCES", "No available Service Engine in Service Engine Group " + name, start}
 	}
+	since = start + s.dynamics.Initialization.Microseconds()
+	if now < since {
+		return 0, 0, State{"INITIALIZING", "", start}
+	}
+	if up, failure := s.EnginesUp(x); up == 0 {
+		return 0, 0, State{"DOWN", failure.Reason, max(since, failure.Since)}
+	}
+	return start, since, State{}
+}
+
+// vipState is the state that a VsVip, which may be nil, holds its virtual services in, or one without a name.
+func vipState(vip *Object, since int64) State {
+	if vip == nil {
+		return State{}
+	}
+	for _, v := range doc.Messages(vip.Body["vip"]) {
+		if !doc.Bool(v, "avi_allocated_vip", false) || v["discovered_networks"] != nil {
+			continue
+		}
+		if doc.Str(v, "ip_address", "addr") == "" && doc.Str(v, "ip6_address", "addr") == "" {
+			return State{"CREATING", "Waiting for an IP address of the VIP", since}
+		}
+		return State{"DOWN", "No network/subnet matched Virtual Service IP", vip.Modified}
+	}
+	return State{}
+}
+
+// reachedState follows from the pools that a virtual service reaches.
+func (s *Reader) reachedState(vs *Object, start, since int64) State {
 	reached := Pools(s.Store, vs.Body)
 	if len(reached) == 0 {
-		st.Name, st.Reason, st.Since = "DOWN", "Virtual Service has no pool", vs.Modified
-		return st
+		return State{"DOWN", "Virtual Service has no pool", vs.Modified}
 	}
 	up, starting, reason := 0, 0, ""
 	for _, p := range reached {
 		ps, _, _, _ := s.PoolState(p)
-		st.Since = max(st.Since, ps.Since)
+		since = max(since, ps.Since)
 		switch ps.Name {
 		case "UP":
 			up++
@@ -265,15 +284,13 @@ func (s *Reader) VirtualServiceState(vs *Object) State {
 	needed := max(1, doc.Int(vs.Body, "min_pools_up"))
 	switch {
 	case up >= needed:
-		st.Name = "UP"
+		return State{"UP", "", since}
 	case up+starting >= needed:
-		st.Name, st.Since = "INITIALIZING", start
+		return State{"INITIALIZING", "", start}
 	case up == 0:
-		st.Name, st.Reason = "DOWN", reason
-	default:
-		st.Name, st.Reason = "DOWN", fmt.Sprintf("%d pools are up, %d are needed", up, needed)
+		return State{"DOWN", reason, since}
 	}
-	return st
+	return State{"DOWN", fmt.Sprintf("%d pools are up, %d are needed", up, needed), since}
 }
 
 // EnginesUp counts the active engines of a virtual service that work, and names a failure.
