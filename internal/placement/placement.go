@@ -85,6 +85,29 @@ func VPCSubnet(path, addresses string) string {
 // PlacesVIPs reports whether the cloud has to be told on which network a Service Engine has a VIP: NSX-T with VLAN segments.
 func PlacesVIPs(c model.CloudFacts) bool { return c.Type == "CLOUD_NSXT" && c.VLAN }
 
+// GlobalVRF is the VRF context that every cloud has.
+const GlobalVRF = "global"
+
+// VRF names the VRF context of objects and routes that no tier-1 router is in force for, by AKO's rule: on OpenStack the configured
+// tenant's own default, on other public clouds global; else the configured one; in NodePort mode global; else that of the
+// first VIP network; else global.
+func VRF(p Placement, configured string, nodePort bool, f *model.Facts) string {
+	switch {
+	case f.Cloud.Type == "CLOUD_OPENSTACK":
+		return cmp.Or(f.TenantVRF, GlobalVRF)
+	case Public(f.Cloud):
+		return GlobalVRF
+	case configured != "":
+		return configured
+	case nodePort:
+		return GlobalVRF
+	case len(p.VIPNetworks) > 0:
+		n, _ := f.Network(p.VIPNetworks[0].Name, p.VIPNetworks[0].UUID)
+		return cmp.Or(n.VRF, GlobalVRF)
+	}
+	return GlobalVRF
+}
+
 // Public reports whether a cloud is a public one.
 func Public(c model.CloudFacts) bool { return public[c.Type] }
 

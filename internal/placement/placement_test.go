@@ -103,6 +103,32 @@ func TestOverlayIsFieldByField(t *testing.T) {
 	}
 }
 
+func TestVRF(t *testing.T) {
+	for name, c := range map[string]struct {
+		cloud, tenantVRF, configured string
+		nodePort                     bool
+		want                         string
+	}{
+		"of the VIP network":         {"CLOUD_VCENTER", "", "", false, "blue"},
+		"configured":                 {"CLOUD_VCENTER", "", "red", false, "red"},
+		"configured, NodePort":       {"CLOUD_NONE", "", "red", true, "red"},
+		"NodePort":                   {"CLOUD_VCENTER", "", "", true, "global"},
+		"a tenant's elsewhere":       {"CLOUD_VCENTER", "own", "", false, "blue"},
+		"public":                     {"CLOUD_AWS", "own", "red", false, "global"},
+		"OpenStack":                  {"CLOUD_OPENSTACK", "own", "red", true, "own"},
+		"OpenStack without a tenant": {"CLOUD_OPENSTACK", "", "red", false, "global"},
+	} {
+		f := facts(c.cloud)
+		f.TenantVRF, f.Networks[0].VRF = c.tenantVRF, "blue"
+		if got := VRF(Placement{VIPNetworks: []VIPNetwork{{Name: "vip"}}}, c.configured, c.nodePort, f); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+	if got := VRF(Placement{}, "", false, facts("CLOUD_VCENTER")); got != "global" {
+		t.Errorf("without a network: %s", got)
+	}
+}
+
 func TestVPC(t *testing.T) {
 	for path, want := range map[string]string{
 		"/orgs/default/projects/telco/vpcs/core":       "telco_AVISEPARATOR_core_AVISEPARATOR_PRIVATE",

@@ -8,24 +8,15 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// VRF names the VRF context that gets the routes, by AKO's rule: on public clouds "global"; else vrfName; else that of the
-// first VIP network; else "global". On NSX-T with a tier-1 router it is the VRF context of that router, which only the
-// Controller can name: then tier1 is the router's path, to be found in the VRF contexts' attribute AttributeTier1.
+// VRF names the VRF context that gets the routes, by AKO's rule: that of the objects. On NSX-T with a tier-1 router it is the VRF
+// context of that router, which only the Controller can name: then tier1 is the router's path, to be found in the VRF
+// contexts' attribute AttributeTier1.
 func VRF(s *settings.Settings, f *model.Facts) (name, tier1 string) {
-	const global = "global"
-	switch p := s.Placement; {
-	case placement.Public(f.Cloud):
-		return global, ""
-	case f.Cloud.Type == "CLOUD_NSXT" && !f.Cloud.VLAN && p.Tier1LR != "":
+	p := s.Placement
+	if f.Cloud.Type == "CLOUD_NSXT" && !f.Cloud.VLAN && p.Tier1LR != "" {
 		return "", p.Tier1LR
-	case s.VRF != "":
-		return s.VRF, ""
-	case len(p.VIPNetworks) > 0:
-		if n, _ := f.Network(p.VIPNetworks[0].Name, p.VIPNetworks[0].UUID); n.VRF != "" {
-			return n.VRF, ""
-		}
 	}
-	return global, ""
+	return placement.VRF(p, s.VRF, s.ServiceType == settings.NodePort, f), ""
 }
 
 // AttributeTier1 is the key in a VRF context's attrs of the NSX-T tier-1 router that it stands for.

@@ -270,26 +270,13 @@ func (b *builder) placed(p placement.Placement) network {
 	return n
 }
 
-// vrf is the configured one, else that of the VIP network, else global. A public cloud has one for everybody, but that OpenStack
-// has one for each tenant. In NodePort mode the VIP network's is not used, since nodes are reached through global routes.
+// vrf is the VRF context of the objects. Another tenant than the configured one can't use that one's own.
 func (b *builder) vrf(p placement.Placement) string {
-	const global = "global"
 	f, s := b.in.Facts, b.in.Settings
-	switch {
-	case f.Cloud.Type == "CLOUD_OPENSTACK" && b.tenant() == s.Tenant:
-		return cmp.Or(f.TenantVRF, global)
-	case placement.Public(f.Cloud):
-		return global
-	case s.VRF != "":
-		return s.VRF
-	case s.ServiceType == settings.NodePort:
-		return global
-	case len(p.VIPNetworks) > 0:
-		if n, _ := f.Network(p.VIPNetworks[0].Name, p.VIPNetworks[0].UUID); n.VRF != "" {
-			return n.VRF
-		}
+	if f.Cloud.Type == "CLOUD_OPENSTACK" && b.tenant() != s.Tenant {
+		return placement.GlobalVRF
 	}
-	return global
+	return placement.VRF(p, s.VRF, s.ServiceType == settings.NodePort, f)
 }
 
 // vipSources are one for the first VIP network or, on clouds that name networks by their subnet's id, one for each. In a VPC it is
