@@ -272,9 +272,7 @@ func (r *RuleReconciler) rules(c cache.Cache) source.Source {
 	return source.Kind(c, client.Object(&v1alpha2.L4Rule{}), handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.Object, q)
-			if !e.IsInInitialList { // at the start everybody is looked at anyway
-				r.revisit(ctx, client.ObjectKeyFromObject(e.Object))
-			}
+			r.revisit(ctx, client.ObjectKeyFromObject(e.Object)) // at the start, too: somebody may have been looked at before this was there
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.ObjectNew, q)

@@ -26,9 +26,9 @@ import (
 
 // foreseen is what the operator would do about one owner.
 type foreseen struct {
-	owner    model.Owner
-	removed  string // why what serves it would be removed; "" if it would be served
-	plan     string // in words, "" if nothing would change
+	owner    fmt.Stringer // a model.Owner, or what is no one's
+	removed  string       // why what serves it would be removed; "" if it would be served
+	plan     string       // in words, "" if nothing would change
 	steps    []plan.Step
 	findings []model.Finding // about what is held or left out
 	problem  string          // why nothing can be foreseen
@@ -58,6 +58,11 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	if err != nil {
 		return false, err
 	}
+	for _, k := range op.Owners { // all are read before any is judged: those of different kinds may want one name
+		if _, err := k.Remaining(ctx); err != nil {
+			return false, err
+		}
+	}
 	var all []foreseen
 	for _, k := range op.Owners {
 		some, err := k.Preview(logr.NewContext(ctx, logr.Discard()), cfg)
@@ -66,7 +71,12 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 		}
 		all = append(all, some...)
 	}
-	changes = slices.ContainsFunc(all, func(f foreseen) bool { return len(f.steps) > 0 })
+	routes, err := op.Routes.Preview(ctx, cfg)
+	if err != nil {
+		return false, err
+	}
+	all = append(all, routes...)
+	changes = slices.ContainsFunc(all, func(f foreseen) bool { return f.plan != "" })
 	_, err = io.WriteString(out, report(cfg, all, op.unclaimed(all)))
 	return changes, err
 }
@@ -94,6 +104,25 @@ func (op *Operator) readSettings(ctx context.Context, mgr ctrl.Manager, o Option
 		return configurationError(op.Settings)
 	}
 	return nil
+}
+
+// staticRoutes is what static routes and the labels of Service Engine groups are called in a preview: they are no owner's.
+type staticRoutes struct{}
+
+func (staticRoutes) String() string { return "Static routes" }
+
+// Preview says what would become of the static routes to pods; nothing where they are not kept in step.
+func (r *StaticRoutesReconciler) Preview(ctx context.Context, cfg *settings.Settings) ([]foreseen, error) {
+	out, err := r.run(ctx, cfg)
+	if err != nil || out.Off != "" {
+		return nil, err
+	}
+	f := foreseen{owner: staticRoutes{}}
+	f.learn(out.Err)
+	for _, p := range out.Problems {
+		f.findings = append(f.findings, model.Finding{Severity: model.Degraded, Reason: p.Reason, Message: p.Message})
+	}
+	return []foreseen{f}, nil
 }
 
 // muteRecorder tells nobody.
@@ -132,9 +161,10 @@ func (r *owners[T]) Preview(ctx context.Context, cfg *settings.Settings) (out []
 
 // foresee says what would become of one candidate, as decide does it; concerns is false if nothing would.
 func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (f foreseen, concerns bool, err error) {
-	f.owner = r.ownerOf(c.Object)
+	owner := r.ownerOf(c.Object)
+	f.owner = owner
 	v := r.verdict(cfg, c)
-	name := translate.VirtualServiceName(cfg, f.owner)
+	name := translate.VirtualServiceName(cfg, owner)
 	other, handover := handedOver(c.Object, cfg)
 	switch {
 	case handover:
@@ -142,13 +172,13 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 		return f, v.Ours, nil
 	case v.Unknown && !gather.Claimed(c.Object):
 		f.problem = v.Why
-		return f, r.Engine.Holds(f.owner, name), nil
+		return f, r.Engine.Holds(owner, name), nil
 	case !v.Ours && !v.Unknown:
-		if !gather.Claimed(c.Object) && !r.inherited(cfg, c) || !r.Engine.Holds(f.owner, name) {
+		if !gather.Claimed(c.Object) && !r.inherited(cfg, c) || !r.Engine.Holds(owner, name) {
 			return f, false, nil
 		}
 		f.removed = v.Why
-		_, err := r.Engine.Remove(ctx, f.owner, translate.Tenant(cfg, c.Namespace), name, v.Why)
+		_, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, c.Namespace), name, v.Why)
 		f.learn(err)
 		return f, true, nil
 	}
@@ -178,7 +208,7 @@ func (f *foreseen) learn(err error) {
 
 // unclaimed lists the VirtualServices, of those that carry the operator's marks, of which no owner is foreseen, with the reason.
 func (op *Operator) unclaimed(all []foreseen) (out []string) {
-	known := make(map[model.Owner]bool, len(all))
+	known := make(map[fmt.Stringer]bool, len(all))
 	for _, f := range all {
 		known[f.owner] = true
 	}
@@ -209,12 +239,15 @@ func report(cfg *settings.Settings, all []foreseen, unclaimed []string) string {
 		for _, s := range f.steps {
 			writes[fmt.Sprintf("%s %s", s.Op, s.Key.Kind.Title())]++
 		}
+		if f.plan != "" && len(f.steps) == 0 {
+			writes["update VrfContext or ServiceEngineGroup"]++ // static routes
+		}
 		switch {
 		case f.problem != "":
 			problems = append(problems, fmt.Sprintf("%s: %s", f.owner, f.problem))
 		case f.removed != "":
 			removed = append(removed, strings.TrimSuffix(f.plan, "\n")+"\n  why: "+f.removed)
-		case len(f.steps) > 0:
+		case f.plan != "":
 			changed = append(changed, strings.TrimSuffix(f.plan, "\n"))
 		default:
 			unchanged++
@@ -225,7 +258,7 @@ func report(cfg *settings.Settings, all []foreseen, unclaimed []string) string {
 	}
 	fmt.Fprintf(&b, "Preview for cluster %s on Controller %s (cloud %s, tenant %s, created_by %s). Nothing was changed.\n",
 		cfg.ClusterName, cfg.Controller, cfg.Cloud, cfg.Tenant, cfg.CreatedBy)
-	fmt.Fprintf(&b, "%d owners: %d without a change, %d to change, %d to remove, %d that can't be planned.\n",
+	fmt.Fprintf(&b, "%d looked at: %d without a change, %d to change, %d to remove, %d that can't be planned.\n",
 		len(all), unchanged, len(changed), len(removed), len(problems))
 	if len(writes) == 0 {
 		b.WriteString("Writes to the Controller: none.\n")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/go-logr/logr"
@@ -58,7 +59,8 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 // sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
 func (r *run) sharedByAKO(key model.Key) bool {
 	vs := r.Mirror.Get(key)
-	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" && r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
+	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" &&
+		r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
 }
 
 // run is one call of Serve.
@@ -182,6 +184,10 @@ func (r *run) remember(set *model.Set) {
 	}
 }
 
+// networkLost is the reason of a VirtualService that is down because no network is known any more that its address is on, as the
+// Controller words it (AKO#1027).
+const networkLost = "No network/subnet matched"
+
 // build makes the wanted objects of what the Controller holds now.
 func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
@@ -190,6 +196,8 @@ func (r *run) build(ctx context.Context, observed []*model.Observed) translate.R
 		if vs.Owner != r.in.Owner.Key() {
 			r.in.Rival = &vs.Owner
 		}
+		h, _ := r.Mirror.VSHealth(vs.UUID)
+		r.in.NetworkLost = strings.Contains(h.Reason, networkLost)
 	}
 	r.in.Live = translate.LiveOf(&r.in, observed)
 	for _, o := range observed {

@@ -52,6 +52,7 @@ var ownership = map[reflect.Type][]owns{
 		{"vip_id", owned}, {"auto_allocate_ip", owned}, {"auto_allocate_ip_type", fixed | ifWanted}, {"auto_allocate_floating_ip", fixed | ifWanted},
 		{"ip_address", fixed | ifWanted}, {"ip6_address", fixed | ifWanted}, {"ipam_network_subnet", fixed | ifWanted},
 		{"subnet_uuid", fixed | ifWanted}, {"placement_networks", ifWanted},
+		{"discovered_networks", ifWanted}, // the Controller's own, but for a VIP that lost them
 	},
 	reflect.TypeFor[models.IPNetworkSubnet](): {
 		{"network_ref", fixed | ifWanted}, {"subnet", fixed | ifWanted}, {"subnet6", fixed | ifWanted}, {"subnet_uuid", fixed | ifWanted},

@@ -33,8 +33,9 @@ type Live struct {
 	removesPorts *bool
 
 	services []*models.Service
-	ruled    map[model.Key][]string  // the fields that an L4Rule set
-	crd      map[model.Key]crdStatus // what AKO noted of an L4Rule
+	homeless map[string]*models.IPNetworkSubnet // VIPs of which the Controller doesn't know any more on which networks they are
+	ruled    map[model.Key][]string             // the fields that an L4Rule set
+	crd      map[model.Key]crdStatus            // what AKO noted of an L4Rule
 }
 
 // Remember says which fields of an object an L4Rule set, where its markers don't: it was taken over from AKO.
@@ -98,7 +99,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 				}
 			}
 			live.network.vrf, live.network.tier1, live.network.labels = again(body.VrfContextRef), body.Tier1Lr, body.BgpPeerLabels
-			live.network.vips = vipsOf(body)
+			live.network.vips, live.homeless = vipsOf(body), homelessOf(body)
 		case *models.Pool:
 			port, ok := wanted[o.Key.Name]
 			if !ok {
@@ -132,7 +133,8 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 }
 
 // Chosen are the names of the pools, of an owner's objects, that the rules of its L4PolicySet lead to, directly or through a
-// pool group, or its VirtualService itself. A pool that a client left behind when the Controller refused its rule is not among them, and serves nobody.
+// pool group, or its VirtualService itself. A pool that a client left behind when the Controller refused its rule is not among
+// them, and serves nobody.
 func Chosen(observed []*model.Observed) map[string]bool {
 	targets := make(map[string]bool) // names and UUIDs
 	target := func(ref *string) {
@@ -210,6 +212,22 @@ func (l Live) pool(tenant, name string) *models.Pool {
 		return body
 	}
 	return nil
+}
+
+// homelessOf are the VIPs whose address the Controller has given and which are on no network that it discovered, with what the address
+// was given from. It discovers them when it gives an address, and an update that leaves them out loses them, as one of AKO's may
+// (AKO#1027).
+func homelessOf(body *models.VsVip) map[string]*models.IPNetworkSubnet {
+	out := make(map[string]*models.IPNetworkSubnet)
+	for _, v := range body.Vip {
+		if v == nil || !deref(v.AviAllocatedVip, false) || len(v.DiscoveredNetworks) > 0 {
+			continue
+		}
+		if from := v.IPAMNetworkSubnet; from != nil && from.NetworkRef != nil {
+			out[deref(v.VipID, "0")] = from
+		}
+	}
+	return out
 }
 
 func poolOf(body *models.Pool) livePool {

@@ -64,7 +64,11 @@ func (b *builder) vsVip(f frontend) *models.VsVip {
 		VsvipCloudConfigCksum: new(noChecksum),
 	}
 	for i, source := range f.network.vips {
-		v.Vip = append(v.Vip, vip(f, source, i))
+		one := vip(f, source, i)
+		if home := b.in.Live.homeless[source.id]; home != nil && b.in.NetworkLost {
+			one.DiscoveredNetworks = []*models.DiscoveredNetwork{discovered(home)}
+		}
+		v.Vip = append(v.Vip, one)
 	}
 	for _, fqdn := range f.fqdns {
 		v.DNSInfo = append(v.DNSInfo, &models.DNSInfo{Fqdn: new(fqdn)})
@@ -90,6 +94,18 @@ func vip(f frontend, source vipSource, i int) *models.Vip {
 		v.Ip6Address = ipAddr(f.addresses[i])
 	}
 	return v
+}
+
+// discovered is the network that an address was given from, as one that the Controller discovered.
+func discovered(n *models.IPNetworkSubnet) *models.DiscoveredNetwork {
+	out := &models.DiscoveredNetwork{NetworkRef: again(n.NetworkRef)}
+	if n.Subnet != nil {
+		out.Subnet = []*models.IPAddrPrefix{n.Subnet}
+	}
+	if n.Subnet6 != nil {
+		out.Subnet6 = []*models.IPAddrPrefix{n.Subnet6}
+	}
+	return out
 }
 
 // pool is the pool of a target.

@@ -43,6 +43,8 @@ type Input struct {
 	// Refused are the pools that the Controller would not create, by name, with its reason: they are left out so that the
 	// rest is served.
 	Refused map[string]model.Finding
+	// NetworkLost: the Controller says that it doesn't know any more on which network the VirtualService's address is.
+	NetworkLost bool
 	// Taken are DNS names that owners of other namespaces have, with those owners: they are not registered a second time.
 	Taken map[string]string
 }

@@ -47,7 +47,10 @@ func ofAKO(t *testing.T, path string, in *translate.Input) (out []*model.Observe
 		}
 		defaults(body)
 		head := kind.Type().Head(body)
-		o := &model.Observed{Key: model.Key{Kind: kind, Tenant: cmp.Or(meta.Tenant, "admin"), Name: *head.Name}, UUID: fmt.Sprintf("%s-ako-%d", kind, i), Body: body}
+		o := &model.Observed{
+			Key:  model.Key{Kind: kind, Tenant: cmp.Or(meta.Tenant, "admin"), Name: *head.Name},
+			UUID: fmt.Sprintf("%s-ako-%d", kind, i), Body: body,
+		}
 		var cluster string
 		cluster, o.Owner = model.OwnerOf(head.Markers)
 		ours := model.Ours(in.Settings.ClusterName, o.Key.Name, cluster) && model.Formed(cluster, kind, o.Key.Name, head.Markers) &&

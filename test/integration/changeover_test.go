@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -38,7 +39,7 @@ func TestPreview(t *testing.T) {
 		}
 		nothing(t, e, "a preview")
 	}
-	preview(false, "1 owners: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.")
+	preview(false, "1 looked at: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.")
 
 	moved := e.Service("moved", suite.Port("SCTP", 38412))
 	e.Create(moved, e.Slice(moved, "10.244.1.6"))
@@ -53,11 +54,11 @@ func TestPreview(t *testing.T) {
 	ako.Service(ns, "vanished", suite.AKOService{}, akoPort("SCTP", 38412))
 
 	preview(true,
-		"4 owners: 2 without a change, 1 to change, 1 to remove, 0 that can't be planned.",
+		"4 looked at: 2 without a change, 1 to change, 1 to remove, 0 that can't be planned.",
 		"  delete Pool: 1\n", "  delete VirtualService: 1\n", "  update Pool: 1\n",
 		"update Pool admin/"+e.PoolName(moved, moved.Spec.Ports[0]), "servers: 10.244.1.5:9090 on node-1 -> 10.244.1.6:9090 on node-1",
 		"why: loadBalancerClass is example.com/other",
-		fmt.Sprintf("Service %s/ruled: UnusedField", ns),
+		fmt.Sprintf("Service %s/ruled: L4RuleMissing", ns),
 		fmt.Sprintf("admin/%s--%s-core: AKO made it for Services of namespace %s that share a VIP, core", e.Cluster, ns, ns),
 		fmt.Sprintf("admin/%s--%s-vanished: Service %s/vanished doesn't exist", e.Cluster, ns, ns),
 	)
@@ -95,14 +96,13 @@ func TestHandBack(t *testing.T) {
 	e := suite.New(t)
 	class := e.SvcAPIClass(nil)
 	e.Own(class)
-	svc := served(e, "amf", map[string]string{"ako.vmware.com/l4rule": "rule"}, suite.Port("SCTP", 38412))
-	svc.Finalizers = []string{"example.com/theirs"}
+	svc := served(e, "amf", map[string]string{translate.AnnotationDisableTraffic: "perhaps"}, suite.Port("SCTP", 38412))
 	suite.Update(e, svc, func(s *corev1.Service) { s.Finalizers = append(s.Finalizers, "example.com/theirs") })
 	gw := e.SvcAPIGateway("gw", e.SvcAPIListener("gw", "SCTP", 6060))
 	e.Create(gw)
 	e.SvcAPIAttach(gw, "smf", "10.244.1.5", suite.Port("SCTP", 6060))
 	vip, address := e.Programmed(svc), e.SvcAPIReady(gw)
-	e.Condition(svc, "Accepted", yes, "UnusedField")
+	e.Condition(svc, "Accepted", yes, "InvalidAnnotation")
 	if svc.Annotations["l4.ako.vmware.com/problem"] == "" {
 		t.Fatal("the Service has no problem to take back")
 	}

@@ -40,7 +40,8 @@ func takeOver(t *testing.T, e *suite.Env, kinds ...looked) {
 // akoPort is a Service's port of AKO's as suite.Port makes it, with one server.
 func akoPort(protocol string, number int) suite.AKOPort {
 	return suite.AKOPort{
-		Name: strings.ToLower(protocol) + fmt.Sprint(number), Protocol: protocol, Number: number, Servers: []suite.AKOServer{{Address: "10.244.1.5:9090"}},
+		Name: strings.ToLower(protocol) + fmt.Sprint(number), Protocol: protocol, Number: number,
+		Servers: []suite.AKOServer{{Address: "10.244.1.5:9090"}},
 	}
 }
 
@@ -143,7 +144,6 @@ func TestTakeOverOfServices(t *testing.T) {
 	ako.Service(ns, "understood", suite.AKOService{Hosts: autoHost(understood)}, ruledPort)
 	ingress := ako.Ingress(ns, "plain", "plain.example.com")
 
-	e.Create(setting)
 	takeOver(t, e, looked{"service", all})
 
 	for _, o := range all {
@@ -178,7 +178,8 @@ func TestTakeOverOfSharedVIP(t *testing.T) {
 	shared := map[string]string{"ako.vmware.com/enable-shared-vip": "core"}
 	one := served(e, "one", shared, suite.Port("SCTP", 38412))
 	two := served(e, "two", shared, suite.Port("TCP", 80))
-	suite.AKO{Env: e}.SharedVIP(e.Namespace, "core", behindGateway("SCTP", 38412, e.Namespace, "one"), behindGateway("TCP", 80, e.Namespace, "two"))
+	suite.AKO{Env: e}.SharedVIP(e.Namespace, "core",
+		behindGateway("SCTP", 38412, e.Namespace, "one"), behindGateway("TCP", 80, e.Namespace, "two"))
 	vip := e.Object("vsvip", e.Cluster+"--"+e.Namespace+"-core")["vip"].([]any)[0].(map[string]any)
 	address := vip["ip_address"].(map[string]any)["addr"].(string)
 	for _, svc := range []*corev1.Service{one, two} {
@@ -206,7 +207,8 @@ func TestTakeOverOfGateways(t *testing.T) {
 	e.StopOperator()
 	ako, far := suite.AKO{Env: e}, e.Apart(t)
 
-	full := e.SvcAPIGateway("full", e.SvcAPIListener("full", "SCTP", 38412), e.SvcAPIListener("full", "UDP", 53), e.SvcAPIListener("full", "TCP", 53), e.SvcAPIListener("full", "TCP", 80))
+	full := e.SvcAPIGateway("full", e.SvcAPIListener("full", "SCTP", 38412), e.SvcAPIListener("full", "UDP", 53),
+		e.SvcAPIListener("full", "TCP", 53), e.SvcAPIListener("full", "TCP", 80))
 	bare := e.SvcAPIGateway("bare", e.SvcAPIListener("bare", "SCTP", 6060))
 	across := e.SvcAPIGateway("across", e.SvcAPIListener("across", "SCTP", 38412))
 	for _, gw := range []*gateway{full, bare, across} {
@@ -226,7 +228,8 @@ func TestTakeOverOfGateways(t *testing.T) {
 	ako.Gateway(e.Namespace, "across", behindGateway("SCTP", 38412, far.Namespace, "guest"))
 
 	takeOver(t, e, looked{"svcapigateway", []client.Object{full, bare, across}})
-	e.SvcAPIServes(full, "SCTP/38412 amf [10.244.1.5:9090]", "TCP/53 dns [10.244.1.5:9090]", "TCP/80 open", "UDP/53 dns [10.244.1.5:9090]")
+	e.SvcAPIServes(full, // in AKO's order
+		"SCTP/38412 amf [10.244.1.5:9090]", "UDP/53 dns [10.244.1.5:9090]", "TCP/53 dns [10.244.1.5:9090]", "TCP/80 open")
 	e.SvcAPIServes(bare, "SCTP/6060 open")
 	e.SvcAPIServes(across, "SCTP/38412 guest [10.244.1.5:9090]")
 	if m := e.SvcAPICondition(across, "ako.vmware.com/Accepted", yes, "NamespaceNotAdmitted"); !strings.Contains(m, far.Namespace+"/guest") {

@@ -198,7 +198,8 @@ func (a AKO) pool(name string, p AKOPort, metadata string, marks []string) akoOb
 	servers := []any{}
 	for _, s := range p.Servers {
 		at := netip.MustParseAddrPort(s.Address)
-		server := map[string]any{"ip": akoAddress(at.Addr()), "port": int(at.Port()), "external_uuid": fmt.Sprintf("%s:%d", at.Addr(), at.Port())}
+		uuid := fmt.Sprintf("%s:%d", at.Addr(), at.Port()) // without brackets
+		server := map[string]any{"ip": akoAddress(at.Addr()), "port": int(at.Port()), "external_uuid": uuid}
 		if !a.NodePort {
 			server["enabled"], server["server_node"] = !s.Disabled, "node-1"
 		}
@@ -207,7 +208,8 @@ func (a AKO) pool(name string, p AKOPort, metadata string, marks []string) akoOb
 	return akoObject{"pool", map[string]any{
 		"name": name, "cloud_config_cksum": "1127733214", "created_by": a.by(), "tenant_ref": a.tenant(), "cloud_ref": akoCloud,
 		"service_metadata": metadata, "sni_enabled": false, "graceful_disable_timeout": 1, "vrf_ref": a.vrf(),
-		"health_monitor_refs": []any{"/api/healthmonitor/?name=" + cmp.Or(p.Monitor, "System-"+p.Protocol)}, "servers": servers, "markers": a.marks(marks),
+		"health_monitor_refs": []any{"/api/healthmonitor/?name=" + cmp.Or(p.Monitor, "System-"+p.Protocol)},
+		"servers":             servers, "markers": a.marks(marks),
 	}}
 }
 
@@ -218,7 +220,9 @@ func akoRule(index int, p AKOPort, pool string) map[string]any {
 			"port":     map[string]any{"match_criteria": "IS_IN", "ports": []any{p.Number}},
 			"protocol": map[string]any{"match_criteria": "IS_IN", "protocol": "PROTOCOL_" + p.Protocol},
 		},
-		"action": map[string]any{"select_pool": map[string]any{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": "/api/pool?name=" + pool}},
+		"action": map[string]any{"select_pool": map[string]any{
+			"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": "/api/pool?name=" + pool,
+		}},
 	}
 }
 
