@@ -17,10 +17,6 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
-<<<<<<< HEAD
-	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
-=======
->>>>>>> main
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
