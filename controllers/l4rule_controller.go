@@ -68,12 +68,12 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if len(using) == 0 && r.others(rule) {
-		return ctrl.Result{}, nil
-	}
 	ns := new(corev1.Namespace)
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: rule.Namespace}, ns); err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading Namespace %s: %w", rule.Namespace, err)
+	}
+	if len(using) == 0 && (r.others(rule) || !r.Settings.Current().Accepts(ns.Name, ns.Labels)) {
+		return ctrl.Result{}, nil // another instance's
 	}
 	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), ns))
 	if err != nil {
