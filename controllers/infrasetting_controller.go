@@ -321,9 +321,7 @@ func (r *InfraSettingReconciler) settings(c cache.Cache) source.Source {
 	return source.Kind(c, client.Object(&v1beta1.AviInfraSetting{}), handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.Object, q)
-			if !e.IsInInitialList { // at the start everybody is looked at anyway
-				r.revisit(ctx, e.Object.GetName())
-			}
+			r.revisit(ctx, e.Object.GetName()) // at the start, too: somebody may have been looked at before this was there
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.ObjectNew, q)

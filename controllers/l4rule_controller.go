@@ -68,12 +68,12 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if len(using) == 0 && r.others(rule) {
-		return ctrl.Result{}, nil
-	}
 	ns := new(corev1.Namespace)
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: rule.Namespace}, ns); err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading Namespace %s: %w", rule.Namespace, err)
+	}
+	if len(using) == 0 && (r.others(rule) || !r.Settings.Current().Accepts(ns.Name, ns.Labels)) {
+		return ctrl.Result{}, nil // another instance's
 	}
 	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), model.ServiceOwner, ns))
 	if err != nil {
@@ -272,9 +272,7 @@ func (r *RuleReconciler) rules(c cache.Cache) source.Source {
 	return source.Kind(c, client.Object(&v1alpha2.L4Rule{}), handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.Object, q)
-			if !e.IsInInitialList { // at the start everybody is looked at anyway
-				r.revisit(ctx, client.ObjectKeyFromObject(e.Object))
-			}
+			r.revisit(ctx, client.ObjectKeyFromObject(e.Object)) // at the start, too: somebody may have been looked at before this was there
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.ObjectNew, q)
