@@ -396,12 +396,15 @@ func TestAFailureForOneServiceIsItsOwn(t *testing.T) {
 	w.create("amf", "n2", "SCTP", 38412)
 	w.create("smf", "n2", "TCP", 8080)
 	w.settle("n2")
-	w.sim.Inject(avisim.Fault{Method: "PATCH", Type: "pool", ObjectName: regexp.MustCompile("smf"), Status: 400, Body: `{"error":"no such server"}`})
+	w.sim.Inject(avisim.Fault{
+		Method: "PATCH", Type: "pool", ObjectName: regexp.MustCompile("smf"), Status: 400, Body: `{"error":"no such server"}`,
+	})
 	var slice discoveryv1.EndpointSlice
 	w.must(w.client.Get(t.Context(), types.NamespacedName{Namespace: "core", Name: "smf"}, &slice))
 	slice.Endpoints[0].Addresses = []string{"10.244.1.99"}
 	w.must(w.client.Update(t.Context(), &slice))
-	if _, err := w.groups.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "core", Name: "n2"}}); err == nil {
+	n2 := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "core", Name: "n2"}}
+	if _, err := w.groups.Reconcile(t.Context(), n2); err == nil {
 		t.Error("the refusal is forgotten")
 	}
 	for name, want := range map[string]metav1.ConditionStatus{"amf": metav1.ConditionTrue, "smf": metav1.ConditionFalse} {

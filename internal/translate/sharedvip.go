@@ -298,8 +298,9 @@ func (b sharedBuilder) disagreements(m *corev1.Service) {
 	if asked := named(AnnotationInfraSetting); asked != "" && asked != b.in.Setting.Name {
 		differs("annotation "+AnnotationInfraSetting, asked, cmp.Or(b.in.Setting.Name, "none")+by)
 	}
-	if asked, has := named(AnnotationApplicationProfile), strings.TrimSpace(first.Annotations[AnnotationApplicationProfile]); asked != "" && asked != has {
-		differs("annotation "+AnnotationApplicationProfile, asked, cmp.Or(has, defaultApplicationProfile)+by)
+	profile := strings.TrimSpace(first.Annotations[AnnotationApplicationProfile])
+	if asked := named(AnnotationApplicationProfile); asked != "" && asked != profile {
+		differs("annotation "+AnnotationApplicationProfile, asked, cmp.Or(profile, defaultApplicationProfile)+by)
 	}
 	if own, ok := RuleKey(m.Namespace, m.Annotations); ok && own.String() != b.in.Rule.Name {
 		b.report(model.Degraded, model.Port{}, model.ReasonSharedVIPMismatch, fmt.Sprintf("annotation %s: %s is used for the pools of this Service only: the VirtualService of shared VIP %s has %s%s", AnnotationRule, named(AnnotationRule), b.Group, cmp.Or(b.in.Rule.Name, "none"), by))
