@@ -188,7 +188,7 @@ func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.C
 	case len(p.serve) == 0 && p.unclaimed != nil:
 		return resultOf(ctx, p.unclaimed) // it is to be served
 	case len(p.serve) == 0 && len(p.leave) == 0:
-		return ctrl.Result{}, nil
+		return r.leftBehind(ctx, cfg, c)
 	case len(p.serve) == 0:
 		return r.removeAll(ctx, cfg, gather.NewGroup(key, p.leave...), p.why)
 	}
@@ -232,6 +232,28 @@ func (r sharing) part(ctx context.Context, cfg *settings.Settings, c *gather.Can
 		}
 	}
 	return out
+}
+
+// leftBehind removes what the Controller holds for Services that are gone, of a group whose other Services are none to be served.
+func (r sharing) leftBehind(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group]) (ctrl.Result, error) {
+	g, key, owner := c.Object, client.ObjectKeyFromObject(c.Object), r.ownerOf(c.Object)
+	if !r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) || slices.ContainsFunc(g.Members, func(m *corev1.Service) bool {
+		_, handover := handedOver(m, cfg)
+		return handover
+	}) {
+		return ctrl.Result{}, nil
+	}
+	for _, name := range r.of.serving(key) {
+		there, err := r.onServer(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name}, new(corev1.Service))
+		if there || err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	const why = "its Services don't exist, or are not to be served"
+	if err := r.Guard.allow(owner, r.Engine.VirtualServices(), time.Now()); err != nil {
+		return r.keep(ctx, g, why, err)
+	}
+	return r.removeAll(ctx, cfg, gather.NewGroup(key), why)
 }
 
 // holds reports whether the Controller holds something of a Service in a group.

@@ -539,3 +539,19 @@ func TestSharedVIPsWithoutServicesAreFound(t *testing.T) {
 	w.settle("n2", "n4")
 	w.want("n4", "smf-n4-TCP-8080")
 }
+
+// TestWhatVanishedServicesLeftIsRemoved although a Service that isn't served still names their shared VIP.
+func TestWhatVanishedServicesLeftIsRemoved(t *testing.T) {
+	w := newSharedWorld(t)
+	w.create("amf", "n2", "SCTP", 38412)
+	w.create("plain", "n2", "TCP", 8080, func(svc *corev1.Service) { svc.Spec.Type = corev1.ServiceTypeClusterIP })
+	w.settle("n2")
+	w.want("amf-n2-SCTP-38412", "n2")
+	w.update("amf", func(svc *corev1.Service) { svc.Finalizers = nil })
+	w.must(w.client.Delete(t.Context(), w.read("amf")))
+	w.settle("n2")
+	w.want()
+	if svc := w.read("plain"); len(svc.Finalizers)+len(svc.Status.Conditions) > 0 {
+		t.Errorf("a Service that isn't served was written: %+v", svc)
+	}
+}
