@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,7 +46,7 @@ type InfraSettingReconciler struct {
 	Classes []classPart
 
 	controller controller.Controller
-	told       sync.Map // name of a setting → its last verdict, for a CRD of AKO's that keeps no conditions
+	verdicts
 }
 
 // Judgement is what is known of a setting.
@@ -112,83 +110,37 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	next := r.judged(s, using, keeps)
-	same := apiequality.Semantic.DeepEqual(s.Status, next.status.Status)
-	if err := r.Status.Patch(ctx, s, next.status, same); err != nil {
+	verdict, told := r.verdict(s)
+	how, err := r.write(ctx, r.Status, s, s.DeepCopy(), settingStatus, finding{inUse(using, r.signature()), verdict, told, keeps})
+	if err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
-	if next.told {
-		r.told.Store(s.Name, next.text)
-	}
-	if next.turned {
+	if how != unturned {
 		r.tellClasses(s.Name)
 	}
-	if next.turned && !same { // else a CRD without conditions: it was told before
-		r.announce(s, next.verdict, using)
+	switch how {
+	case rejected:
+		r.Status.Warn(s, "Rejected", verdict.Message+keepsPlace(using))
+	case acceptedAgain:
+		r.Status.Tell(s, "Accepted", verdict.Message)
 	}
 	return ctrl.Result{}, nil
 }
 
-// judged is a setting with the status that it should have.
-type judged struct {
-	status       *v1beta1.AviInfraSetting
-	verdict      metav1.Condition
-	told, turned bool   // there is a verdict, and it differs from the last one
-	text         string // of the verdict, to compare it with the next
-}
-
-// judged makes the status; keeps reports whether the API server keeps conditions.
-func (r *InfraSettingReconciler) judged(s *v1beta1.AviInfraSetting, using []model.Owner, keeps bool) judged {
-	out := judged{status: s.DeepCopy()}
-	out.verdict, out.told = r.verdict(s)
-	conditions := []metav1.Condition{inUse(using, r.signature())}
-	if out.told {
-		conditions = append(conditions, out.verdict)
-	}
-	for _, c := range conditions {
-		c.ObservedGeneration, c.LastTransitionTime = s.Generation, metav1.NewTime(r.Status.Now())
-		if keeps {
-			apimeta.SetStatusCondition(&out.status.Status.Conditions, c)
-		}
-	}
-	was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
-	out.text = fmt.Sprint(out.verdict.Status, s.Generation, out.verdict.Message)
-	before, _ := r.told.Load(s.Name)
-	if was != nil {
-		before = fmt.Sprint(was.Status, was.ObservedGeneration, was.Message)
-	}
-	out.turned = out.told && before != out.text
-	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
-	// otherwise, so that two controllers of different opinion don't write for ever.
-	if out.turned || out.told && s.Status.Status == "" {
-		switch out.verdict.Status {
-		case metav1.ConditionTrue:
-			out.status.Status.Status, out.status.Status.Error = v1beta1.StatusAccepted, ""
-		case metav1.ConditionFalse:
-			out.status.Status.Status, out.status.Status.Error = v1beta1.StatusRejected, out.verdict.Message
-		}
-	}
-	return out
-}
-
-// announce sends an Event about a verdict that has turned.
-func (r *InfraSettingReconciler) announce(s *v1beta1.AviInfraSetting, verdict metav1.Condition, using []model.Owner) {
-	switch {
-	case verdict.Status == metav1.ConditionFalse:
-		r.Status.Warn(s, "Rejected", verdict.Message+keepsPlace(using))
-	case verdict.Status == metav1.ConditionTrue && apimeta.IsStatusConditionFalse(s.Status.Conditions, v1beta1.ConditionAccepted):
-		r.Status.Tell(s, "Accepted", verdict.Message)
-	}
+// settingStatus is the status of an AviInfraSetting.
+func settingStatus(o client.Object) akoStatus {
+	s, _ := o.(*v1beta1.AviInfraSetting)
+	return akoStatus{&s.Status.Status, &s.Status.Error, &s.Status.Conditions}
 }
 
 // verdict is the condition Accepted. ok is false if there is nothing new to say: that the Controller could not be asked
 // takes no verdict back.
 func (r *InfraSettingReconciler) verdict(s *v1beta1.AviInfraSetting) (c metav1.Condition, ok bool) {
 	j := r.Judge(s)
-	c = metav1.Condition{Type: v1beta1.ConditionAccepted}
+	c = metav1.Condition{Type: conditionAccepted}
 	switch {
 	case !j.Known:
-		was := apimeta.FindStatusCondition(s.Status.Conditions, v1beta1.ConditionAccepted)
+		was := apimeta.FindStatusCondition(s.Status.Conditions, conditionAccepted)
 		if was != nil && was.ObservedGeneration == s.Generation {
 			return c, false
 		}
@@ -389,6 +341,6 @@ func (r *InfraSettingReconciler) settings(c cache.Cache) source.Source {
 func verdictLost() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		after, ok := e.ObjectNew.(*v1beta1.AviInfraSetting)
-		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, v1beta1.ConditionAccepted) == nil
+		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, conditionAccepted) == nil
 	}}
 }

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,7 +44,7 @@ type RuleReconciler struct {
 	Owners []ownerPart
 
 	controller controller.Controller
-	told       sync.Map // key of a rule → its last verdict, for a CRD of AKO's that keeps no conditions
+	verdicts
 }
 
 // Reconcile writes one rule's status.
@@ -73,57 +71,41 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if len(using) == 0 && r.others(rule) {
 		return ctrl.Result{}, nil
 	}
-	verdict, told, err := r.verdict(ctx, rule)
+	ns := new(corev1.Namespace)
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: rule.Namespace}, ns); err != nil {
+		return ctrl.Result{}, fmt.Errorf("reading Namespace %s: %w", rule.Namespace, err)
+	}
+	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), model.ServiceOwner, ns))
 	if err != nil {
 		return resultOf(ctx, err)
 	}
-	next := rule.DeepCopy()
-	now := metav1.NewTime(r.Status.Now())
-	set := func(c metav1.Condition) {
-		c.ObservedGeneration, c.LastTransitionTime = rule.Generation, now
-		apimeta.SetStatusCondition(&next.Status.Conditions, c)
+	keeps, err := r.APIs.KeepsConditions(ctx, gather.Rules)
+	if err != nil {
+		return ctrl.Result{}, err
 	}
-	set(ruleInUse(using, r.signature()))
-	if told {
-		set(verdict)
-	}
-	was := apimeta.FindStatusCondition(rule.Status.Conditions, v1alpha2.ConditionAccepted)
-	text := fmt.Sprint(verdict.Status, rule.Generation, verdict.Message)
-	before, _ := r.told.Load(req.NamespacedName)
-	turned := told && (was == nil && before != text || was != nil && text != fmt.Sprint(was.Status, was.ObservedGeneration, was.Message))
-	// As with AviInfraSettings: status.status is AKO's field too, and follows our verdict only when that turns.
-	if turned || told && rule.Status.Status == "" {
-		switch verdict.Status {
-		case metav1.ConditionTrue:
-			next.Status.Status, next.Status.Error = v1alpha2.StatusAccepted, ""
-		case metav1.ConditionFalse:
-			next.Status.Status, next.Status.Error = v1alpha2.StatusRejected, verdict.Message
-		}
-	}
-	same := apiequality.Semantic.DeepEqual(rule.Status, next.Status)
-	if err := r.Status.Patch(ctx, rule, next, same); err != nil {
+	how, err := r.write(ctx, r.Status, rule, rule.DeepCopy(), ruleStatus, finding{ruleInUse(using, r.signature()), verdict, told, keeps})
+	if err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
-	if same {
-		return ctrl.Result{}, nil
-	}
-	if told {
-		r.told.Store(req.NamespacedName, text)
-	}
-	switch {
-	case !turned:
-	case verdict.Status == metav1.ConditionFalse:
+	switch how {
+	case rejected:
 		r.Status.Warn(rule, "Rejected", verdict.Message+keepsRule(using))
-	case verdict.Status == metav1.ConditionTrue && was != nil && was.Status == metav1.ConditionFalse:
+	case acceptedAgain:
 		r.Status.Tell(rule, "Accepted", verdict.Message)
 	}
 	return ctrl.Result{}, nil
 }
 
+// ruleStatus is the status of an L4Rule.
+func ruleStatus(o client.Object) akoStatus {
+	r, _ := o.(*v1alpha2.L4Rule)
+	return akoStatus{&r.Status.Status, &r.Status.Error, &r.Status.Conditions}
+}
+
 // verdict is the condition Accepted. told is false if there is nothing new to say: that the Controller could not be asked takes
 // no verdict back.
-func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule) (c metav1.Condition, told bool, err error) {
-	c = metav1.Condition{Type: v1alpha2.ConditionAccepted}
+func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule, tenant string) (c metav1.Condition, told bool, err error) {
+	c = metav1.Condition{Type: conditionAccepted}
 	facts := r.Engine.Mirror.Facts()
 	if facts != nil && r.Engine.Mirror.Err() == nil {
 		if err := r.Engine.Mirror.Learn(ctx, translate.RuleKinds(rule)...); err != nil {
@@ -132,12 +114,16 @@ func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule) (c 
 		facts = r.Engine.Mirror.Facts()
 	}
 	if facts == nil || r.Engine.Mirror.Err() != nil {
-		was := apimeta.FindStatusCondition(rule.Status.Conditions, v1alpha2.ConditionAccepted)
+		was := apimeta.FindStatusCondition(rule.Status.Conditions, conditionAccepted)
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, model.ReasonControllerDown, "the Controller could not be asked yet whether what this refers to exists"
 		return c, was == nil || was.ObservedGeneration != rule.Generation, nil
 	}
+	cfg := r.Settings.Current()
 	c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha2.StatusAccepted, "everything that this refers to exists on the Controller"
-	if problems := translate.RuleProblems(rule, facts); len(problems) > 0 {
+	if tenant != cfg.Tenant {
+		c.Message = "not looked up in tenant " + tenant + ": whether what this refers to exists is for the Controller to say"
+	}
+	if problems := translate.RuleProblems(rule, translate.RuleFacts(facts, cfg, tenant)); len(problems) > 0 {
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha2.StatusRejected, status.Clip(strings.Join(problems, "; "))
 	}
 	return c, true, nil
@@ -306,6 +292,6 @@ func (r *RuleReconciler) rules(c cache.Cache) source.Source {
 func ruleVerdictLost() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		after, ok := e.ObjectNew.(*v1alpha2.L4Rule)
-		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, v1alpha2.ConditionAccepted) == nil
+		return ok && after.Status.Status == "" && apimeta.FindStatusCondition(after.Status.Conditions, conditionAccepted) == nil
 	}}
 }

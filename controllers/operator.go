@@ -336,7 +336,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	})
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Mirror: op.Mirror, Settings: op.Settings, Owners: op.Owners, APIs: op.APIs,
-		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare,
+		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Unused: op.Engine.RemoveUnused,
 		Revisit: op.changed, Lead: op.lead, Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may

@@ -98,7 +98,23 @@ func (services) programmed(svc *corev1.Service) bool {
 }
 
 func (k services) tell(ctx context.Context, svc *corev1.Service, _ translate.Input, out outcome.Outcome) error {
-	return k.Status.Service(ctx, svc, out, k.Engine.ClusterUUID())
+	return k.Status.Service(ctx, svc, out, k.ipMode(svc), k.Engine.ClusterUUID())
+}
+
+// ipMode is what the status' addresses are to say; where that can't be read, what they say now.
+func (k *Deps) ipMode(svc *corev1.Service) *corev1.LoadBalancerIPMode {
+	cfg := k.Settings.Current()
+	if cfg == nil {
+		cfg = new(settings.Settings)
+	}
+	mode, ok := translate.IPMode(cfg, svc)
+	switch ingress := svc.Status.LoadBalancer.Ingress; {
+	case ok:
+		return mode
+	case len(ingress) > 0:
+		return ingress[0].IPMode
+	}
+	return cfg.IPMode
 }
 
 func (services) tellNoClass(context.Context, *corev1.Service, string) error { return nil }

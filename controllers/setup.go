@@ -102,7 +102,8 @@ func slimService(o any) (any, error) {
 		svc.Annotations = only(svc.Annotations, keptAnnotations...)
 		svc.OwnerReferences = nil
 		svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, Ports: svc.Spec.Ports, Selector: someSelector(svc.Spec.Selector),
-			IPFamilies: svc.Spec.IPFamilies, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy, SessionAffinity: svc.Spec.SessionAffinity}
+			IPFamilies: svc.Spec.IPFamilies, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy,
+			SessionAffinity: svc.Spec.SessionAffinity, SessionAffinityConfig: svc.Spec.SessionAffinityConfig}
 		svc.Status = corev1.ServiceStatus{}
 	}
 	return svc, nil

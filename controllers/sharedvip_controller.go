@@ -138,7 +138,7 @@ func (k sharedVIPs) tell(ctx context.Context, g *gather.Group, _ translate.Input
 		if out.State() == outcome.Unread && programmedService(svc) {
 			continue // a status that was right would change twice
 		}
-		err := k.Status.Service(ctx, svc, out.Share(svc.Name), k.Engine.ClusterUUID())
+		err := k.Status.Service(ctx, svc, out.Share(svc.Name), k.ipMode(svc), k.Engine.ClusterUUID())
 		failed = errors.Join(failed, client.IgnoreNotFound(err))
 	}
 	return failed

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,6 +62,7 @@ type Mirror struct {
 	objects map[model.Key]*entry
 	owners  map[model.Owner]map[model.Key]bool
 	named   map[string]map[model.Key]bool  // by name, the kinds whose markers don't tell an owner
+	common  map[model.Key]bool             // the objects without an owner
 	behind  map[service]map[model.Key]bool // pools of Gateways and of shared VIPs, by the Service that their markers name
 	claims  map[string]map[model.Key]bool  // by DNS name and by address
 	gone    map[model.Key]uint64           // own deletes, so that an older list doesn't bring the object back
@@ -96,6 +98,7 @@ func (m *Mirror) clear() {
 	m.owners = make(map[model.Owner]map[model.Key]bool)
 	m.named, m.claims = make(map[string]map[model.Key]bool), make(map[string]map[model.Key]bool)
 	m.behind = make(map[service]map[model.Key]bool)
+	m.common = make(map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
 	m.facts = nil
@@ -334,6 +337,10 @@ func (m *Mirror) ours(o *model.Observed, mark marked) bool {
 	if !mark.formed || !model.Ours(m.scope.ClusterName, o.Key.Name, mark.cluster) {
 		return false
 	}
+	rest := strings.TrimPrefix(o.Key.Name, m.scope.ClusterName+"--")
+	if names := o.Key.Kind.Type().Names; names != nil && !names.MatchString(rest) {
+		return false
+	}
 	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == m.scope.CreatedBy
 }
 
@@ -344,11 +351,14 @@ func (m *Mirror) put(e *entry) {
 	for _, c := range model.Claims(e.Body) {
 		insert(m.claims, c, e.Key)
 	}
-	if e.Key.Kind.Type().OwnerByName {
+	switch t := e.Key.Kind.Type(); {
+	case t.Common:
+		m.common[e.Key] = true
+	case t.OwnerByName:
 		insert(m.named, e.Key.Name, e.Key)
-		return
+	default:
+		insert(m.owners, e.Owner, e.Key)
 	}
-	insert(m.owners, e.Owner, e.Key)
 	if s, ok := serviceOf(e.Observed); ok {
 		insert(m.behind, s, e.Key)
 	}
@@ -366,11 +376,14 @@ func (m *Mirror) drop(key model.Key) {
 	for _, c := range model.Claims(old.Body) {
 		remove(m.claims, c, key)
 	}
-	if key.Kind.Type().OwnerByName {
+	switch t := key.Kind.Type(); {
+	case t.Common:
+		delete(m.common, key)
+	case t.OwnerByName:
 		remove(m.named, key.Name, key)
-		return
+	default:
+		remove(m.owners, old.Owner, key)
 	}
-	remove(m.owners, old.Owner, key)
 	if s, ok := serviceOf(old.Observed); ok {
 		remove(m.behind, s, key)
 	}
@@ -431,17 +444,19 @@ func (m *Mirror) tenant(ref string) string {
 	return r.UUID // the tenant admin has its name as its UUID
 }
 
-// affected is the owner that has to look when an object changes: its own, or that of the VirtualService that a VsVip
-// belongs to.
-func (m *Mirror) affected(o *model.Observed) (model.Owner, bool) {
+// affected are the owners that have to look when an object changes: its own, or that of the VirtualService that a VsVip
+// belongs to, or all whose objects use it.
+func (m *Mirror) affected(o *model.Observed) []model.Owner {
+	if o.Key.Kind.Type().Common {
+		return m.users(o)
+	}
 	if o.Owner != (model.Owner{}) {
-		return o.Owner, true
+		return []model.Owner{o.Owner}
 	}
-	vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}]
-	if vs == nil {
-		return model.Owner{}, false
+	if vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}]; vs != nil {
+		return []model.Owner{vs.Owner}
 	}
-	return vs.Owner, true
+	return nil
 }
 
 func sameBody(a, b any) bool { return reflect.DeepEqual(a, b) }

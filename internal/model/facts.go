@@ -64,6 +64,13 @@ func (f *Facts) Lacks(kind Kind, name string) bool {
 	return f.Shared[kind] != nil && !f.Has(kind, name)
 }
 
+// Elsewhere is what is known of a tenant whose objects were not listed: it lacks nothing for certain.
+func (f *Facts) Elsewhere() *Facts {
+	out := *f
+	out.Shared = nil
+	return &out
+}
+
 // enterprise are the licence tiers with every feature. ENTERPRISE_16 and ENTERPRISE_18 are what older releases call Enterprise;
 // a Controller that was upgraded may still carry them. The other tiers of the 30.2.1 schema are BASIC and ESSENTIALS.
 var enterprise = map[string]bool{"ENTERPRISE": true, "ENTERPRISE_16": true, "ENTERPRISE_18": true, "ENTERPRISE_WITH_CLOUD_SERVICES": true}

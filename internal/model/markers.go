@@ -116,7 +116,7 @@ func Formed(cluster string, kind Kind, name string, marks []*models.RoleFilterMa
 		return false
 	}
 	prefix := cluster + "--"
-	return kind.Type().OwnerByName || slices.ContainsFunc(forms(kind, marks), func(form string) bool {
+	return kind.Type().OwnerByName || kind.Type().Common || slices.ContainsFunc(forms(kind, marks), func(form string) bool {
 		return form == anyName || name == prefix+form || name == HashedName(prefix, prefix+form)
 	})
 }
@@ -131,7 +131,7 @@ func forms(kind Kind, marks []*models.RoleFilterMatchLabel) (out []string) {
 	namespace, service, gateway, port := value(MarkNamespace), value(MarkServiceName), value(MarkGatewayName), value(MarkPort)
 	routed := value(MarkGatewayNamespace) != "" && gateway != "" // by a Gateway of gateway.networking.k8s.io, which AKO's L4 half lacks
 	switch kind {
-	case VirtualService, L4PolicySet:
+	case VirtualService, L4PolicySet, NetworkSecurityPolicy:
 		switch {
 		case routed:
 			return []string{join(value(MarkGatewayNamespace), gateway)}

@@ -28,11 +28,21 @@ const (
 	AnnotationVIPType            = "networking.vmware.com/lb-vip-type"   // public or private, in an NSX-T VPC
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
-	AnnotationSharedVIP          = "ako.vmware.com/enable-shared-vip"    // names the group of Services that share a VirtualService
-	AnnotationJoined             = "l4.ako.vmware.com/joined-shared-vip" // the group that a Service joined late, and when
-	controllerName               = "ako.vmware.com/avi-lb"               // of Services' and GatewayClasses' classes
-	LabelGatewayName             = "ako.vmware.com/gateway-name"         // on a Service: the Gateway it attaches to
-	LabelGatewayNamespace        = "ako.vmware.com/gateway-namespace"    // on a Service
+	// AnnotationDrainTimeout is on a Service, or a Gateway for all Services behind it: minutes from 0 to 7200, or -1 for ever.
+	AnnotationDrainTimeout = "l4.ako.vmware.com/drain-timeout"
+	// AnnotationIPMode is on a Service: VIP or Proxy.
+	AnnotationIPMode = "l4.ako.vmware.com/ip-mode"
+	// AnnotationSourceRanges is read where spec.loadBalancerSourceRanges is empty, as by Kubernetes' own cloud providers;
+	// AnnotationGatewaySourceRanges is the same for Gateways. Both are lists of prefixes, separated by commas.
+	AnnotationSourceRanges        = "service.beta.kubernetes.io/load-balancer-source-ranges" // on a Service
+	AnnotationGatewaySourceRanges = "l4.ako.vmware.com/load-balancer-source-ranges"          // on a Gateway of either API
+	// AnnotationSharedVIP is on a Service and names the group of Services that share a VirtualService; AnnotationJoined, which the
+	// operator writes, is the group that a Service joined late, and when.
+	AnnotationSharedVIP   = "ako.vmware.com/enable-shared-vip"
+	AnnotationJoined      = "l4.ako.vmware.com/joined-shared-vip"
+	controllerName        = "ako.vmware.com/avi-lb"            // of Services' and GatewayClasses' classes
+	LabelGatewayName      = "ako.vmware.com/gateway-name"      // on a Service: the Gateway it attaches to
+	LabelGatewayNamespace = "ako.vmware.com/gateway-namespace" // on a Service
 )
 
 // AnnotationEnforceNamespaces, on a Gateway of the Services API, ends the service of what AKO served behind listeners that don't
@@ -50,6 +60,7 @@ type frontend struct {
 	applicationProfile string
 	network            network
 	listeners          []listener
+	clients            clients
 }
 
 // listener is one port of the VirtualService with what is behind it.
@@ -123,6 +134,7 @@ func (b *builder) frontend() frontend {
 	b.about = ""
 	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
+	f.clients = b.clients(f)
 	return f
 }
 

@@ -40,6 +40,10 @@ func (g Gateway) names(b *builder, _ []listener) []string { return gatewayBuilde
 
 func (g Gateway) labels(b *builder) []string { return gatewayBuilder{b, g.View}.labels() }
 
+func (g Gateway) sourceRanges() (where string, prefixes []string) {
+	return annotatedRanges(AnnotationGatewaySourceRanges, g.View.Gateway.Annotations)
+}
+
 // poolName is <cluster>--<namespace>-<gateway>-<protocol>-<port>-<Service's namespace>.<service>-<service port>: one listener
 // may have several Services behind it, of several namespaces.
 func (g Gateway) poolName(s *settings.Settings, svc *corev1.Service, servicePort int32, listener model.Port) string {
@@ -285,9 +289,7 @@ func (b gatewayBuilder) forward(l listener, r *gatewayapi.Route) listener {
 		t, ok := target{}, false
 		if ref.Service != nil {
 			backend := b.backend(ref.Service)
-			if t, ok = b.target(l, backend, ref.Port); ok {
-				b.unusedByBackend(l.port, ref.Service)
-			}
+			t, ok = b.target(l, backend, ref.Port)
 		}
 		if ref.Unsure && !b.exists(t) {
 			ok = false

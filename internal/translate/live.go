@@ -28,10 +28,15 @@ type Live struct {
 
 	ofSets  map[model.Port]bool // the ports that ListenerSets added
 	rules   []*models.L4Rule
-	objects map[model.Key]*model.Observed // pools and pool groups
+	objects map[model.Key]*model.Observed // pools and pool groups, also those without a VirtualService
 	policy  *models.L4PolicySet
 	// removesPorts is the VirtualService's remove_listening_port_on_vs_down.
 	removesPorts *bool
+	// security is our own NetworkSecurityPolicy, and securityRef the one that the VirtualService refers to.
+	security    *model.Observed
+	securityRef *string
+	// profiles are the persistence profiles of ours that the pools refer to.
+	profiles []*model.Observed
 
 	services []*models.Service
 	homeless map[string]*models.IPNetworkSubnet // VIPs of which the Controller doesn't know any more on which networks they are
@@ -64,6 +69,7 @@ type livePool struct {
 	// checksum is AKO's or, where the operator has written the pool, noChecksum.
 	checksum string
 	members  map[netip.AddrPort]bool
+	monitors []string // references
 }
 
 // LiveOf reads from an owner's observed objects what serves. Pools have their port from the names that the input would
@@ -83,6 +89,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
 			live.hostNames = metadataOf(body.ServiceMetadata).HostNames
+			live.securityRef = body.NetworkSecurityPolicyRef
 			live.removesPorts = body.RemoveListeningPortOnVsDown
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
 			live.services, live.ssl = body.Services, body.PoolRef != nil && len(body.L4Policies) == 0
@@ -91,6 +98,10 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			live.policy = body
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
 			live.rules = append(live.rules, rulesOf(body)...)
+		case *models.NetworkSecurityPolicy:
+			live.security = o
+		case *models.ApplicationPersistenceProfile:
+			live.profiles = append(live.profiles, o)
 		case *models.PoolGroup:
 			live.objects[o.Key] = o
 		case *models.VsVip:
@@ -106,8 +117,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = livePool{service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0,
-				names: NamesOf(body), members: membersOf(body)}
+			live.Pools[o.Key.Name] = poolOf(body)
 			live.objects[o.Key] = o
 			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
 			if ok && chosen[o.Key.Name] {
@@ -120,7 +130,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		}
 	}
 	if !live.Exists {
-		return Live{}
+		return Live{objects: live.objects, profiles: live.profiles} // what the network team set on a pool survives
 	}
 	live.network.kept, live.network.withPool = len(live.network.vips) > 0, placed != nil
 	if placed != nil {
@@ -241,6 +251,13 @@ func homelessOf(body *models.VsVip) map[string]*models.IPNetworkSubnet {
 	return out
 }
 
+func poolOf(body *models.Pool) livePool {
+	return livePool{
+		service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, names: NamesOf(body), members: membersOf(body),
+		monitors: allAgain(body.HealthMonitorRefs),
+	}
+}
+
 func membersOf(body *models.Pool) map[netip.AddrPort]bool {
 	out := make(map[netip.AddrPort]bool, len(body.Servers))
 	for _, s := range body.Servers {
@@ -275,6 +292,23 @@ func again(ref *string) *string {
 		return new(model.RefByName(r.Kind, r.Name))
 	}
 	return nil
+}
+
+func allAgain(refs []string) (out []string) {
+	for _, r := range refs {
+		if ref := again(&r); ref != nil {
+			out = append(out, *ref)
+		}
+	}
+	return out
+}
+
+// refersTo reports whether a reference as the Controller gives it back names an object.
+func refersTo(ref *string, o *model.Observed) bool {
+	if ref == nil || o == nil {
+		return false
+	}
+	return model.ParseRef(*ref).Names(o)
 }
 
 func refName(ref *string) string {

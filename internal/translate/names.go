@@ -26,7 +26,7 @@ func groupName(s *settings.Settings, owner model.Owner, listener model.Port) str
 // reservedMarks are the keys of markers that mean something, to the operator or to AKO.
 var reservedMarks = append([]string{
 	model.MarkCluster, model.MarkNamespace, model.MarkServiceName, model.MarkGatewayName, model.MarkGatewayNamespace, model.MarkPort,
-	model.MarkProtocol, model.MarkListenerSet, model.MarkLabels,
+	model.MarkProtocol, model.MarkListenerSet, model.MarkLabels, model.MarkRule,
 }, model.Layer7Marks...)
 
 // groupMarks are the markers of what is behind a listener that may have several Services behind it.

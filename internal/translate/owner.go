@@ -25,6 +25,8 @@ type Owner interface {
 	listeners(b *builder) []listener
 	names(b *builder, listeners []listener) []string
 	labels(b *builder) []string
+	// sourceRanges are the prefixes of the clients that are let in, as they are written, and where; none: all are.
+	sourceRanges() (where string, prefixes []string)
 
 	// poolName is the name of the pool for a Service's port behind a listener, and pools lists the pools that the object may
 	// want, by name, with the ports of the listeners before them.

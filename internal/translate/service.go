@@ -39,6 +39,13 @@ func (s Service) names(b *builder, _ []listener) []string {
 
 func (s Service) labels(*builder) []string { return nil }
 
+func (s Service) sourceRanges() (where string, prefixes []string) {
+	if prefixes = s.Object.Spec.LoadBalancerSourceRanges; len(prefixes) > 0 {
+		return "spec.loadBalancerSourceRanges", prefixes
+	}
+	return annotatedRanges(AnnotationSourceRanges, s.Object.Annotations)
+}
+
 // poolName is <cluster>--<namespace>-<service>-<protocol>-<port>.
 func (s Service) poolName(cfg *settings.Settings, svc *corev1.Service, _ int32, listener model.Port) string {
 	return name(cfg, joined(s.Object.Namespace, svc.Name, listener.Protocol, number(listener.Number)))
@@ -107,31 +114,11 @@ type serviceBuilder struct {
 	svc *corev1.Service
 }
 
-// unusedFields reports what a Service asks for and doesn't get.
-func (b serviceBuilder) unusedFields() {
-	svc := b.svc
-	if len(svc.Spec.LoadBalancerSourceRanges) > 0 {
-		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.loadBalancerSourceRanges is not enforced by this release: every client is let in")
-	}
-	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.sessionAffinity ClientIP "+noAffinity)
-	}
-}
-
-const noAffinity = "is not supported by this release: connections of one client may reach several endpoints"
-
 // BackendAnnotations are those that are read of a Service behind a Gateway's listener.
-var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, AnnotationRule}
-
-// unusedByBackend reports what a Service behind a Gateway's listener asks for and doesn't get.
-func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
-	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s %s", port, svc.Name, noAffinity))
-	}
-}
+var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, AnnotationDrainTimeout, AnnotationRule}
 
 func (b serviceBuilder) listeners() []listener {
-	b.unusedFields()
+	b.ipMode()
 	b.droppedPorts()
 	if group := SharedVIPOf(b.svc); group != "" { // a group has it where nothing serves it alone
 		b.findings = append(b.findings, model.NeedsConsent(fmt.Sprintf("annotation %s: (unset) -> %s", AnnotationSharedVIP, group)))

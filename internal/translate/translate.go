@@ -3,7 +3,8 @@
 //
 // The mapping reads top down: service.go, sharedvip.go, gateway.go and svcapi.go turn an owner into a frontend (who listens where, on which
 // address, with which Service behind), network.go places it, servers.go and nodes.go turn endpoints and nodes into
-// servers, protocols.go holds the table of profiles and monitors, and objects.go writes the four kinds of object.
+// servers, protocols.go holds the table of profiles and monitors, clients.go
+// says who may connect, affinity.go and drain.go what becomes of clients whose server changes, and objects.go writes the objects.
 // Names, markers and metadata are AKO's (names.go).
 package translate
 

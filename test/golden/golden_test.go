@@ -79,12 +79,33 @@ func held(t *testing.T, name string, in *translate.Input) (observed []*model.Obs
 	if exists(name + ".ako.yaml") {
 		observed, ok = append(observed, ofAKO(t, name+".ako.yaml", in)...), true
 	}
+	read(t, name+".in.yaml").edit(t, observed)
 	return observed, ok
 }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// edit changes what the Controller holds as people do there.
+func (w *world) edit(t *testing.T, observed []*model.Observed) {
+	t.Helper()
+	for _, e := range w.Edits {
+		hit := false
+		for _, o := range observed {
+			if string(o.Key.Kind) != e.Kind {
+				continue
+			}
+			hit = true
+			if err := json.Unmarshal(e.Fields, o.Body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !hit {
+			t.Fatalf("there is no %s to edit", e.Kind)
+		}
+	}
 }
 
 type expectation struct {
@@ -350,6 +371,9 @@ func TestRulesOfAKOAreTakenOver(t *testing.T) {
 		observed := observe(t, built.Set)
 		for _, o := range observed {
 			asAKO(o.Body)
+			if vs, ok := o.Body.(*models.VirtualService); ok && strings.HasSuffix(name, "on-udp-beside-sctp") {
+				vs.NetworkProfileRef = tcpProxy() // each service overrides it, so it means nothing
+			}
 		}
 		in.Live = translate.LiveOf(&in, observed)
 		again := translate.Objects(in)
@@ -359,6 +383,28 @@ func TestRulesOfAKOAreTakenOver(t *testing.T) {
 	}
 	if n < 40 {
 		t.Errorf("only %d features", n)
+	}
+}
+
+func tcpProxy() *string { return new("/api/networkprofile?name=System-TCP-Proxy") }
+
+// TestTrapOfAKOIsUndone: an SCTP VirtualService that AKO made a TCP one, because its CRD fills that in, becomes one of SCTP.
+func TestTrapOfAKOIsUndone(t *testing.T) {
+	for _, protocol := range []string{"sctp", "udp"} {
+		in := load(t, "testdata/l4rule-as-ako-s-crd-completes-it-on-"+protocol+".in.yaml")
+		observed := observe(t, translate.Objects(in).Set)
+		for _, o := range observed {
+			asAKO(o.Body)
+			if vs, ok := o.Body.(*models.VirtualService); ok {
+				vs.NetworkProfileRef = tcpProxy()
+			}
+		}
+		in.Live = translate.LiveOf(&in, observed)
+		built := translate.Objects(in)
+		p := plan.Diff(&built.Set, observed, plan.Policy{})
+		if len(p.Steps) != 1 || len(p.Steps[0].Fields) != 1 || p.Steps[0].Fields[0].Field != "network_profile_ref" {
+			t.Errorf("%s: %s", protocol, p.String())
+		}
 	}
 }
 
@@ -377,6 +423,9 @@ func asAKO(body any) {
 	switch b := body.(type) {
 	case *models.VirtualService:
 		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)
+		if len(b.L4Policies) == 0 {
+			b.RemoveListeningPortOnVsDown = nil
+		}
 		b.AnalyticsProfileRef = cmp.Or(b.AnalyticsProfileRef, new("/api/analyticsprofile?name=System-Analytics-Profile"))
 	case *models.Pool:
 		b.Markers, b.ServiceMetadata = unmarked(b.Markers), noted(b.ServiceMetadata)

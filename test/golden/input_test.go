@@ -3,6 +3,7 @@ package golden
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -64,7 +65,14 @@ type scene struct {
 	IgnoreRouteNamespaces bool     `json:"ignoreRouteNamespaces"`
 	Rival                 string   `json:"rival"`       // "namespace/name"
 	Refused               []string `json:"refused"`     // "SCTP/80": the Controller would not create the pool
+	Edits                 []edit   `json:"edits"`       // of what the Controller holds, made there by people
 	ShowObjects           bool     `json:"showObjects"` // beside the plan, where it matters what is created
+}
+
+// edit sets fields of all objects of a kind that the owner has on the Controller.
+type edit struct {
+	Kind   string          `json:"kind"`
+	Fields json.RawMessage `json:"fields"`
 }
 
 // facts of a Controller that offers all that is needed.

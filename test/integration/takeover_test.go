@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
@@ -134,6 +135,13 @@ func TestTakeOverOfServices(t *testing.T) {
 	monitored := akoPort("SCTP", 38412)
 	monitored.Monitor = "System-Ping"
 	ako.Service(ns, "ruled", suite.AKOService{Hosts: autoHost(ruled), NetworkProfile: "System-TCP-Proxy"}, monitored)
+	understood := add(served(e, "understood", map[string]string{translate.AnnotationRule: "understood"}, suite.Port("SCTP", 2906)))
+	e.Create(e.Rule("understood", v1alpha2.L4RuleSpec{NetworkProfileRef: "System-SCTP-Proxy", BackendProperties: []v1alpha2.BackendProperties{
+		{Port: 2906, Protocol: "SCTP", LbAlgorithm: "LB_ALGORITHM_LEAST_CONNECTIONS", HealthMonitorRefs: []string{"System-Ping"}},
+	}}))
+	ruledPort := akoPort("SCTP", 2906)
+	ruledPort.Monitor = "System-Ping"
+	ako.Service(ns, "understood", suite.AKOService{Hosts: autoHost(understood)}, ruledPort)
 	ingress := ako.Ingress(ns, "plain", "plain.example.com")
 
 	takeOver(t, e, looked{"service", all})
@@ -149,6 +157,7 @@ func TestTakeOverOfServices(t *testing.T) {
 		t.Errorf("the static address is %s", a)
 	}
 	e.Condition(ruled, "Accepted", metav1.ConditionTrue, "L4RuleMissing")
+	e.Condition(understood, "Accepted", metav1.ConditionTrue, "Accepted")
 	// A Service that changes is one write for each object that does, and an Ingress's pool outlives the Service.
 	e.Delete(plain)
 	e.Eventually("the Service goes", func() error {
