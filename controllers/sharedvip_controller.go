@@ -40,7 +40,8 @@ type sharedVIPs struct {
 
 func newSharedVIPs(d Deps, log logr.Logger) *owners[*gather.Group] {
 	u := new(users)
-	k := sharedVIPs{gather.SharedVIPs{Services: gather.Services{Reader: d.Gather, Place: d.place}, Using: u.set, Serving: d.serving}, u, d, log}
+	groups := gather.SharedVIPs{Services: gather.Services{Reader: d.Gather, Place: d.place}, Using: u.set, Serving: d.serving}
+	k := sharedVIPs{groups, u, d, log}
 	r := newOwners(d, "sharedvip", k, log)
 	r.parts = sharing{r, k}.decide
 	return r
@@ -172,53 +173,87 @@ const (
 	goes              // what there is of it is removed, and it is let go
 )
 
+// parting is the Services of a group by their fate.
+type parting struct {
+	serve, leave []*corev1.Service
+	why          string // they leave
+	held         bool   // some are served because too much would be let go at once
+	unclaimed    error  // why some could not be claimed
+}
+
 // decide serves the Services of a group that are ours, and lets the others go.
 func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group]) (ctrl.Result, error) {
-	g := c.Object
-	key := client.ObjectKeyFromObject(g)
-	var serve, leave []*corev1.Service
-	var unclaimed error
-	why, held := "", false
-	for _, m := range g.Members {
-		m = m.DeepCopy() // the cache's
-		switch f, because := r.fate(ctx, cfg, c, m); f {
-		case goes:
-			leave, why = append(leave, m), because
-		case kept: // and maybe not claimed
-			serve, held = append(serve, m), true
-		case stays:
-			err := r.claimMember(ctx, cfg, g, m)
-			unclaimed = errors.Join(unclaimed, client.IgnoreNotFound(err))
-			if err == nil || r.holds(key, m) { // what AKO made for it isn't taken away either
-				serve = append(serve, m)
-			}
-		}
-	}
+	key, p := client.ObjectKeyFromObject(c.Object), r.part(ctx, cfg, c)
 	switch {
-	case len(serve) == 0 && unclaimed != nil:
-		return resultOf(ctx, unclaimed) // it is to be served
-	case len(serve) == 0 && len(leave) == 0:
-		return ctrl.Result{}, nil
-	case len(serve) == 0:
-		return r.removeAll(ctx, cfg, gather.NewGroup(key, leave...), why)
+	case len(p.serve) == 0 && p.unclaimed != nil:
+		return resultOf(ctx, p.unclaimed) // it is to be served
+	case len(p.serve) == 0 && len(p.leave) == 0:
+		return r.leftBehind(ctx, cfg, c)
+	case len(p.serve) == 0:
+		return r.removeAll(ctx, cfg, gather.NewGroup(key, p.leave...), p.why)
 	}
-	next, err := r.Candidate(ctx, gather.NewGroup(key, serve...).Decided())
+	next, err := r.Candidate(ctx, gather.NewGroup(key, p.serve...).Decided())
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	result, err := r.serve(ctx, cfg, next)
-	left := r.letMembersGo(ctx, key, leave, why)
-	switch {
-	case errors.Is(left, errLeft) && err == nil && result.IsZero() && !slices.ContainsFunc(serve, func(m *corev1.Service) bool { return r.holds(key, m) }):
-		// Those that stay can't be served, and what there is serves only those that go.
-		return r.removeAll(ctx, cfg, gather.NewGroup(key, leave...), why)
-	case err != nil || !result.IsZero(): // and what else is to be done comes with it
-	case left != nil || unclaimed != nil:
-		return resultOf(ctx, errors.Join(left, unclaimed))
-	case held:
-		result.RequeueAfter = spread(guardWindow)
+	left := r.letMembersGo(ctx, key, p, err)
+	if err != nil || !result.IsZero() {
+		return result, err // what else is to be done comes with it
 	}
-	return result, err
+	serves := slices.ContainsFunc(p.serve, func(m *corev1.Service) bool { return r.holds(key, m) })
+	switch {
+	case errors.Is(left, errLeft) && !serves:
+		// Those that stay can't be served, and what there is serves only those that go.
+		return r.removeAll(ctx, cfg, gather.NewGroup(key, p.leave...), p.why)
+	case left != nil || p.unclaimed != nil:
+		return resultOf(ctx, errors.Join(left, p.unclaimed))
+	case p.held:
+		return ctrl.Result{RequeueAfter: spread(guardWindow)}, nil
+	}
+	return ctrl.Result{}, nil
+}
+
+// part decides about each Service, and claims those that are to be served.
+func (r sharing) part(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group]) (out parting) {
+	for _, m := range c.Object.Members {
+		m = m.DeepCopy() // the cache's
+		switch f, why := r.fate(ctx, cfg, c, m); f {
+		case goes:
+			out.leave, out.why = append(out.leave, m), why
+		case kept: // and maybe not claimed
+			out.serve, out.held = append(out.serve, m), true
+		case stays:
+			err := r.claimMember(ctx, cfg, c.Object, m)
+			out.unclaimed = errors.Join(out.unclaimed, client.IgnoreNotFound(err))
+			if err == nil || r.holds(client.ObjectKeyFromObject(c.Object), m) { // what AKO made for it isn't taken away either
+				out.serve = append(out.serve, m)
+			}
+		}
+	}
+	return out
+}
+
+// leftBehind removes what the Controller holds for Services that are gone, of a group whose other Services are none to be served.
+func (r sharing) leftBehind(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group]) (ctrl.Result, error) {
+	g, key, owner := c.Object, client.ObjectKeyFromObject(c.Object), r.ownerOf(c.Object)
+	if !r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) || slices.ContainsFunc(g.Members, func(m *corev1.Service) bool {
+		_, handover := handedOver(m, cfg)
+		return handover
+	}) {
+		return ctrl.Result{}, nil
+	}
+	for _, name := range r.of.serving(key) {
+		there, err := r.onServer(ctx, types.NamespacedName{Namespace: key.Namespace, Name: name}, new(corev1.Service))
+		if there || err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	const why = "its Services don't exist, or are not to be served"
+	if err := r.Guard.allow(owner, r.Engine.VirtualServices(), time.Now()); err != nil {
+		return r.keep(ctx, g, why, err)
+	}
+	return r.removeAll(ctx, cfg, gather.NewGroup(key), why)
 }
 
 // holds reports whether the Controller holds something of a Service in a group.
@@ -230,7 +265,9 @@ func (r sharing) holds(group types.NamespacedName, m *corev1.Service) bool {
 var errLeft = errors.New("the Controller still holds pools of a Service that is leaving a shared VIP")
 
 // fate decides about one Service.
-func (r sharing) fate(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group], m *corev1.Service) (_ fate, why string) {
+func (r sharing) fate(
+	ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group], m *corev1.Service,
+) (_ fate, why string) {
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}
 	claimed, deleted := gather.Claimed(m), m.DeletionTimestamp != nil
 	v := translate.ServiceOurs(cfg, m, c.Namespace)
@@ -292,21 +329,25 @@ func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gat
 	return r.claimWith(ctx, m, annotations)
 }
 
-// letMembersGo lets Services go of which the group holds nothing any more; the error is errLeft if it does of some.
-func (r sharing) letMembersGo(ctx context.Context, group types.NamespacedName, members []*corev1.Service, why string) (left error) {
-	if len(members) == 0 {
+// letMembersGo lets Services go of which the group holds nothing any more; the error is errLeft if it does of some, which failed may
+// say more about.
+func (r sharing) letMembersGo(ctx context.Context, group types.NamespacedName, p parting, failed error) (left error) {
+	if len(p.leave) == 0 {
 		return nil
 	}
 	if err := r.Engine.Mirror.Err(); err != nil {
 		return fmt.Errorf("the Controller can't be read: %w", err)
 	}
-	for _, m := range members {
+	for _, m := range p.leave {
 		if r.holds(group, m) {
 			left = errLeft
-			r.stuckMember(ctx, m, fmt.Errorf("%s; shared VIP %s still has pools of it on the Controller", why, group.Name))
+			if failed == nil {
+				failed = fmt.Errorf("%s; shared VIP %s still has pools of it on the Controller", p.why, group.Name)
+			}
+			r.stuckMember(ctx, m, failed)
 			continue
 		}
-		ctrl.LoggerFrom(ctx).Info("nothing of a Service is left in the shared VIP", "service", m.Name, "reason", why)
+		ctrl.LoggerFrom(ctx).Info("nothing of a Service is left in the shared VIP", "service", m.Name, "reason", p.why)
 		if err := r.letMemberGo(ctx, m); err != nil {
 			return err
 		}

@@ -396,12 +396,15 @@ func TestAFailureForOneServiceIsItsOwn(t *testing.T) {
 	w.create("amf", "n2", "SCTP", 38412)
 	w.create("smf", "n2", "TCP", 8080)
 	w.settle("n2")
-	w.sim.Inject(avisim.Fault{Method: "PATCH", Type: "pool", ObjectName: regexp.MustCompile("smf"), Status: 400, Body: `{"error":"no such server"}`})
+	w.sim.Inject(avisim.Fault{
+		Method: "PATCH", Type: "pool", ObjectName: regexp.MustCompile("smf"), Status: 400, Body: `{"error":"no such server"}`,
+	})
 	var slice discoveryv1.EndpointSlice
 	w.must(w.client.Get(t.Context(), types.NamespacedName{Namespace: "core", Name: "smf"}, &slice))
 	slice.Endpoints[0].Addresses = []string{"10.244.1.99"}
 	w.must(w.client.Update(t.Context(), &slice))
-	if _, err := w.groups.Reconcile(t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "core", Name: "n2"}}); err == nil {
+	n2 := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "core", Name: "n2"}}
+	if _, err := w.groups.Reconcile(t.Context(), n2); err == nil {
 		t.Error("the refusal is forgotten")
 	}
 	for name, want := range map[string]metav1.ConditionStatus{"amf": metav1.ConditionTrue, "smf": metav1.ConditionFalse} {
@@ -535,4 +538,20 @@ func TestSharedVIPsWithoutServicesAreFound(t *testing.T) {
 	w.groups.orphan(types.NamespacedName{Namespace: "core", Name: "n2"})
 	w.settle("n2", "n4")
 	w.want("n4", "smf-n4-TCP-8080")
+}
+
+// TestWhatVanishedServicesLeftIsRemoved although a Service that isn't served still names their shared VIP.
+func TestWhatVanishedServicesLeftIsRemoved(t *testing.T) {
+	w := newSharedWorld(t)
+	w.create("amf", "n2", "SCTP", 38412)
+	w.create("plain", "n2", "TCP", 8080, func(svc *corev1.Service) { svc.Spec.Type = corev1.ServiceTypeClusterIP })
+	w.settle("n2")
+	w.want("amf-n2-SCTP-38412", "n2")
+	w.update("amf", func(svc *corev1.Service) { svc.Finalizers = nil })
+	w.must(w.client.Delete(t.Context(), w.read("amf")))
+	w.settle("n2")
+	w.want()
+	if svc := w.read("plain"); len(svc.Finalizers)+len(svc.Status.Conditions) > 0 {
+		t.Errorf("a Service that isn't served was written: %+v", svc)
+	}
 }

@@ -33,7 +33,8 @@ var _ client.Object = (*Group)(nil)
 // NewGroup is the group of Services in a namespace.
 func NewGroup(key types.NamespacedName, members ...*corev1.Service) *Group {
 	slices.SortFunc(members, translate.CompareSeniority(key.Name))
-	out := &Group{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: types.UID("sharedvip/" + key.String())}, Members: members}
+	out := &Group{Members: members}
+	out.Namespace, out.Name, out.UID = key.Namespace, key.Name, types.UID("sharedvip/"+key.String())
 	for i, m := range members {
 		if i == 0 {
 			out.CreationTimestamp = metav1.NewTime(translate.Since(key.Name, m))

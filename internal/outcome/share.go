@@ -7,7 +7,8 @@ import (
 )
 
 // Share is what an outcome for a group of Services means for one of them: the findings about all and about it, its ports and
-// its names. What failed for other Services' pools did not fail for one that is served. One that no port is served of has no address, and is blocked if a finding says so, whatever came of the others.
+// its names. What failed for other Services' pools did not fail for one that is served. One that no port is served of has no
+// address, and is blocked if a finding says so, whatever came of the others.
 func (o *Outcome) Share(service string) Outcome {
 	out := *o
 	out.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f model.Finding) bool { return f.About != "" && f.About != service })

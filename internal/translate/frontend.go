@@ -28,10 +28,6 @@ const (
 	AnnotationVIPType            = "networking.vmware.com/lb-vip-type"   // public or private, in an NSX-T VPC
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
-	// AnnotationSharedVIP, on a Service, names the group of Services that share a VirtualService; AnnotationJoined is the group that a
-	// Service joined late, and when.
-	AnnotationSharedVIP = "ako.vmware.com/enable-shared-vip"
-	AnnotationJoined    = "l4.ako.vmware.com/joined-shared-vip"
 	// AnnotationDrainTimeout is on a Service, or a Gateway for all Services behind it: minutes from 0 to 7200, or -1 for ever.
 	AnnotationDrainTimeout = "l4.ako.vmware.com/drain-timeout"
 	// AnnotationIPMode is on a Service: VIP or Proxy.
@@ -40,9 +36,13 @@ const (
 	// AnnotationGatewaySourceRanges is the same for Gateways. Both are lists of prefixes, separated by commas.
 	AnnotationSourceRanges        = "service.beta.kubernetes.io/load-balancer-source-ranges" // on a Service
 	AnnotationGatewaySourceRanges = "l4.ako.vmware.com/load-balancer-source-ranges"          // on a Gateway of either API
-	controllerName                = "ako.vmware.com/avi-lb"                                  // of Services' and GatewayClasses' classes
-	LabelGatewayName              = "ako.vmware.com/gateway-name"                            // on a Service: the Gateway it attaches to
-	LabelGatewayNamespace         = "ako.vmware.com/gateway-namespace"                       // on a Service
+	// AnnotationSharedVIP is on a Service and names the group of Services that share a VirtualService; AnnotationJoined, which the
+	// operator writes, is the group that a Service joined late, and when.
+	AnnotationSharedVIP   = "ako.vmware.com/enable-shared-vip"
+	AnnotationJoined      = "l4.ako.vmware.com/joined-shared-vip"
+	controllerName        = "ako.vmware.com/avi-lb"            // of Services' and GatewayClasses' classes
+	LabelGatewayName      = "ako.vmware.com/gateway-name"      // on a Service: the Gateway it attaches to
+	LabelGatewayNamespace = "ako.vmware.com/gateway-namespace" // on a Service
 )
 
 // AnnotationEnforceNamespaces ends, on a Gateway of the Services API, the service of what AKO served behind listeners that don't

@@ -109,12 +109,21 @@ func (g SharedVIP) addresses(b *builder) []netip.Addr {
 	return nil
 }
 
-// sourceRanges are those of the most senior Service: a VirtualService has one network security policy.
+// sourceRanges are those of the most senior Service.
 func (g SharedVIP) sourceRanges() (where string, prefixes []string) {
 	if len(g.Members) == 0 {
 		return "", nil
 	}
 	return Service{g.Members[0]}.sourceRanges()
+}
+
+// otherClients reports whether a Service asks for other clients than the group lets in, and where it does.
+func (g SharedVIP) otherClients(m *corev1.Service) (where string, differs bool) {
+	where, texts := Service{m}.sourceRanges()
+	_, first := g.sourceRanges()
+	asked, _ := parseRanges(texts)
+	has, _ := parseRanges(first)
+	return where, !slices.Equal(asked, has)
 }
 
 // sharedBuilder maps a group of Services.
@@ -217,7 +226,7 @@ func (b sharedBuilder) ports() (out []model.Port) {
 // asking are the Services that ask for a port and can be served, in the order in which they may have it.
 func (b sharedBuilder) asking(port model.Port) (out []*corev1.Service) {
 	for _, m := range b.Members {
-		if _, asks := servicePort(m, port); asks && b.obstacle(m) == "" {
+		if _, asks := servicePort(m, port); asks && b.obstacle(m) == "" && !b.unguarded(m) {
 			out = append(out, m)
 		}
 	}
@@ -247,6 +256,12 @@ func (b sharedBuilder) obstacle(m *corev1.Service) string {
 	return ""
 }
 
+// unguarded reports whether a Service is to be left out because everybody would be let in to it whom the group lets in.
+func (b sharedBuilder) unguarded(m *corev1.Service) bool {
+	where, differs := b.otherClients(m)
+	return where != "" && differs && !b.live(m)
+}
+
 func (b sharedBuilder) backend(m *corev1.Service) *Backend {
 	for i := range b.in.Backends {
 		if s := b.in.Backends[i].Service; s.Namespace == m.Namespace && s.Name == m.Name {
@@ -265,6 +280,11 @@ func (b sharedBuilder) judge(m *corev1.Service, listeners []listener) {
 	}
 	if why := b.obstacle(m); why != "" {
 		b.leftOut(model.ReasonInvalidAddress, why)
+		return
+	}
+	if b.unguarded(m) {
+		where, _ := b.otherClients(m)
+		b.leftOut(model.ReasonSharedVIPMismatch, fmt.Sprintf("%s can't be enforced: shared VIP %s lets in the clients that Service %s lets in, the most senior one; make the Services agree", where, b.Group, b.Members[0].Name))
 		return
 	}
 	b.disagreements(m)
@@ -306,15 +326,19 @@ func (b sharedBuilder) disagreements(m *corev1.Service) {
 	if asked := named(AnnotationInfraSetting); asked != "" && asked != b.in.Setting.Name {
 		differs("annotation "+AnnotationInfraSetting, asked, cmp.Or(b.in.Setting.Name, "none")+by)
 	}
-	if asked, has := named(AnnotationApplicationProfile), strings.TrimSpace(first.Annotations[AnnotationApplicationProfile]); asked != "" && asked != has {
-		differs("annotation "+AnnotationApplicationProfile, asked, cmp.Or(has, defaultApplicationProfile)+by)
-	}
-	where, ranges := Service{m}.sourceRanges()
-	if _, has := (Service{first}).sourceRanges(); len(ranges) > 0 && !slices.Equal(ranges, has) {
-		differs(where, strings.Join(ranges, ", "), cmp.Or(strings.Join(has, ", "), "none, and lets every client in")+by)
+	profile := strings.TrimSpace(first.Annotations[AnnotationApplicationProfile])
+	if asked := named(AnnotationApplicationProfile); asked != "" && asked != profile {
+		differs("annotation "+AnnotationApplicationProfile, asked, cmp.Or(profile, defaultApplicationProfile)+by)
 	}
 	if own, ok := RuleKey(m.Namespace, m.Annotations); ok && own.String() != b.in.Rule.Name {
 		b.report(model.Degraded, model.Port{}, model.ReasonSharedVIPMismatch, fmt.Sprintf("annotation %s: %s is used for the pools of this Service only: the VirtualService of shared VIP %s has %s%s", AnnotationRule, named(AnnotationRule), b.Group, cmp.Or(b.in.Rule.Name, "none"), by))
+	}
+	if where, other := b.otherClients(m); other {
+		what := fmt.Sprintf("shared VIP %s lets in the clients that Service %s lets in, the most senior one; make the Services agree", b.Group, first.Name)
+		if where != "" {
+			what = where + " is not enforced: " + what
+		}
+		b.report(model.Degraded, model.Port{}, model.ReasonSharedVIPMismatch, what)
 	}
 	off, err := trafficOff(m.Annotations)
 	if err != nil {

@@ -43,7 +43,8 @@ func TestPlaceOf(t *testing.T) {
 
 func TestSeniority(t *testing.T) {
 	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
-	first, second, twin, late := sharing("b", "n2", "", day(1)), sharing("c", "n2", "", day(2)), sharing("a", "n2", "", day(2)), sharing("d", "n2", "", day(1))
+	first, late := sharing("b", "n2", "", day(1)), sharing("d", "n2", "", day(1))
+	second, twin := sharing("c", "n2", "", day(2)), sharing("a", "n2", "", day(2))
 	late.Annotations[AnnotationJoined] = Joined("n2", day(3))
 	all := []*corev1.Service{late, second, twin, first}
 	slices.SortFunc(all, CompareSeniority("n2"))

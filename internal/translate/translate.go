@@ -23,8 +23,8 @@ import (
 type Input struct {
 	Owner     Owner
 	Namespace *corev1.Namespace
-	// Backends are the Services that may stand behind the listeners, in any order: a Service has itself, a shared VIP its own, a Gateway those that
-	// its routes refer to, or that its listeners' selectors match or that name it.
+	// Backends are the Services that may stand behind the listeners, in any order: a Service has itself, a shared VIP its own, a
+	// Gateway those that its routes refer to, or that its listeners' selectors match or that name it.
 	Backends []Backend
 	// Nodes are the cluster's, where the settings reach servers through them. NodesRead reports whether the list was
 	// read completely.

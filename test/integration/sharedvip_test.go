@@ -299,7 +299,7 @@ func TestSharedVIPAndGatewayOfOneName(t *testing.T) {
 	amf = member(e, "udm", "n2", "10.244.1.6", n2)
 	e.Condition(amf, "Accepted", no, "NameTaken")
 	e.Delete(gw)
-	e.SvcAPIGone(gw)
+	gone(e, gw)
 	shared := e.SharedServes("n2", "SCTP/38412 udm [10.244.1.6:9090]")
 	gw = gatewayOn(e, "n2", n2)
 	e.SvcAPICondition(gw, "ako.vmware.com/Accepted", no, "NameTaken")

@@ -38,6 +38,8 @@ func TestGatewayOrphans(t *testing.T) {
 	vanish(e, lost, again)
 	e.Create(e.SvcAPIGateway("again", e.SvcAPIListener("again", "SCTP", 6060))) // restored in time
 	akoServes(e, e.Namespace, "shared", "smf", "10.244.1.6", true)
+	smf := e.SharedVIP("smf", "shared", port)
+	e.Create(smf, e.Slice(smf, "10.244.1.6"))
 	e.Sim.ResetRequests()
 	start := time.Now()
 	e.StartOperator()
