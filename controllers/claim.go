@@ -38,15 +38,23 @@ func servedByAnother(kind model.OwnerKind, instance string) string {
 // claim puts the finalizer and the instance's name on an owner before anything is made for it, and takes over from
 // another controller's finalizers.
 func (r *owners[T]) claim(ctx context.Context, o client.Object, instance string) error {
+	return r.claimWith(ctx, o, map[string]string{gather.AnnotationServedBy: instance})
+}
+
+// claimWith is claim with what is to be remembered on the owner.
+func (r *owners[T]) claimWith(ctx context.Context, o client.Object, annotations map[string]string) error {
 	before := o.DeepCopyObject().(client.Object)
-	changed := controllerutil.AddFinalizer(o, gather.Finalizer) || o.GetAnnotations()[gather.AnnotationServedBy] != instance
+	changed := controllerutil.AddFinalizer(o, gather.Finalizer)
+	for key, value := range annotations {
+		changed = changed || o.GetAnnotations()[key] != value
+		annotate(o, key, value)
+	}
 	for _, f := range r.finalizers() {
 		changed = controllerutil.RemoveFinalizer(o, f) || changed
 	}
 	if !changed {
 		return nil
 	}
-	annotate(o, gather.AnnotationServedBy, instance)
 	return r.patchFinalizers(ctx, o, before)
 }
 
@@ -61,6 +69,7 @@ func (r *owners[T]) unclaim(ctx context.Context, o client.Object) error {
 		return nil
 	}
 	annotate(o, gather.AnnotationServedBy, "")
+	annotate(o, translate.AnnotationJoined, "")
 	return r.patchFinalizers(ctx, o, before)
 }
 
@@ -111,7 +120,7 @@ func (r *owners[T]) release(ctx context.Context, cfg *settings.Settings, c *gath
 	if !r.held(o) && !r.Engine.Holds(owner, name) {
 		return ctrl.Result{}, nil
 	}
-	deleted, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, c.Namespace), name, why)
+	deleted, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, owner.Kind, c.Namespace), name, why)
 	r.hold(key, err != nil)
 	if err != nil {
 		return r.stuck(ctx, o, err)

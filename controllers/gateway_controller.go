@@ -60,6 +60,10 @@ func (gateways) inherited(*settings.Settings, *gather.Candidate[*gatewayv1.Gatew
 
 func (gateways) marked(model.Owner, *model.Observed) bool { return true }
 
+func (k gateways) exists(ctx context.Context, key types.NamespacedName) (bool, error) {
+	return k.onServer(ctx, key, k.New())
+}
+
 func (k gateways) forget(gw types.NamespacedName) {
 	k.set(gw, nil)
 	k.drop(gw)

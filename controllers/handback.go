@@ -14,6 +14,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // HandBack takes everything off Kubernetes objects that the operator has put there, so that AKO can serve them again: finalizers,
@@ -21,25 +22,22 @@ import (
 // away, and leaves what another instance of the operator serves. The manager is one that was not started, and the operator itself must
 // not run, or it would take everything back. An error is about the first object of those that could not be handed back; a second run
 // goes on where the first one ended.
-func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, out io.Writer) error {
+func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, out io.Writer) (err error) {
 	o.LeaderElect, o.Registerer, o.SetLogLevel = false, nil, nil
 	op, err := Setup(ctx, mgr, c, o)
 	if err != nil {
 		return err
 	}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	cached := make(chan error, 1)
-	go func() { cached <- mgr.GetCache().Start(running) }()
-	defer func() { stop(); <-cached }()
+	stop := runCache(ctx, mgr)
+	defer func() { err = errors.Join(err, stop()) }()
 	if err := op.readSettings(ctx, mgr, o); err != nil {
 		return err
 	}
 	var failed []error
 	for _, k := range op.Owners {
 		n, err := k.HandBack(ctx)
-		fmt.Fprintf(out, "%s: %d handed back\n", k.Kind(), n)
-		failed = append(failed, err)
+		_, told := fmt.Fprintf(out, "%s: %d handed back\n", k.Kind(), n)
+		failed = append(failed, err, told)
 	}
 	for _, k := range op.Classes {
 		failed = append(failed, k.HandBack(ctx))
@@ -49,6 +47,9 @@ func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, o
 
 // HandBack hands the owners of the kind back, and returns how many.
 func (r *owners[T]) HandBack(ctx context.Context) (handed int, err error) {
+	if r.parts != nil {
+		return 0, nil // what they are made of is handed back as what it is
+	}
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return 0, nil
 	}
@@ -87,6 +88,7 @@ func (r *owners[T]) disown(ctx context.Context, o client.Object) (changed bool, 
 		return false, nil
 	}
 	annotate(o, gather.AnnotationServedBy, "")
+	annotate(o, translate.AnnotationJoined, "")
 	return true, r.patchFinalizers(ctx, o, before)
 }
 

@@ -280,7 +280,7 @@ func (r *InfraSettingReconciler) usages(api gather.API) (out []usage) {
 	for _, c := range r.Classes {
 		out = append(out, c.Usage())
 	}
-	return slices.DeleteFunc(out, func(u usage) bool { return u.api != api })
+	return slices.DeleteFunc(out, func(u usage) bool { return u.api != api || u.changed == nil })
 }
 
 // ofUser queues the setting that an object names, before a change and after.

@@ -75,7 +75,7 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if len(using) == 0 && (r.others(rule) || !r.Settings.Current().Accepts(ns.Name, ns.Labels)) {
 		return ctrl.Result{}, nil // another instance's
 	}
-	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), ns))
+	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), model.ServiceOwner, ns))
 	if err != nil {
 		return resultOf(ctx, err)
 	}

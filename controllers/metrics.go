@@ -12,7 +12,7 @@ import (
 var (
 	ownedDesc   = prometheus.NewDesc("avi_l4_objects", "Objects of this operator on the Controller, as last read.", []string{"kind"}, nil)
 	ageDesc     = prometheus.NewDesc("avi_l4_mirror_age_seconds", "Time since everything was last read from the Controller; -1 before the first time.", nil, nil)
-	waitingDesc = prometheus.NewDesc("avi_l4_services_failing", "Services whose last run failed.", nil, nil)
+	waitingDesc = prometheus.NewDesc("avi_l4_services_failing", "Services and shared VIPs whose last run failed.", nil, nil)
 	gatewayDesc = prometheus.NewDesc("avi_l4_gateways_failing", "Gateways of both APIs whose last run failed.", nil, nil)
 	invalidDesc = prometheus.NewDesc("avi_l4_settings_invalid", "1 if ConfigMap or Secret can't be used as they stand, else 0.", nil, nil)
 )
@@ -71,7 +71,7 @@ func (op *Operator) Collect(ch chan<- prometheus.Metric) {
 	for _, o := range op.Owners {
 		failing[o.Kind().Noun()] += o.Failing()
 	}
-	gauge(waitingDesc, float64(failing["Service"]))
+	gauge(waitingDesc, float64(failing["Service"]+failing["SharedVIP"]))
 	gauge(gatewayDesc, float64(failing["Gateway"]))
 	invalid := 0.0
 	if op.Settings.Err() != nil {

@@ -116,6 +116,7 @@ type Operator struct {
 func (op *Operator) kinds(d Deps, log logr.Logger) {
 	op.Owners = []ownerPart{
 		newServices(d, log.WithName("service")),
+		newSharedVIPs(d, log.WithName("sharedvip")),
 		newGateways(d, log.WithName("gateway")),
 		newSvcAPIGateways(d, log.WithName("svcapigateway")),
 	}
@@ -200,7 +201,7 @@ func (op *Operator) deps(mgr ctrl.Manager, recorder events.EventRecorder, o Opti
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings, APIs: op.APIs,
 		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, Synced: op.APIs.Synced, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
 		Guard:   &guard{share: o.DeletionShare, least: deletionLeast},
-		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: op.lead, Freed: op.freed,
+		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: op.lead, Freed: op.freed, Moved: op.inNamespace,
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
 			return s != nil && !s.Events
@@ -335,7 +336,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	})
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Mirror: op.Mirror, Settings: op.Settings, Owners: op.Owners, APIs: op.APIs,
-		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare,
+		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Unused: op.Engine.RemoveUnused,
 		Revisit: op.changed, Lead: op.lead, Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may

@@ -35,6 +35,8 @@ type OrphanSweeper struct {
 	Share float64
 	// Held, where set, is told the number of VirtualServices of a sweep that was held; 0 when it no longer is.
 	Held func(int)
+	// Unused deletes what is common to several owners and of use to none any more.
+	Unused func(context.Context) error
 	// Lead is called before each sweep: what is known has to be from after this replica became the leader.
 	Lead func()
 	// Revisit queues owners that exist but are not served, whose objects the reconciler removes.
@@ -67,6 +69,9 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	cfg := s.Settings.Current()
 	if known := s.Mirror.Err() == nil; cfg == nil || cfg.Layer7Only || !known || !s.Cache.WaitForCacheSync(ctx) {
 		return nil // nothing can be told apart yet
+	}
+	if err := s.Unused(ctx); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "removing what nobody uses any more")
 	}
 	live, err := s.remaining(ctx)
 	if err != nil {

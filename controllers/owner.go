@@ -45,6 +45,8 @@ type Deps struct {
 	APIs     *APIs
 	// Lead makes sure that what is known of the Controller is from after this replica became the leader.
 	Lead func()
+	// Moved queues the owners in a namespace, one of which may serve what another one has let go.
+	Moved func(ctx context.Context, namespace string)
 	// Freed queues the owners whose VirtualService has, behind the prefix, that name: one that had it is gone.
 	Freed func(name string)
 	// Workers is the number of owners of a kind worked on at once. Timeout bounds one of them.
@@ -66,6 +68,8 @@ type kind[T client.Object] interface {
 	inherited(*settings.Settings, *gather.Candidate[T]) bool
 	// marked reports whether a VirtualService with the markers of an owner of the kind, nil if there is none, is of this kind.
 	marked(owner model.Owner, vs *model.Observed) bool
+	// exists asks the API server itself whether there is an object.
+	exists(context.Context, types.NamespacedName) (bool, error)
 	// forget drops what is remembered of an object that is gone, or was let go.
 	forget(types.NamespacedName)
 
@@ -76,7 +80,8 @@ type kind[T client.Object] interface {
 	// were last read.
 	using(service types.NamespacedName) []types.NamespacedName
 	inNamespace(ctx context.Context, namespace string) []types.NamespacedName
-	// moved lets through changes of an object that may change which AviInfraSetting places it.
+	// moved lets through changes of an object that may change which AviInfraSetting places it. It is nil where objects of another
+	// kind say that.
 	moved() predicate.Predicate
 
 	// relevant reports whether an object is, or was, one to serve.
@@ -103,7 +108,9 @@ type owners[T client.Object] struct {
 	*queue
 	*memory
 	*calm
-	name       string // of the controller
+	name string // of the controller
+	// parts takes the place of decide for owners that are made of several objects.
+	parts      func(context.Context, *settings.Settings, *gather.Candidate[T]) (ctrl.Result, error)
 	controller controller.Controller
 }
 
@@ -118,7 +125,7 @@ func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return ctrl.Result{}, nil // nothing can be known of them
 	}
-	c, err := gather.Read(ctx, r.Gather, r.kind, req.NamespacedName)
+	c, err := gather.Read(ctx, r.kind, req.NamespacedName)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -134,8 +141,11 @@ func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 		return r.spare(ctx, c.Object)
 	case cfg == nil:
 		return r.unconfigured(ctx, c)
-	case cfg.Layer7Only && c.Object.GetDeletionTimestamp() == nil:
+	case cfg.Layer7Only && !c.Ending:
 		return ctrl.Result{}, nil
+	}
+	if r.parts != nil {
+		return r.parts(ctx, cfg, c)
 	}
 	return r.decide(ctx, cfg, c)
 }
@@ -144,6 +154,9 @@ func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
 	claimed, deleted := gather.Claimed(c.Object), c.Object.GetDeletionTimestamp() != nil
 	v := r.verdict(cfg, c)
+	if c.Judge(cfg).Elsewhere {
+		return ctrl.Result{}, nil
+	}
 	other, handover := handedOver(c.Object, cfg)
 	switch {
 	case handover && (v.Ours || deleted):
@@ -423,7 +436,7 @@ func (r *owners[T]) Changed(changed []model.Owner) {
 // mine are the keys of owners of the kind.
 func (r *owners[T]) mine(all []model.Owner) (out []types.NamespacedName) {
 	for _, o := range all {
-		if o.Kind == r.Owner() {
+		if o.MayBe(model.Owner{Kind: r.Owner(), Namespace: o.Namespace, Name: o.Name}) {
 			out = append(out, types.NamespacedName{Namespace: o.Namespace, Name: o.Name})
 		}
 	}
@@ -466,14 +479,20 @@ func (r *owners[T]) Remaining(ctx context.Context) (map[model.Owner]bool, error)
 
 // Absent reports whether the API server itself says that an owner doesn't exist.
 func (r *owners[T]) Absent(ctx context.Context, owner model.Owner) (bool, error) {
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}, r.New())
-	if apierrors.IsNotFound(err) {
-		return true, nil
-	}
+	found, err := r.exists(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
 	if err != nil {
 		return false, fmt.Errorf("asking the API server for %s: %w", owner, err)
 	}
-	return false, nil
+	return !found, nil
+}
+
+// onServer asks the API server itself for an object, which it reads, and reports whether there is one.
+func (d *Deps) onServer(ctx context.Context, key types.NamespacedName, o client.Object) (bool, error) {
+	err := d.Live.Get(ctx, key, o)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Marked reports whether the VirtualService with an owner's markers, nil if there is none, is of the kind.
@@ -552,8 +571,14 @@ func (r *owners[T]) ownerAt(key types.NamespacedName) model.Owner {
 	return model.Owner{Kind: r.Owner(), Namespace: key.Namespace, Name: key.Name}
 }
 
-// tellOnce emits a Warning that isn't repeated while it stays the same.
+// tellOnce emits a Warning that isn't repeated while it stays the same: on the object, or on those that it is made of.
 func (r *owners[T]) tellOnce(o client.Object, reason, message string) {
+	if several, ok := o.(interface{ Objects() []client.Object }); ok {
+		for _, part := range several.Objects() {
+			r.tellOnce(part, reason, message)
+		}
+		return
+	}
 	if r.firstTime(o, reason+message) {
 		r.Status.Warn(o, reason, message)
 	}

@@ -43,13 +43,9 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	if err != nil {
 		return false, err
 	}
-	running, stop := context.WithCancel(ctx)
-	defer stop()
-	cached := make(chan error, 1)
-	go func() { cached <- mgr.GetCache().Start(running) }()
+	stop := runCache(ctx, mgr)
 	defer func() {
-		stop()
-		<-cached
+		err = errors.Join(err, stop())
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
 		defer cancel()
 		op.client.Close(closing)
@@ -79,6 +75,17 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	changes = slices.ContainsFunc(all, func(f foreseen) bool { return f.plan != "" })
 	_, err = io.WriteString(out, report(cfg, all, op.unclaimed(all)))
 	return changes, err
+}
+
+// runCache has the cache of a manager that isn't started hold what is read, until the returned function is called.
+func runCache(ctx context.Context, mgr ctrl.Manager) (stop func() error) {
+	running, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.GetCache().Start(running) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}
 }
 
 // settle reads the settings and the Controller.
@@ -141,7 +148,7 @@ func (r *owners[T]) Preview(ctx context.Context, cfg *settings.Settings) (out []
 		return nil, err
 	}
 	for _, o := range all {
-		c, err := gather.Read(ctx, r.Gather, r.kind, client.ObjectKeyFromObject(o))
+		c, err := gather.Read(ctx, r.kind, client.ObjectKeyFromObject(o))
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +185,7 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 			return f, false, nil
 		}
 		f.removed = v.Why
-		_, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, c.Namespace), name, v.Why)
+		_, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, owner.Kind, c.Namespace), name, v.Why)
 		f.learn(err)
 		return f, true, nil
 	}
@@ -216,14 +223,9 @@ func (op *Operator) unclaimed(all []foreseen) (out []string) {
 		if o.Key.Kind != model.VirtualService {
 			continue
 		}
-		why := fmt.Sprintf("%s doesn't exist, or is not one for this operator", o.Owner)
-		switch of := translate.GatewayOf(o); {
-		case o.Owner.Kind == model.SvcAPIGatewayOwner && of == "":
-			why = "AKO made it for Services of namespace " + o.Owner.Namespace + " that share a VIP, " + o.Owner.Name
-		case known[o.Owner]:
-			continue
+		if !known[o.Owner] {
+			out = append(out, fmt.Sprintf("%s/%s: %s doesn't exist, or is not one for this operator", o.Key.Tenant, o.Key.Name, o.Owner))
 		}
-		out = append(out, fmt.Sprintf("%s/%s: %s", o.Key.Tenant, o.Key.Name, why))
 	}
 	slices.Sort(out)
 	return out
@@ -272,6 +274,8 @@ func report(cfg *settings.Settings, all []foreseen, unclaimed []string) string {
 		title string
 		lines []string
 	}{
+		{"Keys of the ConfigMap that mean nothing to this operator", slices.Clone(cfg.Ignored)},
+		{"Keys of the ConfigMap that neither this operator nor AKO knows; check their spelling", slices.Clone(cfg.Unknown)},
 		{"To change", changed},
 		{"To remove", removed},
 		{"Can't be planned", problems},

@@ -108,7 +108,7 @@ func (r *RouteReconciler) parent(ctx context.Context, cfg *settings.Settings, ro
 	if !ok {
 		return p, false, nil
 	}
-	c, err := gather.Read(ctx, r.Gather, gather.Gateways{Reader: r.Gather}, key)
+	c, err := gather.Read(ctx, gather.Gateways{Reader: r.Gather}, key)
 	if err != nil || c == nil {
 		return p, false, err
 	}

@@ -36,7 +36,7 @@ type services struct {
 }
 
 func newServices(d Deps, log logr.Logger) *owners[*corev1.Service] {
-	return newOwners(d, "service", services{gather.Services{Reader: d.Gather}, d}, log)
+	return newOwners(d, "service", services{gather.Services{Reader: d.Gather, Place: d.place}, d}, log)
 }
 
 func (services) refers(api gather.API) bool {
@@ -50,7 +50,17 @@ func (services) inherited(*settings.Settings, *gather.Candidate[*corev1.Service]
 
 func (services) marked(model.Owner, *model.Observed) bool { return true }
 
-func (services) forget(types.NamespacedName) {}
+func (k services) exists(ctx context.Context, key types.NamespacedName) (bool, error) {
+	return k.onServer(ctx, key, k.New())
+}
+
+// forget: one that was let go may have a shared VIP waiting for it.
+func (k services) forget(key types.NamespacedName) {
+	svc := new(corev1.Service)
+	if err := k.Deps.Client.Get(context.Background(), key, svc); err == nil && translate.SharedVIPOf(svc) != "" {
+		k.Moved(context.Background(), key.Namespace)
+	}
+}
 
 func (k services) watch(b *builder.Builder) *builder.Builder {
 	return b.For(&corev1.Service{}, builder.WithPredicates(servicePredicate(k.Status.Own)))
@@ -84,11 +94,27 @@ func (services) moved() predicate.Predicate {
 func (services) relevant(svc *corev1.Service) bool { return relevant(svc) }
 
 func (services) programmed(svc *corev1.Service) bool {
-	return apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed)
+	return programmedService(svc)
 }
 
 func (k services) tell(ctx context.Context, svc *corev1.Service, _ translate.Input, out outcome.Outcome) error {
-	return k.Status.Service(ctx, svc, out, k.Engine.ClusterUUID())
+	return k.Status.Service(ctx, svc, out, ipModeOf(k.Deps, svc), k.Engine.ClusterUUID())
+}
+
+// ipModeOf is what the status' addresses are to say; where that can't be read, what they say now.
+func ipModeOf(k Deps, svc *corev1.Service) *corev1.LoadBalancerIPMode {
+	cfg := k.Settings.Current()
+	if cfg == nil {
+		cfg = new(settings.Settings)
+	}
+	mode, ok := translate.IPMode(cfg, svc)
+	switch ingress := svc.Status.LoadBalancer.Ingress; {
+	case ok:
+		return mode
+	case len(ingress) > 0:
+		return ingress[0].IPMode
+	}
+	return cfg.IPMode
 }
 
 func (services) tellNoClass(context.Context, *corev1.Service, string) error { return nil }

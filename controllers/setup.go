@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -98,14 +99,19 @@ func slimService(o any) (any, error) {
 		svc.Annotations[lastApplied] = applied
 	}
 	if !relevant(svc) { // it may stand behind a Gateway
-		svc.Annotations = only(svc.Annotations, translate.BackendAnnotations...)
+		svc.Annotations = only(svc.Annotations, keptAnnotations...)
 		svc.OwnerReferences = nil
 		svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, Ports: svc.Spec.Ports, Selector: someSelector(svc.Spec.Selector),
-			IPFamilies: svc.Spec.IPFamilies, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy, SessionAffinity: svc.Spec.SessionAffinity}
+			IPFamilies: svc.Spec.IPFamilies, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy,
+			SessionAffinity: svc.Spec.SessionAffinity, SessionAffinityConfig: svc.Spec.SessionAffinityConfig}
 		svc.Status = corev1.ServiceStatus{}
 	}
 	return svc, nil
 }
+
+// keptAnnotations are those of Services that are no load balancers: what they ask for behind a Gateway, and which shared VIP they
+// may have left.
+var keptAnnotations = append(slices.Clone(translate.BackendAnnotations), translate.AnnotationSharedVIP)
 
 // someSelector keeps that there is one: what it says is the endpoint controller's business.
 func someSelector(m map[string]string) map[string]string {

@@ -66,9 +66,13 @@ func (k svcAPIGateways) inherited(cfg *settings.Settings, c *gather.Candidate[*s
 	return c.Managed
 }
 
-// marked: a VIP that several Services share in AKO has the markers of a Gateway; its traffic is none of ours to end.
+// marked: a shared VIP has the markers of a Gateway, and only its VirtualService tells that it is none.
 func (svcAPIGateways) marked(owner model.Owner, vs *model.Observed) bool {
-	return vs != nil && translate.GatewayOf(vs) == owner.Namespace+"/"+owner.Name
+	return vs != nil && vs.Owner == owner
+}
+
+func (k svcAPIGateways) exists(ctx context.Context, key types.NamespacedName) (bool, error) {
+	return k.onServer(ctx, key, k.New())
 }
 
 func (k svcAPIGateways) forget(gw types.NamespacedName) { k.set(gw, nil) }

@@ -41,7 +41,9 @@ var steps = []step{
 	{"The operator", "A process of its own, with exactly the rights that config/rbac gives its service account.", 15 * time.Minute, startOperator},
 	{"A Service with SCTP", "Two pods listen on SCTP 9090; a Service of type LoadBalancer offers them on port 80.", time.Minute, applySample},
 	{"A Service that mixes SCTP, TCP and UDP", "Three protocols behind one address: each gets its own pool, monitor and network profile.", time.Minute, applyMixed},
+	{"Two Services share an address", "A shared VIP: SCTP of one Service and TCP of another on one VirtualService. One of them leaves, the other doesn't notice.", time.Minute, shareVIP},
 	{"Scaling up", "", 0, scaleUp},
+	{"Only some clients are let in", "Source ranges hold for SCTP as for TCP: a network security policy of the VirtualService refuses everybody else.", time.Minute, letIn},
 	{"A pod fails its readiness probe", "It keeps its place in the pool but gets no new connections.", 0, failPod},
 	{"A server stops answering the Controller", "Kubernetes calls it ready, the Controller's health monitor doesn't: the Service says so.", 0, failServers},
 	{"Somebody edits the pool on the Controller", "What is ours is put right at the next refresh; what isn't is left alone.", 0, drift},
@@ -175,6 +177,40 @@ func scaleUp(ctx context.Context, s *story) error {
 	}
 	s.saw("four servers: %s", strings.Join(t.Pool(samplePort).Enabled(), ", "))
 	return nil
+}
+
+// letIn restricts the clients of the Service, widens the ranges, and lets everybody in again.
+func letIn(ctx context.Context, s *story) error {
+	for _, act := range []struct{ ranges, clients, saw string }{
+		{`["10.0.0.0/8"]`, "deny clients that are not in 10.0.0.0/8", "whoever is not in 10.0.0.0/8 is refused"},
+		{`["10.0.0.0/8","192.0.2.0/24"]`, "deny clients that are not in 10.0.0.0/8, 192.0.2.0/24", "a second prefix is let in"},
+		{`null`, "", "everybody is let in again, and the policy is gone"},
+	} {
+		if err := s.kubectl(ctx, "patch", "service", sample, "--patch", `{"spec":{"loadBalancerSourceRanges":`+act.ranges+`}}`); err != nil {
+			return err
+		}
+		t, err := s.tree(ctx, sample, "its clients", func(t *tree.Tree) error {
+			if got := t.Clients(); got != act.clients {
+				return fmt.Errorf("%q, not %q", got, act.clients)
+			}
+			return servers(samplePort, 4, 0)(t)
+		})
+		if err != nil {
+			return err
+		}
+		s.saw("%s", act.saw)
+		if act.clients != "" {
+			s.show(t.String())
+		}
+	}
+	// The policy's deletion follows the reference's.
+	return stage.Until(ctx, "no policy is left", func(ctx context.Context) error {
+		names, err := s.Trees.Names(ctx, s.objectName(sample))
+		if err == nil && slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, string(model.NetworkSecurityPolicy)) }) {
+			err = fmt.Errorf("the Controller holds %v", names)
+		}
+		return err
+	})
 }
 
 func failPod(ctx context.Context, s *story) error {

@@ -21,7 +21,8 @@ type StepResult struct {
 	Step plan.Step
 	// Err is nil if the step was carried out.
 	Err error
-	// Skipped tells that a step which this one needs failed, so that no call was made.
+	// Skipped tells that a step which this one needs failed, so that no call was made; or that a common object stays, because
+	// somebody refers to it of whom the operator doesn't know.
 	Skipped bool
 	// Replan tells that the Controller holds something else than the plan was made for; the mirror knows it now.
 	Replan bool
@@ -97,7 +98,7 @@ func (a *Applier) create(ctx context.Context, owner model.Owner, s plan.Step) St
 	have, lookErr := a.Mirror.Fetch(ctx, s.Key)
 	var foreign *mirror.NotOursError
 	switch {
-	case lookErr == nil && have.Owner != (model.Owner{}) && have.Owner != owner:
+	case lookErr == nil && have.Owner != (model.Owner{}) && !have.Owner.MayBe(owner):
 		return StepResult{Step: s, Err: &mirror.NotOursError{Key: s.Key, Owner: have.Owner}}
 	case lookErr == nil:
 		return StepResult{Step: s, Err: err, Replan: true}
@@ -141,9 +142,12 @@ func (a *Applier) update(ctx context.Context, s plan.Step) StepResult {
 
 func (a *Applier) delete(ctx context.Context, s plan.Step) StepResult {
 	err := a.Client.Delete(ctx, s.Key.Kind, s.Key.Tenant, s.UUID)
-	if err == nil {
+	switch {
+	case err == nil:
 		a.Mirror.Gone(s.Key)
 		return StepResult{Step: s}
+	case s.Key.Kind.Type().Common && avi.ReasonOf(err) == avi.ReasonReferred:
+		return StepResult{Step: s, Skipped: true}
 	}
 	return StepResult{Step: s, Err: err, Replan: avi.Ambiguous(err)}
 }

@@ -82,7 +82,7 @@ func (r *run) restore(ctx context.Context, built translate.Result, before []*mod
 		return
 	}
 	log, set := logr.FromContextOrDiscard(ctx), built.Set
-	set.Objects = slices.Clone(set.Objects)
+	set.Objects = slices.DeleteFunc(slices.Clone(set.Objects), func(o model.Object) bool { return o.Key.Kind.Type().Common })
 	for j, o := range set.Objects {
 		was, ok1 := before[i].Body.(*models.VsVip)
 		if body, ok2 := o.Body.(*models.VsVip); ok1 && ok2 {

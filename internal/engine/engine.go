@@ -36,17 +36,17 @@ type Engine struct {
 
 	replaced sync.Map // model.Owner → what was replaced last
 	ruled    sync.Map // model.Key → the fields that an L4Rule set when last seen, as objects that were taken over don't say
+	commons  commons
+	idle     map[model.Key]string // what RemoveUnused found last, with its UUID
 }
 
 // Serve brings the Controller to what the input asks for.
 func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome {
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
-	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Namespace)
-	if key, shares := translate.SharedVIP(&r.in); shares && r.sharedByAKO(key) {
-		return outcome.NewUnasked(translate.SharedVIPKept(key))
-	}
+	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Owner.Key().Kind, in.Namespace)
 	r.keepTenant()
+	defer func() { r.commons.release(r.wanted...) }()
 	for round := range rounds {
 		if !r.round(ctx, round) || ctx.Err() != nil {
 			break
@@ -56,13 +56,6 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	return r.outcome()
 }
 
-// sharedByAKO reports whether a VirtualService is one that AKO has made for several Services, and the owner has none of its own.
-func (r *run) sharedByAKO(key model.Key) bool {
-	vs := r.Mirror.Get(key)
-	return vs != nil && vs.Owner.Kind == model.SvcAPIGatewayOwner && translate.GatewayOf(vs) == "" &&
-		r.serving(r.in.Owner.Key(), &r.record.Serving) == nil
-}
-
 // run is one call of Serve.
 type run struct {
 	*Engine
@@ -70,7 +63,10 @@ type run struct {
 	kept   []model.Finding // about what keepTenant keeps
 	last   string          // the plan of the round before
 	record outcome.Record
-	waits  bool // for something that others of ours have
+	wanted []model.Key       // common objects that are kept from being deleted until the run ends
+	undone []*model.Observed // common objects whose deletion failed in the round before
+	waits  bool              // for something that others of ours have
+	looked bool              // the VirtualService was read in this run
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -95,6 +91,9 @@ func (r *run) outcome() outcome.Outcome {
 	case outcome.Blocked:
 		return outcome.NewBlocked(r.record)
 	case outcome.Failed:
+		if !r.failure.wide {
+			r.record.FailedFor = r.failure.services
+		}
 		return outcome.NewFailed(r.record, r.failure.told())
 	}
 	return outcome.NewUnread(r.record, r.failure.told())
@@ -125,14 +124,27 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	if err != nil {
 		return r.end(outcome.Failed, err)
 	}
-	built := r.build(ctx, observed)
+	used := r.Mirror.Used(observed)
+	built := r.build(ctx, slices.Concat(observed, used))
 	if built.Blocked {
 		return r.end(outcome.Blocked, nil)
 	}
-	p := r.plan(&built.Set, observed)
+	have, err := r.wantCommon(ctx, &built.Set)
+	if err != nil {
+		return r.end(outcome.Failed, err)
+	}
+	spare, taken := r.spare(r.in.Owner.Key(), append(used, r.undone...), &built.Set)
+	defer r.commons.leave(taken...)
+	p := r.plan(&built.Set, slices.Concat(observed, have, spare))
 	if p.Empty() {
 		r.remember(&built.Set)
 		return r.end(outcome.Done, nil)
+	}
+	switch again, err := r.lookFirst(ctx, &p); {
+	case err != nil:
+		return r.end(outcome.Failed, err)
+	case again:
+		return true
 	}
 	text := p.String()
 	if text == r.last && r.state == outcome.Done {
@@ -150,6 +162,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	log.Info("changing the Controller",
 		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
 	results := r.Applier.Run(ctx, &p)
+	r.undone = undone(spare, results)
 	again = r.judge(built, results)
 	if p.Replaces != "" && r.state == outcome.Failed {
 		r.restore(ctx, built, observed, results)
@@ -193,7 +206,7 @@ func (r *run) build(ctx context.Context, observed []*model.Observed) translate.R
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
-		if vs.Owner != r.in.Owner.Key() {
+		if !vs.Owner.MayBe(r.in.Owner.Key()) {
 			r.in.Rival = &vs.Owner
 		}
 		h, _ := r.Mirror.VSHealth(vs.UUID)
@@ -248,13 +261,20 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 		}
 		r.state = outcome.Failed
 		r.failure.add(fmt.Errorf("%s %s: %w", s.Step.Op, s.Step.Key, s.Err), s.Step.Key.Kind)
+		r.failure.concerns(r.serviceOf(s.Step))
 	}
 	return again || r.state == outcome.Done // an error-free run is checked by planning once more: nothing must be left to do
 }
 
-// refuse leaves a port out whose pool the Controller will never take, and reports whether that is so.
+// refuse leaves out a port whose pool the Controller will never take, or a profile without which its pools serve, and reports
+// whether that is so.
 func (r *run) refuse(built translate.Result, s apply.StepResult) bool {
 	key := s.Step.Key
+	if s.Step.Op == plan.Create && key.Kind.Type().Common && !s.Replan && Classify(s.Err) == outcome.Terminal {
+		r.in.Refused[key.Name] = model.Finding{Severity: model.Degraded, Reason: model.ReasonPersistenceRefused,
+			Message: fmt.Sprintf("the Controller refused the persistence profile %s: %v", key.Name, s.Err)}
+		return true
+	}
 	port, isPool := built.Pools[key.Name]
 	if s.Step.Op != plan.Create || key.Kind != model.Pool || !isPool || s.Replan || Classify(s.Err) != outcome.Terminal {
 		return false
@@ -289,23 +309,29 @@ func count(p *plan.Plan, op plan.Op) int {
 // must know that the owner is gone, terminating or no longer ours.
 func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, reason string) (deleted int, err error) {
 	log := logr.FromContextOrDiscard(ctx)
+	var failed []*model.Observed
 	for round := range rounds {
 		observed, lookErr := e.left(ctx, owner, tenant, name, round == 0)
 		if lookErr != nil {
 			return deleted, lookErr
 		}
-		p := plan.Teardown(owner, observed, reason)
+		spare, taken := e.spare(owner, append(e.Mirror.Used(observed), failed...), nil)
+		p := plan.Teardown(owner, slices.Concat(observed, spare), reason)
 		if p.Empty() {
 			return deleted, nil
 		}
 		if e.DryRun {
+			e.commons.leave(taken...)
 			log.Info("dry run: not carried out", "plan", p.String())
 			return deleted, &DryRunError{Plan: p.String(), Steps: p.Steps}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
+		results := e.Applier.Run(ctx, &p)
+		e.commons.leave(taken...)
+		failed = undone(spare, results)
 		var n int
 		var again bool
-		n, again, err = e.removed(e.Applier.Run(ctx, &p))
+		n, again, err = e.removed(results)
 		deleted += n
 		if err != nil && (!again || ctx.Err() != nil) {
 			return deleted, err

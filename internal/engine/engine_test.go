@@ -99,7 +99,7 @@ func TestAnotherRound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.served()
-			w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["graceful_disable_timeout"] = 7 }))
+			w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["sni_enabled"] = true }))
 			w.load()
 			if c.removed {
 				w.must(w.sim.Remove("pool", "admin", tcpPool))
@@ -120,7 +120,7 @@ func TestAnotherRound(t *testing.T) {
 func TestRoundsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	w.served()
-	w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["graceful_disable_timeout"] = 7 }))
+	w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["sni_enabled"] = true }))
 	w.load()
 	w.wrote()
 	w.sim.Inject(fault{Method: "PATCH", Type: "pool", Status: 412, Body: `{"error":"Need to reload object data"}`})
@@ -135,7 +135,7 @@ func TestRoundsAreBounded(t *testing.T) {
 func TestNotKept(t *testing.T) {
 	w := newWorld(t)
 	w.served()
-	w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["graceful_disable_timeout"] = 7 }))
+	w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o["sni_enabled"] = true }))
 	w.load()
 	old, ok := w.sim.Object("pool", "admin", tcpPool)
 	if !ok {
@@ -215,10 +215,11 @@ func TestLostAnswers(t *testing.T) {
 		for when, f := range map[string]fault{"before": {ResetBefore: true}, "after": {ResetAfter: true}} {
 			t.Run(string(kind)+" "+when, func(t *testing.T) {
 				w := newWorld(t)
+				w.allFields()
 				f.Method, f.Type, f.Count = "POST", string(kind), 1
 				w.sim.Inject(f)
 				w.served()
-				w.wantHeld("created", all("admin")...)
+				w.wantHeld("created", withFields("admin")...)
 				f.Method = "DELETE"
 				w.sim.Inject(f)
 				if _, err := w.remove(); err != nil {

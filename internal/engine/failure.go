@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
@@ -24,6 +25,19 @@ type failure struct {
 	worst error      // the first of the gravest class
 	kind  model.Kind // that worst is about, if it is about one
 	retry error      // the first of the mildest class
+	// services are those whose pools errors are about, and wide reports whether there is an error that is about more.
+	services []string
+	wide     bool
+}
+
+// concerns keeps which Service an error is about, "" for more than one.
+func (f *failure) concerns(service string) {
+	switch {
+	case service == "":
+		f.wide = true
+	case !slices.Contains(f.services, service):
+		f.services = append(f.services, service)
+	}
 }
 
 // add takes in an error about a kind of object, or none.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/vmware/alb-sdk/go/models"
 
@@ -29,29 +28,42 @@ func (r *run) describe() {
 	if h, ok := r.Mirror.VSHealth(vs.UUID); ok {
 		s.Health = &h
 	}
-	var servers []string
-	s.Backends = make(map[model.Port][]string)
+	s.Backends, s.Names = make(map[model.Port][]string), make(map[string][]string)
 	chosen := translate.Chosen(r.Mirror.Of(r.in.Owner.Key(), s.Name))
 	for name, port := range translate.PoolPorts(&r.in) {
 		pool := r.Mirror.Get(model.Key{Kind: model.Pool, Tenant: s.Tenant, Name: name})
-		if pool == nil || pool.Owner != r.in.Owner.Key() || !chosen[name] {
+		if pool == nil || !pool.Owner.MayBe(r.in.Owner.Key()) || !chosen[name] {
 			continue
 		}
 		if !slices.Contains(s.Ports, port) {
 			s.Ports = append(s.Ports, port)
 		}
 		if body, ok := pool.Body.(*models.Pool); ok {
-			s.Backends[port] = append(s.Backends[port], model.Mark(body.Markers, model.MarkServiceName))
+			service := model.Mark(body.Markers, model.MarkServiceName)
+			s.Backends[port] = append(s.Backends[port], service)
+			named(s.Names, service, translate.NamesOf(body))
 		}
 		if h, ok := r.Mirror.PoolHealth(pool.UUID); ok && (h.Up < h.Servers || h.Servers == 0) {
-			servers = append(servers, fmt.Sprintf("%s: %d of %d enabled servers up", port, h.Up, h.Servers))
+			s.Servers = append(s.Servers, outcome.Servers{Port: port, Text: fmt.Sprintf("%d of %d enabled servers up", h.Up, h.Servers)})
 		}
 	}
-	slices.SortFunc(s.Ports, func(a, b model.Port) int {
-		return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
+	slices.SortFunc(s.Ports, comparePorts)
+	slices.SortFunc(s.Servers, func(a, b outcome.Servers) int {
+		return cmp.Or(comparePorts(a.Port, b.Port), cmp.Compare(a.Text, b.Text))
 	})
-	slices.Sort(servers)
-	s.Servers = strings.Join(servers, "; ")
+}
+
+func comparePorts(a, b model.Port) int {
+	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
+}
+
+// named keeps the DNS names of a Service that one of its pools tells.
+func named(of map[string][]string, service string, names []string) {
+	for _, n := range names {
+		if !slices.Contains(of[service], n) {
+			of[service] = append(of[service], n)
+		}
+	}
 }
 
 // addressesOf are the addresses of a VsVip: floating ones if there are any, else IPv4 before IPv6.
@@ -87,7 +99,7 @@ func addressesOf(vip *model.Observed) []netip.Addr {
 // serving is the owner's VirtualService: the wanted one, or the one that serves under another name or in another tenant.
 func (e *Engine) serving(owner model.Owner, s *outcome.Serving) *model.Observed {
 	vs := e.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: s.Tenant, Name: s.Name})
-	if vs != nil && vs.Owner == owner {
+	if vs != nil && vs.Owner.MayBe(owner) {
 		return vs
 	}
 	for _, o := range e.Mirror.Of(owner, s.Name) {

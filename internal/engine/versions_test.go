@@ -5,10 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
-// TestDrainTimeByAPIVersion: the drain time is in the field of the negotiated version, edits of it are put right, and no pool is
+// TestDrainTimeByAPIVersion: the drain time is in the field of the negotiated version, edits of it stay until it is told, and no pool is
 // written again for a field that an answer leaves out.
 func TestDrainTimeByAPIVersion(t *testing.T) {
 	for _, tt := range []struct {
@@ -30,19 +31,19 @@ func TestDrainTimeByAPIVersion(t *testing.T) {
 			w.svc.Spec.Ports = w.svc.Spec.Ports[1:] // TCP, which every tier has
 			w.served()
 			pool := func() map[string]any { o, _ := w.sim.Object("pool", "admin", tcpPool); return o }
-			wants := func(when string) {
+			wants := func(when string, value int) {
 				t.Helper()
 				for _, f := range []string{"graceful_disable_timeout", "graceful_disable_timeout_sec"} {
 					want := "<nil>"
 					if f == tt.field {
-						want = fmt.Sprint(tt.value)
+						want = fmt.Sprint(value)
 					}
 					if got := fmt.Sprint(pool()[f]); got != want {
 						t.Errorf("%s, %s is %s, want %s", when, f, got, want)
 					}
 				}
 			}
-			wants("after the create")
+			wants("after the create", tt.value)
 			for range 2 { // refreshes
 				w.wrote()
 				w.load()
@@ -55,7 +56,10 @@ func TestDrainTimeByAPIVersion(t *testing.T) {
 			w.must(w.sim.Edit("pool", "admin", tcpPool, func(o map[string]any) { o[tt.field] = 420 }))
 			w.load()
 			w.served()
-			wants("after an edit by somebody")
+			wants("after an edit by somebody", 420)
+			w.svc.Annotations[translate.AnnotationDrainTimeout] = "3"
+			w.served()
+			wants("told", 3*tt.value)
 		})
 	}
 }

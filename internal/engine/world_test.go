@@ -43,6 +43,8 @@ const (
 	amfName  = "c1--core-amf"
 	sctpPool = "c1--core-amf-SCTP-38412"
 	tcpPool  = "c1--core-amf-TCP-80"
+
+	threeHours = "c1--client-ip-180" // the profile of Kubernetes' default timeout
 )
 
 var amf = model.Owner{Kind: model.ServiceOwner, Namespace: "core", Name: "amf"}
@@ -126,7 +128,7 @@ func (w *world) served() outcome.Outcome {
 // remove removes what the Service has, from its namespace's tenant.
 func (w *world) remove() (int, error) {
 	w.Helper()
-	return w.engine.Remove(w.Context(), amf, translate.Tenant(w.cfg, w.ns), amfName, "the test says so")
+	return w.engine.Remove(w.Context(), amf, translate.Tenant(w.cfg, amf.Kind, w.ns), amfName, "the test says so")
 }
 
 func (w *world) load() {
@@ -182,6 +184,17 @@ func all(tenant string) []string {
 		"vsvip " + tenant + "/" + amfName, "pool " + tenant + "/" + sctpPool, "pool " + tenant + "/" + tcpPool,
 		"l4policyset " + tenant + "/" + amfName, "virtualservice " + tenant + "/" + amfName,
 	}
+}
+
+// allFields makes the Service ask for all that a Service can have.
+func (w *world) allFields() {
+	w.svc.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"}
+	w.svc.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+}
+
+// withFields are the objects of such a Service.
+func withFields(tenant string) []string {
+	return append(all(tenant), "networksecuritypolicy "+tenant+"/"+amfName, "applicationpersistenceprofile "+tenant+"/"+threeHours)
 }
 
 // wantFinding wants a finding of a reason whose message has the text.

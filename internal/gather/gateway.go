@@ -64,6 +64,11 @@ func (Gateways) API() API { return GatewayAPI }
 // New implements Kind.
 func (Gateways) New() *gatewayv1.Gateway { return new(gatewayv1.Gateway) }
 
+// Get implements Kind.
+func (k Gateways) Get(ctx context.Context, key types.NamespacedName) (*gatewayv1.Gateway, bool, error) {
+	return get(ctx, k.Reader, k, key)
+}
+
 // List implements Kind.
 func (k Gateways) List(ctx context.Context) ([]*gatewayv1.Gateway, error) {
 	if !k.Serves(GatewayAPI) {

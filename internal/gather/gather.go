@@ -32,51 +32,74 @@ const AnnotationServedBy = "l4.ako.vmware.com/served-by"
 const (
 	// IndexSliceService finds EndpointSlices by the Service that they belong to.
 	IndexSliceService = "slice.service"
-	// IndexVirtualService finds Services of type LoadBalancer by what their VirtualService's name ends with.
+	// IndexVirtualService finds Services of type LoadBalancer that ask for no shared VIP by what their VirtualService's name ends
+	// with.
 	IndexVirtualService = "service.virtualservice"
+	// IndexSharedVIP finds Services by the shared VIP that they ask for, and IndexSharedName by what its VirtualService's name ends
+	// with.
+	IndexSharedVIP  = "service.sharedvip"
+	IndexSharedName = "service.sharedname"
 	// IndexGateway finds Services by the Gateway that their labels name: "<namespace>/<name>".
 	IndexGateway = "service.gateway"
 	// IndexRule finds Services by the L4Rule that they name: "<namespace>/<name>".
 	IndexRule = "service.l4rule"
 )
 
+// indexes are the cache indexes: of which objects, and what an object is found by, "" for nothing.
+var indexes = []struct {
+	name string
+	of   client.Object
+	key  func(client.Object) string
+}{
+	{IndexSliceService, &discoveryv1.EndpointSlice{}, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] }},
+	{IndexVirtualService, &corev1.Service{}, ofService(func(svc *corev1.Service) string {
+		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer || translate.SharedVIPOf(svc) != "" {
+			return ""
+		}
+		return svc.Namespace + "-" + svc.Name
+	})},
+	{IndexSharedVIP, &corev1.Service{}, ofService(translate.SharedVIPOf)},
+	{IndexSharedName, &corev1.Service{}, ofService(func(svc *corev1.Service) string {
+		if group := translate.SharedVIPOf(svc); group != "" {
+			return svc.Namespace + "-" + group
+		}
+		return ""
+	})},
+	{IndexGateway, &corev1.Service{}, ofService(func(svc *corev1.Service) string {
+		if namespace, name, ok := translate.NamedGateway(svc.Labels); ok {
+			return namespace + "/" + name
+		}
+		return ""
+	})},
+	{IndexRule, &corev1.Service{}, func(o client.Object) string {
+		if key, ok := RuleOf(o); ok {
+			return key.String()
+		}
+		return ""
+	}},
+}
+
+func ofService(key func(*corev1.Service) string) func(client.Object) string {
+	return func(o client.Object) string {
+		if svc, ok := o.(*corev1.Service); ok {
+			return key(svc)
+		}
+		return ""
+	}
+}
+
 // SetupIndexes registers the cache indexes.
 func SetupIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, IndexSliceService, func(o client.Object) []string {
-		if name := o.GetLabels()[discoveryv1.LabelServiceName]; name != "" {
-			return []string{name}
+	for _, i := range indexes {
+		err := indexer.IndexField(ctx, i.of, i.name, func(o client.Object) []string {
+			if key := i.key(o); key != "" {
+				return []string{key}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("indexing %T by %s: %w", i.of, i.name, err)
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("indexing EndpointSlices by Service: %w", err)
-	}
-	err = indexer.IndexField(ctx, &corev1.Service{}, IndexVirtualService, func(o client.Object) []string {
-		if svc, ok := o.(*corev1.Service); ok && svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
-			return []string{svc.Namespace + "-" + svc.Name}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("indexing Services by their VirtualService's name: %w", err)
-	}
-	err = indexer.IndexField(ctx, &corev1.Service{}, IndexGateway, func(o client.Object) []string {
-		if namespace, name, ok := translate.NamedGateway(o.GetLabels()); ok {
-			return []string{namespace + "/" + name}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("indexing Services by their Gateway: %w", err)
-	}
-	err = indexer.IndexField(ctx, &corev1.Service{}, IndexRule, func(o client.Object) []string {
-		if key, ok := RuleOf(o); ok {
-			return []string{key.String()}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("indexing Services by their L4Rule: %w", err)
 	}
 	return nil
 }

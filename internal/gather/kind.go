@@ -21,6 +21,8 @@ type Kind[T client.Object] interface {
 	API() API
 	// New is an empty object.
 	New() T
+	// Get reads one. found is false if the cache, complete and synced, doesn't hold it.
+	Get(ctx context.Context, key types.NamespacedName) (o T, found bool, err error)
 	// List lists all objects, none if the API server doesn't have the type. They are shared with the cache.
 	List(ctx context.Context) ([]T, error)
 	// Named lists the objects whose VirtualService has that name behind the cluster's prefix.
@@ -41,6 +43,8 @@ type Candidate[T client.Object] struct {
 	Managed    bool
 	// Setting is the AviInfraSetting that places it.
 	Setting SettingRef
+	// Ending reports whether it, or a part of it, is being deleted.
+	Ending bool
 
 	judge func(*settings.Settings) translate.Verdict
 	// deselected reports whether a candidate that is not ours is so by the settings or by labels, and not by its own word.
@@ -75,15 +79,28 @@ func (c *Candidate[T]) Served(s *settings.Settings) bool {
 
 // Read reads an object of a kind and what decides whether it is ours. It is nil if the cache, complete and synced, doesn't hold
 // the object.
-func Read[T client.Object](ctx context.Context, r *Reader, k Kind[T], key types.NamespacedName) (*Candidate[T], error) {
-	o := k.New()
+func Read[T client.Object](ctx context.Context, k Kind[T], key types.NamespacedName) (*Candidate[T], error) {
+	o, found, err := k.Get(ctx, key)
+	if err != nil || !found {
+		return nil, err
+	}
+	c, err := k.Candidate(ctx, o)
+	if err == nil && o.GetDeletionTimestamp() != nil {
+		c.Ending = true
+	}
+	return c, err
+}
+
+// get reads an object of a kind that the API server has.
+func get[T client.Object](ctx context.Context, r *Reader, k Kind[T], key types.NamespacedName) (o T, found bool, err error) {
+	o = k.New()
 	if err := r.Client.Get(ctx, key, o); err != nil {
 		if apierrors.IsNotFound(err) {
-			return nil, nil
+			return o, false, nil
 		}
-		return nil, reading(err, k.Owner().Noun(), key)
+		return o, false, reading(err, k.Owner().Noun(), key)
 	}
-	return k.Candidate(ctx, o)
+	return o, true, nil
 }
 
 // Input reads the rest of what decides about a candidate that is ours.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -15,7 +16,11 @@ import (
 )
 
 // Services are the owners that are Services of type LoadBalancer.
-type Services struct{ *Reader }
+type Services struct {
+	*Reader
+	// Place says where a Service is served, or is to be; nil: where it asks to be.
+	Place func(*corev1.Service) translate.Place
+}
 
 var _ Kind[*corev1.Service] = Services{}
 
@@ -28,10 +33,22 @@ func (Services) API() API { return "" }
 // New implements Kind.
 func (Services) New() *corev1.Service { return new(corev1.Service) }
 
+// Get implements Kind.
+func (k Services) Get(ctx context.Context, key types.NamespacedName) (*corev1.Service, bool, error) {
+	return get(ctx, k.Reader, k, key)
+}
+
+func (k Services) place(svc *corev1.Service) translate.Place {
+	if k.Place == nil {
+		return translate.PlaceOf(svc, false, nil)
+	}
+	return k.Place(svc)
+}
+
 // List implements Kind. Services of other types are among them: one may have been a load balancer.
 func (k Services) List(ctx context.Context) ([]*corev1.Service, error) { return k.list(ctx) }
 
-// Named implements Kind. Only Services of type LoadBalancer are found.
+// Named implements Kind. Only Services of type LoadBalancer are found that ask for a VirtualService of their own.
 func (k Services) Named(ctx context.Context, name string) ([]*corev1.Service, error) {
 	return k.list(ctx, client.MatchingFields{IndexVirtualService: name})
 }
@@ -52,10 +69,29 @@ func (k Services) Candidate(ctx context.Context, svc *corev1.Service) (*Candidat
 	}
 	return &Candidate[*corev1.Service]{
 		Object: svc, Namespace: ns, Setting: SettingRef{Name: settingOfService(svc, ns)},
-		Managed:    translate.ServiceOurs(&settings.Settings{DefaultLB: true}, svc, ns).Ours,
-		judge:      func(s *settings.Settings) translate.Verdict { return translate.ServiceOurs(s, svc, ns) },
+		Managed:    managed(svc, ns) && k.place(svc).Group == "",
+		judge:      func(s *settings.Settings) translate.Verdict { return k.verdict(s, svc, ns) },
 		deselected: func(s *settings.Settings) bool { return translate.Deselected(s, svc, ns) },
 	}, nil
+}
+
+// managed reports whether a Service would be ours by the default settings.
+func managed(svc *corev1.Service, ns *corev1.Namespace) bool {
+	return translate.ServiceOurs(&settings.Settings{DefaultLB: true}, svc, ns).Ours
+}
+
+// verdict judges a Service. One that a group serves is neither ours to serve alone nor to let go, and one that may join a group
+// is let go first.
+func (k Services) verdict(s *settings.Settings, svc *corev1.Service, ns *corev1.Namespace) translate.Verdict {
+	place := k.place(svc)
+	if place.Group != "" {
+		return translate.Verdict{Elsewhere: true, Why: "shared VIP " + place.Group + " serves it"}
+	}
+	v := translate.ServiceOurs(s, svc, ns)
+	if v.Ours && place.Leaving {
+		v = translate.Verdict{Why: "it joins shared VIP " + translate.SharedVIPOf(svc)}
+	}
+	return v
 }
 
 // Behind implements Kind: a Service stands behind its own ports.

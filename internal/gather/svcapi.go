@@ -36,6 +36,11 @@ func (SvcAPIGateways) API() API { return ServicesAPI }
 // New implements Kind.
 func (SvcAPIGateways) New() *svcapi.Gateway { return new(svcapi.Gateway) }
 
+// Get implements Kind.
+func (k SvcAPIGateways) Get(ctx context.Context, key types.NamespacedName) (*svcapi.Gateway, bool, error) {
+	return get(ctx, k.Reader, k, key)
+}
+
 // List implements Kind.
 func (k SvcAPIGateways) List(ctx context.Context) ([]*svcapi.Gateway, error) {
 	if !k.Serves(ServicesAPI) {

@@ -26,26 +26,26 @@ func TestLearn(t *testing.T) {
 		t.Errorf("before the first load: %v", err)
 	}
 	w.load()
-	if f := w.mirror.Facts(); f.Shared[model.PersistenceProfile] != nil || w.lists(model.PersistenceProfile) > 0 {
+	if f := w.mirror.Facts(); f.Shared[model.SSLProfile] != nil || w.lists(model.SSLProfile) > 0 {
 		t.Error("it is listed although nobody has asked")
 	}
 	learn := func() {
 		t.Helper()
-		if err := w.mirror.Learn(t.Context(), model.PersistenceProfile, model.HealthMonitor); err != nil {
+		if err := w.mirror.Learn(t.Context(), model.SSLProfile, model.HealthMonitor); err != nil {
 			t.Fatal(err)
 		}
 	}
 	learn()
 	learn()
 	f := w.mirror.Facts()
-	if !f.Has(model.PersistenceProfile, "System-Persistence-Client-IP") || w.lists(model.PersistenceProfile) != 1 {
-		t.Errorf("learned: %v", f.Shared[model.PersistenceProfile])
+	if !f.Has(model.SSLProfile, "System-Standard") || w.lists(model.SSLProfile) != 1 {
+		t.Errorf("learned: %v", f.Shared[model.SSLProfile])
 	}
-	if uuid, ok := w.mirror.UUID(model.PersistenceProfile, "admin", "System-Persistence-Client-IP"); !ok || uuid == "" {
+	if uuid, ok := w.mirror.UUID(model.SSLProfile, "admin", "System-Standard"); !ok || uuid == "" {
 		t.Error("its UUID isn't known")
 	}
 	w.load()
-	if !w.mirror.Facts().Has(model.PersistenceProfile, "System-Persistence-Client-IP") || w.lists(model.PersistenceProfile) != 1 {
+	if !w.mirror.Facts().Has(model.SSLProfile, "System-Standard") || w.lists(model.SSLProfile) != 1 {
 		t.Error("a load doesn't list it")
 	}
 	if got := f.Types[model.NetworkProfile]["System-SCTP-Proxy"]; got != "PROTOCOL_TYPE_SCTP_PROXY" {

@@ -116,14 +116,18 @@ func (m *Mirror) Load(ctx context.Context) error {
 	if err != nil {
 		return m.failed(epoch, err)
 	}
-	lists := make([][]json.RawMessage, len(model.Written))
+	lists := make([]written, len(model.Written))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, kind := range model.Written {
 		g.Go(func() error {
 			err := m.client.List(gctx, string(kind), scope.tenants(), m.query(kind, true), func(raw json.RawMessage) error {
-				lists[i] = append(lists[i], raw)
+				lists[i].objects = append(lists[i].objects, raw)
 				return nil
 			})
+			if kind.Type().Optional && avi.ReasonOf(err) == avi.ReasonForbidden {
+				lists[i] = written{unread: true}
+				return nil
+			}
 			if err != nil {
 				return fmt.Errorf("listing %s: %w", kind, err)
 			}
@@ -134,6 +138,12 @@ func (m *Mirror) Load(ctx context.Context) error {
 		return m.failed(epoch, err)
 	}
 	return m.replace(epoch, start, facts, lists)
+}
+
+// written is what the Controller lists of a kind that the operator writes; unread: the account may not know, and what was known stands.
+type written struct {
+	objects []json.RawMessage
+	unread  bool
 }
 
 // failed remembers why nothing is known yet.
@@ -164,7 +174,7 @@ func (m *Mirror) query(kind model.Kind, bulk bool) url.Values {
 	return q
 }
 
-func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json.RawMessage) error {
+func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []written) error {
 	m.mu.Lock()
 	if m.epoch != epoch {
 		m.mu.Unlock()
@@ -174,23 +184,15 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 	old := m.facts
 	m.carry(old, facts)
 	m.facts = facts
-	fresh := make(map[model.Key]*entry)
-	for i, list := range lists {
-		for _, raw := range list {
-			o, mark, err := m.decode(model.Written[i], raw)
-			if err != nil {
-				m.facts = old
-				m.mu.Unlock()
-				return m.failed(epoch, err)
-			}
-			if m.ours(o, mark) {
-				fresh[o.Key] = &entry{o, start}
-			}
-		}
+	fresh, unread, err := m.fresh(lists, start)
+	if err != nil {
+		m.facts = old
+		m.mu.Unlock()
+		return m.failed(epoch, err)
 	}
 	changed := make(map[model.Owner]bool)
 	mark := func(o *model.Observed) {
-		if owner, ok := m.affected(o); ok {
+		for _, owner := range m.affected(o) {
 			changed[owner] = true
 		}
 	}
@@ -206,7 +208,7 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 		}
 	}
 	for key, have := range m.objects {
-		if fresh[key] == nil && have.seq <= start {
+		if fresh[key] == nil && have.seq <= start && !unread[key.Kind] {
 			mark(have.Observed)
 			m.drop(key)
 		}
@@ -227,6 +229,24 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists [][]json
 	}
 	m.Loaded()
 	return nil
+}
+
+// fresh are the objects of ours among those listed, and the kinds that could not be listed.
+func (m *Mirror) fresh(lists []written, start uint64) (fresh map[model.Key]*entry, unread map[model.Kind]bool, err error) {
+	fresh, unread = make(map[model.Key]*entry), make(map[model.Kind]bool)
+	for i, list := range lists {
+		unread[model.Written[i]] = list.unread
+		for _, raw := range list.objects {
+			o, mark, err := m.decode(model.Written[i], raw)
+			if err != nil {
+				return nil, nil, err
+			}
+			if m.ours(o, mark) {
+				fresh[o.Key] = &entry{o, start}
+			}
+		}
+	}
+	return fresh, unread, nil
 }
 
 // carry gives fresh facts what was learned while they were being read.

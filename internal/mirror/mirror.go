@@ -12,10 +12,12 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -59,11 +61,13 @@ type Mirror struct {
 	scope   Scope
 	objects map[model.Key]*entry
 	owners  map[model.Owner]map[model.Key]bool
-	named   map[string]map[model.Key]bool // by name, the kinds whose markers don't tell an owner
-	claims  map[string]map[model.Key]bool // by DNS name and by address
-	gone    map[model.Key]uint64          // own deletes, so that an older list doesn't bring the object back
-	seq     uint64                        // counts own writes
-	epoch   uint64                        // counts the times that a load under way became worthless
+	named   map[string]map[model.Key]bool  // by name, the kinds whose markers don't tell an owner
+	common  map[model.Key]bool             // the objects without an owner
+	behind  map[service]map[model.Key]bool // pools of Gateways and of shared VIPs, by the Service that their markers name
+	claims  map[string]map[model.Key]bool  // by DNS name and by address
+	gone    map[model.Key]uint64           // own deletes, so that an older list doesn't bring the object back
+	seq     uint64                         // counts own writes
+	epoch   uint64                         // counts the times that a load under way became worthless
 	facts   *model.Facts
 	asked   map[model.Kind]bool     // the kinds on demand that somebody refers to
 	health  map[string]model.Health // by UUID of the VirtualService
@@ -93,6 +97,8 @@ func (m *Mirror) clear() {
 	m.objects = make(map[model.Key]*entry)
 	m.owners = make(map[model.Owner]map[model.Key]bool)
 	m.named, m.claims = make(map[string]map[model.Key]bool), make(map[string]map[model.Key]bool)
+	m.common = make(map[model.Key]bool)
+	m.behind = make(map[service]map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
 	m.facts = nil
@@ -184,17 +190,23 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 	defer m.mu.RUnlock()
 	var out []*model.Observed
 	names := map[string]bool{name: true}
-	for key := range m.owners[owner] {
-		out = append(out, m.objects[key].Observed)
-		if key.Kind == model.VirtualService {
-			names[key.Name] = true
+	take := func(keys map[model.Key]bool) {
+		for key := range keys {
+			out = append(out, m.objects[key].Observed)
+			if key.Kind == model.VirtualService {
+				names[key.Name] = true
+			}
 		}
+	}
+	take(m.owners[owner])
+	if untold := owner.Untold(); untold != owner {
+		take(m.owners[untold])
 	}
 	for name := range names {
 		for key := range m.named[name] {
 			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: key.Tenant, Name: key.Name}]
 			policy := m.objects[model.Key{Kind: model.L4PolicySet, Tenant: key.Tenant, Name: key.Name}]
-			if (vs == nil || vs.Owner == owner) && (policy == nil || policy.Owner == owner) {
+			if (vs == nil || vs.Owner.MayBe(owner)) && (policy == nil || policy.Owner.MayBe(owner)) {
 				out = append(out, m.objects[key].Observed)
 			}
 		}
@@ -325,20 +337,34 @@ func (m *Mirror) ours(o *model.Observed, mark marked) bool {
 	if !mark.formed || !model.Ours(m.scope.ClusterName, o.Key.Name, mark.cluster) {
 		return false
 	}
+	rest := strings.TrimPrefix(o.Key.Name, m.scope.ClusterName+"--")
+	if names := o.Key.Kind.Type().Names; names != nil && !names.MatchString(rest) {
+		return false
+	}
 	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == m.scope.CreatedBy
 }
 
 func (m *Mirror) put(e *entry) {
+	m.tell(e)
 	m.drop(e.Key)
 	m.objects[e.Key] = e
 	for _, c := range model.Claims(e.Body) {
 		insert(m.claims, c, e.Key)
 	}
-	if e.Key.Kind.Type().OwnerByName {
+	switch t := e.Key.Kind.Type(); {
+	case t.Common:
+		m.common[e.Key] = true
+	case t.OwnerByName:
 		insert(m.named, e.Key.Name, e.Key)
-		return
+	default:
+		insert(m.owners, e.Owner, e.Key)
 	}
-	insert(m.owners, e.Owner, e.Key)
+	if s, ok := serviceOf(e.Observed); ok {
+		insert(m.behind, s, e.Key)
+	}
+	if e.Key.Kind == model.VirtualService {
+		m.tellOthers(e.Owner, e.Key.Tenant)
+	}
 }
 
 func (m *Mirror) drop(key model.Key) {
@@ -350,11 +376,17 @@ func (m *Mirror) drop(key model.Key) {
 	for _, c := range model.Claims(old.Body) {
 		remove(m.claims, c, key)
 	}
-	if key.Kind.Type().OwnerByName {
+	switch t := key.Kind.Type(); {
+	case t.Common:
+		delete(m.common, key)
+	case t.OwnerByName:
 		remove(m.named, key.Name, key)
-		return
+	default:
+		remove(m.owners, old.Owner, key)
 	}
-	remove(m.owners, old.Owner, key)
+	if s, ok := serviceOf(old.Observed); ok {
+		remove(m.behind, s, key)
+	}
 }
 
 func insert[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
@@ -387,6 +419,9 @@ func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed
 	}
 	mark.cluster, o.Owner = model.OwnerOf(head.Markers)
 	mark.formed = model.Formed(mark.cluster, kind, o.Key.Name, head.Markers)
+	if vs, ok := body.(*models.VirtualService); ok {
+		o.Owner = model.VirtualServiceOwner(o.Owner, vs.ServiceMetadata)
+	}
 	plan.Prune(body)
 	return o, mark, nil
 }
@@ -409,17 +444,19 @@ func (m *Mirror) tenant(ref string) string {
 	return r.UUID // the tenant admin has its name as its UUID
 }
 
-// affected is the owner that has to look when an object changes: its own, or that of the VirtualService that a VsVip
-// belongs to.
-func (m *Mirror) affected(o *model.Observed) (model.Owner, bool) {
+// affected are the owners that have to look when an object changes: its own, or that of the VirtualService that a VsVip
+// belongs to, or all whose objects use it.
+func (m *Mirror) affected(o *model.Observed) []model.Owner {
+	if o.Key.Kind.Type().Common {
+		return m.users(o)
+	}
 	if o.Owner != (model.Owner{}) {
-		return o.Owner, true
+		return []model.Owner{o.Owner}
 	}
-	vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}]
-	if vs == nil {
-		return model.Owner{}, false
+	if vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}]; vs != nil {
+		return []model.Owner{vs.Owner}
 	}
-	return vs.Owner, true
+	return nil
 }
 
 func sameBody(a, b any) bool { return reflect.DeepEqual(a, b) }

@@ -351,3 +351,75 @@ func TestUnknownCloudIsSaid(t *testing.T) {
 		t.Errorf("error %q lacks %q", err, want)
 	}
 }
+
+// TestCommonObjects: an object without an owner belongs to all whose objects refer to it; AKO's of the same kind are not ours.
+func TestCommonObjects(t *testing.T) {
+	w := newWorld(t)
+	const profile = "c1--client-ip-5"
+	marks := pool("", "", "c1")["markers"].([]any)[:1]
+	for _, name := range []string{profile, "c1--0123456789abcdef"} {
+		w.create("applicationpersistenceprofile", map[string]any{
+			"name": name, "persistence_type": "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS", "markers": marks,
+		})
+	}
+	hss := model.Owner{Kind: model.ServiceOwner, Namespace: "core", Name: "hss"}
+	for _, owner := range []model.Owner{amf, hss} {
+		o := pool("c1--core-"+owner.Name+"-SCTP-1", "ako-c1", "c1")
+		o["markers"].([]any)[2] = map[string]any{"key": "ServiceName", "values": []any{owner.Name}}
+		o["application_persistence_profile_ref"] = "/api/applicationpersistenceprofile?name=" + profile
+		w.create("pool", o)
+	}
+	w.create("pool", pool("c1--core-amf-SCTP-2", "ako-c1", "c1"))
+	w.load()
+	common := w.mirror.Common()
+	if len(common) != 1 || common[0].Key.Name != profile || len(w.mirror.Users(common[0])) != 2 {
+		t.Fatalf("common: %+v", common)
+	}
+	if got := w.mirror.Used([]*model.Observed{w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-1"))}); len(got) != 1 {
+		t.Errorf("the pool uses %+v", got)
+	}
+	if got := w.mirror.Used([]*model.Observed{w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-2"))}); len(got) != 0 {
+		t.Errorf("a pool without a profile uses %+v", got)
+	}
+	w.told()
+	if err := w.sim.Edit("applicationpersistenceprofile", "admin", profile, func(o map[string]any) {
+		o["ip_persistence_profile"] = map[string]any{"ip_persistent_timeout": 3}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.load()
+	got := w.told()
+	slices.SortFunc(got, func(a, b model.Owner) int { return strings.Compare(a.Name, b.Name) })
+	if !slices.Equal(got, []model.Owner{amf, hss}) {
+		t.Errorf("told %v", got)
+	}
+}
+
+// TestForbiddenKind: an account without the right to read what few Services need serves the others, and what was known of the
+// kind stands.
+func TestForbiddenKind(t *testing.T) {
+	w := newWorld(t)
+	policy := pool("c1--core-amf", "ako-c1", "c1")
+	w.create("networksecuritypolicy", policy)
+	remove := w.sim.Inject(avisim.Fault{Method: "GET", Type: "networksecuritypolicy", Status: 403, Body: `{"error":"not allowed"}`})
+	w.load()
+	k := key(model.NetworkSecurityPolicy, "c1--core-amf")
+	if w.mirror.Err() != nil || w.mirror.Get(k) != nil {
+		t.Errorf("unread: error %v, policy %v", w.mirror.Err(), w.mirror.Get(k))
+	}
+	remove()
+	w.load()
+	remove = w.sim.Inject(avisim.Fault{Method: "GET", Type: "networksecuritypolicy", Status: 403, Body: `{"error":"not allowed"}`})
+	w.load()
+	remove()
+	if w.mirror.Get(k) == nil {
+		t.Error("what was known is forgotten")
+	}
+	for _, status := range []int{401, 404, 500} {
+		remove := w.sim.Inject(avisim.Fault{Method: "GET", Type: "networksecuritypolicy", Status: status})
+		if err := w.mirror.Load(t.Context()); err == nil {
+			t.Errorf("status %d passes for an answer", status)
+		}
+		remove()
+	}
+}

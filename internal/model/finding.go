@@ -22,9 +22,11 @@ const (
 // status, the Event and the log alike, so that they can't disagree.
 type Finding struct {
 	Severity Severity
-	Port     Port   // zero: the whole owner
-	Reason   string // CamelCase, from the constants below
-	Message  string // what is wrong, where, and what to do
+	Port     Port // zero: the whole owner
+	// About names the Service that alone is concerned, where an owner is a group of several; empty: all.
+	About   string
+	Reason  string // CamelCase, from the constants below
+	Message string // what is wrong, where, and what to do
 }
 
 // Reasons of findings about what was asked for. They are the condition's reason, the Event's reason and, behind
@@ -76,6 +78,13 @@ const (
 	ReasonUnsupportedAddress   = "UnsupportedAddress"
 	ReasonNoRoute              = "NoRoute"
 	ReasonRoutesUnreadable     = "RoutesUnreadable"
+	ReasonPersistenceTaken     = "PersistenceTaken"
+	ReasonPersistenceRefused   = "PersistenceRefused"
+	ReasonAffinityLimited      = "SessionAffinityLimited"
+	ReasonInvalidSourceRange   = "InvalidSourceRange"
+	ReasonNoClients            = "NoClients"
+	ReasonSecurityPolicyTaken  = "SecurityPolicyTaken"
+	ReasonSharedVIPMismatch    = "SharedVIPMismatch"
 	ReasonRuleMissing          = "L4RuleMissing"
 	ReasonRuleRejected         = "L4RuleRejected"
 	ReasonRuleIgnored          = "L4RuleIgnored"
@@ -91,6 +100,7 @@ func SortFindings(fs []Finding) {
 			cmp.Compare(a.Port.Protocol, b.Port.Protocol),
 			cmp.Compare(a.Reason, b.Reason),
 			cmp.Compare(a.Message, b.Message),
+			cmp.Compare(a.About, b.About),
 		)
 	})
 }

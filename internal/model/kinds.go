@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -12,11 +13,13 @@ type Kind string
 
 // The kinds that the operator writes.
 const (
-	VsVip          Kind = "vsvip"
-	Pool           Kind = "pool"
-	PoolGroup      Kind = "poolgroup"
-	L4PolicySet    Kind = "l4policyset"
-	VirtualService Kind = "virtualservice"
+	VsVip                 Kind = "vsvip"
+	PersistenceProfile    Kind = "applicationpersistenceprofile"
+	Pool                  Kind = "pool"
+	PoolGroup             Kind = "poolgroup"
+	L4PolicySet           Kind = "l4policyset"
+	NetworkSecurityPolicy Kind = "networksecuritypolicy"
+	VirtualService        Kind = "virtualservice"
 )
 
 // The kinds that the operator only reads and refers to.
@@ -31,16 +34,14 @@ const (
 	HealthMonitor      Kind = "healthmonitor"
 )
 
-// The kinds that only L4Rules refer to.
+// The kinds that only L4Rules refer to; they refer to some of those that the operator writes, too.
 const (
-	AnalyticsProfile      Kind = "analyticsprofile"
-	PersistenceProfile    Kind = "applicationpersistenceprofile"
-	NetworkSecurityPolicy Kind = "networksecuritypolicy"
-	SecurityPolicy        Kind = "securitypolicy"
-	DataScriptSet         Kind = "vsdatascriptset"
-	SSLProfile            Kind = "sslprofile"
-	Certificate           Kind = "sslkeyandcertificate"
-	PKIProfile            Kind = "pkiprofile"
+	AnalyticsProfile Kind = "analyticsprofile"
+	SecurityPolicy   Kind = "securitypolicy"
+	DataScriptSet    Kind = "vsdatascriptset"
+	SSLProfile       Kind = "sslprofile"
+	Certificate      Kind = "sslkeyandcertificate"
+	PKIProfile       Kind = "pkiprofile"
 )
 
 // Type is what the operator knows about a kind of Avi object. A kind that is to be written needs a row in the table below,
@@ -60,6 +61,15 @@ type Type struct {
 	Head func(body any) Head
 	// CreatedBy reports whether the body has created_by, by which lists are narrowed and ours is told from others'.
 	CreatedBy bool
+	// Optional reports whether an account may lack the right to read the kind: only what asks for such objects is affected then.
+	Optional bool
+	// Common reports whether an object is for any number of owners and is none's: it goes with the last that uses it.
+	Common bool
+	// Names, where set, is what the names of ours are like behind the cluster's prefix: AKO has objects of the kind too, with the
+	// same prefix and markers.
+	Names *regexp.Regexp
+	// Uses, where set, is a body's reference to a Common object.
+	Uses func(body any) *string
 	// OwnerByName reports whether the markers don't tell the owner: it is that of the VirtualService of the same name.
 	OwnerByName bool
 	// Replaced reports whether objects are deleted and created again where the VirtualService's address has to change.
@@ -83,8 +93,14 @@ var types = []Type{
 		New: newBody[models.VsVip], Head: head(func(o *models.VsVip) Head {
 			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, nil, o.Markers}
 		})},
-	{Kind: Pool, Title: "Pool", OfCloud: true, CreatedBy: true,
-		New: newBody[models.Pool], Head: head(func(o *models.Pool) Head {
+	{Kind: PersistenceProfile, Title: "ApplicationPersistenceProfile", Common: true, Optional: true, OnDemand: true,
+		Names: regexp.MustCompile(`^client-ip-[0-9]+$`),
+		New:   newBody[models.ApplicationPersistenceProfile], Head: head(func(o *models.ApplicationPersistenceProfile) Head {
+			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, nil, o.Markers}
+		})},
+	{Kind: Pool, Title: "Pool", OfCloud: true, CreatedBy: true, Refers: []Kind{PersistenceProfile},
+		Uses: func(body any) *string { return body.(*models.Pool).ApplicationPersistenceProfileRef },
+		New:  newBody[models.Pool], Head: head(func(o *models.Pool) Head {
 			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
 		})},
 	{Kind: PoolGroup, Title: "PoolGroup", OfCloud: true, CreatedBy: true, Refers: []Kind{Pool},
@@ -95,9 +111,15 @@ var types = []Type{
 		New: newBody[models.L4PolicySet], Head: head(func(o *models.L4PolicySet) Head {
 			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
 		})},
+	{Kind: NetworkSecurityPolicy, Title: "NetworkSecurityPolicy", CreatedBy: true, Optional: true, OnDemand: true,
+		New: newBody[models.NetworkSecurityPolicy], Head: head(func(o *models.NetworkSecurityPolicy) Head {
+			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
+		})},
 	{Kind: VirtualService, Title: "VirtualService", OfCloud: true, CreatedBy: true, Replaced: true,
-		Refers: []Kind{VsVip, L4PolicySet}, Follows: []Kind{L4PolicySet}, // a port listens only when a rule sends it somewhere
-		New: newBody[models.VirtualService], Head: head(func(o *models.VirtualService) Head {
+		Refers: []Kind{VsVip, L4PolicySet, NetworkSecurityPolicy},
+		// A port listens only when a rule sends it somewhere, and when who may use it is settled.
+		Follows: []Kind{L4PolicySet, NetworkSecurityPolicy},
+		New:     newBody[models.VirtualService], Head: head(func(o *models.VirtualService) Head {
 			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
 		})},
 
@@ -111,8 +133,6 @@ var types = []Type{
 	{Kind: HealthMonitor, Title: "healthmonitor", Shared: true},
 
 	{Kind: AnalyticsProfile, Title: "analyticsprofile", OnDemand: true},
-	{Kind: PersistenceProfile, Title: "applicationpersistenceprofile", OnDemand: true},
-	{Kind: NetworkSecurityPolicy, Title: "networksecuritypolicy", OnDemand: true},
 	{Kind: SecurityPolicy, Title: "securitypolicy", OnDemand: true},
 	{Kind: DataScriptSet, Title: "vsdatascriptset", OnDemand: true},
 	{Kind: SSLProfile, Title: "sslprofile", OnDemand: true},

@@ -3,6 +3,7 @@ package model
 import (
 	"crypto/sha1" //nolint:gosec // AKO's naming with enableEVH; nothing is protected by it
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -58,8 +59,8 @@ func MarkValues(marks []*models.RoleFilterMatchLabel, key string) []string {
 	return nil
 }
 
-// OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a
-// VsVip. Objects of a Gateway, or of a VIP that several Services share in AKO, are told apart by their GatewayName.
+// OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a VsVip, and
+// untold where they are those of a Gateway of the Services API or of a shared VIP: VirtualServiceOwner tells these apart.
 func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner) {
 	value := func(key string) string { return Mark(marks, key) }
 	cluster = value(MarkCluster)
@@ -68,12 +69,28 @@ func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner)
 		if of := value(MarkGatewayNamespace); of != "" {
 			return cluster, Owner{Kind: GatewayOwner, Namespace: of, Name: gateway}
 		}
-		return cluster, Owner{Kind: SvcAPIGatewayOwner, Namespace: namespace, Name: gateway}
+		return cluster, Owner{Kind: UntoldOwner, Namespace: namespace, Name: gateway}
 	}
 	if service := value(MarkServiceName); service != "" {
 		return cluster, Owner{Kind: ServiceOwner, Namespace: namespace, Name: service}
 	}
 	return cluster, Owner{}
+}
+
+// VirtualServiceOwner is the owner that a VirtualService's markers name, told by the "gateway" of its service_metadata where the
+// markers leave open whether it is a Gateway of the Services API, which that names, or a shared VIP, for which it is empty.
+func VirtualServiceOwner(marked Owner, metadata *string) Owner {
+	var m struct{ Gateway *string }
+	if marked.Kind != UntoldOwner || metadata == nil || json.Unmarshal([]byte(*metadata), &m) != nil || m.Gateway == nil {
+		return marked
+	}
+	switch *m.Gateway {
+	case marked.Namespace + "/" + marked.Name:
+		marked.Kind = SvcAPIGatewayOwner
+	case "":
+		marked.Kind = SharedVIPOwner
+	}
+	return marked
 }
 
 // Layer7Marks are the keys of markers that AKO puts on what it makes for Ingresses, Routes and HTTPRoutes, and on nothing else.
@@ -99,7 +116,7 @@ func Formed(cluster string, kind Kind, name string, marks []*models.RoleFilterMa
 		return false
 	}
 	prefix := cluster + "--"
-	return kind.Type().OwnerByName || slices.ContainsFunc(forms(kind, marks), func(form string) bool {
+	return kind.Type().OwnerByName || kind.Type().Common || slices.ContainsFunc(forms(kind, marks), func(form string) bool {
 		return form == anyName || name == prefix+form || name == HashedName(prefix, prefix+form)
 	})
 }
@@ -114,7 +131,7 @@ func forms(kind Kind, marks []*models.RoleFilterMatchLabel) (out []string) {
 	namespace, service, gateway, port := value(MarkNamespace), value(MarkServiceName), value(MarkGatewayName), value(MarkPort)
 	routed := value(MarkGatewayNamespace) != "" && gateway != "" // by a Gateway of gateway.networking.k8s.io, which AKO's L4 half lacks
 	switch kind {
-	case VirtualService, L4PolicySet:
+	case VirtualService, L4PolicySet, NetworkSecurityPolicy:
 		switch {
 		case routed:
 			return []string{join(value(MarkGatewayNamespace), gateway)}

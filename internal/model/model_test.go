@@ -35,7 +35,7 @@ func TestMarkersTellTheOwner(t *testing.T) {
 		"a Gateway": {
 			[]string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw", MarkServiceName, "amf"}, Owner{GatewayOwner, "edge", "gw"},
 		},
-		"a Gateway of x-k8s.io":       {[]string{MarkNamespace, "edge", MarkGatewayName, "gw"}, Owner{SvcAPIGatewayOwner, "edge", "gw"}},
+		"a Gateway of x-k8s.io":       {[]string{MarkNamespace, "edge", MarkGatewayName, "gw"}, Owner{UntoldOwner, "edge", "gw"}},
 		"a VsVip, with nothing of it": {nil, Owner{}},
 	} {
 		cluster, got := OwnerOf(Markers("c1", c.pairs...))
@@ -46,6 +46,30 @@ func TestMarkersTellTheOwner(t *testing.T) {
 	odd := []*models.RoleFilterMatchLabel{nil, {}, {Key: new(MarkCluster)}, {Key: new(MarkServiceName), Values: []string{"amf", "smf"}}}
 	if cluster, owner := OwnerOf(odd); cluster != "" || owner != (Owner{ServiceOwner, "", "amf"}) {
 		t.Errorf("odd markers: %q, %+v", cluster, owner)
+	}
+}
+
+// TestVirtualServiceTellsTheOwner: AKO's markers don't tell a Gateway from a shared VIP.
+func TestVirtualServiceTellsTheOwner(t *testing.T) {
+	untold := Owner{UntoldOwner, "edge", "gw"}
+	for metadata, want := range map[string]OwnerKind{
+		`{"gateway":"edge/gw"}`: SvcAPIGatewayOwner, `{"gateway":""}`: SharedVIPOwner,
+		`{"gateway":"edge/other"}`: UntoldOwner, `{}`: UntoldOwner, `{"gateway":`: UntoldOwner, "": UntoldOwner,
+	} {
+		owner := VirtualServiceOwner(untold, &metadata)
+		if owner.Kind != want || owner.Namespace != "edge" || owner.Name != "gw" {
+			t.Errorf("%s: %+v", metadata, owner)
+		}
+		if owner.Untold() != untold || !untold.MayBe(owner) || owner.MayBe(untold) != (owner == untold) {
+			t.Errorf("%s: %+v is not what the markers tell", metadata, owner)
+		}
+	}
+	if o := VirtualServiceOwner(untold, nil); o != untold {
+		t.Errorf("without metadata: %+v", o)
+	}
+	service := Owner{ServiceOwner, "edge", "gw"}
+	if o := VirtualServiceOwner(service, new(`{"gateway":""}`)); o != service || service.Untold() != service || untold.MayBe(service) {
+		t.Errorf("a Service: %+v", o)
 	}
 }
 
@@ -157,28 +181,38 @@ func TestFormed(t *testing.T) {
 		pairs  []string
 		want   bool
 	}{
-		"VirtualService of a Service":            {VirtualService, "c1--core-amf", service, true},
-		"VirtualService with another name":       {VirtualService, "c1--core-smf", service, false},
-		"VirtualService, hashed":                 {VirtualService, HashedName("c1--", "c1--core-amf"), service, true},
-		"VirtualService, another hash":           {VirtualService, HashedName("c1--", "c1--core-smf"), service, false},
-		"L4PolicySet of a Service":               {L4PolicySet, "c1--core-amf", with(service, MarkProtocol, "SCTP,TCP"), true},
-		"shared VirtualService of L7":            {VirtualService, "c1--Shared-L7-0", []string{"Host", "a.example.com"}, false},
-		"shared VirtualService of L7, no marks":  {VirtualService, "c1--Shared-L7-0", nil, false},
-		"VirtualService of a Gateway":            {VirtualService, "c1--edge-gw", gateway, true},
-		"VirtualService of a Gateway of routes":  {VirtualService, "c1--edge-gw", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true},
-		"pool of a Service":                      {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "80"), true},
-		"pool of a Service, hashed":              {Pool, HashedName("c1--", "c1--core-amf-UDP-80"), with(service, MarkPort, "80"), true},
-		"pool of a Service, another port":        {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "81"), false},
-		"pool of a Service, without a port":      {Pool, "c1--core-amf-SCTP-80", service, false},
-		"pool of a Service and of an Ingress":    {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "80", "IngressName", "ing"), false},
-		"pool of an Ingress":                     {Pool, "c1--core-amf.example.com_-ing-amf", with(service, "Host", "amf.example.com", "Path", "/"), false},
-		"pool of an Ingress without L7's marks":  {Pool, "c1--core-amf.example.com_-ing-amf", service, false},
-		"pool of an HTTPRoute":                   {Pool, "c1--edge-gw-SCTP-80-x", with(gateway, "HTTPRouteName", "r"), false},
-		"pool of a passthrough Route":            {Pool, "c1--amf.example.com-amf", []string{"Host", "amf.example.com", MarkServiceName, "amf"}, false},
-		"pool of a Gateway":                      {Pool, "c1--edge-amf-gw-SCTP-80", gateway, true},
-		"pool of a Gateway of WCP":               {Pool, "c1--edge-amf-gw-SCTP--80", gateway, false},
-		"pool of a Gateway of routes":            {Pool, "c1--edge-gw-SCTP-80-core.amf-80", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true},
-		"pool group of a Gateway of routes":      {PoolGroup, "c1--edge-gw-SCTP-80", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true},
+		"VirtualService of a Service":           {VirtualService, "c1--core-amf", service, true},
+		"VirtualService with another name":      {VirtualService, "c1--core-smf", service, false},
+		"VirtualService, hashed":                {VirtualService, HashedName("c1--", "c1--core-amf"), service, true},
+		"VirtualService, another hash":          {VirtualService, HashedName("c1--", "c1--core-smf"), service, false},
+		"L4PolicySet of a Service":              {L4PolicySet, "c1--core-amf", with(service, MarkProtocol, "SCTP,TCP"), true},
+		"shared VirtualService of L7":           {VirtualService, "c1--Shared-L7-0", []string{"Host", "a.example.com"}, false},
+		"shared VirtualService of L7, no marks": {VirtualService, "c1--Shared-L7-0", nil, false},
+		"VirtualService of a Gateway":           {VirtualService, "c1--edge-gw", gateway, true},
+		"VirtualService of a Gateway of routes": {
+			VirtualService, "c1--edge-gw", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true,
+		},
+		"pool of a Service":                   {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "80"), true},
+		"pool of a Service, hashed":           {Pool, HashedName("c1--", "c1--core-amf-UDP-80"), with(service, MarkPort, "80"), true},
+		"pool of a Service, another port":     {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "81"), false},
+		"pool of a Service, without a port":   {Pool, "c1--core-amf-SCTP-80", service, false},
+		"pool of a Service and of an Ingress": {Pool, "c1--core-amf-SCTP-80", with(service, MarkPort, "80", "IngressName", "ing"), false},
+		"pool of an Ingress": {
+			Pool, "c1--core-amf.example.com_-ing-amf", with(service, "Host", "amf.example.com", "Path", "/"), false,
+		},
+		"pool of an Ingress without L7's marks": {Pool, "c1--core-amf.example.com_-ing-amf", service, false},
+		"pool of an HTTPRoute":                  {Pool, "c1--edge-gw-SCTP-80-x", with(gateway, "HTTPRouteName", "r"), false},
+		"pool of a passthrough Route": {
+			Pool, "c1--amf.example.com-amf", []string{"Host", "amf.example.com", MarkServiceName, "amf"}, false,
+		},
+		"pool of a Gateway":        {Pool, "c1--edge-amf-gw-SCTP-80", gateway, true},
+		"pool of a Gateway of WCP": {Pool, "c1--edge-amf-gw-SCTP--80", gateway, false},
+		"pool of a Gateway of routes": {
+			Pool, "c1--edge-gw-SCTP-80-core.amf-80", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true,
+		},
+		"pool group of a Gateway of routes": {
+			PoolGroup, "c1--edge-gw-SCTP-80", []string{MarkGatewayNamespace, "edge", MarkGatewayName, "gw"}, true,
+		},
 		"pool group of L7":                       {PoolGroup, "c1--core-amf-SCTP-80", with(service, MarkPort, "80"), false},
 		"VsVip, which has the cluster's mark":    {VsVip, "c1--core-amf", nil, true},
 		"VsVip with a mark of L7":                {VsVip, "c1--core-amf", []string{"Host", "a"}, false},

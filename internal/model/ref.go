@@ -43,6 +43,17 @@ func ParseRef(s string) Ref {
 	return ref
 }
 
+// Names reports whether a reference names an object: by its UUID or, where it has none, by its name.
+func (r Ref) Names(o *Observed) bool {
+	if r.Kind != o.Key.Kind {
+		return false
+	}
+	if r.UUID != "" {
+		return r.UUID == o.UUID
+	}
+	return r.Name == o.Key.Name
+}
+
 func unescape(s string) string {
 	if !strings.ContainsAny(s, "%+") {
 		return s

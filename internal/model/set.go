@@ -16,6 +16,12 @@ const (
 	SvcAPIGatewayOwner OwnerKind = "Gateway"
 	// GatewayOwner is a Gateway of gateway.networking.k8s.io, whose backends come from routes.
 	GatewayOwner OwnerKind = "Gateway.gateway.networking.k8s.io"
+	// SharedVIPOwner is a group of Services that share one VirtualService. It is no Kubernetes object: its name is the value of
+	// the annotation that its Services have.
+	SharedVIPOwner OwnerKind = "SharedVIP"
+	// UntoldOwner is a SvcAPIGatewayOwner or a SharedVIPOwner: AKO gives their objects the same markers, and without the
+	// VirtualService nothing tells which one it is.
+	UntoldOwner OwnerKind = "Gateway or SharedVIP"
 )
 
 // Noun is the kind as Kubernetes spells it, without its group.
@@ -32,6 +38,19 @@ type Owner struct {
 }
 
 func (o Owner) String() string { return string(o.Kind) + " " + o.Namespace + "/" + o.Name }
+
+// Untold is the owner as its markers alone say it.
+func (o Owner) Untold() Owner {
+	if o.Kind == SvcAPIGatewayOwner || o.Kind == SharedVIPOwner {
+		o.Kind = UntoldOwner
+	}
+	return o
+}
+
+// MayBe reports whether the owner is the other one, as far as anybody knows.
+func (o Owner) MayBe(other Owner) bool {
+	return o == other || o.Kind == UntoldOwner && o == other.Untold()
+}
 
 // Object is one Avi object that the operator wants. Body is the alb-sdk body of the kind, as its Type's New
 // makes it, and refers to other objects by name (RefByName).

@@ -38,6 +38,8 @@ type Record struct {
 	// Refused reports whether something was left out that may be had when the Controller, or another owner, has changed: a pool
 	// that it would not take, a name or an address that is taken.
 	Refused bool
+	// FailedFor are the names of the Services behind the owner whose pools, and nothing else, could not be changed.
+	FailedFor []string
 	Serving
 	Changes Changes
 }
@@ -52,8 +54,16 @@ type Serving struct {
 	// Ports are those that have a pool, by number and protocol; Backends has the names of the Services behind each.
 	Ports    []model.Port
 	Backends map[model.Port][]string
-	Health   *model.Health // nil while the inventory has not been read
-	Servers  string        // "SCTP 80: 1 of 2 enabled servers up", for the ports of which some are not up
+	// Names are the DNS names of each Service behind, where the pools tell them, by the Service's name.
+	Names   map[string][]string
+	Health  *model.Health // nil while the inventory has not been read
+	Servers []Servers     // of the ports of which some are not up, in order
+}
+
+// Servers says how many of a port's servers are up.
+type Servers struct {
+	Port model.Port
+	Text string // "1 of 2 enabled servers up"
 }
 
 // Changes counts the calls that changed the Controller.

@@ -93,7 +93,9 @@ func TestMeaning(t *testing.T) {
 			&models.Pool{HealthMonitorRefs: []string{"/api/healthmonitor?name=b", "/api/healthmonitor?name=a"}}, "",
 		},
 		"labels in another order": {&models.VsVip{BgpPeerLabels: []string{"a", "b"}}, &models.VsVip{BgpPeerLabels: []string{"b", "a"}}, ""},
-		"another label":           {&models.VsVip{BgpPeerLabels: []string{"a", "b"}}, &models.VsVip{BgpPeerLabels: []string{"b", "c"}}, "bgp_peer_labels"},
+		"another label": {
+			&models.VsVip{BgpPeerLabels: []string{"a", "b"}}, &models.VsVip{BgpPeerLabels: []string{"b", "c"}}, "bgp_peer_labels",
+		},
 		"metadata of another release": {
 			about(`{"hostnames":["a","b"],"namespace_svc_name":["n/s"],"pool_ratio":0}`),
 			about(`{"namespace_svc_name":["n/s"],"hostnames":["b","a"],"extra":1}`), "",

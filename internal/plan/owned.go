@@ -29,8 +29,8 @@ const (
 	standing
 	// metadata is AKO's JSON about an object: only what maps the object back to Kubernetes counts, in any order.
 	metadata
-	// ruled is the operator's only where the wanted object's Ruled names it: an L4Rule sets it, or did. A struct is the
-	// operator's in the part that the table lists, and goes back to its default in that part.
+	// ruled is the operator's only where the wanted object's Ruled names it: an L4Rule or a field of a Service sets it, or did. A
+	// struct is the operator's in the part that the table lists, and goes back to its default in that part.
 	ruled
 )
 
@@ -58,6 +58,10 @@ var ownership = map[reflect.Type][]owns{
 		{"network_ref", fixed | ifWanted}, {"subnet", fixed | ifWanted}, {"subnet6", fixed | ifWanted}, {"subnet_uuid", fixed | ifWanted},
 	},
 	reflect.TypeFor[models.DNSInfo](): {{"fqdn", owned}},
+	reflect.TypeFor[models.ApplicationPersistenceProfile](): {
+		{"persistence_type", owned}, {"ip_persistence_profile", owned}, {"markers", withExtras},
+	},
+	reflect.TypeFor[models.IPPersistenceProfile](): {{"ip_persistent_timeout", owned}},
 	reflect.TypeFor[models.Pool](): {
 		{"servers", owned}, {"health_monitor_refs", owned}, {"graceful_disable_timeout", ifWanted}, {"sni_enabled", owned},
 		{"placement_networks", owned}, {"vrf_ref", fixed | ifWanted}, {"tier1_lr", fixed | ifWanted},
@@ -83,6 +87,13 @@ var ownership = map[reflect.Type][]owns{
 		{"name", owned}, {"index", aside}, {"match", owned}, {"action", owned},
 	},
 	reflect.TypeFor[models.L4RuleMatchTarget](): {{"port", owned}, {"protocol", owned}},
+	// In a match everything is ours: whatever is added to it narrows the rule. Logging and the rule's age are not.
+	reflect.TypeFor[models.NetworkSecurityPolicy](): {
+		{"rules", owned}, {"created_by", owned}, {"markers", withExtras},
+	},
+	reflect.TypeFor[models.NetworkSecurityRule](): {
+		{"name", owned}, {"index", owned}, {"enable", owned}, {"action", owned}, {"match", owned},
+	},
 	reflect.TypeFor[models.VirtualService](): {
 		{"services", owned}, {"network_profile_ref", owned}, {"application_profile_ref", owned}, {"l4_policies", owned},
 		{"traffic_enabled", owned}, {"remove_listening_port_on_vs_down", owned}, {"enable_rhi", owned},
@@ -107,6 +118,7 @@ var listKeys = map[reflect.Type][]string{
 	reflect.TypeFor[models.L4Rule]():               {"name"},
 	reflect.TypeFor[models.RoleFilterMatchLabel](): {"key"},
 	reflect.TypeFor[models.L4Policies]():           {"index"},
+	reflect.TypeFor[models.IPAddrPrefix]():         {"ip_addr", "mask"},
 	reflect.TypeFor[models.Service]():              {"port"}, // a number that has several protocols has several
 }
 

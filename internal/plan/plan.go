@@ -134,7 +134,7 @@ func Teardown(owner model.Owner, observed []*model.Observed, reason string) Plan
 func replacement(
 	want *model.Set, observed []*model.Observed, leftover map[model.Key]*model.Observed, inPlace Plan, text string, all bool,
 ) Plan {
-	goes := func(k model.Kind) bool { return all || k.Type().Replaced }
+	goes := func(k model.Kind) bool { return !k.Type().Common && all || k.Type().Replaced }
 	gone := make(map[model.Key]*model.Observed)
 	for _, o := range observed {
 		if goes(o.Key.Kind) {

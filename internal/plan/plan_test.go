@@ -69,6 +69,40 @@ func virtualService(name string, ports ...uint32) model.Object {
 	return model.Object{Key: key(model.VirtualService, name), Body: vs}
 }
 
+func profile(name string, minutes int32) model.Object {
+	return model.Object{Key: key(model.PersistenceProfile, name), Body: &models.ApplicationPersistenceProfile{Name: new(name),
+		PersistenceType: new("PERSISTENCE_TYPE_CLIENT_IP_ADDRESS"), IPPersistenceProfile: &models.IPPersistenceProfile{IPPersistentTimeout: &minutes}}}
+}
+
+// sticky is a pool that refers to a profile.
+func sticky(name, profile string) model.Object {
+	o := pool(name)
+	o.Body.(*models.Pool).ApplicationPersistenceProfileRef = ref(model.PersistenceProfile, profile)
+	o.Ruled = []string{"application_persistence_profile_ref"}
+	return o
+}
+
+func security(name string, prefixes ...string) model.Object {
+	match := &models.IPAddrMatch{MatchCriteria: new("IS_NOT_IN")}
+	for _, p := range prefixes {
+		match.Prefixes = append(match.Prefixes, &models.IPAddrPrefix{IPAddr: &models.IPAddr{Addr: new(p), Type: new("V4")}, Mask: new(int32(8))})
+	}
+	rule := &models.NetworkSecurityRule{
+		Name: new("source-ranges"), Index: new(uint32(0)), Enable: new(true), Action: new("NETWORK_SECURITY_POLICY_ACTION_TYPE_DENY"),
+		Match: &models.NetworkSecurityMatchTarget{ClientIP: match},
+	}
+	body := &models.NetworkSecurityPolicy{Name: new(name), Rules: []*models.NetworkSecurityRule{rule}}
+	return model.Object{Key: key(model.NetworkSecurityPolicy, name), Body: body}
+}
+
+// guarded is a VirtualService that refers to the policy of its name.
+func guarded(name string, ports ...uint32) model.Object {
+	o := virtualService(name, ports...)
+	o.Body.(*models.VirtualService).NetworkSecurityPolicyRef = ref(model.NetworkSecurityPolicy, name)
+	o.Ruled = []string{"network_security_policy_ref"}
+	return o
+}
+
 func set(objects ...model.Object) *model.Set { return &model.Set{Owner: amf, Objects: objects} }
 
 // wanted is a whole set, of one pool with these servers.
@@ -142,6 +176,73 @@ func TestDiff(t *testing.T) {
 	)
 }
 
+// TestSecurityPolicy: who may connect is settled before a port is opened, and a policy goes after the reference to it.
+func TestSecurityPolicy(t *testing.T) {
+	open, closed := set(vip("x", ""), virtualService("x", 80)), set(vip("x", ""), security("x", "10.0.0.0"), guarded("x", 80))
+	wantPlan(t, "ranges come", Diff(closed, holds(open), Policy{}),
+		"Service core/amf: 1 to create, 1 to update",
+		"1. create NetworkSecurityPolicy admin/x: the Controller doesn't have it",
+		"rule: deny clients that are not in 10.0.0.0/8",
+		"2. update VirtualService admin/x (after 1): differs from what is wanted",
+		"network_security_policy_ref: (unset) -> x",
+	)
+	open.Objects[1].Ruled = []string{"network_security_policy_ref"}
+	wantPlan(t, "ranges go", Diff(open, holds(closed), Policy{}),
+		"Service core/amf: 1 to update, 1 to delete",
+		"1. update VirtualService admin/x: differs from what is wanted",
+		"network_security_policy_ref: x -> (unset)",
+		"2. delete NetworkSecurityPolicy admin/x (after 1): no longer wanted",
+	)
+	wider := set(vip("x", ""), security("x", "11.0.0.0"), guarded("x", 80, 81))
+	wantPlan(t, "ranges change, and a port comes", Diff(wider, holds(closed), Policy{}),
+		"Service core/amf: 2 to update",
+		"1. update NetworkSecurityPolicy admin/x: differs from what is wanted",
+		"rules: deny clients that are not in 10.0.0.0/8 -> deny clients that are not in 11.0.0.0/8",
+		"2. update VirtualService admin/x (after 1): differs from what is wanted",
+		"services: + 81",
+	)
+	two, turned := set(security("x", "10.0.0.0", "11.0.0.0")), set(security("x", "11.0.0.0", "10.0.0.0"))
+	wantPlan(t, "the order of prefixes means nothing", Diff(two, holds(turned), Policy{}), "Service core/amf: no change")
+	logged := holds(closed)
+	theirs := security("x", "10.0.0.0").Body.(*models.NetworkSecurityPolicy)
+	theirs.Rules[0].Log = new(true)
+	logged[1].Body = theirs
+	if p := Diff(set(vip("x", ""), security("x", "12.0.0.0"), guarded("x", 80)), logged, Policy{}); len(p.Steps) != 1 || !*p.Steps[0].Fields[0].To.([]*models.NetworkSecurityRule)[0].Log {
+		t.Errorf("the network team's logging doesn't survive: %s", p.String())
+	}
+}
+
+// TestPersistenceProfile: a profile comes before the pools that refer to it and goes after them; and since others may refer to
+// it, it is not made anew with an owner's other objects.
+func TestPersistenceProfile(t *testing.T) {
+	one, two := set(profile("c-1", 1), sticky("p", "c-1")), set(profile("c-2", 2), sticky("p", "c-2"))
+	wantPlan(t, "another timeout", Diff(two, holds(one), Policy{}),
+		"Service core/amf: 1 to create, 1 to update, 1 to delete",
+		"1. create ApplicationPersistenceProfile admin/c-2: the Controller doesn't have it",
+		"persistence: PERSISTENCE_TYPE_CLIENT_IP_ADDRESS for 2 min",
+		"2. update Pool admin/p (after 1): differs from what is wanted",
+		"application_persistence_profile_ref: c-1 -> c-2",
+		"3. delete ApplicationPersistenceProfile admin/c-1 (after 1, 2): no longer wanted",
+	)
+	masked := profile("c-1", 9)
+	masked.Body.(*models.ApplicationPersistenceProfile).IPPersistenceProfile.IPMask = new(uint32(24))
+	p := Diff(set(profile("c-1", 1)), holds(set(masked)), Policy{})
+	wantPlan(t, "edited by hand", p,
+		"Service core/amf: 1 to update",
+		"1. update ApplicationPersistenceProfile admin/c-1: differs from what is wanted",
+		"ip_persistence_profile: 9 min -> 1 min",
+	)
+	if mask := p.Steps[0].Fields[0].To.(*models.IPPersistenceProfile).IPMask; mask == nil || *mask != 24 {
+		t.Errorf("the network team's mask doesn't survive: %v", mask)
+	}
+	here, there := set(append(one.Objects, virtualService("x", 80))...), set(append(one.Objects, virtualService("y", 80))...)
+	for _, s := range Diff(there, holds(here), Policy{Replace: true}).Steps {
+		if s.Key.Kind == model.PersistenceProfile {
+			t.Errorf("a replacement of everything touches what others use: %s", s.Op)
+		}
+	}
+}
+
 // TestKeep: a field whose wanted value isn't known stays, and nothing is replaced while something isn't known.
 func TestKeep(t *testing.T) {
 	want := wanted("10.10.0.2")
@@ -154,7 +255,8 @@ func TestKeep(t *testing.T) {
 
 // TestOrderOfSteps: each step needs only earlier ones, and those that references ask for.
 func TestOrderOfSteps(t *testing.T) {
-	full := set(vip("x", ""), pool("p"), pool("q"), group("g", "p", "q"), policy("x", "p"), virtualService("x", 80))
+	full := set(vip("x", ""), profile("c", 5), pool("p"), pool("q"), group("g", "p", "q"), policy("x", "p"),
+		security("x", "10.0.0.0"), guarded("x", 80))
 	made, torn := Diff(full, nil, Policy{}), Teardown(amf, holds(full), "the owner is gone")
 	for _, p := range []Plan{made, torn, Diff(wanted("10.10.0.2"), holds(wanted("10.10.0.1")), Policy{Replace: true})} {
 		for i, s := range p.Steps {

@@ -82,8 +82,13 @@ func created(body any) []string {
 			out = append(out, "DNS name: "+*d.Fqdn)
 		}
 		return out
+	case *models.ApplicationPersistenceProfile:
+		return []string{"persistence: " + deref(o.PersistenceType) + " for " + text(o.IPPersistenceProfile)}
 	case *models.Pool:
 		out := []string{"health monitor: " + cmp.Or(refNames(o.HealthMonitorRefs), "none")}
+		if o.ApplicationPersistenceProfileRef != nil {
+			out = append(out, "persistence profile: "+refText(*o.ApplicationPersistenceProfileRef))
+		}
 		for _, n := range o.PlacementNetworks {
 			out = append(out, "servers' network: "+refText(deref(n.NetworkRef)))
 		}
@@ -103,10 +108,19 @@ func created(body any) []string {
 			out = append(out, "rule: "+ruleText(r))
 		}
 		return out
+	case *models.NetworkSecurityPolicy:
+		var out []string
+		for _, r := range o.Rules {
+			out = append(out, "rule: "+securityText(r))
+		}
+		return out
 	case *models.VirtualService:
 		out := []string{"network profile: " + model.ParseRef(*o.NetworkProfileRef).Name, "Service Engine group: " + refText(deref(o.SeGroupRef))}
 		for _, s := range o.Services {
 			out = append(out, "listens on: "+serviceText(s))
+		}
+		if o.NetworkSecurityPolicyRef != nil {
+			out = append(out, "network security policy: "+refText(*o.NetworkSecurityPolicyRef))
 		}
 		return out
 	}
@@ -211,6 +225,12 @@ func text(v any) string {
 		return serverText(o)
 	case *models.L4Rule:
 		return ruleText(o)
+	case *models.IPPersistenceProfile:
+		if o != nil && o.IPPersistentTimeout != nil {
+			return fmt.Sprintf("%d min", *o.IPPersistentTimeout)
+		}
+	case *models.NetworkSecurityRule:
+		return securityText(o)
 	case *models.PoolGroupMember:
 		return memberText(o)
 	case *models.Service:
@@ -291,6 +311,25 @@ func ruleText(r *models.L4Rule) string {
 		}
 	}
 	return strings.Join(match, " and ") + " -> " + target
+}
+
+// securityText is "deny clients that are not in 10.0.0.0/8" for the rules that the operator writes.
+func securityText(r *models.NetworkSecurityRule) string {
+	action := strings.ToLower(strings.TrimPrefix(deref(r.Action), "NETWORK_SECURITY_POLICY_ACTION_TYPE_"))
+	if r.Match == nil || r.Match.ClientIP == nil {
+		return action + " others"
+	}
+	var prefixes []string
+	for _, p := range r.Match.ClientIP.Prefixes {
+		if p != nil && p.IPAddr != nil && p.Mask != nil {
+			prefixes = append(prefixes, fmt.Sprintf("%s/%d", deref(p.IPAddr.Addr), *p.Mask))
+		}
+	}
+	in := "in "
+	if deref(r.Match.ClientIP.MatchCriteria) == "IS_NOT_IN" {
+		in = "not in "
+	}
+	return action + " clients that are " + in + strings.Join(prefixes, ", ")
 }
 
 func memberText(m *models.PoolGroupMember) string {

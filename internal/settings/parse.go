@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
@@ -105,6 +107,8 @@ var setters = map[string]func(s *Settings, v string) string{
 	"cniPlugin":              func(s *Settings, v string) string { s.CNI = strings.ToLower(v); return "" },
 	"disableStaticRouteSync": boolean(func(s *Settings) *bool { return &s.RoutesByOthers }),
 	"fullSyncFrequency":      setRefresh,
+	"drainTimeout":           setDrain,
+	"ipMode":                 setIPMode,
 	"fqdnReusePolicy":        setFQDNReuse,
 }
 
@@ -364,6 +368,43 @@ func setServiceType(s *Settings, v string) string {
 // setFQDNReuse follows AKO, which takes every text but one for permission.
 func setFQDNReuse(s *Settings, v string) string {
 	s.SharedFQDNs = !strings.EqualFold(v, "Strict")
+	return ""
+}
+
+// DrainMax is the Controller's limit of a drain timeout, in minutes.
+const DrainMax = 7200
+
+// ParseDrain reads a number of minutes from 0 to DrainMax, or -1 for ever; ok is false for anything else.
+func ParseDrain(text string) (minutes int32, ok bool) {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32)
+	return int32(n), err == nil && n >= -1 && n <= DrainMax
+}
+
+func setDrain(s *Settings, v string) string {
+	n, ok := ParseDrain(v)
+	if !ok {
+		return fmt.Sprintf("is no number of minutes from 0 to %d, nor -1 for ever", DrainMax)
+	}
+	s.DrainMinutes = &n
+	return ""
+}
+
+// ParseIPMode reads VIP or Proxy; ok is false for anything else.
+func ParseIPMode(text string) (mode *corev1.LoadBalancerIPMode, ok bool) {
+	for _, m := range []corev1.LoadBalancerIPMode{corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeProxy} {
+		if strings.TrimSpace(text) == string(m) {
+			return &m, true
+		}
+	}
+	return nil, false
+}
+
+func setIPMode(s *Settings, v string) (problem string) {
+	mode, ok := ParseIPMode(v)
+	if !ok {
+		return "is neither VIP nor Proxy"
+	}
+	s.IPMode = mode
 	return ""
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
@@ -92,6 +93,10 @@ func TestParseReportsEachBadKeyOnce(t *testing.T) {
 		{"serviceType", "Pod", "ClusterIP"},
 		{"nodeValue", "edge", "nodeKey"},
 		{"fullSyncFrequency", "soon", "seconds"},
+		{"drainTimeout", "7201", "0 to 7200"},
+		{"drainTimeout", "-2", "-1 for ever"},
+		{"drainTimeout", "5m", "minutes"},
+		{"ipMode", "proxy", "VIP nor Proxy"},
 		{"nsSyncLabelKey", "avi", "nsSyncLabelValue"},
 		{"defaultDomain", "Not A Domain", "DNS domain"},
 	} {
@@ -181,5 +186,25 @@ func TestAccepts(t *testing.T) {
 		if got := s.Accepts(ns, c.labels); got != c.want {
 			t.Errorf("Accepts(%s, %v) = %v", ns, c.labels, got)
 		}
+	}
+}
+
+func TestDrainAndIPMode(t *testing.T) {
+	config, secret := good()
+	for text, want := range map[string]int32{"0": 0, " 7200 ": 7200, "-1": -1, "30": 30} {
+		config["drainTimeout"] = text
+		if s, _, err := Parse(config, secret, "ns"); err != nil || s.DrainMinutes == nil || *s.DrainMinutes != want {
+			t.Errorf("drainTimeout %q: %v", text, err)
+		}
+	}
+	for _, mode := range []corev1.LoadBalancerIPMode{corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeProxy} {
+		config["ipMode"] = string(mode)
+		if s, _, err := Parse(config, secret, "ns"); err != nil || s.IPMode == nil || *s.IPMode != mode {
+			t.Errorf("ipMode %s: %v", mode, err)
+		}
+	}
+	config["drainTimeout"], config["ipMode"] = "", ""
+	if s, _, err := Parse(config, secret, "ns"); err != nil || s.DrainMinutes != nil || s.IPMode != nil {
+		t.Errorf("empty values are the default: %+v, %v", s, err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 )
 
@@ -66,8 +68,12 @@ type Settings struct {
 	RoutesByOthers bool   // disableStaticRouteSync: static routes and labels of Service Engine groups are left alone
 	Secondary      bool   // primaryInstance false: another instance is the cluster's primary
 	ServersFamily  Family
-	DefaultDomain  string
-	AutoFQDN       FQDNMode
+	// DrainMinutes is how long disabled servers keep their associations: 0 to 7200, or -1 for ever; nil: each pool's own.
+	DrainMinutes *int32
+	// IPMode is what the addresses in Services' statuses say about how traffic reaches the Service; nil: nothing.
+	IPMode        *corev1.LoadBalancerIPMode
+	DefaultDomain string
+	AutoFQDN      FQDNMode
 	// SharedFQDNs lets owners of several namespaces have one DNS name (fqdnReusePolicy InterNamespaceAllowed).
 	SharedFQDNs    bool
 	DefaultLB      bool // serve Services without loadBalancerClass

@@ -115,8 +115,8 @@ func healthy(o outcome.Outcome) metav1.Condition {
 	if o.Health.Reason != "" && o.Health.State != "OPER_UP" {
 		said = append(said, o.Health.Reason)
 	}
-	if o.Servers != "" {
-		said = append(said, o.Servers)
+	for _, s := range o.Servers {
+		said = append(said, s.Port.String()+": "+s.Text)
 	}
 	for _, f := range o.Findings {
 		if f.Reason == model.ReasonNoEndpoints {
@@ -138,14 +138,14 @@ func firstBlocked(fs []model.Finding) string {
 
 // ingress is the status' load balancer: an entry for each address, with the first DNS name, as AKO writes it. Where a
 // port isn't served every port gets an entry, as the API asks, and those that fail an error.
-func ingress(o outcome.Outcome, svc *corev1.Service) []corev1.LoadBalancerIngress {
+func ingress(o outcome.Outcome, svc *corev1.Service, mode *corev1.LoadBalancerIPMode) []corev1.LoadBalancerIngress {
 	if o.VSUUID == "" {
 		return nil
 	}
 	ports := portStatus(o, svc)
 	var out []corev1.LoadBalancerIngress
 	for _, a := range o.Addresses {
-		i := corev1.LoadBalancerIngress{IP: a.String(), Ports: ports}
+		i := corev1.LoadBalancerIngress{IP: a.String(), IPMode: mode, Ports: ports}
 		i.Hostname = hostname(o.FQDNs)
 		out = append(out, i)
 	}

@@ -71,7 +71,7 @@ func TestConditions(t *testing.T) {
 			"True/Accepted False/AddressPending True/Up", "waiting for the Controller's IPAM"},
 		"down": {done(func(r *outcome.Record) {
 			r.Health = &model.Health{State: "OPER_DOWN", Reason: "pool is down"}
-			r.Servers = "SCTP 38412: 0 of 2 enabled servers up"
+			r.Servers = []outcome.Servers{{Port: model.Port{Number: 38412, Protocol: "SCTP"}, Text: "0 of 2 enabled servers up"}}
 		}), "True/Accepted True/Programmed False/Down", "0 of 2"},
 		"odd state": {done(func(r *outcome.Record) { r.Health.State = "OPER_AWAIT_MANUAL_PLACEMENT" }),
 			"True/Accepted True/Programmed False/AwaitManualPlacement", ""},
@@ -98,16 +98,20 @@ func TestConditions(t *testing.T) {
 func TestIngress(t *testing.T) {
 	svc := &corev1.Service{Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 38412, Protocol: "SCTP"}, {Port: 80}}}}
 	o := outcome.NewDone(served())
-	if got := ingress(o, svc); len(got) != 1 || got[0].IP != "10.10.0.10" || got[0].Hostname != "amf.example.com" || got[0].Ports != nil || got[0].IPMode != nil {
+	if got := ingress(o, svc, nil); len(got) != 1 || got[0].IP != "10.10.0.10" || got[0].Hostname != "amf.example.com" || got[0].Ports != nil || got[0].IPMode != nil {
 		t.Errorf("ingress is %+v", got)
 	}
 	o.Findings = []model.Finding{{Severity: model.Blocked, Port: model.Port{Number: 38412, Protocol: "SCTP"}, Reason: "LicenseTier"}}
-	ports := ingress(o, svc)[0].Ports
+	ports := ingress(o, svc, nil)[0].Ports
 	if len(ports) != 2 || ports[0].Error == nil || *ports[0].Error != "ako.vmware.com/LicenseTier" || ports[1].Error != nil || ports[1].Protocol != "TCP" {
 		t.Errorf("ports are %+v", ports)
 	}
+	proxy := new(corev1.LoadBalancerIPModeProxy)
+	if got := ingress(o, svc, proxy); got[0].IPMode == nil || *got[0].IPMode != *proxy {
+		t.Errorf("the mode is %v", got[0].IPMode)
+	}
 	o.VSUUID = ""
-	if got := ingress(o, svc); got != nil {
+	if got := ingress(o, svc, proxy); got != nil {
 		t.Errorf("an address without a VirtualService: %+v", got)
 	}
 }
@@ -177,7 +181,7 @@ func TestWhatIsNotKnownStays(t *testing.T) {
 		if err := client.Get(t.Context(), types.NamespacedName{Namespace: "core", Name: "amf"}, svc); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Service(t.Context(), svc, c.o, ""); err != nil {
+		if err := w.Service(t.Context(), svc, c.o, nil, ""); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		got := new(corev1.Service)

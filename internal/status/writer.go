@@ -62,8 +62,11 @@ func Asked(svc *corev1.Service) map[string]string {
 }
 
 // Service writes what an outcome means for a Service: status and annotations in one patch, since the API server takes
-// both through the status subresource. clusterUUID is the Controller cluster's.
-func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o outcome.Outcome, clusterUUID string) error {
+// both through the status subresource. mode is what its addresses are to say about how traffic reaches the Service, nil for
+// nothing. clusterUUID is the Controller cluster's.
+func (w *Writer) Service(
+	ctx context.Context, svc *corev1.Service, o outcome.Outcome, mode *corev1.LoadBalancerIPMode, clusterUUID string,
+) error {
 	next := svc.DeepCopy()
 	if err := annotate(next, o, clusterUUID); err != nil {
 		return err
@@ -71,7 +74,7 @@ func (w *Writer) Service(ctx context.Context, svc *corev1.Service, o outcome.Out
 	want := steady(svc.Status.Conditions, conditions(o), o)
 	next.Status.Conditions = merge(svc.Status.Conditions, want, metav1.NewTime(w.Now()))
 	if o.Known() {
-		next.Status.LoadBalancer.Ingress = kept(svc.Status.LoadBalancer.Ingress, ingress(o, svc))
+		next.Status.LoadBalancer.Ingress = kept(svc.Status.LoadBalancer.Ingress, ingress(o, svc, mode))
 	}
 	if text := problem(next.Status.Conditions); text != "" {
 		metav1.SetMetaDataAnnotation(&next.ObjectMeta, AnnotationProblem, text)

@@ -28,12 +28,24 @@ const (
 	AnnotationVIPType            = "networking.vmware.com/lb-vip-type"   // public or private, in an NSX-T VPC
 	AnnotationTenant             = "ako.vmware.com/tenant-name"          // on a Namespace
 	AnnotationAllowReplacement   = "l4.ako.vmware.com/allow-replacement" // lets a change interrupt traffic
-	controllerName               = "ako.vmware.com/avi-lb"               // of Services' and GatewayClasses' classes
-	LabelGatewayName             = "ako.vmware.com/gateway-name"         // on a Service: the Gateway it attaches to
-	LabelGatewayNamespace        = "ako.vmware.com/gateway-namespace"    // on a Service
+	// AnnotationSharedVIP, on a Service, names the group of Services that share a VirtualService; AnnotationJoined is the group that a
+	// Service joined late, and when.
+	AnnotationSharedVIP = "ako.vmware.com/enable-shared-vip"
+	AnnotationJoined    = "l4.ako.vmware.com/joined-shared-vip"
+	// AnnotationDrainTimeout is on a Service, or a Gateway for all Services behind it: minutes from 0 to 7200, or -1 for ever.
+	AnnotationDrainTimeout = "l4.ako.vmware.com/drain-timeout"
+	// AnnotationIPMode is on a Service: VIP or Proxy.
+	AnnotationIPMode = "l4.ako.vmware.com/ip-mode"
+	// AnnotationSourceRanges is read where spec.loadBalancerSourceRanges is empty, as by Kubernetes' own cloud providers;
+	// AnnotationGatewaySourceRanges is the same for Gateways. Both are lists of prefixes, separated by commas.
+	AnnotationSourceRanges        = "service.beta.kubernetes.io/load-balancer-source-ranges" // on a Service
+	AnnotationGatewaySourceRanges = "l4.ako.vmware.com/load-balancer-source-ranges"          // on a Gateway of either API
+	controllerName                = "ako.vmware.com/avi-lb"                                  // of Services' and GatewayClasses' classes
+	LabelGatewayName              = "ako.vmware.com/gateway-name"                            // on a Service: the Gateway it attaches to
+	LabelGatewayNamespace         = "ako.vmware.com/gateway-namespace"                       // on a Service
 )
 
-// AnnotationEnforceNamespaces, on a Gateway of the Services API, ends the service of what AKO served behind listeners that don't
+// AnnotationEnforceNamespaces ends, on a Gateway of the Services API, the service of what AKO served behind listeners that don't
 // admit it.
 const AnnotationEnforceNamespaces = "l4.ako.vmware.com/enforce-route-namespaces"
 
@@ -48,6 +60,7 @@ type frontend struct {
 	applicationProfile string
 	network            network
 	listeners          []listener
+	clients            clients
 }
 
 // listener is one port of the VirtualService with what is behind it.
@@ -57,6 +70,7 @@ type listener struct {
 	targets []target // none: the port is open and nothing is behind it
 	rejects int64    // the weight of connections that go nowhere, beside the targets'
 	fqdn    string   // Gateway of the Services API: the name that clients of this listener use
+	names   []string // shared VIP: those of the Service behind it
 	set     string   // the ListenerSet that it is of, "<namespace>/<name>"
 	held    *held    // what serves stays as it is, because what is asked for can't be read
 }
@@ -77,15 +91,18 @@ func (l listener) grouped() bool {
 	return len(l.targets) > 1 || len(l.targets) == 1 && (l.rejects > 0 || l.targets[0].weight == 0)
 }
 
-// Tenant is the Avi tenant of a namespace's objects.
-func Tenant(s *settings.Settings, ns *corev1.Namespace) string {
-	if t := ns.Annotations[AnnotationTenant]; t != "" && !s.OwnTenant {
+// Tenant is the Avi tenant of the objects of a kind of owner in a namespace. Those of shared VIPs are in the operator's own, as
+// with AKO.
+func Tenant(s *settings.Settings, kind model.OwnerKind, ns *corev1.Namespace) string {
+	if t := ns.Annotations[AnnotationTenant]; t != "" && !s.OwnTenant && kind != model.SharedVIPOwner {
 		return t
 	}
 	return s.Tenant
 }
 
-func (b *builder) tenant() string { return cmp.Or(b.in.Tenant, Tenant(b.in.Settings, b.in.Namespace)) }
+func (b *builder) tenant() string {
+	return cmp.Or(b.in.Tenant, Tenant(b.in.Settings, b.in.Owner.Key().Kind, b.in.Namespace))
+}
 
 func (b *builder) frontend() frontend {
 	s, owner := b.in.Settings, b.in.Owner.Key()
@@ -103,16 +120,23 @@ func (b *builder) frontend() frontend {
 	f.network = b.network()
 	b.placedAt = f.network
 	b.rule = b.ruling()
+	b.about = b.in.Owner.speaker()
 	f.traffic = b.traffic()
+	b.about = ""
 	f.addresses = b.in.Owner.addresses(b)
 	if len(f.addresses) == 0 {
 		f.addresses = b.ruleAddress()
 	}
 	f.listeners = b.in.Owner.listeners(b)
 	b.fitRule(&f)
+	b.about = b.in.Owner.speaker()
 	f.applicationProfile = b.applicationProfile()
+	b.about = ""
 	f.fqdns = b.in.Owner.names(b, f.listeners)
 	f.network.vips = manyVIPs(f.network.vips, len(f.addresses))
+	b.about = b.in.Owner.speaker()
+	f.clients = b.clients(f)
+	b.about = ""
 	return f
 }
 
@@ -183,29 +207,48 @@ func comparePorts(x, y model.Port) int {
 
 // staticAddress reads an address that a user asked for. The API server checks none of them.
 func (b *builder) staticAddress(source, text string) netip.Addr {
+	addr, problem := parseAddress(text)
+	if problem != "" {
+		b.blockUnlessLive(model.ReasonInvalidAddress, source+": "+problem)
+	}
+	return addr
+}
+
+// parseAddress reads a virtual address. It is invalid if there is a problem, or no text.
+func parseAddress(text string) (_ netip.Addr, problem string) {
+	if text == "" {
+		return netip.Addr{}, ""
+	}
 	addr, err := netip.ParseAddr(text)
 	switch {
 	case err != nil || addr.Zone() != "":
-		b.blockUnlessLive(model.ReasonInvalidAddress, fmt.Sprintf("%s: %q is not an IP address such as 10.1.2.3 or fd00::3", source, text))
+		return netip.Addr{}, fmt.Sprintf("%q is not an IP address such as 10.1.2.3 or fd00::3", text)
 	case addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() || addr.IsLinkLocalUnicast():
-		b.blockUnlessLive(model.ReasonInvalidAddress, fmt.Sprintf("%s: %s can't be a virtual address: it is unspecified, loopback, link-local or multicast", source, addr))
-	default:
-		return addr.Unmap()
+		return netip.Addr{}, fmt.Sprintf("%s can't be a virtual address: it is unspecified, loopback, link-local or multicast", addr)
 	}
-	return netip.Addr{}
+	return addr.Unmap(), ""
 }
 
 func (b *builder) traffic() bool {
-	text, set := b.in.Owner.Annotations()[AnnotationDisableTraffic]
+	off, err := trafficOff(b.in.Owner.Annotations())
+	if err != nil {
+		b.report(model.Degraded, model.Port{}, model.ReasonInvalidAnnotation, err.Error())
+	}
+	return !off
+}
+
+// trafficOff reports whether an object asks for no traffic; one that can't be understood doesn't.
+func trafficOff(annotations map[string]string) (bool, error) {
+	text, set := annotations[AnnotationDisableTraffic]
 	if !set {
-		return true
+		return false, nil
 	}
 	text = strings.TrimSpace(text)
-	disabled := strings.EqualFold(text, "true") // as AKO, for which 1 and t are no true
-	if !disabled && !strings.EqualFold(text, "false") {
-		b.report(model.Degraded, model.Port{}, model.ReasonInvalidAnnotation, fmt.Sprintf("annotation %s: %q is neither true nor false; traffic stays enabled", AnnotationDisableTraffic, text))
+	off := strings.EqualFold(text, "true") // as AKO, for which 1 and t are no true
+	if !off && !strings.EqualFold(text, "false") {
+		return false, fmt.Errorf("annotation %s: %q is neither true nor false; traffic stays enabled", AnnotationDisableTraffic, text)
 	}
-	return !disabled
+	return off, nil
 }
 
 const defaultApplicationProfile = "System-L4-Application"

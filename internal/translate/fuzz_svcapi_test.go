@@ -22,6 +22,7 @@ func FuzzGateway(f *testing.F) {
 	f.Add("gw", "core", "10.1.2.3", "SCTP", "v1", "services", "In", "10.20.0.1", "host.example.com", "vip", "10.1.0.0/16", int32(38412), int32(30001), uint16(0))
 	f.Add("5g", "a-b", "fd00::1", "sctp", "", "Service", "Is", "fd00::5", "*", "x", "10.1.0.0/33", int32(53), int32(0), uint16(7))
 	f.Add("", "", "nobody", "", "networking.x-k8s.io", "TCPRoute", "", "", "..", "", "fd00::/64", int32(0), int32(-1), uint16(0xffff))
+	f.Add("gw", "core", "", "SCTP", "v1", "services", "In", "10.20.0.1", "host.example.com", "vip", "10.1.0.0/16,fd00::/64", int32(38412), int32(30001), uint16(1<<14))
 	f.Fuzz(func(t *testing.T, name, namespace, ip, protocol, group, kind, operator, nodeIP, hostname, network, cidr string, port, nodePort int32, bits uint16) {
 		bit := func(i int) bool { return bits>>i&1 == 1 }
 		names := map[string]string{translate.LabelGatewayName: name, translate.LabelGatewayNamespace: namespace}
@@ -39,6 +40,9 @@ func FuzzGateway(f *testing.F) {
 				{Port: port, Protocol: "SCTP", Routes: routes}, {Port: port, Protocol: "TCP", Routes: svcapi.RouteBindingSelector{Kind: "services"}}, {Port: 36412, Protocol: "SCTP", Routes: routes},
 			},
 		}}
+		if bit(14) {
+			gw.Annotations = map[string]string{translate.AnnotationGatewaySourceRanges: cidr}
+		}
 		backend := func(name string) translate.Backend {
 			svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: names}, Spec: corev1.ServiceSpec{
 				Ports: []corev1.ServicePort{{Name: "a", Protocol: corev1.Protocol(protocol), Port: port, NodePort: nodePort}, {Name: "b", Protocol: "SCTP", Port: 36412, NodePort: 30002}},

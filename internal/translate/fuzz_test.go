@@ -2,6 +2,8 @@ package translate_test
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -24,6 +26,9 @@ func FuzzService(f *testing.F) {
 	f.Add("5g", "a-b", "fd00::1", "UDP", int32(53), int32(0), "fd00::5", "a,b..c,", "BASIC", "22.1.2", uint8(7))
 	f.Add("", "", "0.0.0.0", "sctp", int32(0), int32(70000), "::ffff:10.0.0.1", "-", "", "x.y", uint8(255))
 	f.Add("amf", "core", " 10.1.2.3", "TCP", int32(80), int32(-1), "not-an-ip", "\x00", "ENTERPRISE", "30.2.1", uint8(42))
+	f.Add("amf", "core", "", "SCTP", int32(38412), int32(9090), "10.244.1.5", "10.0.0.0/8, fd00::/64,::ffff:10.0.0.0/104", "ENTERPRISE", "", uint8(64))
+	f.Add("amf", "core", "", "SCTP", int32(38412), int32(9090), "10.244.1.5", "10.0.0.0/33,,x", "BASIC", "", uint8(64|16))
+	f.Add("amf", "core", "", "SCTP", int32(38412), int32(86400), "10.244.1.5", "", "ENTERPRISE", "", uint8(128))
 	f.Add("amf", "core", "10.1.2.3", "TCP", int32(80), int32(80), "10.0.0.1", "System-TCP-Proxy", "ENTERPRISE", "30.2.1", uint8(0x90))
 	f.Add("amf", "core", "", "SCTP", int32(80), int32(80), "10.0.0.1", "", "ENTERPRISE", "30.2.1", uint8(0x50))
 	f.Fuzz(func(t *testing.T, name, namespace, ip, protocol string, port, target int32, endpoint, hostname, tier, version string, bits uint8) {
@@ -31,10 +36,18 @@ func FuzzService(f *testing.F) {
 		svc := &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Annotations: map[string]string{
 				translate.AnnotationHostname: hostname, translate.AnnotationDisableTraffic: hostname, translate.AnnotationApplicationProfile: tier,
+				translate.AnnotationDrainTimeout: version, translate.AnnotationIPMode: tier,
 			}},
 			Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, LoadBalancerIP: ip, Ports: []corev1.ServicePort{
 				{Name: "a", Protocol: corev1.Protocol(protocol), Port: port}, {Name: "b", Protocol: corev1.ProtocolSCTP, Port: 36412}, {Name: "c", Protocol: corev1.ProtocolTCP, Port: 36412},
 			}},
+		}
+		if bit(6) {
+			svc.Spec.LoadBalancerSourceRanges = strings.Split(hostname, ",")
+		}
+		if bit(7) {
+			svc.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+			svc.Spec.SessionAffinityConfig = &corev1.SessionAffinityConfig{ClientIP: &corev1.ClientIPConfig{TimeoutSeconds: &target}}
 		}
 		slice := &discoveryv1.EndpointSlice{
 			AddressType: discoveryv1.AddressTypeIPv4,
@@ -116,6 +129,13 @@ func valid(t *testing.T, out translate.Result) {
 				}
 				seen[id] = true
 			}
+			if b.ApplicationPersistenceProfileRef != nil {
+				refer(model.PersistenceProfile, b.ApplicationPersistenceProfileRef)
+			}
+		case *models.ApplicationPersistenceProfile:
+			if m := *b.IPPersistenceProfile.IPPersistentTimeout; m < 1 || m > 720 {
+				t.Errorf("%s: a timeout of %d minutes", o.Key, m)
+			}
 		case *models.L4PolicySet:
 			for _, r := range b.L4ConnectionPolicy.Rules {
 				if group := r.Action.SelectPool.PoolGroupRef; group != nil {
@@ -136,8 +156,19 @@ func valid(t *testing.T, out translate.Result) {
 			if total == 0 {
 				t.Errorf("%s gives nobody a share", o.Key)
 			}
+		case *models.NetworkSecurityPolicy:
+			for _, r := range b.Rules {
+				for _, p := range r.Match.ClientIP.Prefixes {
+					if _, err := netip.ParsePrefix(fmt.Sprintf("%s/%d", *p.IPAddr.Addr, *p.Mask)); err != nil {
+						t.Errorf("%s: %v", o.Key, err)
+					}
+				}
+			}
 		case *models.VirtualService:
 			refer(model.VsVip, b.VsvipRef)
+			if b.NetworkSecurityPolicyRef != nil {
+				refer(model.NetworkSecurityPolicy, b.NetworkSecurityPolicyRef)
+			}
 			if b.PoolRef != nil {
 				refer(model.Pool, b.PoolRef)
 			}

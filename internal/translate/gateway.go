@@ -30,6 +30,8 @@ func (g Gateway) Key() model.Owner {
 // Annotations implements Owner.
 func (g Gateway) Annotations() map[string]string { return g.View.Gateway.Annotations }
 
+func (Gateway) speaker() string { return "" }
+
 func (g Gateway) addresses(b *builder) []netip.Addr { return gatewayBuilder{b, g.View}.addresses() }
 
 func (g Gateway) listeners(b *builder) []listener { return gatewayBuilder{b, g.View}.listeners() }
@@ -37,6 +39,10 @@ func (g Gateway) listeners(b *builder) []listener { return gatewayBuilder{b, g.V
 func (g Gateway) names(b *builder, _ []listener) []string { return gatewayBuilder{b, g.View}.names() }
 
 func (g Gateway) labels(b *builder) []string { return gatewayBuilder{b, g.View}.labels() }
+
+func (g Gateway) sourceRanges() (where string, prefixes []string) {
+	return annotatedRanges(AnnotationGatewaySourceRanges, g.View.Gateway.Annotations)
+}
 
 // poolName is <cluster>--<namespace>-<gateway>-<protocol>-<port>-<Service's namespace>.<service>-<service port>: one listener
 // may have several Services behind it, of several namespaces.
@@ -283,9 +289,7 @@ func (b gatewayBuilder) forward(l listener, r *gatewayapi.Route) listener {
 		t, ok := target{}, false
 		if ref.Service != nil {
 			backend := b.backend(ref.Service)
-			if t, ok = b.target(l, backend, ref.Port); ok {
-				b.unusedByBackend(l.port, ref.Service)
-			}
+			t, ok = b.target(l, backend, ref.Port)
 		}
 		if ref.Unsure && !b.exists(t) {
 			ok = false

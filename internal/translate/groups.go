@@ -105,7 +105,7 @@ func (b *builder) rejectingPool(f frontend, l listener, name string) *models.Poo
 	if len(f.addresses) > 0 && f.addresses[0].Is6() {
 		address, family = nowhere6, "V6"
 	}
-	return &models.Pool{
+	p := &models.Pool{
 		Name:             &name,
 		CloudConfigCksum: new(noChecksum),
 		CreatedBy:        &s.CreatedBy,
@@ -114,12 +114,13 @@ func (b *builder) rejectingPool(f frontend, l listener, name string) *models.Poo
 		VrfRef:           f.network.vrf,
 		Tier1Lr:          f.network.tier1,
 		// What the Controller gives a pool that doesn't say is said, or each look at it would find a difference.
-		GracefulDisableTimeout: b.gracefulDisable(f, name),
-		SniEnabled:             new(false),
-		ServiceMetadata:        new(metadata{}.String()),
-		Markers:                b.markers(groupMarks(b.in.Owner, l)),
+		SniEnabled:      new(false),
+		ServiceMetadata: new(metadata{}.String()),
+		Markers:         b.markers(groupMarks(b.in.Owner, l)),
 		Servers: []*models.Server{{
 			IP: &models.IPAddr{Addr: new(address), Type: new(family)}, Port: new(int32(discardPort)), Enabled: new(true),
 		}},
 	}
+	b.drain(f, l, nil, p)
+	return p
 }

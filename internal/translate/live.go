@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -22,15 +21,22 @@ type Live struct {
 	NetworkProfile     string
 	ProtocolMatch      bool     // the L4 rules match protocols
 	DNSNames           []string // those of the VsVip
+	addresses          []netip.Addr
+	hostNames          []string // those of the VirtualService's metadata, in its order
 	network            network
 	ssl                bool // TLS is ended, and the VirtualService has a pool of its own instead of a policy
 
 	ofSets  map[model.Port]bool // the ports that ListenerSets added
 	rules   []*models.L4Rule
-	objects map[model.Key]*model.Observed // pools and pool groups
+	objects map[model.Key]*model.Observed // pools and pool groups, also those without a VirtualService
 	policy  *models.L4PolicySet
 	// removesPorts is the VirtualService's remove_listening_port_on_vs_down.
 	removesPorts *bool
+	// security is our own NetworkSecurityPolicy, and securityRef the one that the VirtualService refers to.
+	security    *model.Observed
+	securityRef *string
+	// profiles are the persistence profiles of ours that the pools refer to.
+	profiles []*model.Observed
 
 	services []*models.Service
 	homeless map[string]*models.IPNetworkSubnet // VIPs of which the Controller doesn't know any more on which networks they are
@@ -50,16 +56,16 @@ func (l *Live) noteRule(key model.Key, marks []*models.RoleFilterMatchLabel, tex
 	if fields := model.MarkValues(marks, model.MarkRule); len(fields) > 0 {
 		l.ruled[key] = fields
 	}
-	var m metadata
-	if text != nil && json.Unmarshal([]byte(*text), &m) == nil && m.CRDStatus.Type == "L4Rule" {
+	if m := metadataOf(text); m.CRDStatus.Type == "L4Rule" {
 		l.crd[key] = m.CRDStatus
 	}
 }
 
 // livePool is a pool that there is.
 type livePool struct {
-	service string // "<namespace>/<name>" behind it, where the pool tells
-	servers bool   // it has some
+	service string   // "<namespace>/<name>" behind it, where the pool tells
+	servers bool     // it has some
+	names   []string // in DNS, of the Service
 	// checksum is AKO's or, where the operator has written the pool, noChecksum.
 	checksum string
 	members  map[netip.AddrPort]bool
@@ -82,6 +88,8 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		case *models.VirtualService:
 			live.Exists = true
 			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
+			live.securityRef = body.NetworkSecurityPolicyRef
+			live.hostNames = metadataOf(body.ServiceMetadata).HostNames
 			live.removesPorts = body.RemoveListeningPortOnVsDown
 			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
 			live.services, live.ssl = body.Services, body.PoolRef != nil && len(body.L4Policies) == 0
@@ -90,6 +98,10 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 			live.policy = body
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
 			live.rules = append(live.rules, rulesOf(body)...)
+		case *models.NetworkSecurityPolicy:
+			live.security = o
+		case *models.ApplicationPersistenceProfile:
+			live.profiles = append(live.profiles, o)
 		case *models.PoolGroup:
 			live.objects[o.Key] = o
 		case *models.VsVip:
@@ -99,7 +111,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 				}
 			}
 			live.network.vrf, live.network.tier1, live.network.labels = again(body.VrfContextRef), body.Tier1Lr, body.BgpPeerLabels
-			live.network.vips, live.homeless = vipsOf(body), homelessOf(body)
+			live.network.vips, live.homeless, live.addresses = vipsOf(body), homelessOf(body), addressesOf(body)
 		case *models.Pool:
 			port, ok := wanted[o.Key.Name]
 			if !ok {
@@ -118,7 +130,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		}
 	}
 	if !live.Exists {
-		return Live{}
+		return Live{objects: live.objects, profiles: live.profiles} // what the network team set on a pool survives
 	}
 	live.network.kept, live.network.withPool = len(live.network.vips) > 0, placed != nil
 	if placed != nil {
@@ -205,6 +217,15 @@ func vipsOf(body *models.VsVip) []vipSource {
 	return out
 }
 
+func addressesOf(body *models.VsVip) (out []netip.Addr) {
+	for _, text := range model.Addresses(body) {
+		if a, err := netip.ParseAddr(text); err == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
 // pool is a pool that there is, nil if there is none of that name.
 func (l Live) pool(tenant, name string) *models.Pool {
 	if o := l.objects[model.Key{Kind: model.Pool, Tenant: tenant, Name: name}]; o != nil {
@@ -233,7 +254,7 @@ func homelessOf(body *models.VsVip) map[string]*models.IPNetworkSubnet {
 func poolOf(body *models.Pool) livePool {
 	return livePool{
 		service: serviceOf(body), checksum: deref(body.CloudConfigCksum, ""), servers: len(body.Servers) > 0, members: membersOf(body),
-		monitors: allAgain(body.HealthMonitorRefs),
+		monitors: allAgain(body.HealthMonitorRefs), names: NamesOf(body),
 	}
 }
 
@@ -252,11 +273,10 @@ func membersOf(body *models.Pool) map[netip.AddrPort]bool {
 
 // serviceOf is the Service that a Gateway's pool names.
 func serviceOf(pool *models.Pool) string {
-	var m metadata
-	if pool.ServiceMetadata == nil || json.Unmarshal([]byte(*pool.ServiceMetadata), &m) != nil || len(m.NamespaceServiceName) == 0 {
-		return ""
+	if of := metadataOf(pool.ServiceMetadata).NamespaceServiceName; len(of) > 0 {
+		return of[0]
 	}
-	return m.NamespaceServiceName[0]
+	return ""
 }
 
 // again is a reference as it can be sent back.
@@ -281,6 +301,14 @@ func allAgain(refs []string) (out []string) {
 		}
 	}
 	return out
+}
+
+// refersTo reports whether a reference as the Controller gives it back names an object.
+func refersTo(ref *string, o *model.Observed) bool {
+	if ref == nil || o == nil {
+		return false
+	}
+	return model.ParseRef(*ref).Names(o)
 }
 
 func refName(ref *string) string {

@@ -97,15 +97,25 @@ type metadata struct {
 	HostNamespaceIngressName map[string][]string `json:"host_namespace_ingress_name"`
 }
 
-// GatewayOf is the Gateway, "<namespace>/<name>", that a VirtualService's service_metadata names; "" for others. AKO marks VIPs
-// that several Services share as it marks Gateways, and only this tells them apart.
-func GatewayOf(vs *model.Observed) string {
-	var m metadata
-	body, ok := vs.Body.(*models.VirtualService)
-	if !ok || body.ServiceMetadata == nil || json.Unmarshal([]byte(*body.ServiceMetadata), &m) != nil {
-		return ""
+// metadataOf reads service_metadata; one that is unset, or unreadable, says nothing.
+func metadataOf(text *string) (m metadata) {
+	if text == nil || json.Unmarshal([]byte(*text), &m) != nil {
+		return metadata{}
 	}
-	return m.Gateway
+	return m
+}
+
+// NamesOf are the DNS names that a pool's service_metadata tells of the Service behind it.
+func NamesOf(pool *models.Pool) []string { return metadataOf(pool.ServiceMetadata).HostNames }
+
+// inLiveOrder are names in the order in which the VirtualService has them, if it has the same: their order means nothing, and
+// AKO's changes with each event.
+func (b *builder) inLiveOrder(names []string) []string {
+	live := b.in.Live.hostNames
+	if slices.Equal(slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(live))) {
+		return live
+	}
+	return names
 }
 
 type crdStatus struct {

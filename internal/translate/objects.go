@@ -10,7 +10,8 @@ import (
 )
 
 // objects are a frontend's Avi objects in creation order: a VsVip, a Pool for each Service behind a listener, a PoolGroup for
-// a listener with several, an L4PolicySet whose rules choose among those, and the VirtualService. Without a pool there is no
+// a listener with several, an L4PolicySet whose rules choose among those, a NetworkSecurityPolicy where only some clients are
+// let in, and the VirtualService. Without a pool there is no
 // L4PolicySet, as with AKO.
 func (b *builder) objects(f frontend) []model.Object {
 	b.labels = b.in.Owner.labels(b)
@@ -30,19 +31,28 @@ func (b *builder) objects(f frontend) []model.Object {
 		if l.grouped() {
 			groups = append(groups, b.group(f, l, pools)...)
 		}
+		b.reportShares(l)
 	}
 	out = append(out, groups...)
+	policy := len(out) > 1
+	out = append(out, b.profiles(f, out)...)
 	slices.SortStableFunc(out, func(x, y model.Object) int {
 		return model.CompareCreation(x.Key.Kind, y.Key.Kind)
 	})
 	// Without pools there are no rules, and AKO's L4PolicySet of a Gateway without Services, which has none either, stays.
 	bare := b.in.Live.policy != nil && len(b.in.Live.rules) == 0
-	policy := (len(out) > 1 || bare) && !b.rule.ssl
+	policy = (policy || bare) && !b.rule.ssl
 	if policy {
 		out = append(out, b.object(f, model.L4PolicySet, f.name, b.policySet(f)))
 	}
+	if f.clients.policy {
+		out = append(out, b.object(f, model.NetworkSecurityPolicy, f.name, b.securityPolicy(f)))
+	}
 	vs := b.object(f, model.VirtualService, f.name, b.virtualService(f, policy))
 	b.ruleVS(&vs, f)
+	if f.clients.claims {
+		vs.Ruled = append(vs.Ruled, securityRefField)
+	}
 	return append(out, vs)
 }
 
@@ -118,20 +128,20 @@ type pool struct {
 func (b *builder) pool(f frontend, l listener, t target) pool {
 	s := b.in.Settings
 	p := &models.Pool{
-		Name:                   &t.pool,
-		CloudConfigCksum:       new(cmp.Or(t.checksum, noChecksum)),
-		CreatedBy:              &s.CreatedBy,
-		TenantRef:              new(model.RefByName(model.Tenant, f.tenant)),
-		CloudRef:               new(model.RefByName(model.Cloud, s.Cloud)),
-		VrfRef:                 f.network.vrf,
-		Tier1Lr:                f.network.tier1,
-		HealthMonitorRefs:      []string{model.RefByName(model.HealthMonitor, t.proto.healthMonitor)},
-		GracefulDisableTimeout: b.gracefulDisable(f, t.pool),
-		SniEnabled:             new(false),
-		PlacementNetworks:      f.network.placement,
-		ServiceMetadata:        new(b.in.Owner.poolMetadata(l, t).String()),
-		Markers:                b.markers(b.in.Owner.poolMarks(l, t)),
+		Name:              &t.pool,
+		CloudConfigCksum:  new(cmp.Or(t.checksum, noChecksum)),
+		CreatedBy:         &s.CreatedBy,
+		TenantRef:         new(model.RefByName(model.Tenant, f.tenant)),
+		CloudRef:          new(model.RefByName(model.Cloud, s.Cloud)),
+		VrfRef:            f.network.vrf,
+		Tier1Lr:           f.network.tier1,
+		HealthMonitorRefs: []string{model.RefByName(model.HealthMonitor, t.proto.healthMonitor)},
+		SniEnabled:        new(false),
+		PlacementNetworks: f.network.placement,
+		ServiceMetadata:   new(b.in.Owner.poolMetadata(l, t).String()),
+		Markers:           b.markers(b.in.Owner.poolMarks(l, t)),
 	}
+	b.drain(f, l, t.backend.Service, p)
 	members, known := b.members(t)
 	enabled := 0
 	p.Servers = make([]*models.Server, len(members))
@@ -152,6 +162,7 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 	}
 	out := pool{name: t.pool, object: b.object(f, model.Pool, t.pool, p), empty: known && enabled == 0}
 	b.rulePool(&out.object, t)
+	b.persistence(&out.object, f, t)
 	if !known {
 		out.object.Keep = []string{"servers"}
 	}
@@ -173,26 +184,6 @@ func (b *builder) markers(pairs []string) []*models.RoleFilterMatchLabel {
 		out = append(out, index)
 	}
 	return out
-}
-
-// gracefulDisableMinutes is how long a disabled server keeps its associations.
-const gracefulDisableMinutes int32 = 1
-
-// graceInSeconds is the release, and the API version, that replaced the field for it by one that only Enterprise licences have.
-const graceInSeconds = "31.2.1"
-
-// gracefulDisable is the drain time of a pool in minutes, nil to leave the Controller's alone: where the licence lacks the field,
-// and where a newer Controller doesn't show it to the older API version that is spoken, since a value that is never seen would be
-// written again and again.
-func (b *builder) gracefulDisable(f frontend, pool string) *int32 {
-	facts := b.in.Facts
-	switch live := b.in.Live.pool(f.tenant, pool); {
-	case facts.APIAtLeast(graceInSeconds) && !facts.Enterprise():
-		return nil
-	case !facts.APIAtLeast(graceInSeconds) && facts.Version != "" && facts.AtLeast(graceInSeconds) && live != nil && live.GracefulDisableTimeout == nil:
-		return nil
-	}
-	return new(gracefulDisableMinutes)
 }
 
 // policySet has one rule for each pool: its port and its protocol select it. The protocol match is an Enterprise field;
@@ -263,8 +254,9 @@ func (b *builder) virtualService(f frontend, policy bool) *models.VirtualService
 		Services:                    b.services(f.listeners, profile),
 		TrafficEnabled:              &f.traffic,
 		RemoveListeningPortOnVsDown: new(true),
-		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(f.fqdns).String()),
+		ServiceMetadata:             new(b.in.Owner.virtualServiceMetadata(b.inLiveOrder(f.fqdns)).String()),
 		Markers:                     b.markers(b.in.Owner.virtualServiceMarks()),
+		NetworkSecurityPolicyRef:    f.clients.ref,
 	}
 	switch {
 	case !policy && b.in.Live.Exists:

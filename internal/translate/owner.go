@@ -9,13 +9,15 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// Owner is the Kubernetes object that wants a set of Avi objects, read by the rules of its kind: a Service, a Gateway or a
-// SvcAPIGateway. What differs between kinds of owner is in their implementations of this interface, and nowhere else.
+// Owner is the Kubernetes object that wants a set of Avi objects, read by the rules of its kind: a Service, a Gateway, a
+// SvcAPIGateway or a SharedVIP. What differs between kinds of owner is in their implementations of this interface, and nowhere else.
 type Owner interface {
 	// Key names the object.
 	Key() model.Owner
-	// Annotations are the object's own.
+	// Annotations are the object's own, or those of the Service that decides about a group.
 	Annotations() map[string]string
+	// speaker names the Service whose annotations they are, where it is one of several; else it is empty.
+	speaker() string
 
 	// addresses, listeners, names (in DNS) and labels (markers, as pairs of key and value) are what the object asks for. Each
 	// reports what it can't have.
@@ -23,6 +25,8 @@ type Owner interface {
 	listeners(b *builder) []listener
 	names(b *builder, listeners []listener) []string
 	labels(b *builder) []string
+	// sourceRanges are the prefixes of the clients that are let in, as they are written, and where; none: all are.
+	sourceRanges() (where string, prefixes []string)
 
 	// poolName is the name of the pool for a Service's port behind a listener, and pools lists the pools that the object may
 	// want, by name, with the ports of the listeners before them.
@@ -42,6 +46,8 @@ type Owner interface {
 // Verdict says whether an object is one for this operator.
 type Verdict struct {
 	Ours bool
+	// Elsewhere: another owner serves it, which decides about it.
+	Elsewhere bool
 	// Unknown: its class doesn't exist, which says nothing.
 	Unknown bool
 	// Why says why it is not ours.

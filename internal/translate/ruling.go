@@ -18,7 +18,7 @@ import (
 // usable is a rule's spec, as Rule.usable says. References are looked up in the operator's tenant; what another tenant has, the
 // Controller has to judge.
 func (b *builder) usable(r Rule) (spec *v1alpha2.L4RuleSpec, reason, problem string) {
-	return r.usable(RuleFacts(b.in.Facts, b.in.Settings, cmp.Or(b.in.Tenant, Tenant(b.in.Settings, b.in.Namespace))))
+	return r.usable(RuleFacts(b.in.Facts, b.in.Settings, b.tenant()))
 }
 
 // RuleFacts are those by which a rule is judged whose references are resolved in a tenant.

@@ -25,6 +25,8 @@ func (s Service) Key() model.Owner {
 // Annotations implements Owner.
 func (s Service) Annotations() map[string]string { return s.Object.Annotations }
 
+func (Service) speaker() string { return "" }
+
 func (s Service) addresses(b *builder) []netip.Addr {
 	return valid(serviceBuilder{b, s.Object}.address())
 }
@@ -36,6 +38,13 @@ func (s Service) names(b *builder, _ []listener) []string {
 }
 
 func (s Service) labels(*builder) []string { return nil }
+
+func (s Service) sourceRanges() (where string, prefixes []string) {
+	if prefixes = s.Object.Spec.LoadBalancerSourceRanges; len(prefixes) > 0 {
+		return "spec.loadBalancerSourceRanges", prefixes
+	}
+	return annotatedRanges(AnnotationSourceRanges, s.Object.Annotations)
+}
 
 // poolName is <cluster>--<namespace>-<service>-<protocol>-<port>.
 func (s Service) poolName(cfg *settings.Settings, svc *corev1.Service, _ int32, listener model.Port) string {
@@ -105,33 +114,15 @@ type serviceBuilder struct {
 	svc *corev1.Service
 }
 
-// unusedFields reports what a Service asks for and doesn't get.
-func (b serviceBuilder) unusedFields() {
-	svc := b.svc
-	b.tellUnread(svc)
-	if len(svc.Spec.LoadBalancerSourceRanges) > 0 {
-		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.loadBalancerSourceRanges is not enforced by this release: every client is let in")
-	}
-	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, "spec.sessionAffinity ClientIP "+noAffinity)
-	}
-}
-
-const noAffinity = "is not supported by this release: connections of one client may reach several endpoints"
-
 // BackendAnnotations are those that are read of a Service behind a Gateway's listener.
-var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, AnnotationRule}
-
-// unusedByBackend reports what a Service behind a Gateway's listener asks for and doesn't get.
-func (b *builder) unusedByBackend(port model.Port, svc *corev1.Service) {
-	if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
-		b.report(model.Degraded, port, model.ReasonUnusedField, fmt.Sprintf("port %s: spec.sessionAffinity ClientIP of Service %s %s", port, svc.Name, noAffinity))
-	}
-}
+var BackendAnnotations = []string{AnnotationSkipNodePort, AnnotationNodePortLocal, AnnotationDrainTimeout, AnnotationRule}
 
 func (b serviceBuilder) listeners() []listener {
-	b.unusedFields()
+	b.ipMode()
 	b.droppedPorts()
+	if group := SharedVIPOf(b.svc); group != "" { // a group has it where nothing serves it alone
+		b.findings = append(b.findings, model.NeedsConsent(fmt.Sprintf("annotation %s: (unset) -> %s", AnnotationSharedVIP, group)))
+	}
 	var out []listener
 	for _, p := range b.svc.Spec.Ports {
 		l := listener{port: portOfService(p)}
@@ -161,12 +152,18 @@ func (b serviceBuilder) ownBackend() *Backend {
 
 // serviceAddress is the static VIP: spec.loadBalancerIP before the annotation.
 func (b serviceBuilder) address() netip.Addr {
-	source, text := "spec.loadBalancerIP", b.svc.Spec.LoadBalancerIP
-	if text == "" {
-		source, text = "annotation "+AnnotationLoadBalancerIP, strings.TrimSpace(b.svc.Annotations[AnnotationLoadBalancerIP])
-	}
-	if text == "" {
+	asked := askedAddress(b.svc)
+	if asked.text == "" {
 		return netip.Addr{}
 	}
-	return b.staticAddress(source, text)
+	return b.staticAddress(asked.source, asked.text)
+}
+
+// askedAddress is the static VIP that a Service asks for, and where; the text is empty for none.
+func askedAddress(svc *corev1.Service) (out struct{ source, text string }) {
+	out.source, out.text = "spec.loadBalancerIP", svc.Spec.LoadBalancerIP
+	if out.text == "" {
+		out.source, out.text = "annotation "+AnnotationLoadBalancerIP, strings.TrimSpace(svc.Annotations[AnnotationLoadBalancerIP])
+	}
+	return out
 }

@@ -37,6 +37,8 @@ func (g SvcAPIGateway) in(b *builder) svcAPIBuilder {
 	return svcAPIBuilder{b, g.Object, g.EveryNamespace}
 }
 
+func (SvcAPIGateway) speaker() string { return "" }
+
 func (g SvcAPIGateway) addresses(b *builder) []netip.Addr { return valid(g.in(b).address()) }
 
 func (g SvcAPIGateway) listeners(b *builder) []listener { return g.in(b).listeners() }
@@ -46,6 +48,10 @@ func (g SvcAPIGateway) names(b *builder, listeners []listener) []string {
 }
 
 func (g SvcAPIGateway) labels(*builder) []string { return nil }
+
+func (g SvcAPIGateway) sourceRanges() (where string, prefixes []string) {
+	return annotatedRanges(AnnotationGatewaySourceRanges, g.Object.Annotations)
+}
 
 // poolName is <cluster>--<namespace>-<service>-<gateway>-<protocol>-<port>: the Service's namespace isn't in it.
 func (g SvcAPIGateway) poolName(s *settings.Settings, svc *corev1.Service, _ int32, listener model.Port) string {
@@ -251,7 +257,6 @@ func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bo
 		}
 		b.report(model.Degraded, l.port, model.ReasonServiceConflict, fmt.Sprintf("port %s: Service %s/%s is served, the oldest of those that match and can be; not served: %s", l.port, winner.backend.Service.Namespace, winner.backend.Service.Name, strings.Join(losers, ", ")))
 	}
-	b.unusedByBackend(l.port, winner.backend.Service)
 	return l, true // open in any case; if nothing is behind it, why has been reported
 }
 

@@ -1,9 +1,10 @@
 // Package translate maps what a Kubernetes owner asks for to the Avi objects that it should have. It is pure: no client, no
 // clock, no logger, and the same input gives the same output whatever the order of its lists.
 //
-// The mapping reads top down: service.go, gateway.go and svcapi.go turn an owner into a frontend (who listens where, on which
+// The mapping reads top down: service.go, sharedvip.go, gateway.go and svcapi.go turn an owner into a frontend (who listens where, on which
 // address, with which Service behind), network.go places it, servers.go and nodes.go turn endpoints and nodes into
-// servers, protocols.go holds the table of profiles and monitors, and objects.go writes the four kinds of object.
+// servers, protocols.go holds the table of profiles and monitors, clients.go
+// says who may connect, affinity.go and drain.go what becomes of clients whose server changes, and objects.go writes the objects.
 // Names, markers and metadata are AKO's (names.go).
 package translate
 
@@ -22,7 +23,7 @@ import (
 type Input struct {
 	Owner     Owner
 	Namespace *corev1.Namespace
-	// Backends are the Services that may stand behind the listeners, in any order: a Service has itself, a Gateway those that
+	// Backends are the Services that may stand behind the listeners, in any order: a Service has itself, a shared VIP its own, a Gateway those that
 	// its routes refer to, or that its listeners' selectors match or that name it.
 	Backends []Backend
 	// Nodes are the cluster's, where the settings reach servers through them. NodesRead reports whether the list was
@@ -120,16 +121,27 @@ type builder struct {
 	blocked  bool
 	placedAt network
 	labels   []string // markers that the owner asks for, as pairs of key and value
+	// about is the Service of a group that is being looked at, and holders has, in a group, the one behind each port.
+	about   string
+	holders map[model.Port]string
 	// keepNames: DNS names that are in use stay, because what asks for others can't be read.
 	keepNames bool
 	rule      ruling // what the owner's L4Rule says
 }
 
 func (b *builder) report(severity model.Severity, port model.Port, reason, message string) {
-	b.findings = append(b.findings, model.Finding{Severity: severity, Port: port, Reason: reason, Message: message})
-	if severity == model.Blocked && port == (model.Port{}) {
-		b.blocked = true
+	f := model.Finding{Severity: severity, Port: port, About: b.about, Reason: reason, Message: message}
+	if f.About == "" {
+		f.About = b.holders[port]
 	}
+	if severity == model.Blocked && port == (model.Port{}) {
+		if f.About == "" {
+			b.blocked = true
+		} else {
+			f.Severity = model.Degraded // what one Service asks for blocks no other
+		}
+	}
+	b.findings = append(b.findings, f)
 }
 
 func (b *builder) reported(port model.Port, reason string) bool {

@@ -66,7 +66,8 @@ func TestUnknownPaths(t *testing.T) {
 	ids := c.service("amf", "10.20.1.1")
 	for _, path := range []string{"/", "/api", "/api/nosuchthing", "/nosuchthing", "/api/virtualserviceinventory",
 		"/api/l4policyset-inventory", "/api/nosuchthing-inventory",
-		"/api/pool/" + ids["pool"] + "/nosuchthing", "/api/pool/" + ids["pool"] + "/runtime/nosuchthing", "/api/l4policyset/" + ids["l4policyset"] + "/runtime",
+		"/api/pool/" + ids["pool"] + "/nosuchthing", "/api/pool/" + ids["pool"] + "/runtime/nosuchthing",
+		"/api/l4policyset/" + ids["l4policyset"] + "/runtime",
 		"/api/virtualservice/" + ids["virtualservice"] + "/runtime/server", "/api/cluster/nosuchthing", "/login/more"} {
 		r := c.want(404, "GET", path, nil)
 		if r.body != nil || r.header.Get("Content-Type") != "text/html" {

@@ -122,9 +122,10 @@ func assemble(o Options, w *world.World) (*Server, error) {
 	s.Log, s.Board = record.New(o.OmitBodies), view.New(w)
 	s.SetLatency(o.ReadLatency, o.WriteLatency)
 	s.http = &http.Server{
-		Handler:   s,
-		TLSConfig: s.identity.TLS(),
-		ErrorLog:  log.New(io.Discard, "", 0), // handshakes that clients give up are no news here
+		Handler:           s,
+		TLSConfig:         s.identity.TLS(),
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          log.New(io.Discard, "", 0), // handshakes that clients give up are no news here
 	}
 	return s, nil
 }

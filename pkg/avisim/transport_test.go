@@ -18,7 +18,8 @@ func TestPathsAreServedWithoutRedirects(t *testing.T) {
 	id := c.want(201, "POST", "/api/pool/", poolBody("p")).uuid()
 	for _, path := range []string{"/api/pool", "//api/pool", "/api/pool/", "//api//pool//", "/api/pool?", "/api/pool/?name=p&",
 		"/api/pool?&include_name",
-		"/api/pool/" + id, "/api/pool/" + id + "/", "//api/pool/" + id + "/?include_name", "/api/pool?a&name=p", "/api/cluster/runtime/", "//api/initial-data"} {
+		"/api/pool/" + id, "/api/pool/" + id + "/", "//api/pool/" + id + "/?include_name",
+		"/api/pool?a&name=p", "/api/cluster/runtime/", "//api/initial-data"} {
 		status := 200
 		if strings.Contains(path, "a&name") { // a filter by a field that no pool has, which finds none
 			c.want(status, "GET", path, nil)
@@ -270,7 +271,8 @@ func TestSingletons(t *testing.T) {
 	c.want(405, "DELETE", "/api/systemconfiguration", nil)
 	for path, key := range map[string]string{"/api/cluster": "nodes", "/api/cluster/runtime": "cluster_state",
 		"/api/cluster/version": "Version",
-		"/api/cluster/status":  "state", "/api/initial-data": "version", "/api/controllerproperties": "api_idle_timeout", "/api/licensing": "license_tier",
+		"/api/cluster/status":  "state", "/api/initial-data": "version",
+		"/api/controllerproperties": "api_idle_timeout", "/api/licensing": "license_tier",
 		"/api/licensing/status": "license_tier", "/api/systemlimits": "controller_limits", "/api/useraccount": "username"} {
 		if r := c.want(200, "GET", path, nil); r.body[key] == nil {
 			t.Errorf("%s lacks %s: %s", path, key, r.raw)

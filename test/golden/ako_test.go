@@ -56,7 +56,7 @@ func ofAKO(t *testing.T, path string, in *translate.Input) (out []*model.Observe
 		ours := model.Ours(in.Settings.ClusterName, o.Key.Name, cluster) && model.Formed(cluster, kind, o.Key.Name, head.Markers) &&
 			(head.CreatedBy == nil || *head.CreatedBy == in.Settings.CreatedBy)
 		plan.Prune(body)
-		if ours && (o.Owner == owner || kind == model.VsVip && o.Key.Name == name) {
+		if ours && (o.Owner.MayBe(owner) || kind == model.VsVip && o.Key.Name == name) {
 			out = append(out, o)
 		}
 	}

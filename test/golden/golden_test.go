@@ -53,21 +53,59 @@ func observe(t *testing.T, set model.Set) []*model.Observed {
 	return out
 }
 
+// situation is a feature's input with what the Controller holds for its owner.
+func situation(t *testing.T, name string) (in translate.Input, observed []*model.Observed, live bool) {
+	t.Helper()
+	in = loadAfter(t, name+".in.yaml", earlier(t, name))
+	observed, live = held(t, name, &in)
+	return in, observed, live
+}
+
+// earlier is what the input of an earlier time left on the Controller.
+func earlier(t *testing.T, name string) []*model.Observed {
+	t.Helper()
+	if !exists(name + ".before.yaml") {
+		return nil
+	}
+	return observe(t, translate.Objects(load(t, name+".before.yaml")).Set)
+}
+
 // held is what the Controller holds for a feature's owner: of an earlier time, or of AKO. ok is false if the feature has neither.
 func held(t *testing.T, name string, in *translate.Input) (observed []*model.Observed, ok bool) {
 	t.Helper()
 	if exists(name + ".before.yaml") {
-		observed, ok = observe(t, translate.Objects(load(t, name+".before.yaml")).Set), true
+		observed, ok = earlier(t, name), true
 	}
 	if exists(name + ".ako.yaml") {
 		observed, ok = append(observed, ofAKO(t, name+".ako.yaml", in)...), true
 	}
+	read(t, name+".in.yaml").edit(t, observed)
 	return observed, ok
 }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// edit changes what the Controller holds as people do there.
+func (w *world) edit(t *testing.T, observed []*model.Observed) {
+	t.Helper()
+	for _, e := range w.Edits {
+		hit := false
+		for _, o := range observed {
+			if string(o.Key.Kind) != e.Kind {
+				continue
+			}
+			hit = true
+			if err := json.Unmarshal(e.Fields, o.Body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !hit {
+			t.Fatalf("there is no %s to edit", e.Kind)
+		}
+	}
 }
 
 type expectation struct {
@@ -79,6 +117,7 @@ type expectation struct {
 
 type finding struct {
 	Severity string `json:"severity"`
+	About    string `json:"about,omitempty"`
 	Port     string `json:"port,omitempty"`
 	Reason   string `json:"reason"`
 	Message  string `json:"message"`
@@ -86,8 +125,7 @@ type finding struct {
 
 func run(t *testing.T, name string) (translate.Result, expectation) {
 	t.Helper()
-	in := load(t, name+".in.yaml")
-	observed, withPlan := held(t, name, &in)
+	in, observed, withPlan := situation(t, name)
 	if withPlan {
 		in.Live = translate.LiveOf(&in, observed)
 	}
@@ -100,7 +138,7 @@ func run(t *testing.T, name string) (translate.Result, expectation) {
 		findings = append(findings, p.Findings...)
 	}
 	for _, f := range findings {
-		g := finding{Severity: [...]string{"Note", "Degraded", "Blocked"}[f.Severity], Reason: f.Reason, Message: f.Message}
+		g := finding{Severity: [...]string{"Note", "Degraded", "Blocked"}[f.Severity], About: f.About, Reason: f.Reason, Message: f.Message}
 		if f.Port != (model.Port{}) {
 			g.Port = f.Port.String()
 		}
@@ -190,8 +228,8 @@ func TestOrderDoesNotMatter(t *testing.T) {
 // loadLive is an input with what its earlier time left on the Controller, read in some order.
 func loadLive(t *testing.T, name string, seed uint64) translate.Input {
 	t.Helper()
-	in := load(t, name+".in.yaml")
-	if observed, live := held(t, name, &in); live {
+	in, observed, live := situation(t, name)
+	if live {
 		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(observed), func(i, j int) { observed[i], observed[j] = observed[j], observed[i] })
 		in.Live = translate.LiveOf(&in, observed)
 	}

@@ -3,6 +3,7 @@ package golden
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vmware/alb-sdk/go/models"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -63,7 +65,14 @@ type scene struct {
 	IgnoreRouteNamespaces bool     `json:"ignoreRouteNamespaces"`
 	Rival                 string   `json:"rival"`       // "namespace/name"
 	Refused               []string `json:"refused"`     // "SCTP/80": the Controller would not create the pool
+	Edits                 []edit   `json:"edits"`       // of what the Controller holds, made there by people
 	ShowObjects           bool     `json:"showObjects"` // beside the plan, where it matters what is created
+}
+
+// edit sets fields of all objects of a kind that the owner has on the Controller.
+type edit struct {
+	Kind   string          `json:"kind"`
+	Fields json.RawMessage `json:"fields"`
 }
 
 // facts of a Controller that offers all that is needed.
@@ -373,7 +382,7 @@ func (w *world) doubt(_ context.Context, _ types.NamespacedName, kind string, _ 
 func gathered[T client.Object](t *testing.T, r *gather.Reader, k gather.Kind[T], cfg *settings.Settings, o T) translate.Input {
 	t.Helper()
 	gather.Add(r, k)
-	c, err := gather.Read(t.Context(), r, k, client.ObjectKeyFromObject(o))
+	c, err := gather.Read(t.Context(), k, client.ObjectKeyFromObject(o))
 	if err != nil || c == nil {
 		t.Fatalf("reading %s: %v", client.ObjectKeyFromObject(o), err)
 	}
@@ -384,8 +393,14 @@ func gathered[T client.Object](t *testing.T, r *gather.Reader, k gather.Kind[T],
 	return in
 }
 
-// load gathers the input of a file's owner: a Gateway, or else the first Service.
-func load(t *testing.T, path string) (in translate.Input) {
+// load gathers the input of a file's owner: a Gateway, or else the first Service or the shared VIP that it is in.
+func load(t *testing.T, path string) translate.Input {
+	t.Helper()
+	return loadAfter(t, path, nil)
+}
+
+// loadAfter is load where the Controller holds what was made for an input of an earlier time.
+func loadAfter(t *testing.T, path string, observed []*model.Observed) (in translate.Input) {
 	t.Helper()
 	w := read(t, path)
 	cfg, _, err := settings.Parse(w.config, map[string][]byte{"username": []byte("u"), "password": []byte("p")}, "avi-l4-system")
@@ -398,11 +413,48 @@ func load(t *testing.T, path string) (in translate.Input) {
 	} else if gw := of[*svcapi.Gateway](w); len(gw) > 0 {
 		in = gathered(t, r, gather.SvcAPIGateways{Reader: r, Using: using}, cfg, gw[0])
 	} else {
-		in = gathered(t, r, gather.Services{Reader: r}, cfg, of[*corev1.Service](w)[0])
+		first := of[*corev1.Service](w)[0]
+		k := gather.Services{Reader: r, Place: placed(observed)}
+		if group := k.Place(first).Group; group != "" {
+			key := types.NamespacedName{Namespace: first.Namespace, Name: group}
+			in = gathered(t, r, gather.SharedVIPs{Services: k, Using: using, Serving: serving(observed)}, cfg, gather.NewGroup(key))
+		} else {
+			in = gathered(t, r, k, cfg, first)
+		}
 	}
 	in.Facts, in.Refused = facts(w.scene), map[string]model.Finding{}
 	w.disturb(&in)
 	return in
+}
+
+// placed places Services by what the Controller holds.
+func placed(observed []*model.Observed) func(*corev1.Service) translate.Place {
+	return func(svc *corev1.Service) translate.Place {
+		alone, groups := false, []string(nil)
+		for _, o := range observed {
+			pool, ok := o.Body.(*models.Pool)
+			if !ok || o.Owner.Namespace != svc.Namespace || model.Mark(pool.Markers, model.MarkServiceName) != svc.Name {
+				continue
+			}
+			alone = alone || o.Owner.Kind == model.ServiceOwner
+			if o.Owner.Kind == model.SharedVIPOwner {
+				groups = []string{o.Owner.Name}
+			}
+		}
+		return translate.PlaceOf(svc, alone, groups)
+	}
+}
+
+// serving are the Services that the Controller serves in a shared VIP.
+func serving(observed []*model.Observed) func(types.NamespacedName) []string {
+	return func(group types.NamespacedName) (out []string) {
+		for _, o := range observed {
+			if pool, ok := o.Body.(*models.Pool); ok && o.Owner == (model.Owner{Kind: model.SharedVIPOwner, Namespace: group.Namespace, Name: group.Name}) {
+				out = append(out, model.Mark(pool.Markers, model.MarkServiceName))
+			}
+		}
+		return out
+	}
 }
 
 // disturb is what an input says that can't be told by objects.

@@ -57,7 +57,8 @@ var development = []string{"hack", "test", "cmd"}
 
 // pure are the packages that are functions of their input, and what that forbids.
 var (
-	pure          = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/outcome", "internal/staticroutes", "internal/translate", "internal/plan"}
+	pure = []string{"internal/model", "internal/placement", "internal/gatewayapi", "internal/outcome", "internal/staticroutes",
+		"internal/translate", "internal/plan"}
 	pureForbidden = []string{
 		"net/http", "log", "os",
 		"github.com/go-logr/logr", "github.com/go-logr/zapr", "go.uber.org/zap", "k8s.io/klog/v2",

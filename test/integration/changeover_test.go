@@ -19,7 +19,7 @@ import (
 
 // TestPreview: a change-over is told before it happens, and nothing is written.
 func TestPreview(t *testing.T) {
-	e := suite.New(t)
+	e := suite.New(t, suite.WithConfig("istioEnabled", "true"), suite.WithConfig("clustername", "slip"))
 	e.StopOperator()
 	ako, ns := suite.AKO{Env: e}, e.Namespace
 	same := served(e, "same", nil, suite.Port("SCTP", 38412))
@@ -39,7 +39,8 @@ func TestPreview(t *testing.T) {
 		}
 		nothing(t, e, "a preview")
 	}
-	preview(false, "1 looked at: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.")
+	preview(false, "1 looked at: 1 without a change, 0 to change, 0 to remove", "Writes to the Controller: none.",
+		"mean nothing to this operator (1):\n  istioEnabled\n", "check their spelling (1):\n  clustername\n")
 
 	moved := e.Service("moved", suite.Port("SCTP", 38412))
 	e.Create(moved, e.Slice(moved, "10.244.1.6"))
@@ -59,7 +60,7 @@ func TestPreview(t *testing.T) {
 		"update Pool admin/"+e.PoolName(moved, moved.Spec.Ports[0]), "servers: 10.244.1.5:9090 on node-1 -> 10.244.1.6:9090 on node-1",
 		"why: loadBalancerClass is example.com/other",
 		fmt.Sprintf("Service %s/ruled: L4RuleMissing", ns),
-		fmt.Sprintf("admin/%s--%s-core: AKO made it for Services of namespace %s that share a VIP, core", e.Cluster, ns, ns),
+		fmt.Sprintf("admin/%s--%s-core: SharedVIP %s/core doesn't exist", e.Cluster, ns, ns),
 		fmt.Sprintf("admin/%s--%s-vanished: Service %s/vanished doesn't exist", e.Cluster, ns, ns),
 	)
 	for _, svc := range []*corev1.Service{same, moved, ruled, foreign} {

@@ -206,6 +206,11 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 		e.Create(svc, e.Slice(svc, "10.244.1.5"))
 	}
 
+	sharing := []*corev1.Service{e.SharedVIP("shares", "vip", sctp), e.SharedVIP("shares-too", "vip", tcp), e.SharedVIP("shares-what-is-taken", "vip", tcp)}
+	for _, svc := range sharing {
+		e.Create(svc, e.Slice(svc, "10.244.1.5"))
+	}
+
 	oldClass := e.SvcAPIClass(setting)
 	e.Own(oldClass)
 	old, oldEmpty := gatewayOn(e, "old", sctp), gatewayOn(e, "old-empty", suite.Port("QUIC", 1))
@@ -230,6 +235,10 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 	for _, svc := range []*corev1.Service{served, placed} {
 		e.Condition(svc, "Healthy", metav1.ConditionTrue, "Up")
 	}
+	for _, svc := range sharing[:2] {
+		e.Condition(svc, "Healthy", metav1.ConditionTrue, "Up")
+	}
+	e.Condition(sharing[2], "Accepted", metav1.ConditionFalse, "ServiceConflict")
 	e.Condition(waits, "Accepted", metav1.ConditionFalse, "InfraSettingRejected")
 	e.Condition(wrong, "Accepted", metav1.ConditionFalse, "InvalidAddress")
 	e.SvcAPICondition(old, "ako.vmware.com/Healthy", yes, "Up")
@@ -249,6 +258,7 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 	})
 	e.SettingCondition(refused, "Accepted", no, "Rejected")
 	return []looked{
+		{"sharedvip", []client.Object{groupOf(e, "vip")}},
 		{"service", objects(services...)}, {"svcapigateway", objects(old, oldEmpty)}, {"svcapigatewayclass", objects(oldClass)},
 		{"gateway", objects(gw, gwEmpty)}, {"gatewayclass", objects(class)}, {"aviinfrasetting", objects(setting, refused)},
 		{"SCTPRoute", objects(routes["SCTPRoute"])}, {"TCPRoute", objects(routes["TCPRoute"])}, {"UDPRoute", objects(routes["UDPRoute"])},

@@ -171,32 +171,61 @@ func TestTakeOverOfServices(t *testing.T) {
 	}
 }
 
-// TestTakeOverOfSharedVIP: until shared VIPs are understood, AKO's goes on serving, and the Services' statuses say what they said.
+// TestTakeOverOfSharedVIP: nothing is written, and the status is never empty. AKO's usual shared address stands on each Service, and
+// its host names are in the order of its last event.
 func TestTakeOverOfSharedVIP(t *testing.T) {
 	e := suite.New(t)
 	e.StopOperator()
-	shared := map[string]string{"ako.vmware.com/enable-shared-vip": "core"}
-	one := served(e, "one", shared, suite.Port("SCTP", 38412))
-	two := served(e, "two", shared, suite.Port("TCP", 80))
-	suite.AKO{Env: e}.SharedVIP(e.Namespace, "core",
-		behindGateway("SCTP", 38412, e.Namespace, "one"), behindGateway("TCP", 80, e.Namespace, "two"))
-	vip := e.Object("vsvip", e.Cluster+"--"+e.Namespace+"-core")["vip"].([]any)[0].(map[string]any)
+	ako := suite.AKO{Env: e}
+	ako.SharedVIP(e.Namespace, "core", behindGateway("SCTP", 38412, e.Namespace, "two"), behindGateway("TCP", 80, e.Namespace, "one"))
+	ako.SharedVIP(e.Namespace, "twice", behindGateway("SCTP", 80, e.Namespace, "sctp"), behindGateway("TCP", 80, e.Namespace, "tcp"),
+		behindGateway("UDP", 9, e.Namespace, "udp"), behindGateway("UDP", 10, e.Namespace, "udp"))
+	vip := e.Object("vsvip", e.SharedName("core"))["vip"].([]any)[0].(map[string]any)
 	address := vip["ip_address"].(map[string]any)["addr"].(string)
-	for _, svc := range []*corev1.Service{one, two} {
-		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address, Hostname: svc.Name + ".example.com"}}
+	was, err := e.SharedTree("core")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := map[string]string{"ako.vmware.com/enable-shared-vip": "core"}
+	var all []client.Object
+	for name, port := range map[string]corev1.ServicePort{"two": suite.Port("SCTP", 38412), "one": suite.Port("TCP", 80)} {
+		svc := e.Service(name, port)
+		svc.Annotations, svc.Spec.LoadBalancerIP = shared, address
+		e.Create(svc, e.Slice(svc, "10.244.1.5"))
+		svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address, Hostname: autoHost(svc)[0]}}
 		if err := e.Client.Status().Update(t.Context(), svc); err != nil {
 			t.Fatal(err)
 		}
+		all = append(all, svc)
 	}
-	takeOver(t, e, looked{"service", []client.Object{one, two}})
-	for _, svc := range []*corev1.Service{one, two} {
-		e.Condition(svc, "Accepted", metav1.ConditionFalse, "UnusedField")
-		if in := svc.Status.LoadBalancer.Ingress; len(in) != 1 || in[0].IP != address || in[0].Hostname != svc.Name+".example.com" {
+	twice := map[string]string{"ako.vmware.com/enable-shared-vip": "twice"}
+	served(e, "sctp", twice, suite.Port("SCTP", 80))
+	served(e, "tcp", twice, suite.Port("TCP", 80))
+	served(e, "udp", twice, suite.Port("UDP", 9), suite.Port("UDP", 10))
+	e.ResetKubeWrites()
+	takeOver(t, e, looked{"sharedvip", []client.Object{groupOf(e, "core"), groupOf(e, "twice")}}, looked{"service", all})
+	for _, o := range all {
+		svc, _ := o.(*corev1.Service)
+		e.Condition(svc, "Accepted", yes, "Accepted")
+		e.Condition(svc, "Programmed", yes, "Programmed")
+		if in := svc.Status.LoadBalancer.Ingress; len(in) != 1 || in[0].IP != address || in[0].Hostname != autoHost(svc)[0] {
 			t.Errorf("%s: ingress is %+v", svc.Name, in)
 		}
 	}
-	if owned := e.Owned(); fmt.Sprint(owned) != "map[l4policyset:1 pool:2 virtualservice:1 vsvip:1]" {
-		t.Errorf("the Controller holds %v", owned)
+	for _, w := range e.KubeWrites() {
+		if strings.Contains(w.Body, `"ingress":null`) || strings.Contains(w.Body, `"loadBalancer":null`) {
+			t.Errorf("a status was emptied: %s", w)
+		}
+	}
+	same(t, was, e.SharedServes("core", was.Ports...))
+	one, two := e.Service("one"), e.Service("two")
+	e.Delete(two)
+	gone(e, two)
+	same(t, was, e.SharedServes("core", "TCP/80 one [10.244.1.5:9090]"))
+	e.Delete(one)
+	gone(e, one)
+	if _, err := e.SharedTree("core"); err == nil {
+		t.Error("the last Service is gone and its VirtualService is not")
 	}
 }
 

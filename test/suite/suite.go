@@ -38,6 +38,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
@@ -502,13 +503,13 @@ func (e *Env) Servers(pool string) []string {
 	return out
 }
 
-// Owned counts the objects of the four kinds that carry the cluster's prefix.
+// Owned counts the objects that carry the cluster's prefix, by kind.
 func (e *Env) Owned() map[string]int {
 	out := map[string]int{}
-	for _, kind := range []string{"vsvip", "pool", "poolgroup", "l4policyset", "virtualservice"} {
-		for _, o := range e.Sim.Objects(kind) {
+	for _, kind := range model.Written {
+		for _, o := range e.Sim.Objects(string(kind)) {
 			if name, _ := o["name"].(string); strings.HasPrefix(name, e.Cluster+"--") {
-				out[kind]++
+				out[string(kind)]++
 			}
 		}
 	}
@@ -523,8 +524,18 @@ func (e *Env) Complete(services ...*corev1.Service) error {
 		want["l4policyset"]++
 		want["virtualservice"]++
 		want["pool"] += len(svc.Spec.Ports)
+		if len(svc.Spec.LoadBalancerSourceRanges) > 0 {
+			want["networksecuritypolicy"]++
+		}
 		if e.Object("virtualservice", e.Name(svc)) == nil {
 			return fmt.Errorf("there is no VirtualService %s", e.Name(svc))
+		}
+	}
+	profiles := map[string]bool{}
+	for _, svc := range services {
+		if svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+			profiles[fmt.Sprint(svc.Spec.SessionAffinityConfig)] = true
+			want["applicationpersistenceprofile"] = len(profiles)
 		}
 	}
 	have := e.Owned()

@@ -73,6 +73,27 @@ func (e *Env) GatewayTree(gw *gatewayv1.Gateway) (Tree, error) {
 	return e.tree(e.GatewayName(gw), map[string]string{"GatewayNamespace": gw.Namespace, "GatewayName": gw.Name})
 }
 
+// SharedTree is SvcAPITree for the shared VIP of a name in the test's namespace.
+func (e *Env) SharedTree(group string) (Tree, error) {
+	return e.tree(e.SharedName(group), map[string]string{"Namespace": e.Namespace, "GatewayName": group})
+}
+
+// SharedName is that of a shared VIP's VirtualService, VsVip and L4PolicySet.
+func (e *Env) SharedName(group string) string { return e.Cluster + "--" + e.Namespace + "-" + group }
+
+// SharedServes is SvcAPIServes for a shared VIP.
+func (e *Env) SharedServes(group string, ports ...string) Tree {
+	e.T.Helper()
+	return e.holds(group, func() (Tree, error) { return e.SharedTree(group) }, ports)
+}
+
+// SharedVIP is a Service of type LoadBalancer that asks to be in a group, not yet created.
+func (e *Env) SharedVIP(name, group string, ports ...corev1.ServicePort) *corev1.Service {
+	svc := e.Service(name, ports...)
+	svc.Annotations = map[string]string{translate.AnnotationSharedVIP: group}
+	return svc
+}
+
 func (e *Env) tree(name string, owner map[string]string) (Tree, error) {
 	vs, vip := e.Object("virtualservice", name), e.Object("vsvip", name)
 	if vs == nil || vip == nil {
@@ -189,7 +210,7 @@ func (e *Env) GatewayServes(gw *gatewayv1.Gateway, ports ...string) Tree {
 
 func (e *Env) holds(name string, read func() (Tree, error), ports []string) (tree Tree) {
 	e.T.Helper()
-	e.Eventually("what is held for Gateway "+name, func() (err error) {
+	e.Eventually("what is held for "+name, func() (err error) {
 		if tree, err = read(); err != nil {
 			return err
 		}

@@ -27,6 +27,9 @@ func (t *Tree) String() string {
 	for _, d := range t.VsVip.DNSInfo {
 		vip.add("name %s", Text(d.Fqdn))
 	}
+	if t.Security != nil {
+		root.add("NetworkSecurityPolicy %s", Text(t.Security.Name)).add("%s", t.Clients())
+	}
 	policy := root.add("L4PolicySet %s", Text(t.L4PolicySet.Name))
 	for _, r := range t.Rules {
 		rule := policy.add("rule for %s", r.Port())

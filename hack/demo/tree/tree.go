@@ -23,6 +23,8 @@ type Tree struct {
 	State       string
 	VsVip       *models.VsVip
 	L4PolicySet *models.L4PolicySet
+	// Security is nil if every client is let in.
+	Security *models.NetworkSecurityPolicy
 	// Rules are those of the L4PolicySet, in its order.
 	Rules []Rule
 }
@@ -89,6 +91,12 @@ func (r Reader) Read(ctx context.Context, name string) (*Tree, error) {
 		return nil, err
 	}
 	t.State = runtime.Status.State
+	if ref := t.VirtualService.NetworkSecurityPolicyRef; ref != nil {
+		t.Security = new(models.NetworkSecurityPolicy)
+		if err := r.follow(ctx, *ref, t.Security); err != nil {
+			return nil, err
+		}
+	}
 	for _, p := range t.VirtualService.L4Policies {
 		if err := r.follow(ctx, Text(p.L4PolicySetRef), t.L4PolicySet); err != nil {
 			return nil, err
@@ -275,6 +283,28 @@ func (p *Pool) addresses(enabled bool) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Clients says whom the VirtualService lets in, as in "deny clients that are not in 10.0.0.0/8, fd00::/64"; "" if everybody.
+func (t *Tree) Clients() string {
+	if t.Security == nil {
+		return ""
+	}
+	var out []string
+	for _, rule := range t.Security.Rules {
+		action := strings.ToLower(strings.TrimPrefix(Text(rule.Action), "NETWORK_SECURITY_POLICY_ACTION_TYPE_"))
+		if rule.Match == nil || rule.Match.ClientIP == nil {
+			out = append(out, action+" others")
+			continue
+		}
+		var prefixes []string
+		for _, p := range rule.Match.ClientIP.Prefixes {
+			prefixes = append(prefixes, fmt.Sprintf("%s/%d", Text(p.IPAddr.Addr), *p.Mask))
+		}
+		in := map[string]string{"IS_IN": "in", "IS_NOT_IN": "not in"}[Text(rule.Match.ClientIP.MatchCriteria)]
+		out = append(out, action+" clients that are "+in+" "+strings.Join(prefixes, ", "))
+	}
+	return strings.Join(out, "; ")
 }
 
 // Text is what a pointer of a body points to, "" for nil.

@@ -332,7 +332,7 @@ const (
 	allowItem      = "HEAD, GET, PUT, PATCH, OPTIONS, DELETE"
 	allowSingleton = "HEAD, GET, PUT, PATCH, OPTIONS"
 	allowMacro     = "POST, PUT, OPTIONS, DELETE"
-	allowToken     = "HEAD, GET, OPTIONS, DELETE"
+	allowToken     = "HEAD, GET, OPTIONS, DELETE" //nolint:gosec // a list of methods
 )
 
 // endpointTable lists all paths. The first row that fits serves a request, so special paths stand before {type}.

@@ -63,7 +63,8 @@ func virtualServiceRuntime(s *world.Reader, r *world.Renderer, vs *world.Object)
 	summary := []any{}
 	for _, v := range doc.Messages(vips) {
 		summary = append(summary, map[string]any{"vip_id": doc.Str(v, "vip_id"), "oper_status": render(st), "percent_ses_up": share,
-			"num_se_assigned": len(x.Active()), "num_se_requested": x.Wanted, "scale_status": map[string]any{"state": scale}, "service_engine": engines})
+			"num_se_assigned": len(x.Active()), "num_se_requested": x.Wanted,
+			"scale_status": map[string]any{"state": scale}, "service_engine": engines})
 	}
 	return map[string]any{"oper_status": render(st), "percent_ses_up": share, "vip_summary": summary}
 }

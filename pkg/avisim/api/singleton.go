@@ -95,7 +95,8 @@ func license(c *Call, s *world.Reader) *Answer {
 	tier := s.Tier()
 	return Reply(http.StatusOK, map[string]any{"uuid": "default", "name": "default", "url": c.Base() + "/api/license",
 		"customer_name": "simulated",
-		"valid_until":   validUntil, "start_on": "2024-01-01T00:00:00", "license_id": "simulated", "initialized": true, "disable_enforcement": false,
+		"valid_until":   validUntil, "start_on": "2024-01-01T00:00:00",
+		"license_id": "simulated", "initialized": true, "disable_enforcement": false,
 		"cores": 0, "sockets": 0, "max_ses": 0, "service_cores": 10000, "license_tier": []string{tier}, "default_license_tier": tier,
 		"license_tiers": []any{map[string]any{"tier_type": tier, "service_cores": 10000, "cores": 0, "sockets": 0, "max_ses": 0}},
 		"licenses": []any{map[string]any{"license_id": "simulated", "license_name": "simulated", "customer_name": "simulated", "tier_type": tier,
@@ -126,7 +127,8 @@ func licenseUsage(_ *Call, s *world.Reader) *Answer {
 func systemLimits(c *Call, s *world.Reader) *Answer {
 	return Reply(http.StatusOK, map[string]any{"uuid": "default", "url": c.Base() + "/api/systemlimits",
 		"controller_limits": map[string]any{"servers_per_pool": 5000, "pools_per_virtualservice": 400, "poolgroups_per_virtualservice": 400,
-			"pools_per_poolgroup": 5000, "routes_per_vrfcontext": 5000, "default_routes_per_vrfcontext": 4, "vs_l2_scaleout": 4, "vs_bgp_scaleout": 64,
+			"pools_per_poolgroup": 5000, "routes_per_vrfcontext": 5000, "default_routes_per_vrfcontext": 4,
+			"vs_l2_scaleout": 4, "vs_bgp_scaleout": 64,
 			"rules_per_networksecuritypolicy": 1000},
 		"controller_sizes":     []any{map[string]any{"flavor": "SMALL", "min_cpus": 6, "min_memory": 24}}, // documented
 		"serviceengine_limits": map[string]any{"all_virtualservices_per_serviceengine": 1000}})

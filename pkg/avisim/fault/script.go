@@ -187,7 +187,8 @@ func (p *scriptParser) step(n *yaml.Node) step {
 	}, "do")
 	if st.on != nil && !st.matched { // the effects strike the request that was waited for, and with a count or a time more of its kind
 		bounded := slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return c.Value == "count" || c.Value == "for" })
-		f.Method, f.Type, f.Route, f.ObjectName, f.Tenant, f.After = st.on.Method, st.on.Type, st.on.Route, st.on.ObjectName, st.on.Tenant, st.on.After
+		f.Method, f.Type, f.Route = st.on.Method, st.on.Type, st.on.Route
+		f.ObjectName, f.Tenant, f.After = st.on.ObjectName, st.on.Tenant, st.on.After
 		if !bounded {
 			f.Count = 1
 		}

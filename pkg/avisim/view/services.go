@@ -285,7 +285,8 @@ func searchText(s *world.Reader, vs *world.Object) string {
 func serviceView(s *world.Reader, vs *world.Object) ServiceView {
 	st := s.VirtualServiceState(vs)
 	out := ServiceView{UUID: vs.UUID, Name: vs.Name, Tenant: s.Tenant(vs.Tenant), State: st.Name, Reason: st.Reason,
-		Since: time.UnixMicro(st.Since), Modified: time.UnixMicro(vs.Modified), Ports: []string{}, VIPs: []VIPView{}, Rules: []RuleView{}, Pools: []PoolView{}}
+		Since: time.UnixMicro(st.Since), Modified: time.UnixMicro(vs.Modified),
+		Ports: []string{}, VIPs: []VIPView{}, Rules: []RuleView{}, Pools: []PoolView{}}
 	if c := s.Store.Get(vs.Cloud); c != nil {
 		out.Cloud = c.Name
 	}

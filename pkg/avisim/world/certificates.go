@@ -6,7 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // the Controller shows SHA-1 fingerprints
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -19,8 +19,6 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
-
-//nolint:gosec // the Controller shows SHA-1 fingerprints
 
 // deriveKeyAndCertificate makes the key and the certificate of an object that asks for a self-signed one, and says what is in
 // a certificate. Evidence: that the Controller makes one is documented by the vendor's own tests; what it says is recorded.
@@ -80,7 +78,7 @@ func readOut(cert map[string]any, x *x509.Certificate) {
 		return out
 	}
 	const layout = "2006-01-02 15:04:05"
-	sum := sha1.Sum(x.Raw) // as the Controller shows it, not for security
+	sum := sha1.Sum(x.Raw) //nolint:gosec // as the Controller shows it, not for security
 	cert["version"], cert["serial_number"] = strconv.Itoa(x.Version-1), x.SerialNumber.String()
 	cert["subject"], cert["issuer"] = name(x.Subject), name(x.Issuer)
 	cert["self_signed"] = bytes.Equal(x.RawSubject, x.RawIssuer)

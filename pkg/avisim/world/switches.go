@@ -114,7 +114,8 @@ func (x *Switches) SetServerHealth(ip string, port int, up bool, reason string) 
 // a virtual service that is stuck. An empty state ends that.
 func (x *Switches) SetOperStatus(typ, tenant, name, operState, reason string) (err error) {
 	known := []string{"UP", "DOWN", "CREATING", "RESOURCES", "INACTIVE", "DISABLED", "UNUSED", "UNKNOWN", "PROCESSING", "INITIALIZING",
-		"ERROR_DISABLED", "AWAIT_MANUAL_PLACEMENT", "UPGRADING", "SE_PROCESSING", "PARTITIONED", "DISABLING", "FAILED", "UNAVAIL", "AGGREGATE_DOWN"}
+		"ERROR_DISABLED", "AWAIT_MANUAL_PLACEMENT", "UPGRADING", "SE_PROCESSING", "PARTITIONED",
+		"DISABLING", "FAILED", "UNAVAIL", "AGGREGATE_DOWN"}
 	short := strings.TrimPrefix(operState, "OPER_")
 	if short != "" && !slices.Contains(known, short) {
 		return fmt.Errorf("state %q is not one of OPER_%s", operState, strings.Join(known, ", OPER_"))

@@ -1,0 +1,361 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+)
+
+// sharedVIPs are the owners that are groups of Services which share one VirtualService. Each Service is claimed and let go for
+// itself: the group has no object of its own.
+type sharedVIPs struct {
+	gather.SharedVIPs
+	*users
+	Deps
+	log logr.Logger
+}
+
+func newSharedVIPs(d Deps, log logr.Logger) *owners[*gather.Group] {
+	u := new(users)
+	k := sharedVIPs{gather.SharedVIPs{Services: gather.Services{Reader: d.Gather, Place: d.place}, Using: u.set, Serving: d.serving}, u, d, log}
+	r := newOwners(d, "sharedvip", k, log)
+	r.parts = sharing{r, k}.decide
+	return r
+}
+
+// place says where a Service is served, or is to be, by what the Controller holds for it.
+func (d *Deps) place(svc *corev1.Service) translate.Place {
+	cfg := d.Settings.Current()
+	if cfg == nil || d.Engine.Mirror.Err() != nil {
+		return translate.PlaceOf(svc, false, nil) // nothing is known, and nothing will be changed
+	}
+	owner := model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name}
+	alone := d.Engine.Serves(owner, translate.VirtualServiceName(cfg, owner))
+	return translate.PlaceOf(svc, alone, d.Engine.Mirror.SharedVIPs(svc.Namespace, svc.Name))
+}
+
+// serving lists the Services that the Controller holds something of in a group.
+func (d *Deps) serving(group types.NamespacedName) []string {
+	cfg := d.Settings.Current()
+	if cfg == nil {
+		return nil
+	}
+	owner := model.Owner{Kind: model.SharedVIPOwner, Namespace: group.Namespace, Name: group.Name}
+	return d.Engine.Behind(owner, translate.VirtualServiceName(cfg, owner))
+}
+
+func (sharedVIPs) refers(api gather.API) bool {
+	return api == gather.InfraSettings || api == gather.Rules
+}
+
+func (sharedVIPs) finalizers() []string { return nil }
+
+// inherited: as with Services, what AKO made for one is removed when it asks for it no more.
+func (sharedVIPs) inherited(*settings.Settings, *gather.Candidate[*gather.Group]) bool { return true }
+
+func (sharedVIPs) marked(model.Owner, *model.Observed) bool { return true }
+
+// exists reports whether there is a Service that asks to be in a group, or is served in it.
+func (k sharedVIPs) exists(ctx context.Context, group types.NamespacedName) (bool, error) {
+	var list corev1.ServiceList
+	if err := k.Live.List(ctx, &list, client.InNamespace(group.Namespace)); err != nil {
+		return false, fmt.Errorf("listing Services: %w", err)
+	}
+	served := k.serving(group)
+	return slices.ContainsFunc(list.Items, func(svc corev1.Service) bool {
+		return translate.SharedVIPOf(&svc) == group.Name || slices.Contains(served, svc.Name)
+	}), nil
+}
+
+func (k sharedVIPs) forget(group types.NamespacedName) { k.set(group, nil) }
+
+func (k sharedVIPs) watch(b *builder.Builder) *builder.Builder {
+	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(servicePredicate(k.Status.Own)))
+}
+
+func (sharedVIPs) sources(cache.Cache, gather.API) []source.Source { return nil }
+
+// ofService are the groups that a Service asks for, is served in, or was in when it was last looked at.
+func (k sharedVIPs) ofService(_ context.Context, o client.Object) []reconcile.Request {
+	svc, ok := o.(*corev1.Service)
+	if !ok {
+		return nil
+	}
+	keys := k.using(client.ObjectKeyFromObject(svc))
+	for _, group := range append(k.Engine.Mirror.SharedVIPs(svc.Namespace, svc.Name), translate.SharedVIPOf(svc)) {
+		if key := (types.NamespacedName{Namespace: svc.Namespace, Name: group}); group != "" && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return requestsFor(keys...)
+}
+
+func (k sharedVIPs) inNamespace(ctx context.Context, namespace string) []types.NamespacedName {
+	return keysWhere(ctx, k.Deps, k, k.log, func(g *gather.Group) bool { return g.Namespace == namespace })
+}
+
+// moved: the Services say so.
+func (sharedVIPs) moved() predicate.Predicate { return nil }
+
+func (sharedVIPs) relevant(g *gather.Group) bool { return slices.ContainsFunc(g.Members, relevant) }
+
+func (sharedVIPs) programmed(g *gather.Group) bool {
+	return !slices.ContainsFunc(g.Members, func(svc *corev1.Service) bool { return !programmedService(svc) })
+}
+
+func programmedService(svc *corev1.Service) bool {
+	return apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed)
+}
+
+// tell tells each Service its share. What can't be written to one doesn't keep the others from it.
+func (k sharedVIPs) tell(ctx context.Context, g *gather.Group, _ translate.Input, out outcome.Outcome) error {
+	var failed error
+	for _, svc := range g.Members {
+		if out.State() == outcome.Unread && programmedService(svc) {
+			continue // a status that was right would change twice
+		}
+		err := k.Status.Service(ctx, svc, out.Share(svc.Name), ipModeOf(k.Deps, svc), k.Engine.ClusterUUID())
+		failed = errors.Join(failed, client.IgnoreNotFound(err))
+	}
+	return failed
+}
+
+func (sharedVIPs) tellNoClass(context.Context, *gather.Group, string) error { return nil }
+
+func (k sharedVIPs) clear(ctx context.Context, g *gather.Group) error {
+	var failed error
+	for _, svc := range g.Members {
+		failed = errors.Join(failed, client.IgnoreNotFound(k.Status.Clear(ctx, svc)))
+	}
+	return failed
+}
+
+// handBack: the Services are handed back as Services.
+func (sharedVIPs) handBack(context.Context, *gather.Group, bool) (bool, error) { return false, nil }
+
+// sharing decides about each Service of a group for itself.
+type sharing struct {
+	*owners[*gather.Group]
+	of sharedVIPs
+}
+
+// fate is what becomes of a Service of a group.
+type fate int
+
+const (
+	apart fate = iota // it is none of ours, or not to be touched
+	stays             // it is served
+	kept              // it is served although it is to be let go, because too much would be let go at once
+	goes              // what there is of it is removed, and it is let go
+)
+
+// decide serves the Services of a group that are ours, and lets the others go.
+func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group]) (ctrl.Result, error) {
+	g := c.Object
+	key := client.ObjectKeyFromObject(g)
+	var serve, leave []*corev1.Service
+	var unclaimed error
+	why, held := "", false
+	for _, m := range g.Members {
+		m = m.DeepCopy() // the cache's
+		switch f, because := r.fate(ctx, cfg, c, m); f {
+		case goes:
+			leave, why = append(leave, m), because
+		case kept: // and maybe not claimed
+			serve, held = append(serve, m), true
+		case stays:
+			err := r.claimMember(ctx, cfg, g, m)
+			unclaimed = errors.Join(unclaimed, client.IgnoreNotFound(err))
+			if err == nil || r.holds(key, m) { // what AKO made for it isn't taken away either
+				serve = append(serve, m)
+			}
+		}
+	}
+	switch {
+	case len(serve) == 0 && unclaimed != nil:
+		return resultOf(ctx, unclaimed) // it is to be served
+	case len(serve) == 0 && len(leave) == 0:
+		return ctrl.Result{}, nil
+	case len(serve) == 0:
+		return r.removeAll(ctx, cfg, gather.NewGroup(key, leave...), why)
+	}
+	next, err := r.Candidate(ctx, gather.NewGroup(key, serve...).Decided())
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	result, err := r.serve(ctx, cfg, next)
+	left := r.letMembersGo(ctx, key, leave, why)
+	switch {
+	case errors.Is(left, errLeft) && err == nil && result.IsZero() && !slices.ContainsFunc(serve, func(m *corev1.Service) bool { return r.holds(key, m) }):
+		// Those that stay can't be served, and what there is serves only those that go.
+		return r.removeAll(ctx, cfg, gather.NewGroup(key, leave...), why)
+	case err != nil || !result.IsZero(): // and what else is to be done comes with it
+	case left != nil || unclaimed != nil:
+		return resultOf(ctx, errors.Join(left, unclaimed))
+	case held:
+		result.RequeueAfter = spread(guardWindow)
+	}
+	return result, err
+}
+
+// holds reports whether the Controller holds something of a Service in a group.
+func (r sharing) holds(group types.NamespacedName, m *corev1.Service) bool {
+	return slices.Contains(r.of.serving(group), m.Name)
+}
+
+// errLeft has a Service that is to be let go looked at again.
+var errLeft = errors.New("the Controller still holds pools of a Service that is leaving a shared VIP")
+
+// fate decides about one Service.
+func (r sharing) fate(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group], m *corev1.Service) (_ fate, why string) {
+	owner := model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}
+	claimed, deleted := gather.Claimed(m), m.DeletionTimestamp != nil
+	v := translate.ServiceOurs(cfg, m, c.Namespace)
+	switch {
+	case deleted:
+		v = translate.Verdict{Why: "the Service is being deleted"}
+	case claimed && cfg.DeleteConfig:
+		v = translate.Verdict{Why: "deleteConfig is true: everything on the Controller is being removed"}
+	case v.Ours && r.of.Deps.place(m).Leaving:
+		v = translate.Verdict{Why: "it leaves shared VIP " + c.Object.Name}
+	}
+	if other, handover := handedOver(m, cfg); handover {
+		if v.Ours || deleted {
+			r.anothersMember(ctx, m, servedByAnother(owner.Kind, other))
+		}
+		return apart, ""
+	}
+	holds := r.holds(client.ObjectKeyFromObject(c.Object), m)
+	switch {
+	case v.Ours:
+		r.Guard.settle(owner)
+		return stays, ""
+	case deleted || cfg.DeleteConfig || !holds || !translate.Deselected(cfg, m, c.Namespace):
+		r.Guard.settle(owner)
+	default:
+		if err := r.Guard.allow(owner, r.Engine.VirtualServices(), time.Now()); err != nil {
+			r.tellOnce(m, model.ReasonDeletionHeld, fmt.Sprintf("%s; what serves it is kept, because %v", v.Why, err))
+			return kept, ""
+		}
+	}
+	if !claimed && !holds {
+		return apart, "" // somebody else's, finalizers and all
+	}
+	return goes, v.Why
+}
+
+// anothersMember is anothers for one Service.
+func (r sharing) anothersMember(ctx context.Context, m *corev1.Service, text string) {
+	r.tellOnce(m, model.ReasonServedByAnother, text)
+	if status.Spoken(m) {
+		return
+	}
+	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})
+	if err := r.of.tell(ctx, gather.NewGroup(types.NamespacedName{Namespace: m.Namespace}, m), translate.Input{}, why); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "telling a Service that another instance serves it", "service", m.Name)
+	}
+}
+
+// claimMember claims a Service. One that is older than others which are served already joins after them.
+func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gather.Group, m *corev1.Service) error {
+	annotations := map[string]string{gather.AnnotationServedBy: cfg.Instance()}
+	served := r.of.serving(client.ObjectKeyFromObject(g))
+	senior := translate.CompareSeniority(g.Name)
+	if !slices.Contains(served, m.Name) && slices.ContainsFunc(g.Members, func(o *corev1.Service) bool {
+		return slices.Contains(served, o.Name) && senior(m, o) < 0
+	}) {
+		annotations[translate.AnnotationJoined] = translate.Joined(g.Name, time.Now())
+	}
+	return r.claimWith(ctx, m, annotations)
+}
+
+// letMembersGo lets Services go of which the group holds nothing any more; the error is errLeft if it does of some.
+func (r sharing) letMembersGo(ctx context.Context, group types.NamespacedName, members []*corev1.Service, why string) (left error) {
+	if len(members) == 0 {
+		return nil
+	}
+	if err := r.Engine.Mirror.Err(); err != nil {
+		return fmt.Errorf("the Controller can't be read: %w", err)
+	}
+	for _, m := range members {
+		if r.holds(group, m) {
+			left = errLeft
+			r.stuckMember(ctx, m, fmt.Errorf("%s; shared VIP %s still has pools of it on the Controller", why, group.Name))
+			continue
+		}
+		ctrl.LoggerFrom(ctx).Info("nothing of a Service is left in the shared VIP", "service", m.Name, "reason", why)
+		if err := r.letMemberGo(ctx, m); err != nil {
+			return err
+		}
+	}
+	r.Moved(ctx, group.Namespace)
+	return left
+}
+
+// stuckMember says on a Service that is to be let go why there is something of it still.
+func (r sharing) stuckMember(ctx context.Context, m *corev1.Service, why error) {
+	if errors.Is(why, mirror.ErrNotLoaded) {
+		return
+	}
+	r.tellOnce(m, reasonDeleting, why.Error())
+	if err := r.Status.Stuck(ctx, m, engine.Reason(why), why.Error()); client.IgnoreNotFound(err) != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "telling a Service why it is not let go", "service", m.Name)
+	}
+}
+
+// letMemberGo takes back what was written on a Service, then the finalizer.
+func (r sharing) letMemberGo(ctx context.Context, m *corev1.Service) error {
+	if err := r.clear(ctx, gather.NewGroup(types.NamespacedName{Namespace: m.Namespace}, m)); err != nil {
+		return err
+	}
+	return client.IgnoreNotFound(r.unclaim(ctx, m))
+}
+
+// removeAll removes what there is of a group none of whose Services stays.
+func (r sharing) removeAll(ctx context.Context, cfg *settings.Settings, g *gather.Group, why string) (ctrl.Result, error) {
+	owner, key := r.ownerOf(g), client.ObjectKeyFromObject(g)
+	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, translate.VirtualServiceName(cfg, owner), why)
+	r.hold(key, err != nil)
+	if err != nil {
+		for _, m := range g.Members {
+			r.stuckMember(ctx, m, err)
+		}
+		return resultOf(ctx, err)
+	}
+	ctrl.LoggerFrom(ctx).Info("nothing is left on the Controller", "reason", why, "deleted", deleted)
+	for _, m := range g.Members {
+		if deleted > 0 {
+			r.Status.Deleted(m, deleted)
+		}
+		if err := r.letMemberGo(ctx, m); err != nil {
+			return resultOf(ctx, err)
+		}
+	}
+	r.forget(key)
+	r.Freed(key.Namespace + "-" + key.Name)
+	r.Moved(ctx, key.Namespace)
+	return ctrl.Result{}, nil
+}

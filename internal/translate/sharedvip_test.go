@@ -1,0 +1,84 @@
+package translate
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func sharing(name, group, consent string, created time.Time) *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "core", CreationTimestamp: metav1.NewTime(created),
+		Annotations: map[string]string{AnnotationSharedVIP: group, AnnotationAllowReplacement: consent}}}
+}
+
+func TestPlaceOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		asks, consent string
+		alone         bool
+		groups        []string
+		want          Place
+	}{
+		"new, alone":                       {want: Place{}},
+		"new, in a group":                  {asks: "n2", want: Place{Group: "n2"}},
+		"served alone":                     {alone: true, want: Place{}},
+		"served in its group":              {asks: "n2", groups: []string{"n2"}, want: Place{Group: "n2"}},
+		"joins, not yet allowed":           {asks: "n2", alone: true, want: Place{}},
+		"joins":                            {asks: "n2", alone: true, consent: "true", want: Place{Leaving: true}},
+		"leaves, not yet allowed":          {groups: []string{"n2"}, want: Place{Group: "n2"}},
+		"leaves":                           {groups: []string{"n2"}, consent: "true", want: Place{Group: "n2", Leaving: true}},
+		"moves, not yet allowed":           {asks: "n4", groups: []string{"n2"}, want: Place{Group: "n2"}},
+		"moves":                            {asks: "n4", groups: []string{"n2"}, consent: "true", want: Place{Group: "n2", Leaving: true}},
+		"has moved, the rest is to follow": {asks: "n4", groups: []string{"n2", "n4"}, consent: "true", want: Place{Group: "n4"}},
+		"has left, the rest is to follow":  {alone: true, groups: []string{"n2"}, want: Place{}},
+		"twice, by somebody else":          {asks: "n2", alone: true, groups: []string{"n2"}, want: Place{Group: "n2"}},
+	} {
+		if got := PlaceOf(sharing("amf", c.asks, c.consent, time.Time{}), c.alone, c.groups); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+func TestSeniority(t *testing.T) {
+	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
+	first, second, twin, late := sharing("b", "n2", "", day(1)), sharing("c", "n2", "", day(2)), sharing("a", "n2", "", day(2)), sharing("d", "n2", "", day(1))
+	late.Annotations[AnnotationJoined] = Joined("n2", day(3))
+	all := []*corev1.Service{late, second, twin, first}
+	slices.SortFunc(all, CompareSeniority("n2"))
+	if want := []*corev1.Service{first, twin, second, late}; !slices.Equal(all, want) {
+		t.Errorf("the order is %s %s %s %s", all[0].Name, all[1].Name, all[2].Name, all[3].Name)
+	}
+	if !Since("n4", late).Equal(day(1)) {
+		t.Error("joining one group makes a Service junior in another")
+	}
+	late.Annotations[AnnotationJoined] = "n2 yesterday"
+	if !Since("n2", late).Equal(day(1)) {
+		t.Error("a time that can't be read counts")
+	}
+}
+
+// TestConsentOfAll: one Service doesn't allow what interrupts the others.
+func TestConsentOfAll(t *testing.T) {
+	a, b := sharing("a", "n2", "true", time.Time{}), sharing("b", "n2", "", time.Time{})
+	g := SharedVIP{Namespace: "core", Group: "n2", Members: []*corev1.Service{a, b}}
+	in := Input{Owner: g}
+	if in.ReplacementAllowed() || a.Annotations[AnnotationAllowReplacement] != "true" {
+		t.Error("one Service's consent counts for all, or was taken from it")
+	}
+	b.Annotations[AnnotationAllowReplacement] = "true"
+	if !in.ReplacementAllowed() {
+		t.Error("the consent of all doesn't count")
+	}
+}
+
+func TestHostNamesKeepTheirOrder(t *testing.T) {
+	b := &builder{in: Input{Live: Live{hostNames: []string{"b", "a"}}}}
+	if got := b.inLiveOrder([]string{"a", "b"}); !slices.Equal(got, []string{"b", "a"}) {
+		t.Errorf("the same names: %v", got)
+	}
+	if got := b.inLiveOrder([]string{"a", "c"}); !slices.Equal(got, []string{"a", "c"}) {
+		t.Errorf("other names: %v", got)
+	}
+}
