@@ -29,7 +29,8 @@ func scheme(t *testing.T) *runtime.Scheme {
 	s := runtime.NewScheme()
 	// Twice, as those may who put their schemes together.
 	for range 2 {
-		for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1alpha2.AddToScheme, akov1beta1.AddToScheme, networkingv1alpha1.AddToScheme} {
+		for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1alpha2.AddToScheme, akov1beta1.AddToScheme,
+			networkingv1alpha1.AddToScheme} {
 			if err := add(s); err != nil {
 				t.Fatal(err)
 			}

@@ -43,7 +43,8 @@ type api struct {
 var optional = withPodCIDRs([]api{
 	{gather.InfraSettings, v1beta1.GroupVersion, []string{"AviInfraSetting"}, []string{"aviinfrasettings.ako.vmware.com"}, []client.Object{&v1beta1.AviInfraSetting{}}},
 	{gather.Rules, v1alpha2.GroupVersion, []string{"L4Rule"}, []string{"l4rules.ako.vmware.com"}, []client.Object{&v1alpha2.L4Rule{}}},
-	{gather.ServicesAPI, svcapi.GroupVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
+	{gather.ServicesAPI, svcapi.GroupVersion, []string{"Gateway", "GatewayClass"},
+		[]string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
 		[]client.Object{&svcapi.Gateway{}, &svcapi.GatewayClass{}}},
 	{gather.GatewayAPI, gatewayVersion, []string{"Gateway", "GatewayClass"}, []string{"gateways.gateway.networking.k8s.io", "gatewayclasses.gateway.networking.k8s.io"},
 		[]client.Object{&gatewayv1.Gateway{}, &gatewayv1.GatewayClass{}}},
@@ -94,7 +95,8 @@ type APIs struct {
 
 // NewAPIs knows of none yet.
 func NewAPIs() *APIs {
-	return &APIs{wake: make(chan struct{}, 1), watched: make(map[gather.API]bool), absent: make(map[gather.API]int), since: make(map[gather.API]time.Time), came: make(map[gather.API]time.Time)}
+	return &APIs{wake: make(chan struct{}, 1), watched: make(map[gather.API]bool), absent: make(map[gather.API]int),
+		since: make(map[gather.API]time.Time), came: make(map[gather.API]time.Time)}
 }
 
 // Prime asks once, before anything runs, so that nobody takes a type for missing that nobody has looked for.
@@ -186,7 +188,8 @@ func (a *APIs) Start(ctx context.Context) error {
 		default:
 		}
 	}
-	handle, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: poke, UpdateFunc: func(_, o any) { poke(o) }, DeleteFunc: poke})
+	handle, err := informer.AddEventHandler(
+		toolscache.ResourceEventHandlerFuncs{AddFunc: poke, UpdateFunc: func(_, o any) { poke(o) }, DeleteFunc: poke})
 	if err != nil {
 		return fmt.Errorf("watching CustomResourceDefinitions: %w", err)
 	}

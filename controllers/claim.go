@@ -192,7 +192,8 @@ func (r *owners[T]) gone(ctx context.Context, cfg *settings.Settings, key types.
 	if absent, err := r.Absent(ctx, owner); !absent {
 		return ctrl.Result{}, err // it exists, or nobody knows: the next sweep looks again
 	}
-	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, translate.VirtualServiceName(cfg, owner), fmt.Sprintf("its %s doesn't exist", r.Owner().Noun()))
+	deleted, err := r.Engine.Remove(ctx, owner, cfg.Tenant, translate.VirtualServiceName(cfg, owner),
+		fmt.Sprintf("its %s doesn't exist", r.Owner().Noun()))
 	if err != nil {
 		log.Error(err, "removing what a vanished owner left; the next sweep tries again", "owner", owner.String())
 		return ctrl.Result{}, nil

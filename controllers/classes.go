@@ -103,7 +103,8 @@ func (r *classes[C, G]) judge(ctx context.Context, class C, was []metav1.Conditi
 }
 
 // write patches a class' status, and warns of parameters that can't be used when they are first told.
-func (r *classes[C, G]) write(ctx context.Context, class, next C, same bool, was []metav1.Condition, c *metav1.Condition) (ctrl.Result, error) {
+func (r *classes[C, G]) write(ctx context.Context, class, next C, same bool, was []metav1.Condition,
+	c *metav1.Condition) (ctrl.Result, error) {
 	if err := r.Status.Patch(ctx, class, next, same); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}

@@ -49,7 +49,8 @@ func newGateways(d Deps, log logr.Logger) *owners[*gatewayv1.Gateway] {
 }
 
 func (gateways) refers(api gather.API) bool {
-	return api == gather.InfraSettings || api == gather.Rules || api == gather.GatewayAPI || slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
+	return api == gather.InfraSettings || api == gather.Rules || api == gather.GatewayAPI ||
+		slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
 }
 
 func (gateways) finalizers() []string { return nil }
@@ -90,7 +91,8 @@ func (k gateways) sources(c cache.Cache, api gather.API) []source.Source {
 	return nil
 }
 
-// gatewayPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses somebody else has changed.
+// gatewayPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses somebody else has
+// changed.
 func gatewayPredicate(own func(client.Object) bool) predicate.Predicate {
 	return predicate.Or(specChanged(), updated(func(before, after *gatewayv1.Gateway) bool {
 		return apimeta.FindStatusCondition(after.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) == nil ||
@@ -114,14 +116,16 @@ func (k gateways) inNamespace(ctx context.Context, namespace string) []types.Nam
 	}
 	selecting := make(map[types.NamespacedName]bool)
 	for _, s := range sets {
-		if gw, ok := gatewayapi.GatewayOf(s); ok && slices.ContainsFunc(s.Spec.Listeners, func(l gatewayv1.ListenerEntry) bool { return bySelector(l.AllowedRoutes) }) {
+		if gw, ok := gatewayapi.GatewayOf(s); ok && slices.ContainsFunc(s.Spec.Listeners,
+			func(l gatewayv1.ListenerEntry) bool { return bySelector(l.AllowedRoutes) }) {
 			selecting[gw] = true
 		}
 	}
 	users := k.usersIn(namespace)
 	return k.where(ctx, func(gw *gatewayv1.Gateway) bool {
 		a, key := gw.Spec.AllowedListeners, client.ObjectKeyFromObject(gw)
-		return gw.Namespace == namespace || selecting[key] || slices.Contains(users, key) || a != nil && a.Namespaces != nil && a.Namespaces.Selector != nil ||
+		return gw.Namespace == namespace || selecting[key] || slices.Contains(users, key) ||
+			a != nil && a.Namespaces != nil && a.Namespaces.Selector != nil ||
 			slices.ContainsFunc(gw.Spec.Listeners, func(l gatewayv1.Listener) bool { return bySelector(l.AllowedRoutes) })
 	})
 }

@@ -26,7 +26,8 @@ const supportedRelease = "v1.6.3"
 // supportedFeatures are, by name, those of the API's conformance suite that the operator claims. What is our own, SCTP, has no
 // name there.
 var supportedFeatures = []gatewayv1.SupportedFeature{
-	{Name: "Gateway"}, {Name: "GatewayAddressEmpty"}, {Name: "GatewayStaticAddresses"}, {Name: "ListenerSet"}, {Name: "ReferenceGrant"}, {Name: "TCPRoute"}, {Name: "UDPRoute"},
+	{Name: "Gateway"}, {Name: "GatewayAddressEmpty"}, {Name: "GatewayStaticAddresses"}, {Name: "ListenerSet"}, {Name: "ReferenceGrant"},
+	{Name: "TCPRoute"}, {Name: "UDPRoute"},
 }
 
 // ClassReconciler accepts the GatewayClasses of gateway.networking.k8s.io that are ours, and keeps one that is in use
@@ -39,9 +40,11 @@ type ClassReconciler struct {
 func newClassReconciler(d Deps, log logr.Logger) *ClassReconciler {
 	return &ClassReconciler{classes[*gatewayv1.GatewayClass, *gatewayv1.Gateway]{
 		Deps: d, queue: new(queue), Log: log, api: gather.GatewayAPI, finalizer: gatewayv1.GatewayClassFinalizerGatewaysExist,
-		verdict: string(gatewayv1.GatewayClassConditionStatusAccepted), accepted: string(gatewayv1.GatewayClassReasonAccepted), refused: string(gatewayv1.GatewayClassReasonInvalidParameters),
+		verdict: string(gatewayv1.GatewayClassConditionStatusAccepted), accepted: string(gatewayv1.GatewayClassReasonAccepted),
+		refused: string(gatewayv1.GatewayClassReasonInvalidParameters),
 		pending: metav1.Condition{Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayClassReasonPending)},
-		class:   &gatewayv1.GatewayClass{}, gateway: &gatewayv1.Gateway{}, list: func() client.ObjectList { return new(gatewayv1.GatewayClassList) },
+		class:   &gatewayv1.GatewayClass{}, gateway: &gatewayv1.Gateway{},
+		list:    func() client.ObjectList { return new(gatewayv1.GatewayClassList) },
 		classOf: func(gw *gatewayv1.Gateway) string { return string(gw.Spec.GatewayClassName) },
 		ours: func(c *gatewayv1.GatewayClass) bool {
 			return slices.Contains(d.Gather.ControllerNames, string(c.Spec.ControllerName))
@@ -90,7 +93,8 @@ func (r *ClassReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 // supportedVersion compares the release of the installed CRDs with the operator's own. Another one of the same minor release
 // is as good; an older or newer one is served as well as it goes.
 func supportedVersion(bundle []string) metav1.Condition {
-	c := metav1.Condition{Type: string(gatewayv1.GatewayClassConditionStatusSupportedVersion), Status: metav1.ConditionTrue, Reason: string(gatewayv1.GatewayClassReasonSupportedVersion),
+	c := metav1.Condition{Type: string(gatewayv1.GatewayClassConditionStatusSupportedVersion), Status: metav1.ConditionTrue,
+		Reason:  string(gatewayv1.GatewayClassReasonSupportedVersion),
 		Message: "the CRDs are of release " + strings.Join(bundle, ", ")}
 	minor := supportedRelease[:strings.LastIndex(supportedRelease, ".")+1]
 	for _, v := range bundle {

@@ -17,7 +17,8 @@ type memory struct {
 }
 
 func newMemory() *memory {
-	return &memory{waiting: make(map[types.NamespacedName]bool), told: make(map[types.UID]string), orphans: make(map[types.NamespacedName]bool)}
+	return &memory{waiting: make(map[types.NamespacedName]bool), told: make(map[types.UID]string),
+		orphans: make(map[types.NamespacedName]bool)}
 }
 
 // hold remembers whether an owner waits for the Controller.

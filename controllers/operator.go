@@ -145,7 +145,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op := &Operator{Settings: new(settings.Store), client: client, metrics: newInstruments(), APIs: NewAPIs(), lead: func() {}}
 	op.available.Store(true)
 	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
-	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step}, DryRun: o.DryRun}
+	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step},
+		DryRun: o.DryRun}
 	if o.LeaderElect {
 		op.lead = sync.OnceFunc(op.Mirror.Expire)
 	}
@@ -199,7 +200,8 @@ func (op *Operator) discover(mgr ctrl.Manager, o Options) error {
 func (op *Operator) deps(mgr ctrl.Manager, recorder events.EventRecorder, o Options) Deps {
 	return Deps{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings, APIs: op.APIs,
-		Gather:  &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, Synced: op.APIs.Synced, IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
+		Gather: &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, Synced: op.APIs.Synced,
+			IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
 		Guard:   &guard{share: o.DeletionShare, least: deletionLeast},
 		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: op.lead, Freed: op.freed, Moved: op.inNamespace,
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
@@ -382,7 +384,8 @@ func (op *Operator) configure(o Options, s *settings.Settings, c settings.Creden
 		o.SetLogLevel(s.LogLevel)
 	}
 	// The mirror forgets first: with the new names and the old objects a plan would be nonsense.
-	op.Mirror.SetScope(mirror.Scope{Controller: s.Controller, ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud, Tenant: s.Tenant, OwnTenant: s.OwnTenant})
+	op.Mirror.SetScope(mirror.Scope{Controller: s.Controller, ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud,
+		Tenant: s.Tenant, OwnTenant: s.OwnTenant})
 	op.Settings.Set(s)
 	op.everything()
 	return nil

@@ -159,7 +159,8 @@ func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
 	if kind == nil {
 		return owner, false
 	}
-	vs := s.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: translate.VirtualServiceName(s.Settings.Current(), owner)})
+	vs := s.Mirror.Get(
+		model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: translate.VirtualServiceName(s.Settings.Current(), owner)})
 	return owner, kind.Marked(owner, vs)
 }
 

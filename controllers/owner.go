@@ -289,13 +289,15 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 	if !c.Managed || r.programmed(o) {
 		return ctrl.Result{}, nil
 	}
-	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: configurationError(r.Settings).Error()}
+	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid,
+		Message: configurationError(r.Settings).Error()}
 	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, o, translate.Input{Namespace: c.Namespace}, outcome.NewUnasked(finding))))
 }
 
 // askForPorts asks Antrea for the node ports of the Services behind an owner. One that can't be asked for is told, and doesn't
 // keep the others from it.
-func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, about T, in translate.Input, out outcome.Outcome) (failed error) {
+func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, about T, in translate.Input,
+	out outcome.Outcome) (failed error) {
 	if cfg.ServiceType != settings.NodePortLocal || r.Engine.DryRun {
 		return nil
 	}
@@ -390,7 +392,8 @@ func (r *owners[T]) keys(ctx context.Context, which func(T) bool) []types.Namesp
 
 // keysWhere are the objects of a kind of which something is true; none before the cache has them, since their first list
 // queues them all.
-func keysWhere[T client.Object](ctx context.Context, d Deps, k gather.Kind[T], log logr.Logger, which func(T) bool) (out []types.NamespacedName) {
+func keysWhere[T client.Object](ctx context.Context, d Deps, k gather.Kind[T], log logr.Logger,
+	which func(T) bool) (out []types.NamespacedName) {
 	if api := k.API(); api != "" && !d.APIs.Synced(api) {
 		return nil
 	}

@@ -103,7 +103,8 @@ func (r *RouteReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 }
 
 // parent judges one parentRef. known is false for a parent that isn't ours.
-func (r *RouteReconciler) parent(ctx context.Context, cfg *settings.Settings, route *gatewayapi.Route, ref gatewayv1.ParentReference) (p status.RouteParent, known bool, err error) {
+func (r *RouteReconciler) parent(ctx context.Context, cfg *settings.Settings, route *gatewayapi.Route,
+	ref gatewayv1.ParentReference) (p status.RouteParent, known bool, err error) {
 	key, ok := r.Gather.GatewayOfParent(ctx, route, ref)
 	if !ok {
 		return p, false, nil
@@ -229,7 +230,8 @@ func (r *RouteReconciler) Watch(c cache.Cache, api gather.API) error {
 	switch api {
 	case gather.KindAPIs[r.Kind]:
 		sources = []source.Source{
-			source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{}, predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames))),
+			source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{},
+				predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames))),
 			source.Kind(c, routeType(api), r.of(r.ofSibling), specChanged()),
 		}
 	case gather.GatewayAPI:

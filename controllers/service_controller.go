@@ -88,7 +88,8 @@ func (k services) inNamespace(ctx context.Context, namespace string) (out []type
 }
 
 func (services) moved() predicate.Predicate {
-	return predicate.Or(predicate.AnnotationChangedPredicate{}, updated(func(before, after *corev1.Service) bool { return before.Spec.Type != after.Spec.Type }))
+	return predicate.Or(predicate.AnnotationChangedPredicate{},
+		updated(func(before, after *corev1.Service) bool { return before.Spec.Type != after.Spec.Type }))
 }
 
 func (services) relevant(svc *corev1.Service) bool { return relevant(svc) }

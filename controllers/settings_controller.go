@@ -100,7 +100,8 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctr
 		return result, nil
 	}
 	r.applied = credentials
-	log.Info("settings are in force", "cluster", next.ClusterName, "controller", next.Controller, "cloud", next.Cloud, "tenant", next.Tenant, "createdBy", next.CreatedBy)
+	log.Info("settings are in force", "cluster", next.ClusterName, "controller", next.Controller, "cloud", next.Cloud, "tenant", next.Tenant,
+		"createdBy", next.CreatedBy)
 	return result, nil
 }
 

@@ -305,7 +305,8 @@ func (r *StaticRoutesReconciler) Vanished(name gather.API) {
 func routedNode() predicate.Predicate {
 	return updated(func(before, after *corev1.Node) bool {
 		return !(apiequality.Semantic.DeepEqual(before.Spec.PodCIDRs, after.Spec.PodCIDRs) && before.Spec.PodCIDR == after.Spec.PodCIDR &&
-			apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses) && apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations))
+			apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses) &&
+			apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations))
 	})
 }
 

@@ -91,7 +91,8 @@ func (k svcAPIGateways) sources(c cache.Cache, api gather.API) []source.Source {
 	}
 }
 
-// svcAPIPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses somebody else has changed.
+// svcAPIPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses somebody else has
+// changed.
 func svcAPIPredicate(own func(client.Object) bool) predicate.Predicate {
 	return predicate.Or(specChanged(), updated(func(before, after *svcapi.Gateway) bool {
 		return apimeta.FindStatusCondition(after.Status.Conditions, svcapi.GatewayConditionReady) == nil ||
@@ -118,7 +119,8 @@ func (k svcAPIGateways) ofService(ctx context.Context, o client.Object) []reconc
 func (k svcAPIGateways) inNamespace(ctx context.Context, namespace string) []types.NamespacedName {
 	users := k.usersIn(namespace)
 	return k.where(ctx, func(gw *svcapi.Gateway) bool {
-		return gw.Namespace == namespace || slices.Contains(users, client.ObjectKeyFromObject(gw)) || slices.ContainsFunc(gw.Spec.Listeners, selectsNamespaces)
+		return gw.Namespace == namespace || slices.Contains(users, client.ObjectKeyFromObject(gw)) ||
+			slices.ContainsFunc(gw.Spec.Listeners, selectsNamespaces)
 	})
 }
 

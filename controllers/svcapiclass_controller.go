@@ -26,7 +26,8 @@ type SvcAPIClassReconciler struct {
 func newSvcAPIClassReconciler(d Deps, log logr.Logger) *SvcAPIClassReconciler {
 	return &SvcAPIClassReconciler{classes[*svcapi.GatewayClass, *svcapi.Gateway]{
 		Deps: d, queue: new(queue), Log: log, api: gather.ServicesAPI, finalizer: svcapi.GatewayClassFinalizer,
-		verdict: svcapi.GatewayClassConditionAdmitted, accepted: svcapi.GatewayClassReasonAdmitted, refused: svcapi.GatewayClassReasonInvalidParameters,
+		verdict: svcapi.GatewayClassConditionAdmitted, accepted: svcapi.GatewayClassReasonAdmitted,
+		refused: svcapi.GatewayClassReasonInvalidParameters,
 		pending: metav1.Condition{Status: metav1.ConditionFalse, Reason: svcapi.GatewayClassReasonWaiting},
 		class:   &svcapi.GatewayClass{}, gateway: &svcapi.Gateway{}, list: func() client.ObjectList { return new(svcapi.GatewayClassList) },
 		classOf: func(gw *svcapi.Gateway) string { return gw.Spec.GatewayClassName },

@@ -25,14 +25,15 @@ func (o Object) Text(field string) string {
 const modifyRounds = 5
 
 // Modify changes an object that others change too. It reads the object, has change edit it, and writes the whole object
-// back if change reports true. Read may be the object as it was just read, to save the first reading; nil if it wasn't. The write carries the _last_modified that was read, so it can't undo what others wrote
-// meanwhile: the Controller refuses it with 412, and Modify reads again and has change look anew, at most 5 times; then
-// the error has ReasonStale. Any other error is returned at once. A write whose answer was lost may have been carried out
-// (see Ambiguous); the next Modify finds out, because change sees what the Controller has then.
+// back if change reports true. Read may be the object as it was just read, to save the first reading; nil if it wasn't. The write carries
+// the _last_modified that was read, so it can't undo what others wrote meanwhile: the Controller refuses it with 412, and Modify reads
+// again and has change look anew, at most 5 times; then the error has ReasonStale. Any other error is returned at once. A write whose
+// answer was lost may have been carried out (see Ambiguous); the next Modify finds out, because change sees what the Controller has then.
 //
 // The object that is returned is the one that the Controller has: the answer to the write, or what was read if there was
 // nothing to write.
-func (c *Client) Modify(ctx context.Context, kind model.Kind, tenant, uuid string, read Object, change func(Object) (bool, error)) (Object, error) {
+func (c *Client) Modify(ctx context.Context, kind model.Kind, tenant, uuid string, read Object, change func(Object) (bool, error)) (Object,
+	error) {
 	var stale error
 	for range modifyRounds {
 		o := read
@@ -79,7 +80,8 @@ func (c *Client) Read(ctx context.Context, kind model.Kind, tenant, uuid string)
 func decodeObject(kind model.Kind, tenant string, raw json.RawMessage) (Object, error) {
 	var o Object
 	if err := json.Unmarshal(raw, &o); err != nil || o.Text("uuid") == "" {
-		return nil, &Error{Method: http.MethodGet, Route: itemRoute(kind), Tenant: tenant, Class: Transient, Reason: ReasonBadAnswer, Message: "the answer is no object with a uuid"}
+		return nil, &Error{Method: http.MethodGet, Route: itemRoute(kind), Tenant: tenant, Class: Transient, Reason: ReasonBadAnswer,
+			Message: "the answer is no object with a uuid"}
 	}
 	return o, nil
 }

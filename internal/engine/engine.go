@@ -44,7 +44,8 @@ type Engine struct {
 func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome {
 	in.Refused = map[string]model.Finding{}
 	r := run{Engine: e, in: in}
-	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings, in.Owner.Key().Kind, in.Namespace)
+	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings,
+		in.Owner.Key().Kind, in.Namespace)
 	r.keepTenant()
 	defer func() { r.commons.release(r.wanted...) }()
 	for round := range rounds {

@@ -18,7 +18,8 @@ import (
 // furnish makes what the rules of these tests refer to.
 func (w *world) furnish() {
 	w.Helper()
-	for kind, name := range map[string]string{"networksecuritypolicy": "allow", "vsdatascriptset": "script", "analyticsprofile": "metrics", "securitypolicy": "dos"} {
+	for kind, name := range map[string]string{"networksecuritypolicy": "allow", "vsdatascriptset": "script", "analyticsprofile": "metrics",
+		"securitypolicy": "dos"} {
 		_, err := w.sim.Create(kind, "admin", map[string]any{"name": name})
 		w.must(err)
 	}
@@ -109,7 +110,8 @@ func TestRule(t *testing.T) {
 		{"full_client_logs", clientLogs(vs), "map[duration:30 enabled:true throttle:5]"},
 		{"performance_limits", vs["performance_limits"], "map[max_concurrent_connections:7 max_throughput:9]"},
 		{"lb_algorithm", sctp["lb_algorithm"], "LB_ALGORITHM_CONSISTENT_HASH"}, {"enabled", sctp["enabled"], "false"},
-		{"min_servers_up", sctp["min_servers_up"], "1"}, {"by hand", tcp["lb_algorithm"], "LB_ALGORITHM_ROUND_ROBIN"}, {"by hand", vs["weight"], "3"},
+		{"min_servers_up", sctp["min_servers_up"], "1"}, {"by hand", tcp["lb_algorithm"], "LB_ALGORITHM_ROUND_ROBIN"},
+		{"by hand", vs["weight"], "3"},
 	} {
 		if fmt.Sprint(have.got) != have.want {
 			t.Errorf("%s is %v, want %s", have.field, have.got, have.want)
@@ -220,7 +222,8 @@ func TestRuleThatEndsTLS(t *testing.T) {
 	}}
 	w.done(w.ruled(rule))
 	vs := w.object("virtualservice", amfName)
-	if !strings.HasSuffix(fmt.Sprint(vs["application_profile_ref"]), "#System-SSL-Application") || vs["pool_ref"] == nil || vs["l4_policies"] != nil {
+	if !strings.HasSuffix(fmt.Sprint(vs["application_profile_ref"]), "#System-SSL-Application") || vs["pool_ref"] == nil ||
+		vs["l4_policies"] != nil {
 		t.Errorf("with TLS: %v, pool_ref %v, l4_policies %v", vs["application_profile_ref"], vs["pool_ref"], vs["l4_policies"])
 	}
 	w.load()

@@ -139,7 +139,8 @@ func (r *Routes) Sync(ctx context.Context, in staticroutes.Input, confirm func(c
 }
 
 // vrf finds the VRF context that gets the routes.
-func (r *Routes) vrf(ctx context.Context, s *settings.Settings, f *model.Facts, out *RoutesOutcome) (uuid string, missing *staticroutes.Problem, err error) {
+func (r *Routes) vrf(ctx context.Context, s *settings.Settings, f *model.Facts, out *RoutesOutcome) (uuid string,
+	missing *staticroutes.Problem, err error) {
 	name, tier1 := staticroutes.VRF(s, f)
 	if tier1 == "" {
 		out.VRF = name
@@ -148,20 +149,21 @@ func (r *Routes) vrf(ctx context.Context, s *settings.Settings, f *model.Facts, 
 		}
 		return "", &staticroutes.Problem{Reason: staticroutes.ReasonReferenceMissing, Message: fmt.Sprintf("the Controller's cloud %s has no VRF context %q for static routes; create it, or correct vrfName", f.Cloud.Name, name)}, nil
 	}
-	err = r.Client.List(ctx, string(model.VrfContext), s.Tenant, url.Values{"cloud_ref.name": {s.Cloud}, "fields": {"name,attrs"}}, func(raw json.RawMessage) error {
-		var o struct {
-			Name  string               `json:"name"`
-			UUID  string               `json:"uuid"`
-			Attrs []staticroutes.Label `json:"attrs"`
-		}
-		if err := json.Unmarshal(raw, &o); err != nil {
-			return err
-		}
-		if slices.Contains(o.Attrs, staticroutes.Label{Key: staticroutes.AttributeTier1, Value: tier1}) {
-			uuid, out.VRF = o.UUID, o.Name
-		}
-		return nil
-	})
+	err = r.Client.List(ctx, string(model.VrfContext), s.Tenant, url.Values{"cloud_ref.name": {s.Cloud}, "fields": {"name,attrs"}},
+		func(raw json.RawMessage) error {
+			var o struct {
+				Name  string               `json:"name"`
+				UUID  string               `json:"uuid"`
+				Attrs []staticroutes.Label `json:"attrs"`
+			}
+			if err := json.Unmarshal(raw, &o); err != nil {
+				return err
+			}
+			if slices.Contains(o.Attrs, staticroutes.Label{Key: staticroutes.AttributeTier1, Value: tier1}) {
+				uuid, out.VRF = o.UUID, o.Name
+			}
+			return nil
+		})
 	switch {
 	case err != nil:
 		return "", nil, fmt.Errorf("looking for the VRF context of tier-1 router %s: %w", tier1, err)
@@ -172,7 +174,8 @@ func (r *Routes) vrf(ctx context.Context, s *settings.Settings, f *model.Facts, 
 }
 
 // routes reads the VRF context, plans and writes. The plan is nil if the VRF context could not be read.
-func (r *Routes) routes(ctx context.Context, in *staticroutes.Input, uuid string, confirm func(context.Context) (staticroutes.Input, error), out *RoutesOutcome) (*staticroutes.Wanted, *staticroutes.Plan, error) {
+func (r *Routes) routes(ctx context.Context, in *staticroutes.Input, uuid string,
+	confirm func(context.Context) (staticroutes.Input, error), out *RoutesOutcome) (*staticroutes.Wanted, *staticroutes.Plan, error) {
 	log := logr.FromContextOrDiscard(ctx)
 	cluster := in.Settings.ClusterName
 	vrf, err := r.Client.Read(ctx, model.VrfContext, in.Settings.Tenant, uuid)
@@ -304,7 +307,8 @@ func (r *Routes) groups(ctx context.Context, in staticroutes.Input, out *RoutesO
 }
 
 // group changes the labels of one group, if there is anything to change.
-func (r *Routes) group(ctx context.Context, in staticroutes.Input, name string, change func([]staticroutes.Label) ([]staticroutes.Label, bool)) (changed bool, err error) {
+func (r *Routes) group(ctx context.Context, in staticroutes.Input, name string,
+	change func([]staticroutes.Label) ([]staticroutes.Label, bool)) (changed bool, err error) {
 	uuid := in.Facts.Shared[model.ServiceEngineGroup][name]
 	o, err := r.Client.Read(ctx, model.ServiceEngineGroup, in.Settings.Tenant, uuid)
 	if err != nil {
@@ -385,18 +389,19 @@ func (r *Routes) served(ctx context.Context, s *settings.Settings) (string, erro
 	if s.OwnTenant {
 		tenant = s.Tenant
 	}
-	err := r.Client.List(ctx, string(model.VirtualService), tenant, url.Values{"cloud_ref.name": {s.Cloud}, "name.contains": {s.Prefix()}, "fields": {"name"}}, func(raw json.RawMessage) error {
-		var o struct {
-			Name string `json:"name"`
-		}
-		if err := json.Unmarshal(raw, &o); err != nil {
-			return err
-		}
-		if strings.HasPrefix(o.Name, s.Prefix()) {
-			others, example = others+1, o.Name
-		}
-		return nil
-	})
+	err := r.Client.List(ctx, string(model.VirtualService), tenant,
+		url.Values{"cloud_ref.name": {s.Cloud}, "name.contains": {s.Prefix()}, "fields": {"name"}}, func(raw json.RawMessage) error {
+			var o struct {
+				Name string `json:"name"`
+			}
+			if err := json.Unmarshal(raw, &o); err != nil {
+				return err
+			}
+			if strings.HasPrefix(o.Name, s.Prefix()) {
+				others, example = others+1, o.Name
+			}
+			return nil
+		})
 	if err != nil {
 		return "", fmt.Errorf("looking for VirtualServices that use the static routes: %w", err)
 	}
@@ -429,7 +434,8 @@ func (r *Routes) clearRoutes(ctx context.Context, in staticroutes.Input, out *Ro
 }
 
 // clearVRF removes our routes from one VRF context, and returns those that it removed.
-func (r *Routes) clearVRF(ctx context.Context, in staticroutes.Input, name, uuid string, o avi.Object) (steps []staticroutes.Step, err error) {
+func (r *Routes) clearVRF(ctx context.Context, in staticroutes.Input, name, uuid string, o avi.Object) (steps []staticroutes.Step,
+	err error) {
 	log := logr.FromContextOrDiscard(ctx)
 	var dry error
 	_, err = r.Client.Modify(ctx, model.VrfContext, tenantOf(o, in.Settings, in.Facts), uuid, o, func(o avi.Object) (bool, error) {

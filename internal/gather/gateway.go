@@ -122,7 +122,8 @@ func (r *Reader) class(ctx context.Context, gw *gatewayv1.Gateway) (*gatewayv1.G
 }
 
 // Behind implements Kind.
-func (k Gateways) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*gatewayv1.Gateway]) (translate.Owner, []translate.Backend, error) {
+func (k Gateways) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*gatewayv1.Gateway]) (translate.Owner,
+	[]translate.Backend, error) {
 	world, err := k.world(ctx, c.Object)
 	if err != nil {
 		return nil, nil, err
@@ -169,7 +170,8 @@ func (r *Reader) Routes(ctx context.Context, kind string) (out []*gatewayapi.Rou
 		return nil, nil
 	}
 	list := map[string]client.ObjectList{
-		gatewayapi.KindTCPRoute: new(gatewayv1.TCPRouteList), gatewayapi.KindUDPRoute: new(gatewayv1.UDPRouteList), gatewayapi.KindSCTPRoute: new(v1alpha1.SCTPRouteList),
+		gatewayapi.KindTCPRoute: new(gatewayv1.TCPRouteList), gatewayapi.KindUDPRoute: new(gatewayv1.UDPRouteList),
+		gatewayapi.KindSCTPRoute: new(v1alpha1.SCTPRouteList),
 	}[kind]
 	if err := r.Client.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing %ss: %w", kind, err)
@@ -248,7 +250,8 @@ func (r *Reader) SetsOf(ctx context.Context, gw *gatewayv1.Gateway) ([]*gatewayv
 }
 
 // routesOf are the routes of a kind whose parents are a Gateway or its ListenerSets.
-func (r *Reader) routesOf(ctx context.Context, kind string, gw *gatewayv1.Gateway, sets []*gatewayv1.ListenerSet) ([]*gatewayapi.Route, error) {
+func (r *Reader) routesOf(ctx context.Context, kind string, gw *gatewayv1.Gateway, sets []*gatewayv1.ListenerSet) ([]*gatewayapi.Route,
+	error) {
 	routes, err := r.Routes(ctx, kind)
 	self, mine := client.ObjectKeyFromObject(gw), keysOf(sets)
 	return slices.DeleteFunc(routes, func(route *gatewayapi.Route) bool {
@@ -303,7 +306,8 @@ func (r *Reader) Listeners(ctx context.Context, gw *gatewayv1.Gateway, route *ga
 
 // References reads what a route's references resolve to.
 func (r *Reader) References(ctx context.Context, route *gatewayapi.Route) (w gatewayapi.World, err error) {
-	w = gatewayapi.World{Routes: []*gatewayapi.Route{route}, Unread: map[string]bool{gatewayapi.KindReferenceGrant: !r.Serves(ReferenceGrants)}}
+	w = gatewayapi.World{Routes: []*gatewayapi.Route{route},
+		Unread: map[string]bool{gatewayapi.KindReferenceGrant: !r.Serves(ReferenceGrants)}}
 	if w.Grants, err = r.Grants(ctx); err != nil {
 		return w, err
 	}
@@ -312,7 +316,8 @@ func (r *Reader) References(ctx context.Context, route *gatewayapi.Route) (w gat
 
 // GatewayOfParent is the Gateway that a parentRef means, directly or through a ListenerSet; ok is false for other parents, and
 // for a ListenerSet that doesn't exist.
-func (r *Reader) GatewayOfParent(ctx context.Context, route *gatewayapi.Route, ref gatewayv1.ParentReference) (key types.NamespacedName, ok bool) {
+func (r *Reader) GatewayOfParent(ctx context.Context, route *gatewayapi.Route, ref gatewayv1.ParentReference) (key types.NamespacedName,
+	ok bool) {
 	kind, key, ok := gatewayapi.Parent(route, ref)
 	if !ok || kind == gatewayapi.KindGateway {
 		return key, ok

@@ -157,7 +157,8 @@ func (r *Reader) backend(ctx context.Context, s *settings.Settings, svc *corev1.
 		return out, err
 	}
 	var slices discoveryv1.EndpointSliceList
-	if err := r.Client.List(ctx, &slices, client.InNamespace(svc.Namespace), client.MatchingFields{IndexSliceService: svc.Name}, client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, &slices, client.InNamespace(svc.Namespace), client.MatchingFields{IndexSliceService: svc.Name},
+		client.UnsafeDisableDeepCopy); err != nil {
 		return out, fmt.Errorf("listing EndpointSlices of Service %s/%s: %w", svc.Namespace, svc.Name, err)
 	}
 	out.SlicesRead = true

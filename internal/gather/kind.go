@@ -104,7 +104,8 @@ func get[T client.Object](ctx context.Context, r *Reader, k Kind[T], key types.N
 }
 
 // Input reads the rest of what decides about a candidate that is ours.
-func Input[T client.Object](ctx context.Context, r *Reader, k Kind[T], s *settings.Settings, c *Candidate[T]) (in translate.Input, err error) {
+func Input[T client.Object](ctx context.Context, r *Reader, k Kind[T], s *settings.Settings, c *Candidate[T]) (in translate.Input,
+	err error) {
 	in = translate.Input{Namespace: c.Namespace, Settings: s}
 	if in.Owner, in.Backends, err = k.Behind(ctx, s, c); err != nil {
 		return in, err

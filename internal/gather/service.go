@@ -95,7 +95,8 @@ func (k Services) verdict(s *settings.Settings, svc *corev1.Service, ns *corev1.
 }
 
 // Behind implements Kind: a Service stands behind its own ports.
-func (k Services) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*corev1.Service]) (translate.Owner, []translate.Backend, error) {
+func (k Services) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*corev1.Service]) (translate.Owner, []translate.Backend,
+	error) {
 	backend, err := k.backend(ctx, s, c.Object)
 	return translate.Service{Object: c.Object}, []translate.Backend{backend}, err
 }

@@ -91,7 +91,8 @@ func (r *Reader) svcAPIClass(ctx context.Context, gw *svcapi.Gateway) (*svcapi.G
 }
 
 // Behind implements Kind.
-func (k SvcAPIGateways) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*svcapi.Gateway]) (translate.Owner, []translate.Backend, error) {
+func (k SvcAPIGateways) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*svcapi.Gateway]) (translate.Owner,
+	[]translate.Backend, error) {
 	gw := c.Object
 	services, err := k.services(ctx, gw)
 	if err != nil {

@@ -87,7 +87,8 @@ type entry struct {
 
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
-	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[model.Kind]bool), Changed: func([]model.Owner) {}, Loaded: func() {}}
+	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[model.Kind]bool), Changed: func([]model.Owner) {},
+		Loaded: func() {}}
 	m.clear()
 	m.err = ErrNotLoaded
 	return m

@@ -168,7 +168,9 @@ func TestOnlyOursIsMirrored(t *testing.T) {
 	w.create("pool", pool("c1--core-amf-SCTP-2", "somebody", "c1"))  // another created_by
 	w.create("pool", pool("c1--core-amf-SCTP-3", "ako-c1", "other")) // another cluster's marker
 	w.create("pool", pool("eu-c1--core-amf-SCTP-4", "ako-c1", "c1")) // a name that only contains the prefix
-	w.create("vsvip", map[string]any{"name": "eu-c1--core-amf", "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}}, "markers": pool("", "", "eu-c1")["markers"]})
+	w.create("vsvip",
+		map[string]any{"name": "eu-c1--core-amf", "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}},
+			"markers": pool("", "", "eu-c1")["markers"]})
 	ingress := pool("c1--core-amf.example.com_-ing-amf", "ako-c1", "c1") // AKO's, for an Ingress to the same Service
 	ingress["markers"] = append(ingress["markers"].([]any)[:3], map[string]any{"key": "IngressName", "values": []any{"ing"}})
 	w.create("pool", ingress)
@@ -287,7 +289,8 @@ func TestVsVipBelongsToItsVirtualService(t *testing.T) {
 	w := newWorld(t)
 	const name = "c1--core-amf"
 	marks := pool("", "", "c1")["markers"]
-	w.create("vsvip", map[string]any{"name": name, "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}}, "markers": marks.([]any)[:1]})
+	w.create("vsvip",
+		map[string]any{"name": name, "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}}, "markers": marks.([]any)[:1]})
 	w.load()
 	rival := model.Owner{Kind: model.ServiceOwner, Namespace: "core-a", Name: "mf"}
 	if n := len(w.mirror.Of(amf, name)); n != 1 {

@@ -14,7 +14,8 @@ func TestShare(t *testing.T) {
 		return model.Finding{About: service, Port: port, Severity: s, Reason: service + "!"}
 	}
 	o := NewDone(Record{
-		Findings: []model.Finding{about("", model.Port{}, model.Note), about("amf", n2, model.Note), about("late", model.Port{}, model.Blocked), about("late", n2, model.Blocked)},
+		Findings: []model.Finding{about("", model.Port{}, model.Note), about("amf", n2, model.Note), about("late", model.Port{}, model.Blocked),
+			about("late", n2, model.Blocked)},
 		Serving: Serving{
 			Name: "vs", VSUUID: "1", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, Ports: []model.Port{n2, web},
 			Backends: map[model.Port][]string{n2: {"amf"}, web: {"smf"}}, Names: map[string][]string{"amf": {"amf.example.com"}},

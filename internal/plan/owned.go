@@ -49,7 +49,8 @@ var ownership = map[reflect.Type][]owns{
 	},
 	// The address can't change on PUT or PATCH, nor can what it was allocated from.
 	reflect.TypeFor[models.Vip](): {
-		{"vip_id", owned}, {"auto_allocate_ip", owned}, {"auto_allocate_ip_type", fixed | ifWanted}, {"auto_allocate_floating_ip", fixed | ifWanted},
+		{"vip_id", owned}, {"auto_allocate_ip", owned}, {"auto_allocate_ip_type", fixed | ifWanted},
+		{"auto_allocate_floating_ip", fixed | ifWanted},
 		{"ip_address", fixed | ifWanted}, {"ip6_address", fixed | ifWanted}, {"ipam_network_subnet", fixed | ifWanted},
 		{"subnet_uuid", fixed | ifWanted}, {"placement_networks", ifWanted},
 		{"discovered_networks", ifWanted}, // the Controller's own, but for a VIP that lost them

@@ -199,7 +199,8 @@ func prerequisite(step, earlier Step) bool {
 		return step.Op == Create && order(earlier.Key.Kind) == 0
 	}
 	kind := step.Key.Kind
-	return earlier.Op == Create && (kind.Refers(earlier.Key.Kind) || defaultPool(step) == earlier.Key.Name && earlier.Key.Kind == model.Pool) ||
+	return earlier.Op == Create &&
+		(kind.Refers(earlier.Key.Kind) || defaultPool(step) == earlier.Key.Name && earlier.Key.Kind == model.Pool) ||
 		slices.Contains(kind.Type().Follows, earlier.Key.Kind)
 }
 

@@ -90,7 +90,8 @@ func TestRuleMarker(t *testing.T) {
 // TestDefaultPool: a VirtualService with a pool of its own is made after it, and gets it after it.
 func TestDefaultPool(t *testing.T) {
 	pool := model.Object{Key: model.Key{Kind: model.Pool, Tenant: "admin", Name: "c--p"}, Body: &models.Pool{}}
-	vs := model.Object{Key: ruledKey, Body: &models.VirtualService{PoolRef: new(model.RefByName(model.Pool, "c--p"))}, Ruled: []string{"pool_ref"}}
+	vs := model.Object{Key: ruledKey, Body: &models.VirtualService{PoolRef: new(model.RefByName(model.Pool, "c--p"))},
+		Ruled: []string{"pool_ref"}}
 	set := &model.Set{Objects: []model.Object{pool, vs}}
 	for _, have := range [][]*model.Observed{nil, {{Key: ruledKey, UUID: "1", Body: &models.VirtualService{}}}} {
 		p := Diff(set, have, Policy{})

@@ -37,8 +37,9 @@ func TestParseDefaultsAreThoseOfAKO(t *testing.T) {
 func TestParseReadsEveryKeyOfAKOsInstaller(t *testing.T) {
 	config, secret := good()
 	for k, v := range map[string]string{
-		"controllerVersion": "22.1.3", "cniPlugin": "Calico", "disableStaticRouteSync": "true", "shardVSSize": "LARGE", "fullSyncFrequency": "1800",
-		"cloudName": "vcenter", "tenantName": "telco", "primaryInstance": "false", "defaultDomain": ".Avi.local.",
+		"controllerVersion": "22.1.3", "cniPlugin": "Calico", "disableStaticRouteSync": "true", "shardVSSize": "LARGE",
+		"fullSyncFrequency": "1800",
+		"cloudName":         "vcenter", "tenantName": "telco", "primaryInstance": "false", "defaultDomain": ".Avi.local.",
 		"enableRHI": "true", "bgpPeerLabels": `["peer1"]`, "logLevel": "WARN", "deleteConfig": "false", "autoFQDN": "flat",
 		"nsSyncLabelKey": "avi", "nsSyncLabelValue": "yes", "serviceType": "NodePort", "nodeKey": "zone", "nodeValue": "edge",
 		"serviceEngineGroupName": "seg",

@@ -249,7 +249,8 @@ func (d *differ) compare(wanted []Claim) (drop []int) {
 			d.Steps = append(d.Steps, Step{Change, s.id, s.prefix, s.nextHop, hop, c.Node, why})
 			d.routes[i].raw = rewritten(s.raw, hop, d.cluster)
 		case ok:
-			d.Steps = append(d.Steps, Step{Op: Remove, ID: s.id, Prefix: s.prefix, From: s.nextHop, Why: "it doubles route " + d.routes[d.chosen[s.prefix]].id})
+			d.Steps = append(d.Steps,
+				Step{Op: Remove, ID: s.id, Prefix: s.prefix, From: s.nextHop, Why: "it doubles route " + d.routes[d.chosen[s.prefix]].id})
 			d.routes[i].raw = nil
 		case d.mayBeWanted(s):
 			d.Kept++
@@ -350,7 +351,8 @@ func (d *differ) add(wanted []Claim) {
 		}))
 	}
 	slices.SortStableFunc(d.Steps, func(a, b Step) int {
-		return cmp.Or(cmp.Compare(opOrder(a.Op), opOrder(b.Op)), a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
+		return cmp.Or(cmp.Compare(opOrder(a.Op), opOrder(b.Op)), a.Prefix.Addr().Compare(b.Prefix.Addr()),
+			cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
 	})
 }
 

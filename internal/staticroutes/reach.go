@@ -31,7 +31,8 @@ type Pod struct {
 // ReachOf is the reach after a plan was carried out, or failed with err, in the VRF context. Groups are the Service Engine
 // groups that don't take our routes.
 func ReachOf(w *Wanted, p *Plan, vrf string, groups map[string]string, err error) *Reach {
-	r := &Reach{vrf: vrf, routed: map[netip.Prefix]bool{}, missing: map[netip.Prefix]string{}, hosts: w.hosts, unknown: w.unknown, lost: map[string][]loser{}, groups: groups}
+	r := &Reach{vrf: vrf, routed: map[netip.Prefix]bool{}, missing: map[netip.Prefix]string{}, hosts: w.hosts, unknown: w.unknown,
+		lost: map[string][]loser{}, groups: groups}
 	todo := map[netip.Prefix]bool{}
 	for _, s := range p.Steps {
 		if s.Op != Remove {

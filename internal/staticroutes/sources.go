@@ -81,7 +81,8 @@ func Slim(o *unstructured.Unstructured) bool {
 			continue
 		}
 		kept := map[string]any{"apiVersion": o.Object["apiVersion"], "kind": o.Object["kind"], "metadata": o.Object["metadata"]}
-		for _, path := range [][]string{{"host"}, {"subnet"}, {"spec", "node"}, {"spec", "cidr"}, {"spec", "state"}, {"spec", "deleted"}, {"spec", "ipam", "podCIDRs"}, {"spec", "ipam", "pools", "allocated"}} {
+		for _, path := range [][]string{{"host"}, {"subnet"}, {"spec", "node"}, {"spec", "cidr"}, {"spec", "state"}, {"spec", "deleted"},
+			{"spec", "ipam", "podCIDRs"}, {"spec", "ipam", "pools", "allocated"}} {
 			if v, ok, err := unstructured.NestedFieldNoCopy(o.Object, path...); ok && err == nil {
 				_ = unstructured.SetNestedField(kept, v, path...) // what it holds came from JSON
 			}

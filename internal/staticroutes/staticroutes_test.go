@@ -53,7 +53,8 @@ func TestUnlabelGroupTakesOnlyOurs(t *testing.T) {
 }
 
 func TestGroupsAreThoseThatExist(t *testing.T) {
-	in := Input{Settings: &settings.Settings{}, Facts: &model.Facts{Shared: map[model.Kind]map[string]string{model.ServiceEngineGroup: {"a": "1", "b": "2", "c": "3"}}}}
+	in := Input{Settings: &settings.Settings{},
+		Facts: &model.Facts{Shared: map[model.Kind]map[string]string{model.ServiceEngineGroup: {"a": "1", "b": "2", "c": "3"}}}}
 	in.Settings.Placement.SEGroup, in.Groups = "a", []string{"c", "a", "gone", "c", "b"}
 	if names, missing := Groups(in); fmt.Sprint(names) != "[a c b]" || missing != nil {
 		t.Errorf("%v, %v", names, missing)
@@ -116,7 +117,8 @@ func node(i int) *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("node-%03d", i), UID: types.UID(fmt.Sprintf("uid-%03d", i))},
 		Spec:       corev1.NodeSpec{PodCIDRs: []string{fmt.Sprintf("10.%d.%d.0/24", 100+i/256, i%256)}},
-		Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: fmt.Sprintf("10.0.%d.%d", i/250, i%250+1)}}},
+		Status: corev1.NodeStatus{
+			Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: fmt.Sprintf("10.0.%d.%d", i/250, i%250+1)}}},
 	}
 }
 

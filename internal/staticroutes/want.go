@@ -149,7 +149,8 @@ func (w *Wanted) claim(n *corev1.Node, cidr string, pending bool, hops hops, fou
 		w.keep(n.Name, ReasonNoNodeAddress, fmt.Sprintf("the address %s of Node %s is inside its own pod CIDR %s, so a route would lead nowhere", hop, n.Name, p))
 		return
 	}
-	c := Claim{Prefix: p, NextHop: hop, Node: n.Name, others: hops.others(hop), uid: string(n.UID), pending: pending, created: n.CreationTimestamp.Unix()}
+	c := Claim{Prefix: p, NextHop: hop, Node: n.Name, others: hops.others(hop), uid: string(n.UID), pending: pending,
+		created: n.CreationTimestamp.Unix()}
 	if at := (claimed{p, n.Name}); !w.claimed[at] {
 		w.claimed[at] = true
 		w.Claims = append(w.Claims, c)

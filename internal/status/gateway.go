@@ -92,8 +92,9 @@ func (w *Writer) unserved(have []metav1.Condition, generation int64) (out []meta
 		}
 	}
 	for _, kind := range []string{routedEvents.accepted, routedEvents.programmed} {
-		apimeta.SetStatusCondition(&out, metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayReasonPending),
-			Message: "no longer served by this operator", ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(w.Now())})
+		apimeta.SetStatusCondition(&out,
+			metav1.Condition{Type: kind, Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayReasonPending),
+				Message: "no longer served by this operator", ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(w.Now())})
 	}
 	return out
 }
@@ -106,7 +107,8 @@ func generation(list []metav1.Condition, g int64) []metav1.Condition {
 }
 
 // listenerConditions are the types that a listener's entry has; Conflicted only while it is.
-var listenerConditions = []string{string(gatewayv1.ListenerConditionAccepted), string(gatewayv1.ListenerConditionProgrammed), string(gatewayv1.ListenerConditionResolvedRefs)}
+var listenerConditions = []string{string(gatewayv1.ListenerConditionAccepted), string(gatewayv1.ListenerConditionProgrammed),
+	string(gatewayv1.ListenerConditionResolvedRefs)}
 
 func ofListener(have []metav1.Condition) (out []metav1.Condition) {
 	for _, c := range have {
@@ -177,7 +179,8 @@ const unavailable = model.ReasonControllerDown + ": "
 
 func (r *routed) programmed() metav1.Condition {
 	p := programmed(r.o)
-	c := metav1.Condition{Type: routedEvents.programmed, Status: p.Status, Reason: string(gatewayv1.GatewayReasonProgrammed), Message: strings.ReplaceAll(p.Message, Accepted, routedEvents.accepted)}
+	c := metav1.Condition{Type: routedEvents.programmed, Status: p.Status, Reason: string(gatewayv1.GatewayReasonProgrammed),
+		Message: strings.ReplaceAll(p.Message, Accepted, routedEvents.accepted)}
 	switch r.o.State() {
 	case outcome.Blocked:
 		c.Reason = string(gatewayv1.GatewayReasonInvalid)
@@ -269,9 +272,11 @@ func (r *routed) listenerVerdict(l *gatewayapi.Listener) gatewayapi.Verdict {
 
 // listener are the conditions of a listener's entry.
 func (r *routed) listener(l *gatewayapi.Listener) []metav1.Condition {
-	ok := metav1.Condition{Type: listenerConditions[0], Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonAccepted), Message: "the listener can be served"}
+	ok := metav1.Condition{Type: listenerConditions[0], Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonAccepted),
+		Message: "the listener can be served"}
 	up := metav1.Condition{Type: listenerConditions[1], Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonProgrammed)}
-	refs := metav1.Condition{Type: listenerConditions[2], Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonResolvedRefs), Message: "all references are resolved"}
+	refs := metav1.Condition{Type: listenerConditions[2], Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerReasonResolvedRefs),
+		Message: "all references are resolved"}
 	out := []metav1.Condition{}
 	verdict := r.listenerVerdict(l)
 	if len(l.Notes) > 0 {
@@ -291,7 +296,8 @@ func (r *routed) listener(l *gatewayapi.Listener) []metav1.Condition {
 	case !verdict.OK():
 		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonInvalid), r.refused(l, verdict)
 	case r.o.VSUUID == "" || gateway.Reason != string(gatewayv1.GatewayReasonAddressNotUsable) && r.o.State() != outcome.Done:
-		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonPending), "see the Gateway's condition "+routedEvents.programmed
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerReasonPending), "see the Gateway's condition "+
+			routedEvents.programmed
 	case blocked:
 		up.Status, up.Reason = metav1.ConditionFalse, string(gatewayv1.ListenerReasonPending)
 	case len(l.Routes) > 0:
@@ -300,7 +306,9 @@ func (r *routed) listener(l *gatewayapi.Listener) []metav1.Condition {
 	up.Message = join(append(slices.DeleteFunc([]string{up.Message}, func(s string) bool { return s == "" }), said...))
 	out = append(out, ok, up, refs)
 	if !l.Conflicted.OK() {
-		out = append(out, metav1.Condition{Type: string(gatewayv1.ListenerConditionConflicted), Status: metav1.ConditionTrue, Reason: l.Conflicted.Reason, Message: clip(l.Conflicted.Message)})
+		out = append(out,
+			metav1.Condition{Type: string(gatewayv1.ListenerConditionConflicted), Status: metav1.ConditionTrue, Reason: l.Conflicted.Reason,
+				Message: clip(l.Conflicted.Message)})
 	}
 	return out
 }
@@ -359,8 +367,10 @@ func (r *routed) ofSet(set *gatewayv1.ListenerSet) (valid, all int) {
 
 // set are the conditions of a ListenerSet.
 func (r *routed) set(s gatewayapi.SetVerdict) (ok, up metav1.Condition) {
-	ok = metav1.Condition{Type: string(gatewayv1.ListenerSetConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerSetReasonAccepted), Message: "the Gateway takes the listeners"}
-	up = metav1.Condition{Type: string(gatewayv1.ListenerSetConditionProgrammed), Status: metav1.ConditionTrue, Reason: string(gatewayv1.ListenerSetReasonProgrammed), Message: "the listeners are programmed"}
+	ok = metav1.Condition{Type: string(gatewayv1.ListenerSetConditionAccepted), Status: metav1.ConditionTrue,
+		Reason: string(gatewayv1.ListenerSetReasonAccepted), Message: "the Gateway takes the listeners"}
+	up = metav1.Condition{Type: string(gatewayv1.ListenerSetConditionProgrammed), Status: metav1.ConditionTrue,
+		Reason: string(gatewayv1.ListenerSetReasonProgrammed), Message: "the listeners are programmed"}
 	refuse := func(reason gatewayv1.ListenerSetConditionReason, message string) {
 		ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, string(reason), clip(message)
 		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(reason), ok.Message
@@ -378,7 +388,8 @@ func (r *routed) set(s gatewayapi.SetVerdict) (ok, up metav1.Condition) {
 		ok.Reason, ok.Message = string(gatewayv1.ListenerSetReasonListenersNotValid), fmt.Sprintf("%d of %d listeners are valid; see their conditions", valid, all)
 	}
 	if up.Status == metav1.ConditionTrue && gateway.Status != metav1.ConditionTrue {
-		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerSetReasonPending), "the Gateway isn't programmed: "+gateway.Message
+		up.Status, up.Reason, up.Message = metav1.ConditionFalse, string(gatewayv1.ListenerSetReasonPending), "the Gateway isn't programmed: "+
+			gateway.Message
 	}
 	return ok, up
 }
@@ -406,7 +417,8 @@ func (w *Writer) listenerSet(ctx context.Context, r *routed, s gatewayapi.SetVer
 	if err := w.Patch(ctx, set, next, apiequality.Semantic.DeepEqual(set.Status, next.Status)); err != nil {
 		return err
 	}
-	if was := apimeta.FindStatusCondition(set.Status.Conditions, ok.Type); ok.Status == metav1.ConditionFalse && (was == nil || was.Message != ok.Message) {
+	if was := apimeta.FindStatusCondition(set.Status.Conditions, ok.Type); ok.Status == metav1.ConditionFalse &&
+		(was == nil || was.Message != ok.Message) {
 		w.Warn(set, ok.Reason, ok.Message)
 	}
 	return nil
@@ -442,8 +454,10 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 	}
 	ours = slices.DeleteFunc(ours, func(p RouteParent) bool { return p.Keep })
 	for _, p := range ours {
-		ok := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonAccepted), Message: "attached"}
-		refs := metav1.Condition{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionTrue, Reason: string(gatewayv1.RouteReasonResolvedRefs), Message: "all references are resolved"}
+		ok := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue,
+			Reason: string(gatewayv1.RouteReasonAccepted), Message: "attached"}
+		refs := metav1.Condition{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionTrue,
+			Reason: string(gatewayv1.RouteReasonResolvedRefs), Message: "all references are resolved"}
 		if p.KeptOut != "" {
 			ok.Message = clip("attached, and not served: " + p.KeptOut)
 		}
@@ -490,8 +504,9 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 
 func toldBefore(have []gatewayv1.RouteParentStatus, p RouteParent, v gatewayapi.Verdict) bool {
 	return slices.ContainsFunc(have, func(s gatewayv1.RouteParentStatus) bool {
-		return s.ControllerName == p.Controller && apiequality.Semantic.DeepEqual(s.ParentRef, p.Ref) && slices.ContainsFunc(s.Conditions, func(c metav1.Condition) bool {
-			return c.Reason == v.Reason && strings.HasPrefix(c.Message, clip(v.Message))
-		})
+		return s.ControllerName == p.Controller && apiequality.Semantic.DeepEqual(s.ParentRef, p.Ref) && slices.ContainsFunc(s.Conditions,
+			func(c metav1.Condition) bool {
+				return c.Reason == v.Reason && strings.HasPrefix(c.Message, clip(v.Message))
+			})
 	})
 }

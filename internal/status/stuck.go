@@ -50,7 +50,8 @@ func (w *Writer) Stuck(ctx context.Context, o client.Object, reason, message str
 	if list == nil {
 		return nil
 	}
-	if was := apimeta.FindStatusCondition(*list, programmed); was != nil && was.Status == metav1.ConditionFalse && reason == model.ReasonControllerDown && was.Reason == reason {
+	if was := apimeta.FindStatusCondition(*list, programmed); was != nil && was.Status == metav1.ConditionFalse &&
+		reason == model.ReasonControllerDown && was.Reason == reason {
 		return nil // an outage shows many faces, and one is enough
 	}
 	apimeta.SetStatusCondition(list, metav1.Condition{

@@ -50,8 +50,10 @@ func (w *Writer) NoSvcAPIClass(ctx context.Context, gw *svcapi.Gateway, message 
 		return nil
 	}
 	next := gw.DeepCopy()
-	same := !apimeta.SetStatusCondition(&next.Status.Conditions, metav1.Condition{Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionFalse,
-		Reason: svcapi.GatewayReasonNoSuchGatewayClass, Message: clip(message), ObservedGeneration: gw.Generation, LastTransitionTime: metav1.NewTime(w.Now())})
+	same := !apimeta.SetStatusCondition(&next.Status.Conditions,
+		metav1.Condition{Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionFalse,
+			Reason: svcapi.GatewayReasonNoSuchGatewayClass, Message: clip(message), ObservedGeneration: gw.Generation,
+			LastTransitionTime: metav1.NewTime(w.Now())})
 	if err := w.Patch(ctx, gw, next, same); err != nil || same {
 		return err
 	}
@@ -104,7 +106,8 @@ func (w *Writer) HandBackSvcAPIGateway(ctx context.Context, gw *svcapi.Gateway) 
 }
 
 func scheduled(o outcome.Outcome) metav1.Condition {
-	c := metav1.Condition{Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionTrue, Reason: svcapi.GatewayReasonScheduled, Message: "served by avi-l4-operator"}
+	c := metav1.Condition{Type: svcapi.GatewayConditionScheduled, Status: metav1.ConditionTrue, Reason: svcapi.GatewayReasonScheduled,
+		Message: "served by avi-l4-operator"}
 	for _, f := range o.Findings {
 		if f.Reason == model.ReasonNoGatewayClass {
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, svcapi.GatewayReasonNoSuchGatewayClass, f.Message
@@ -164,14 +167,17 @@ const (
 
 // verdicts has a row for each finding that is more to a listener than "not ready".
 var verdicts = map[string]verdict{
-	model.ReasonUnsupportedProtocol: {svcapi.ListenerConditionDetached, metav1.ConditionTrue, svcapi.ListenerReasonUnsupportedProtocol, invalid},
-	model.ReasonControllerTooOld:    {svcapi.ListenerConditionDetached, metav1.ConditionTrue, svcapi.ListenerReasonUnsupportedProtocol, hindered},
-	model.ReasonLicenseTier:         {svcapi.ListenerConditionDetached, metav1.ConditionTrue, svcapi.ListenerReasonUnsupportedProtocol, hindered},
-	model.ReasonNodePortLocal:       {svcapi.ListenerConditionDetached, metav1.ConditionTrue, svcapi.ListenerReasonUnsupportedExtension, hindered},
-	model.ReasonListenerConflict:    {svcapi.ListenerConditionConflicted, metav1.ConditionTrue, svcapi.ListenerReasonProtocolConflict, invalid},
-	model.ReasonInvalidRoutes:       {svcapi.ListenerConditionResolvedRefs, metav1.ConditionFalse, svcapi.ListenerReasonInvalidRoutesRef, invalid},
-	model.ReasonServiceConflict:     {svcapi.ListenerConditionResolvedRefs, metav1.ConditionFalse, svcapi.ListenerReasonDegradedRoutes, waits},
-	model.ReasonNameTooLong:         {svcapi.ListenerConditionReady, metav1.ConditionFalse, svcapi.ListenerReasonInvalid, hindered},
+	model.ReasonUnsupportedProtocol: {svcapi.ListenerConditionDetached, metav1.ConditionTrue, svcapi.ListenerReasonUnsupportedProtocol,
+		invalid},
+	model.ReasonControllerTooOld: {svcapi.ListenerConditionDetached, metav1.ConditionTrue, svcapi.ListenerReasonUnsupportedProtocol, hindered},
+	model.ReasonLicenseTier:      {svcapi.ListenerConditionDetached, metav1.ConditionTrue, svcapi.ListenerReasonUnsupportedProtocol, hindered},
+	model.ReasonNodePortLocal: {svcapi.ListenerConditionDetached, metav1.ConditionTrue, svcapi.ListenerReasonUnsupportedExtension,
+		hindered},
+	model.ReasonListenerConflict: {svcapi.ListenerConditionConflicted, metav1.ConditionTrue, svcapi.ListenerReasonProtocolConflict, invalid},
+	model.ReasonInvalidRoutes: {svcapi.ListenerConditionResolvedRefs, metav1.ConditionFalse, svcapi.ListenerReasonInvalidRoutesRef,
+		invalid},
+	model.ReasonServiceConflict: {svcapi.ListenerConditionResolvedRefs, metav1.ConditionFalse, svcapi.ListenerReasonDegradedRoutes, waits},
+	model.ReasonNameTooLong:     {svcapi.ListenerConditionReady, metav1.ConditionFalse, svcapi.ListenerReasonInvalid, hindered},
 }
 
 // faulty tells whether a finding makes its listener's own configuration the reason for not being ready.
@@ -188,8 +194,10 @@ func faulty(f model.Finding) bool {
 // good are a listener's conditions when all is well.
 var good = []metav1.Condition{
 	{Type: svcapi.ListenerConditionConflicted, Status: metav1.ConditionFalse, Reason: svcapi.ListenerReasonNoConflicts, Message: "no other listener asks for the same port and protocol"},
-	{Type: svcapi.ListenerConditionDetached, Status: metav1.ConditionFalse, Reason: svcapi.ListenerReasonAttached, Message: "the port can be served"},
-	{Type: svcapi.ListenerConditionResolvedRefs, Status: metav1.ConditionTrue, Reason: svcapi.ListenerReasonResolvedRefs, Message: "routes select Services"},
+	{Type: svcapi.ListenerConditionDetached, Status: metav1.ConditionFalse, Reason: svcapi.ListenerReasonAttached,
+		Message: "the port can be served"},
+	{Type: svcapi.ListenerConditionResolvedRefs, Status: metav1.ConditionTrue, Reason: svcapi.ListenerReasonResolvedRefs,
+		Message: "routes select Services"},
 	{Type: svcapi.ListenerConditionReady, Status: metav1.ConditionTrue, Reason: svcapi.ListenerReasonReady},
 }
 

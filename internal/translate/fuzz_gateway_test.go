@@ -28,7 +28,8 @@ func FuzzRouted(f *testing.F) {
 	f.Add("gw", "core", "amf", "10.1.2.3", "ako.vmware.com/SCTP", "ngap", "ako.vmware.com", "SCTPRoute", "Same", "n2.example.com", int32(38412), int32(38412), int32(90), int32(10), uint16(0))
 	f.Add("5g", "a-b", "", "fd00::1", "sctp", "", "", "Service", "Selector", "*.x", int32(53), int32(0), int32(0), int32(0), uint16(0x7))
 	f.Add("", "", "x", "010.0.0.1", "HTTP", "x", "gateway.networking.k8s.io", "ListenerSet", "", "..", int32(0), int32(-1), int32(1_000_000), int32(1), uint16(0xffff))
-	f.Fuzz(func(t *testing.T, name, namespace, service, ip, protocol, section, group, kind, from, hostname string, port, backendPort, weight, other int32, bits uint16) {
+	f.Fuzz(func(t *testing.T, name, namespace, service, ip, protocol, section, group, kind, from, hostname string,
+		port, backendPort, weight, other int32, bits uint16) {
 		bit := func(i int) bool { return bits>>i&1 == 1 }
 		allowed := &gatewayv1.AllowedRoutes{
 			Kinds:      []gatewayv1.RouteGroupKind{{Group: new(gatewayv1.Group(group)), Kind: gatewayv1.Kind(kind)}},
@@ -40,10 +41,12 @@ func FuzzRouted(f *testing.F) {
 		gw := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}, Spec: gatewayv1.GatewaySpec{
 			Addresses:        []gatewayv1.GatewaySpecAddress{{Value: ip}, {Type: new(gatewayv1.AddressType(kind)), Value: ip}}[:bits&1],
 			AllowedListeners: &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.FromNamespaces(from))}},
-			Infrastructure:   &gatewayv1.GatewayInfrastructure{Labels: map[gatewayv1.LabelKey]gatewayv1.LabelValue{gatewayv1.LabelKey(kind): gatewayv1.LabelValue(hostname)}},
+			Infrastructure: &gatewayv1.GatewayInfrastructure{
+				Labels: map[gatewayv1.LabelKey]gatewayv1.LabelValue{gatewayv1.LabelKey(kind): gatewayv1.LabelValue(hostname)}},
 			Listeners: []gatewayv1.Listener{
 				{Name: "a", Port: port, Protocol: gatewayv1.ProtocolType(protocol), Hostname: new(gatewayv1.Hostname(hostname)), AllowedRoutes: allowed},
-				{Name: "b", Port: port, Protocol: "SCTP", AllowedRoutes: allowed}, {Name: "c", Port: 36412, Protocol: "TCP", TLS: &gatewayv1.ListenerTLSConfig{}},
+				{Name: "b", Port: port, Protocol: "SCTP", AllowedRoutes: allowed},
+				{Name: "c", Port: 36412, Protocol: "TCP", TLS: &gatewayv1.ListenerTLSConfig{}},
 			},
 		}}
 		if bit(1) {
@@ -63,7 +66,9 @@ func FuzzRouted(f *testing.F) {
 		refs := []gatewayv1.BackendRef{
 			{Weight: &weight, BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(service), Port: new(backendPort)}},
 			{Weight: &other, BackendObjectReference: gatewayv1.BackendObjectReference{Name: "two", Namespace: new(gatewayv1.Namespace(section)), Port: new(port)}},
-			{Weight: &other, BackendObjectReference: gatewayv1.BackendObjectReference{Group: new(gatewayv1.Group(group)), Kind: new(gatewayv1.Kind(kind)), Name: "two", Port: new(port)}},
+			{Weight: &other,
+				BackendObjectReference: gatewayv1.BackendObjectReference{Group: new(gatewayv1.Group(group)), Kind: new(gatewayv1.Kind(kind)),
+					Name: "two", Port: new(port)}},
 		}[:1+bits>>4&1+bits>>5&1]
 		common := gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{parent}}
 		meta := func(name string, age time.Duration) metav1.ObjectMeta {
@@ -89,16 +94,20 @@ func FuzzRouted(f *testing.F) {
 				gatewayapi.RouteOf(&gatewayv1.TCPRoute{ObjectMeta: meta("t", 0), Spec: gatewayv1.TCPRouteSpec{CommonRouteSpec: common, Rules: []gatewayv1.TCPRouteRule{{BackendRefs: refs}}}}),
 			},
 			Grants: []*gatewayv1beta1.ReferenceGrant{{ObjectMeta: metav1.ObjectMeta{Namespace: section}, Spec: gatewayv1beta1.ReferenceGrantSpec{
-				From: []gatewayv1beta1.ReferenceGrantFrom{{Group: gatewayv1.Group(group), Kind: gatewayv1.Kind(kind), Namespace: gatewayv1.Namespace(namespace)}}, To: []gatewayv1beta1.ReferenceGrantTo{{Kind: "Service"}},
+				From: []gatewayv1beta1.ReferenceGrantFrom{
+					{Group: gatewayv1.Group(group), Kind: gatewayv1.Kind(kind), Namespace: gatewayv1.Namespace(namespace)}},
+				To: []gatewayv1beta1.ReferenceGrantTo{{Kind: "Service"}},
 			}}}[:bits>>7&1],
 			Namespaces: map[string]map[string]string{namespace: {"k": "v"}},
-			Unread:     map[string]bool{gatewayapi.KindReferenceGrant: bit(8), gatewayapi.KindSCTPRoute: bit(9)}, Young: map[string]bool{gatewayapi.KindListenerSet: bit(10)},
+			Unread:     map[string]bool{gatewayapi.KindReferenceGrant: bit(8), gatewayapi.KindSCTPRoute: bit(9)},
+			Young:      map[string]bool{gatewayapi.KindListenerSet: bit(10)},
 		})
 		in := translate.Input{
 			Owner: translate.Gateway{View: view}, Namespace: &corev1.Namespace{}, Backends: backends, NodesRead: true,
 			Settings: &settings.Settings{ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, HashNames: bit(11)},
 			Facts: &model.Facts{LicenseTier: []string{"ENTERPRISE", "BASIC"}[bits>>12&1], DNSDomains: []string{"example.com"}, Shared: map[model.Kind]map[string]string{
-				model.NetworkProfile: {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"}, model.HealthMonitor: {"System-SCTP": "4", "System-TCP": "5", "System-UDP": "6"},
+				model.NetworkProfile:     {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"},
+				model.HealthMonitor:      {"System-SCTP": "4", "System-TCP": "5", "System-UDP": "6"},
 				model.ServiceEngineGroup: {"Default-Group": "6"},
 			}},
 			Live: translate.Live{Exists: bit(13), Ports: map[model.Port]bool{{Number: port, Protocol: "SCTP"}: bit(14)}},

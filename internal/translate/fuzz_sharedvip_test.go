@@ -28,8 +28,9 @@ func FuzzSharedVIP(f *testing.F) {
 		service := func(name string, age int, annotations map[string]string, ports ...corev1.ServicePort) *corev1.Service {
 			annotations[translate.AnnotationSharedVIP] = group
 			return &corev1.Service{
-				ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Annotations: annotations, CreationTimestamp: metav1.NewTime(time.Unix(int64(100-age), 0))},
-				Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: ports},
+				ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Annotations: annotations,
+					CreationTimestamp: metav1.NewTime(time.Unix(int64(100-age), 0))},
+				Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: ports},
 			}
 		}
 		odd := map[string]string{
@@ -48,7 +49,8 @@ func FuzzSharedVIP(f *testing.F) {
 			Settings: &settings.Settings{ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", HashNames: bit(0),
 				Placement: placement.Placement{SEGroup: "Default-Group"}, AutoFQDN: []settings.FQDNMode{settings.FQDNDefault, settings.FQDNDisabled}[bits>>1&1]},
 			Facts: &model.Facts{LicenseTier: "ENTERPRISE", Version: "30.2.1", Cloud: model.CloudFacts{Type: "CLOUD_NONE"}, Shared: map[model.Kind]map[string]string{
-				model.NetworkProfile: {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"}, model.HealthMonitor: {"System-SCTP": "4", "System-TCP": "5", "System-UDP": "6"},
+				model.NetworkProfile:     {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"},
+				model.HealthMonitor:      {"System-SCTP": "4", "System-TCP": "5", "System-UDP": "6"},
 				model.ServiceEngineGroup: {"Default-Group": "6"},
 			}},
 			Live: translate.Live{Exists: bit(2)},

@@ -52,14 +52,17 @@ func FuzzService(f *testing.F) {
 		slice := &discoveryv1.EndpointSlice{
 			AddressType: discoveryv1.AddressTypeIPv4,
 			Ports:       []discoveryv1.EndpointPort{{Name: new("a"), Protocol: new(corev1.Protocol(protocol)), Port: &target}, {Name: new("b"), Protocol: new(corev1.ProtocolSCTP), Port: &target}, {}},
-			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{endpoint}, Conditions: discoveryv1.EndpointConditions{Ready: new(bit(0)), Terminating: new(bit(1))}},
+			Endpoints: []discoveryv1.Endpoint{
+				{Addresses: []string{endpoint}, Conditions: discoveryv1.EndpointConditions{Ready: new(bit(0)), Terminating: new(bit(1))}},
 				{Addresses: []string{"10.0.0.1"}}, {}},
 		}
 		in := translate.Input{
-			Owner: translate.Service{Object: svc}, Namespace: &corev1.Namespace{}, Backends: []translate.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: !bit(2)}},
+			Owner: translate.Service{Object: svc}, Namespace: &corev1.Namespace{},
+			Backends: []translate.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: !bit(2)}},
 			Settings: &settings.Settings{ClusterName: "c", CreatedBy: "ako-c", Cloud: "Default-Cloud", Tenant: "admin", Placement: placement.Placement{SEGroup: "Default-Group"}, HashNames: bit(3), AutoFQDN: settings.FQDNFlat},
 			Facts: &model.Facts{Version: version, LicenseTier: tier, DNSDomains: []string{"example.com"}, Shared: map[model.Kind]map[string]string{
-				model.NetworkProfile: {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"}, model.HealthMonitor: {"System-SCTP": "4", "System-TCP": "5"},
+				model.NetworkProfile:     {"System-SCTP-Proxy": "1", "System-TCP-Proxy": "2", "System-UDP-Fast-Path": "3"},
+				model.HealthMonitor:      {"System-SCTP": "4", "System-TCP": "5"},
 				model.ServiceEngineGroup: {"Default-Group": "6"},
 			}},
 			Live: translate.Live{Exists: bit(4), Ports: map[model.Port]bool{{Number: port, Protocol: protocol}: bit(5)}},
@@ -83,7 +86,8 @@ func rule(name, ip, protocol string, port int32, bits uint8) translate.Rule {
 		LoadBalancerIP: ip, NetworkProfileRef: name, VsDatascriptRefs: []string{name, ""}, SecurityPolicyRef: name,
 		AnalyticsPolicy:   &v1alpha2.AnalyticsPolicy{FullClientLogs: &v1alpha2.FullClientLogs{Duration: &port, Throttle: &port}},
 		PerformanceLimits: &v1alpha2.PerformanceLimits{MaxConcurrentConnections: &port},
-		BackendProperties: []v1alpha2.BackendProperties{{Port: port, Protocol: protocol, MinServersUp: &port, HealthMonitorRefs: []string{name}}, {Port: 36412, Protocol: "TCP", Enabled: new(false)}},
+		BackendProperties: []v1alpha2.BackendProperties{{Port: port, Protocol: protocol, MinServersUp: &port, HealthMonitorRefs: []string{name}},
+			{Port: 36412, Protocol: "TCP", Enabled: new(false)}},
 	}
 	if bits>>7 == 1 {
 		spec.ListenerProperties = []v1alpha2.ListenerProperties{{Port: port, Protocol: protocol, EnableSsl: new(true)}}

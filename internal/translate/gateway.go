@@ -158,7 +158,8 @@ func (b gatewayBuilder) listeners() []listener {
 		proto, ok := protocolOf(spec.Port.Protocol)
 		if !ok {
 			l, serves := b.misspelled(spec)
-			if b.refuse(spec.Port, serves && !seen[l.port], model.ReasonUnsupportedProtocol, fmt.Sprintf("listener %s: %s", spec.Name, spec.Accepted.Message)) {
+			if b.refuse(spec.Port, serves && !seen[l.port], model.ReasonUnsupportedProtocol,
+				fmt.Sprintf("listener %s: %s", spec.Name, spec.Accepted.Message)) {
 				seen[l.port] = true
 				out = append(out, l)
 			}
@@ -200,7 +201,8 @@ func (b gatewayBuilder) misspelled(spec *gatewayapi.Listener) (l listener, ok bo
 	if !ok || slices.ContainsFunc(view.Listeners, func(o *gatewayapi.Listener) bool { return o.Port == port }) {
 		return l, false
 	}
-	routes := b.servingRoutes(port, slices.DeleteFunc(slices.Clone(view.Routes), func(r *gatewayapi.Route) bool { return r.Protocol != proto.name }))
+	routes := b.servingRoutes(port,
+		slices.DeleteFunc(slices.Clone(view.Routes), func(r *gatewayapi.Route) bool { return r.Protocol != proto.name }))
 	if len(routes) == 0 {
 		return l, false
 	}

@@ -210,7 +210,8 @@ func vipsOf(body *models.VsVip) []vipSource {
 			}
 		}
 		if n := v.IPAMNetworkSubnet; n != nil {
-			s.subnet = &models.IPNetworkSubnet{NetworkRef: again(n.NetworkRef), Subnet: n.Subnet, Subnet6: n.Subnet6, SubnetUUID: n.SubnetUUID, Subnet6UUID: n.Subnet6UUID}
+			s.subnet = &models.IPNetworkSubnet{NetworkRef: again(n.NetworkRef), Subnet: n.Subnet, Subnet6: n.Subnet6, SubnetUUID: n.SubnetUUID,
+				Subnet6UUID: n.Subnet6UUID}
 		}
 		out = append(out, s)
 	}

@@ -22,9 +22,12 @@ type protocol struct {
 // first one's, and its services of other protocols override it. SCTP is never a base for the others.
 // Profiles and monitors: AKO's choice by protocol and licence; releases and editions: the API's schema.
 var protocols = []protocol{
-	{name: "TCP", networkProfile: "System-TCP-Proxy", basicProfile: "System-TCP-Fast-Path", healthMonitor: "System-TCP", match: "PROTOCOL_TCP"},
-	{name: "UDP", networkProfile: "System-UDP-Fast-Path", basicProfile: "System-UDP-Fast-Path", healthMonitor: "System-UDP", match: "PROTOCOL_UDP"},
-	{name: "SCTP", networkProfile: "System-SCTP-Proxy", healthMonitor: "System-SCTP", match: "PROTOCOL_SCTP", since: "22.1.3", enterprise: true},
+	{name: "TCP", networkProfile: "System-TCP-Proxy", basicProfile: "System-TCP-Fast-Path", healthMonitor: "System-TCP",
+		match: "PROTOCOL_TCP"},
+	{name: "UDP", networkProfile: "System-UDP-Fast-Path", basicProfile: "System-UDP-Fast-Path", healthMonitor: "System-UDP",
+		match: "PROTOCOL_UDP"},
+	{name: "SCTP", networkProfile: "System-SCTP-Proxy", healthMonitor: "System-SCTP", match: "PROTOCOL_SCTP", since: "22.1.3",
+		enterprise: true},
 }
 
 func protocolOf(name string) (protocol, bool) {

@@ -287,7 +287,8 @@ type candidate struct {
 
 // candidates are the Services that the listener takes, the oldest first; hints say of those that name this Gateway why
 // they aren't among them.
-func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector, inNamespace func(*Backend) bool, port model.Port) (out []candidate, hints []string) {
+func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector, inNamespace func(*Backend) bool,
+	port model.Port) (out []candidate, hints []string) {
 	gw := b.gw
 	var inherited []candidate
 	for i := range b.in.Backends {

@@ -53,7 +53,8 @@ var known = []difference{
 type difference struct{ file, pattern, why string }
 
 // volatile headers differ between any two answers, or are the connection's.
-var volatile = []string{"Date", "Connection", "Transfer-Encoding", "Content-Length", "Server-Timing", "Reload-Permissions", "Set-Cookie", "Location"}
+var volatile = []string{"Date", "Connection", "Transfer-Encoding", "Content-Length", "Server-Timing", "Reload-Permissions", "Set-Cookie",
+	"Location"}
 
 // TestRecordings sends the requests of the vendor's recordings again and compares the answers: status, headers, cookies, keys
 // of the body, forms of references, and values that are neither identities nor times.
@@ -123,7 +124,8 @@ func newReplay(t *testing.T, r recording) *replay {
 	t.Cleanup(tr.CloseIdleConnections)
 	p := &replay{T: t, server: s, http: &http.Client{Transport: tr}, ids: map[string]string{}}
 	if !basic { // some recordings begin in a session of another one
-		status, header, _ := p.send("POST", "/login", "username=admin&password=password", http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
+		status, header, _ := p.send("POST", "/login", "username=admin&password=password",
+			http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
 		if status != 200 {
 			t.Fatalf("login: %d", status)
 		}

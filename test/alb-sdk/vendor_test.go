@@ -31,8 +31,10 @@ var chains = []struct {
 	tests     []string // empty: all that are left
 }{
 	{"session", sessionTests, nil},
-	{"examples", exampleTests, []string{"TestCreateCloud", "TestCreateHealthmonitor", "TestCreateProfiles", "TestCreateTenant", "TestCreateVirtualservice",
-		"TestResetPassword", "TestApiFilters", "TestApiCollections", "TestCreateObjectInDiffTenant", "TestDeleteConfigurations", "TestAviError", "TestUpdatePassword"}},
+	{"examples", exampleTests,
+		[]string{"TestCreateCloud", "TestCreateHealthmonitor", "TestCreateProfiles", "TestCreateTenant", "TestCreateVirtualservice",
+			"TestResetPassword", "TestApiFilters", "TestApiCollections", "TestCreateObjectInDiffTenant", "TestDeleteConfigurations", "TestAviError",
+			"TestUpdatePassword"}},
 	// Half a minute of sleep, for a Controller that restarts its portal, and another certificate at the end.
 	{"certificate", exampleTests, []string{"TestCustomTransport"}},
 }
@@ -132,7 +134,8 @@ func run(ctx context.Context, bin, name, dir, host string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, "-test.run", "^"+name+"$", "-test.v")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "AVI_CONTROLLER="+host, "AVI_USERNAME=admin", "AVI_PASSWORD=avi123$%", "AVI_TENANT=admin", "AVI_VERSION=30.2.1")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "AVI_CONTROLLER="+host, "AVI_USERNAME=admin", "AVI_PASSWORD=avi123$%", "AVI_TENANT=admin",
+		"AVI_VERSION=30.2.1")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -161,7 +161,8 @@ func (x *bench) build() {
 
 // run starts the operator; ready waits for its readiness.
 func (x *bench) run() {
-	x.operator = exec.Command(x.binary, "--namespace", system, "--metrics-bind-address", "0", "--health-probe-bind-address", "127.0.0.1:18081", "--health-interval", "1h")
+	x.operator = exec.Command(x.binary, "--namespace", system, "--metrics-bind-address", "0", "--health-probe-bind-address",
+		"127.0.0.1:18081", "--health-interval", "1h")
 	x.operator.Env = append(os.Environ(), "KUBECONFIG="+x.cluster.Kubeconfig(), os.Getenv("BENCH_ENV"))
 	x.operator.Stdout, x.operator.Stderr = x.log, x.log
 	x.must(x.operator.Start())
@@ -424,7 +425,8 @@ func (x *bench) rollout() []row {
 		x.must(x.client.Get(x.Context(), client.ObjectKeyFromObject(d), d))
 		pool, _ := x.sim.Object("pool", "admin", "bench--bench-rollout-SCTP-38412")
 		servers, _ := pool["servers"].([]any)
-		return d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == 50 && d.Status.ReadyReplicas == 50 && d.Status.Replicas == 50 && len(servers) == 50
+		return d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == 50 && d.Status.ReadyReplicas == 50 &&
+			d.Status.Replicas == 50 && len(servers) == 50
 	}
 	x.wait("50 pods", func() bool { return done() && x.quiet(3*time.Second) })
 	x.sim.ResetRequests()

@@ -24,13 +24,15 @@ const routesPerGateway = 10
 const routedCalls = 3*routesPerGateway + 3
 
 func (x *bench) createRouted(name string) error {
-	gw := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}, Spec: gatewayv1.GatewaySpec{GatewayClassName: "bench-routed"}}
+	gw := &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
+		Spec: gatewayv1.GatewaySpec{GatewayClassName: "bench-routed"}}
 	for i := range routesPerGateway {
 		section, port := gatewayv1.SectionName(fmt.Sprintf("l%d", i)), gatewayv1.PortNumber(30000+i)
 		gw.Spec.Listeners = append(gw.Spec.Listeners, gatewayv1.Listener{Name: section, Port: port, Protocol: "ako.vmware.com/SCTP"})
 		route := &v1alpha1.SCTPRoute{ObjectMeta: metav1.ObjectMeta{Name: backend(name, i), Namespace: namespace}, Spec: v1alpha1.SCTPRouteSpec{
-			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{{Name: gatewayv1.ObjectName(name), SectionName: &section}}},
-			Rules:           []v1alpha1.SCTPRouteRule{{}},
+			CommonRouteSpec: gatewayv1.CommonRouteSpec{
+				ParentRefs: []gatewayv1.ParentReference{{Name: gatewayv1.ObjectName(name), SectionName: &section}}},
+			Rules: []v1alpha1.SCTPRouteRule{{}},
 		}}
 		for j, weight := range []int32{9, 1} {
 			svc, endpointSlices := x.service(fmt.Sprintf("%s-%d", backend(name, i), j), 2)

@@ -32,9 +32,11 @@ func input(endpoints int) translate.Input {
 	return translate.Input{
 		Owner: translate.Service{Object: svc}, Namespace: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core"}},
 		Backends: []translate.Backend{{Service: svc, Slices: []*discoveryv1.EndpointSlice{slice}, SlicesRead: true}},
-		Settings: &settings.Settings{ClusterName: "bench", CreatedBy: "ako-bench", Cloud: "Default-Cloud", Tenant: "admin", AutoFQDN: settings.FQDNDefault,
+		Settings: &settings.Settings{ClusterName: "bench", CreatedBy: "ako-bench", Cloud: "Default-Cloud", Tenant: "admin",
+			AutoFQDN:  settings.FQDNDefault,
 			Placement: placement.Placement{SEGroup: "Default-Group", VIPNetworks: []placement.VIPNetwork{{Name: "vip-network", CIDR: "10.10.0.0/16"}}}},
-		Facts: &model.Facts{Version: "30.2.1", LicenseTier: "ENTERPRISE", DNSDomains: []string{"avi.local"}, Cloud: model.CloudFacts{Name: "Default-Cloud", Type: "CLOUD_VCENTER"},
+		Facts: &model.Facts{Version: "30.2.1", LicenseTier: "ENTERPRISE", DNSDomains: []string{"avi.local"},
+			Cloud:    model.CloudFacts{Name: "Default-Cloud", Type: "CLOUD_VCENTER"},
 			Networks: []model.NetworkFacts{{Name: "vip-network", UUID: "net", VRF: "global", Subnets: []netip.Prefix{netip.MustParsePrefix("10.10.0.0/16")}}},
 			Shared: map[model.Kind]map[string]string{
 				model.NetworkProfile: {"System-SCTP-Proxy": "np"}, model.HealthMonitor: {"System-SCTP": "hm"},

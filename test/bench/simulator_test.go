@@ -159,7 +159,8 @@ func tree(i int) []struct {
 	pool := func(suffix string) obj {
 		var servers []obj
 		for s := range 3 {
-			servers = append(servers, obj{"ip": obj{"addr": fmt.Sprintf("10.%d.%d.%d", 100+s, i/250%250, 1+i%250), "type": "V4"}, "port": 30100, "enabled": true})
+			servers = append(servers,
+				obj{"ip": obj{"addr": fmt.Sprintf("10.%d.%d.%d", 100+s, i/250%250, 1+i%250), "type": "V4"}, "port": 30100, "enabled": true})
 		}
 		return obj{"name": n + suffix, "health_monitor_refs": []string{"/api/healthmonitor?name=System-SCTP"}, "servers": servers,
 			"created_by": "bench"}
@@ -174,7 +175,8 @@ func tree(i int) []struct {
 	}{
 		{"vsvip", obj{"name": n, "vip": []obj{{"vip_id": "0", "auto_allocate_ip": true}}}},
 		{"pool", pool("-a")}, {"pool", pool("-b")},
-		{"l4policyset", obj{"name": n, "l4_connection_policy": obj{"rules": []obj{rule(0, 38412, n+"-a"), rule(1, 38413, n+"-b")}}, "created_by": "bench"}},
+		{"l4policyset",
+			obj{"name": n, "l4_connection_policy": obj{"rules": []obj{rule(0, 38412, n+"-a"), rule(1, 38413, n+"-b")}}, "created_by": "bench"}},
 		{"virtualservice", obj{"name": n, "vsvip_ref": "/api/vsvip?name=" + n, "services": []obj{{"port": 38412}, {"port": 38413}},
 			"application_profile_ref": "/api/applicationprofile?name=System-L4-Application", "network_profile_ref": "/api/networkprofile?name=System-SCTP-Proxy",
 			"l4_policies": []obj{{"index": 0, "l4_policy_set_ref": "/api/l4policyset?name=" + n}}, "created_by": "bench",

@@ -33,9 +33,10 @@ func (x *bench) createGateway(name string) error {
 	labels := map[string]string{"ako.vmware.com/gateway-name": name, "ako.vmware.com/gateway-namespace": namespace}
 	gw := &svcapi.Gateway{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}, Spec: svcapi.GatewaySpec{GatewayClassName: "bench"}}
 	for i, port := range listeners {
-		gw.Spec.Listeners = append(gw.Spec.Listeners, svcapi.Listener{Port: port.Port, Protocol: svcapi.ProtocolType(port.Protocol), Routes: svcapi.RouteBindingSelector{
-			Group: "v1", Kind: "services", Selector: &metav1.LabelSelector{MatchLabels: labels},
-		}})
+		gw.Spec.Listeners = append(gw.Spec.Listeners,
+			svcapi.Listener{Port: port.Port, Protocol: svcapi.ProtocolType(port.Protocol), Routes: svcapi.RouteBindingSelector{
+				Group: "v1", Kind: "services", Selector: &metav1.LabelSelector{MatchLabels: labels},
+			}})
 		svc, endpointSlices := x.service(backend(name, i), 2)
 		svc.Labels, svc.Spec.Type, svc.Spec.AllocateLoadBalancerNodePorts = labels, corev1.ServiceTypeClusterIP, nil
 		svc.Spec.Ports[0].Protocol, svc.Spec.Ports[0].Port = port.Protocol, port.Port
@@ -93,7 +94,8 @@ func (x *bench) gateways(n, services int) []row {
 		{"the same, from the operator's start to the last status", fmt.Sprintf("%.1f s", total.Seconds()), ""},
 	}
 	rows = append(rows, x.oneBackend()...)
-	restarted := x.restart(len(x.sim.Objects("vsvip")) + len(x.sim.Objects("pool")) + len(x.sim.Objects("l4policyset")) + len(x.sim.Objects("virtualservice")))
+	restarted := x.restart(
+		len(x.sim.Objects("vsvip")) + len(x.sim.Objects("pool")) + len(x.sim.Objects("l4policyset")) + len(x.sim.Objects("virtualservice")))
 	budget := 60*1024 + 16*(services+n*len(listeners))
 	return append(append(rows, restarted...), row{
 		"peak memory after that restart",
@@ -120,7 +122,8 @@ func (x *bench) oneBackend() []row {
 // readsAfter counts the reads of the operator's kinds since the first write: the bulk reads of its start come before.
 func (x *bench) readsAfter(first time.Time) (n int) {
 	for _, r := range x.sim.Requests() {
-		if r.Method == http.MethodGet && (r.Type == "vsvip" || r.Type == "pool" || r.Type == "l4policyset" || r.Type == "virtualservice") && r.Time.After(first) {
+		if r.Method == http.MethodGet && (r.Type == "vsvip" || r.Type == "pool" || r.Type == "l4policyset" || r.Type == "virtualservice") &&
+			r.Time.After(first) {
 			n++
 		}
 	}

@@ -80,9 +80,12 @@ func open(t *testing.T) *tab {
 	b.serve()
 	t.Cleanup(func() { b.stop() })
 
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.WindowSize(1440, 900), chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(t.TempDir()), chromedp.Headless,
+		chromedp.NoSandbox,
+		chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.WindowSize(1440, 900), chromedp.WSURLReadTimeout(time.Minute),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("hide-scrollbars", true)}
 	ctx, cancelBrowser := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancelBrowser)
@@ -253,16 +256,23 @@ func (b *tab) service(name, vip string, servers ...string) {
 		}
 		return out
 	}
-	b.create("vsvip", obj{"name": name, "vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": vip, "type": "V4"}}}, "dns_info": []obj{{"fqdn": "app.demo.avi.local"}}})
+	b.create("vsvip",
+		obj{"name": name, "vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": vip, "type": "V4"}}},
+			"dns_info": []obj{{"fqdn": "app.demo.avi.local"}}})
 	b.create("pool", obj{"name": name + "-a", "servers": list(servers[:1])})
 	b.create("pool", obj{"name": name + "-b", "servers": list(servers[1:])})
-	b.create("poolgroup", obj{"name": name + "-group", "members": []obj{{"pool_ref": by("pool", name+"-a"), "ratio": 3}, {"pool_ref": by("pool", name+"-b"), "ratio": 1}}})
+	b.create("poolgroup",
+		obj{"name": name + "-group",
+			"members": []obj{{"pool_ref": by("pool", name+"-a"), "ratio": 3}, {"pool_ref": by("pool", name+"-b"), "ratio": 1}}})
 	match := func(port int, protocol string) obj {
-		return obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{port}}, "protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_" + protocol}}
+		return obj{"port": obj{"match_criteria": "IS_IN", "ports": []int{port}},
+			"protocol": obj{"match_criteria": "IS_IN", "protocol": "PROTOCOL_" + protocol}}
 	}
 	b.create("l4policyset", obj{"name": name, "l4_connection_policy": obj{"rules": []obj{
-		{"name": "sctp", "index": 0, "match": match(38412, "SCTP"), "action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": by("pool", name+"-a")}}},
-		{"name": "tcp", "index": 1, "match": match(443, "TCP"), "action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOLGROUP", "pool_group_ref": by("poolgroup", name+"-group")}}},
+		{"name": "sctp", "index": 0, "match": match(38412, "SCTP"),
+			"action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": by("pool", name+"-a")}}},
+		{"name": "tcp", "index": 1, "match": match(443, "TCP"),
+			"action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOLGROUP", "pool_group_ref": by("poolgroup", name+"-group")}}},
 	}}})
 	b.create("virtualservice", obj{"name": name, "vsvip_ref": by("vsvip", name), "services": []obj{{"port": 38412}, {"port": 443}},
 		"l4_policies": []obj{{"index": 0, "l4_policy_set_ref": by("l4policyset", name)}}})
@@ -281,7 +291,9 @@ func (b *tab) client() *client {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := &client{tab: b, http: &http.Client{Jar: jar, Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}}
+	c := &client{tab: b,
+		http: &http.Client{Jar: jar, Timeout: 10 * time.Second,
+			Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}}
 	b.Cleanup(c.http.CloseIdleConnections)
 	c.do("POST", "/login", obj{"username": "admin", "password": "avi123$%"})
 	for _, k := range c.http.Jar.Cookies(&url.URL{Scheme: "https", Host: b.sim.Host(), Path: "/"}) {
@@ -343,11 +355,14 @@ func TestPage(t *testing.T) {
 	b.service("core-amf", "10.10.1.5", "10.244.1.11", "10.244.2.12", "10.244.3.13")
 	b.service(hostileVS, "10.10.1.6", "10.244.1.14", "10.244.1.15")
 	for i := range 9 {
-		b.service(fmt.Sprintf("tenant-%d-signalling", i), fmt.Sprintf("10.10.2.%d", i+1), fmt.Sprintf("10.244.4.%d", i+1), fmt.Sprintf("10.244.5.%d", i+1))
+		b.service(fmt.Sprintf("tenant-%d-signalling", i), fmt.Sprintf("10.10.2.%d", i+1), fmt.Sprintf("10.244.4.%d", i+1),
+			fmt.Sprintf("10.244.5.%d", i+1))
 	}
-	b.create("pool", obj{"name": hostilePool, "servers": []obj{{"ip": obj{"addr": "10.244.9.9", "type": "V4"}, "port": 1, "hostname": hostileHost}}})
-	b.create("virtualservice", obj{"name": "plain", "pool_ref": "/api/pool?name=" + url.QueryEscape(hostilePool), "services": []obj{{"port": 80}},
-		"vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": "10.10.1.7", "type": "V4"}}}})
+	b.create("pool",
+		obj{"name": hostilePool, "servers": []obj{{"ip": obj{"addr": "10.244.9.9", "type": "V4"}, "port": 1, "hostname": hostileHost}}})
+	b.create("virtualservice",
+		obj{"name": "plain", "pool_ref": "/api/pool?name=" + url.QueryEscape(hostilePool), "services": []obj{{"port": 80}},
+			"vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": "10.10.1.7", "type": "V4"}}}})
 	b.until("all rows are there", `document.querySelectorAll(".vs").length === 12`)
 	b.until("the tiles count them", `document.querySelector("#n-total").textContent === "12" && document.querySelector("#n-up").textContent === "12"`)
 
@@ -501,7 +516,8 @@ func TestManyServices(t *testing.T) {
 	b := open(t)
 	for i := range 10_000 {
 		n := fmt.Sprintf("s%05d", i)
-		b.create("pool", obj{"name": n, "servers": []obj{{"ip": obj{"addr": fmt.Sprintf("10.8.%d.%d", i/250, i%250+1), "type": "V4"}, "port": 80}}})
+		b.create("pool",
+			obj{"name": n, "servers": []obj{{"ip": obj{"addr": fmt.Sprintf("10.8.%d.%d", i/250, i%250+1), "type": "V4"}, "port": 80}}})
 		b.create("virtualservice", obj{"name": n, "pool_ref": "/api/pool?name=" + n, "services": []obj{{"port": 80}},
 			"vip": []obj{{"vip_id": "0", "ip_address": obj{"addr": fmt.Sprintf("10.9.%d.%d", i/250, i%250+1), "type": "V4"}}}})
 	}

@@ -26,7 +26,8 @@ var manifests embed.FS
 
 // claimed are the tests that need neither HTTP nor traffic.
 var claimed = []string{
-	"GatewayClassObservedGenerationBump", "GatewayInvalidParametersRef", "TCPRouteInvalidBackendRefNonexistent", "TCPRouteInvalidCrossNamespaceBackendRef",
+	"GatewayClassObservedGenerationBump", "GatewayInvalidParametersRef", "TCPRouteInvalidBackendRefNonexistent",
+	"TCPRouteInvalidCrossNamespaceBackendRef",
 	"UDPRouteInvalidBackendRefNonexistent", "UDPRouteInvalidCrossNamespaceBackendRef", "UDPRouteNotAllowedByListeners",
 }
 
@@ -54,11 +55,13 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := confsuite.NewConformanceTestSuite(confsuite.ConformanceOptions{
-		Client: c, ClientOptions: client.Options{Scheme: e.Client.Scheme()}, Clientset: set, RestConfig: cfg, ManifestFS: []fs.FS{own, &upstream.Manifests}, BaseManifests: "base/l4.yaml",
+		Client: c, ClientOptions: client.Options{Scheme: e.Client.Scheme()}, Clientset: set, RestConfig: cfg,
+		ManifestFS: []fs.FS{own, &upstream.Manifests}, BaseManifests: "base/l4.yaml",
 		ConfigurableOptions: confsuite.ConfigurableOptions{
 			GatewayClassName: class.Name, CleanupTestResources: true, TimeoutConfig: config.DefaultTimeoutConfig(),
-			NamespaceLabels:   map[string]string{"served-by": e.Cluster},
-			SupportedFeatures: []features.FeatureName{features.SupportGateway, features.SupportGatewayInfrastructure, features.SupportReferenceGrant, features.SupportTCPRoute, features.SupportUDPRoute},
+			NamespaceLabels: map[string]string{"served-by": e.Cluster},
+			SupportedFeatures: []features.FeatureName{features.SupportGateway, features.SupportGatewayInfrastructure,
+				features.SupportReferenceGrant, features.SupportTCPRoute, features.SupportUDPRoute},
 			AllowCRDsMismatch: true, // the local cluster has the CRDs of layer 4 only
 		},
 	})

@@ -34,7 +34,8 @@ func (f *fixture) gatewayReady(name string) *svcapi.Gateway {
 		if err := st.Client.Get(ctx, client.ObjectKey{Namespace: f.ns, Name: name}, gw); err != nil {
 			return err
 		}
-		if c := gw.Status.Conditions; !apimeta.IsStatusConditionTrue(c, "Ready") || !apimeta.IsStatusConditionTrue(c, "ako.vmware.com/Healthy") || len(gw.Status.Addresses) != 1 {
+		if c := gw.Status.Conditions; !apimeta.IsStatusConditionTrue(c, "Ready") || !apimeta.IsStatusConditionTrue(c,
+			"ako.vmware.com/Healthy") || len(gw.Status.Addresses) != 1 {
 			return fmt.Errorf("its status is %+v", gw.Status)
 		}
 		return nil
@@ -149,7 +150,8 @@ func TestGatewaySample(t *testing.T) {
 	}
 	after := new(svcapi.Gateway)
 	f.must(st.Client.Get(f.ctx, client.ObjectKeyFromObject(gw), after))
-	if diff := cmp.Diff([]any{gw.Spec, gw.Annotations, gw.Finalizers, gw.Status.Addresses}, []any{after.Spec, after.Annotations, after.Finalizers, after.Status.Addresses}); diff != "" {
+	if diff := cmp.Diff([]any{gw.Spec, gw.Annotations, gw.Finalizers, gw.Status.Addresses},
+		[]any{after.Spec, after.Annotations, after.Finalizers, after.Status.Addresses}); diff != "" {
 		t.Errorf("the restart changed the Gateway (-before +after):\n%s", diff)
 	}
 
@@ -166,7 +168,8 @@ func TestNodePortMode(t *testing.T) {
 	f := begin(t)
 	f.configure("serviceType", "NodePort")
 	t.Cleanup(func() { f.configure("serviceType", "") })
-	class := &svcapi.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: f.ns}, Spec: svcapi.GatewayClassSpec{Controller: "ako.vmware.com/avi-lb"}}
+	class := &svcapi.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: f.ns},
+		Spec: svcapi.GatewayClassSpec{Controller: "ako.vmware.com/avi-lb"}}
 	labels := map[string]string{"ako.vmware.com/gateway-name": "edge", "ako.vmware.com/gateway-namespace": f.ns}
 	gw := &svcapi.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: "edge"}, Spec: svcapi.GatewaySpec{GatewayClassName: class.Name}}
 	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: "amf", Labels: labels}, Spec: corev1.ServiceSpec{
@@ -175,9 +178,10 @@ func TestNodePortMode(t *testing.T) {
 	for _, p := range []corev1.ServicePort{{Name: "n2", Protocol: corev1.ProtocolSCTP, Port: 38412}, {Name: "sbi", Protocol: corev1.ProtocolTCP, Port: 80}} {
 		p.TargetPort = intstr.FromInt32(9090)
 		svc.Spec.Ports = append(svc.Spec.Ports, p)
-		gw.Spec.Listeners = append(gw.Spec.Listeners, svcapi.Listener{Port: p.Port, Protocol: svcapi.ProtocolType(p.Protocol), Routes: svcapi.RouteBindingSelector{
-			Group: "v1", Kind: "services", Selector: &metav1.LabelSelector{MatchLabels: labels},
-		}})
+		gw.Spec.Listeners = append(gw.Spec.Listeners,
+			svcapi.Listener{Port: p.Port, Protocol: svcapi.ProtocolType(p.Protocol), Routes: svcapi.RouteBindingSelector{
+				Group: "v1", Kind: "services", Selector: &metav1.LabelSelector{MatchLabels: labels},
+			}})
 	}
 	for _, o := range []client.Object{class, svc, gw} {
 		f.must(st.Client.Create(f.ctx, o))

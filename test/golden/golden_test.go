@@ -2,10 +2,10 @@
 // of the files are the list of features.
 //
 // <feature>.in.yaml is the input: a Service or a Gateway with all that belongs to it (EndpointSlices, Namespaces, Nodes,
-// Pods, GatewayClass, AviInfraSettings, the operator's ConfigMap), and what the Controller offers where that matters. <feature>.before.yaml, where it exists, is the input of an earlier time, whose objects the
-// Controller holds; then the expectation holds the plan. <feature>.ako.yaml holds such objects themselves, as AKO writes them:
-// bodies of Avi's API with their kind and, where it isn't admin, their tenant. <feature>.out.yaml is the expectation; go test -update
-// rewrites it.
+// Pods, GatewayClass, AviInfraSettings, the operator's ConfigMap), and what the Controller offers where that matters.
+// <feature>.before.yaml, where it exists, is the input of an earlier time, whose objects the Controller holds; then the expectation holds
+// the plan. <feature>.ako.yaml holds such objects themselves, as AKO writes them: bodies of Avi's API with their kind and, where it isn't
+// admin, their tenant. <feature>.out.yaml is the expectation; go test -update rewrites it.
 package golden
 
 import (

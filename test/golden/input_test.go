@@ -141,12 +141,15 @@ func forRules(f *model.Facts) {
 	f.Shared[model.PKIProfile] = named("pki", "Core-CA")
 	f.Types = map[model.Kind]map[string]string{
 		model.NetworkProfile: {
-			"System-TCP-Proxy": "PROTOCOL_TYPE_TCP_PROXY", "System-TCP-Fast-Path": "PROTOCOL_TYPE_TCP_FAST_PATH", "System-UDP-Fast-Path": "PROTOCOL_TYPE_UDP_FAST_PATH",
-			"System-SCTP-Proxy": "PROTOCOL_TYPE_SCTP_PROXY", "Custom-TCP": "PROTOCOL_TYPE_TCP_PROXY", "Custom-Fast": "PROTOCOL_TYPE_TCP_FAST_PATH",
-			"Custom-UDP": "PROTOCOL_TYPE_UDP_PROXY", "Custom-SCTP": "PROTOCOL_TYPE_SCTP_PROXY",
+			"System-TCP-Proxy": "PROTOCOL_TYPE_TCP_PROXY", "System-TCP-Fast-Path": "PROTOCOL_TYPE_TCP_FAST_PATH",
+			"System-UDP-Fast-Path": "PROTOCOL_TYPE_UDP_FAST_PATH",
+			"System-SCTP-Proxy":    "PROTOCOL_TYPE_SCTP_PROXY", "Custom-TCP": "PROTOCOL_TYPE_TCP_PROXY",
+			"Custom-Fast": "PROTOCOL_TYPE_TCP_FAST_PATH",
+			"Custom-UDP":  "PROTOCOL_TYPE_UDP_PROXY", "Custom-SCTP": "PROTOCOL_TYPE_SCTP_PROXY",
 		},
 		model.ApplicationProfile: {
-			"System-L4-Application": "APPLICATION_PROFILE_TYPE_L4", "Preserve-Client-IP": "APPLICATION_PROFILE_TYPE_L4", "System-HTTP": "APPLICATION_PROFILE_TYPE_HTTP",
+			"System-L4-Application": "APPLICATION_PROFILE_TYPE_L4", "Preserve-Client-IP": "APPLICATION_PROFILE_TYPE_L4",
+			"System-HTTP":            "APPLICATION_PROFILE_TYPE_HTTP",
 			"System-SSL-Application": "APPLICATION_PROFILE_TYPE_SSL", "Custom-SSL": "APPLICATION_PROFILE_TYPE_SSL",
 		},
 	}
@@ -449,7 +452,8 @@ func placed(observed []*model.Observed) func(*corev1.Service) translate.Place {
 func serving(observed []*model.Observed) func(types.NamespacedName) []string {
 	return func(group types.NamespacedName) (out []string) {
 		for _, o := range observed {
-			if pool, ok := o.Body.(*models.Pool); ok && o.Owner == (model.Owner{Kind: model.SharedVIPOwner, Namespace: group.Namespace, Name: group.Name}) {
+			if pool, ok := o.Body.(*models.Pool); ok &&
+				o.Owner == (model.Owner{Kind: model.SharedVIPOwner, Namespace: group.Namespace, Name: group.Name}) {
 				out = append(out, model.Mark(pool.Markers, model.MarkServiceName))
 			}
 		}

@@ -92,7 +92,8 @@ func TestCRDsRemovedAndRestored(t *testing.T) {
 	for _, w := range e.Sim.Writes() {
 		t.Errorf("a write: %s %s", w.Method, w.Path)
 	}
-	if a, b := e.Object("virtualservice", e.SvcAPIName(gw))["uuid"], e.Object("virtualservice", e.GatewayName(routed))["uuid"]; a != one || b != two {
+	if a, b := e.Object("virtualservice", e.SvcAPIName(gw))["uuid"], e.Object("virtualservice", e.GatewayName(routed))["uuid"]; a != one ||
+		b != two {
 		t.Errorf("other VirtualServices serve: %v and %v, before %v and %v", a, b, one, two)
 	}
 	// They follow their endpoints again.

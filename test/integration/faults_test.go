@@ -221,9 +221,10 @@ func TestDrift(t *testing.T) {
 			o["servers"] = append(o["servers"].([]any), map[string]any{"ip": map[string]any{"addr": "192.0.2.9", "type": "V4"}, "port": 1})
 		}), func() bool { return len(e.Servers(pool)) != 2 }},
 		{"traffic disabled", edit("virtualservice", name, func(o map[string]any) { o["traffic_enabled"] = false }), func() bool { return e.Object("virtualservice", name)["traffic_enabled"] == false }},
-		{"a port changed", edit("virtualservice", name, func(o map[string]any) { o["services"].([]any)[0].(map[string]any)["port"] = 1 }), func() bool {
-			return fmt.Sprint(e.Object("virtualservice", name)["services"].([]any)[0].(map[string]any)["port"]) == "1"
-		}},
+		{"a port changed", edit("virtualservice", name, func(o map[string]any) { o["services"].([]any)[0].(map[string]any)["port"] = 1 }),
+			func() bool {
+				return fmt.Sprint(e.Object("virtualservice", name)["services"].([]any)[0].(map[string]any)["port"]) == "1"
+			}},
 		{"the rules removed", edit("l4policyset", name, func(o map[string]any) { delete(o, "l4_connection_policy") }), func() bool { return e.Object("l4policyset", name)["l4_connection_policy"] == nil }},
 		{"the DNS name removed", edit("vsvip", name, func(o map[string]any) { delete(o, "dns_info") }), func() bool { return e.Object("vsvip", name)["dns_info"] == nil }},
 		{"the VirtualService deleted", func() {
@@ -269,7 +270,8 @@ func TestDrift(t *testing.T) {
 		return nil
 	})
 	o, vs := e.Object("pool", pool), e.Object("virtualservice", name)
-	if fmt.Sprint(o["connection_ramp_duration"]) != "3" || o["lb_algorithm"] != "LB_ALGORITHM_ROUND_ROBIN" || vs["description"] != "ours too" || fmt.Sprint(vs["weight"]) != "4" {
+	if fmt.Sprint(o["connection_ramp_duration"]) != "3" || o["lb_algorithm"] != "LB_ALGORITHM_ROUND_ROBIN" ||
+		vs["description"] != "ours too" || fmt.Sprint(vs["weight"]) != "4" {
 		t.Errorf("the network team's settings are gone: %v %v", o, vs)
 	}
 	if ratio := o["servers"].([]any)[0].(map[string]any)["ratio"]; fmt.Sprint(ratio) != "7" {
@@ -316,7 +318,8 @@ func TestAddressesExhausted(t *testing.T) {
 	e.Sim.SetIPAMExhausted(true)
 	svc := e.Service("amf", suite.Port("SCTP", 38412))
 	e.Create(svc)
-	if m := e.Condition(svc, "Programmed", "False", "NoFreeAddress"); !strings.Contains(m, "No available free IPs") || !strings.Contains(m, "VIP network") {
+	if m := e.Condition(svc, "Programmed", "False", "NoFreeAddress"); !strings.Contains(m, "No available free IPs") || !strings.Contains(m,
+		"VIP network") {
 		t.Errorf("message: %s", m)
 	}
 	e.Sim.SetIPAMExhausted(false)

@@ -56,7 +56,8 @@ func TestRoutedClass(t *testing.T) {
 			names = append(names, string(f.Name))
 		}
 		// SCTPRoute is no feature of the API's, and nothing of layer 7 is claimed.
-		if want := []string{"Gateway", "GatewayAddressEmpty", "GatewayStaticAddresses", "ListenerSet", "ReferenceGrant", "TCPRoute", "UDPRoute"}; !slices.Equal(names, want) {
+		if want := []string{"Gateway", "GatewayAddressEmpty", "GatewayStaticAddresses", "ListenerSet", "ReferenceGrant", "TCPRoute",
+			"UDPRoute"}; !slices.Equal(names, want) {
 			t.Errorf("supportedFeatures are %v", names)
 		}
 		suite.Update(e, c, func(c *gatewayv1.GatewayClass) { c.Spec.Description = new("for SCTP") })
@@ -75,12 +76,14 @@ func TestRoutedClass(t *testing.T) {
 			if err := e.Read(c); err != nil {
 				return err
 			}
-			apimeta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: "example.com/Audited", Status: yes, Reason: "Audited", ObservedGeneration: 1})
+			apimeta.SetStatusCondition(&c.Status.Conditions,
+				metav1.Condition{Type: "example.com/Audited", Status: yes, Reason: "Audited", ObservedGeneration: 1})
 			return e.Client.Status().Update(t.Context(), c)
 		})
 		suite.Update(e, c, func(c *gatewayv1.GatewayClass) { c.Spec.Description = new("audited") })
 		e.ClassCondition(c, "Accepted", yes, "Accepted")
-		if a := apimeta.FindStatusCondition(c.Status.Conditions, "example.com/Audited"); a == nil || a.Reason != "Audited" || a.ObservedGeneration != 1 {
+		if a := apimeta.FindStatusCondition(c.Status.Conditions, "example.com/Audited"); a == nil || a.Reason != "Audited" ||
+			a.ObservedGeneration != 1 {
 			t.Errorf("conditions are %+v", c.Status.Conditions)
 		}
 	})

@@ -52,7 +52,8 @@ func number(tr suite.Transport) int32 { return int32(slices.Index(suite.Transpor
 func gatewayStaticAddresses(t *testing.T, e *suite.Env, tr suite.Transport) {
 	usable := fmt.Sprintf("10.10.70.%d", number(tr))
 	gw := e.Gateway(called(tr, "static"), suite.Listener("l", tr.Listener, 7001))
-	gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("test/fake-invalid-type", "thirteen"), address("IPAddress", "192.0.2.77"), address("IPAddress", usable)}
+	gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("test/fake-invalid-type", "thirteen"), address("IPAddress", "192.0.2.77"),
+		address("IPAddress", usable)}
 	e.Create(gw)
 	nothing := func() {
 		t.Helper()
@@ -179,7 +180,8 @@ func gatewayModifyListeners(t *testing.T, e *suite.Env, tr suite.Transport) {
 			e.ListenerCondition(gw, string(l.Name), "Accepted", yes, "Accepted")
 			e.ListenerCondition(gw, string(l.Name), "ResolvedRefs", yes, "ResolvedRefs")
 			e.ListenerCondition(gw, string(l.Name), "Programmed", yes, "Programmed")
-			if have := kindsOf(listenerOf(t, gw, string(l.Name)).SupportedKinds); !slices.Equal(have, []string{string(tr.Group) + "/" + string(tr.Kind)}) {
+			if have := kindsOf(listenerOf(t, gw, string(l.Name)).SupportedKinds); !slices.Equal(have,
+				[]string{string(tr.Group) + "/" + string(tr.Kind)}) {
 				t.Errorf("listener %s supports %v", l.Name, have)
 			}
 		}
@@ -271,7 +273,8 @@ func gatewayWithAttachedRoutes(t *testing.T, e *suite.Env, tr suite.Transport) {
 	to := suite.To(svc.Name, 80, 1)
 	a, b := e.Route(tr.Protocol, called(tr, "count-a"), gw.Name, "one", to), e.Route(tr.Protocol, called(tr, "count-b"), gw.Name, "one", to)
 	unresolved := e.Route(tr.Protocol, called(tr, "count-c"), gw.Name, "one", suite.To("nobody", 80, 1))
-	refused, lost := e.Route(tr.Protocol, called(tr, "count-d"), gw.Name, "other", to), e.Route(tr.Protocol, called(tr, "count-e"), gw.Name, "two", to)
+	refused, lost := e.Route(tr.Protocol, called(tr, "count-d"), gw.Name, "other", to), e.Route(tr.Protocol, called(tr, "count-e"), gw.Name,
+		"two", to)
 	e.Create(gw, a)
 	e.Attached(gw, "one", 1)
 	e.Create(b, unresolved, refused, lost)

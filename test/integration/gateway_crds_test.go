@@ -26,7 +26,8 @@ func TestSingleCRDsRemovedAndRestored(t *testing.T) {
 	e.Create(class)
 	t.Cleanup(func() { suite.Forget(e, class) })
 	other := namespace(e, "core").Name
-	gw := e.Gateway("edge", suite.Listener("tcp", "TCP", 7001), suite.Listener("udp", "UDP", 7002), suite.Listener("sctp", "SCTP", 7003), suite.Listener("far", "SCTP", 7004))
+	gw := e.Gateway("edge", suite.Listener("tcp", "TCP", 7001), suite.Listener("udp", "UDP", 7002), suite.Listener("sctp", "SCTP", 7003),
+		suite.Listener("far", "SCTP", 7004))
 	gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSame)}}
 	set := e.ListenerSet("more", "edge", gatewayv1.ListenerEntry{Name: "tcp", Port: 7005, Protocol: "TCP"})
 	tcp, udp, sctp, far := e.TCPRoute("tcp", "edge", "tcp", suite.To("tcp", 80, 1)), e.UDPRoute("udp", "edge", "udp", suite.To("udp", 80, 1)),
@@ -44,7 +45,8 @@ func TestSingleCRDsRemovedAndRestored(t *testing.T) {
 	// at is what serves while the endpoints of each Service have moved so many times.
 	moves := map[string]int{}
 	at := func() (ports []string) {
-		for i, p := range []struct{ protocol, service string }{{"TCP", "tcp"}, {"UDP", "udp"}, {"SCTP", "sctp"}, {"SCTP", "far"}, {"TCP", "more"}} {
+		for i, p := range []struct{ protocol, service string }{{"TCP", "tcp"}, {"UDP", "udp"}, {"SCTP", "sctp"}, {"SCTP", "far"},
+			{"TCP", "more"}} {
 			ports = append(ports, fmt.Sprintf("%s/%d %s [10.244.%d.%d:9090]", p.protocol, 7001+i, p.service, 1+moves[p.service], i+1))
 		}
 		return ports
@@ -156,27 +158,37 @@ func TestRoutedBesideAKO(t *testing.T) {
 		kind string
 		body map[string]any
 	}{
-		{"vsvip", map[string]any{"name": name, "cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_context_ref": "/api/vrfcontext?name=global", "markers": marks,
-			"vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true, "ipam_network_subnet": map[string]any{
-				"network_ref": "/api/network/?name=vip-network", "subnet": map[string]any{"ip_addr": map[string]any{"addr": "10.10.0.0", "type": "V4"}, "mask": 16}}}}}},
-		{"pool", map[string]any{"name": name + "-pool", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_ref": "/api/vrfcontext?name=global", "markers": marks}},
+		{"vsvip",
+			map[string]any{"name": name, "cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_context_ref": "/api/vrfcontext?name=global",
+				"markers": marks,
+				"vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true, "ipam_network_subnet": map[string]any{
+					"network_ref": "/api/network/?name=vip-network",
+					"subnet":      map[string]any{"ip_addr": map[string]any{"addr": "10.10.0.0", "type": "V4"}, "mask": 16}}}}}},
+		{"pool",
+			map[string]any{"name": name + "-pool", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud",
+				"vrf_ref": "/api/vrfcontext?name=global", "markers": marks}},
 		{"poolgroup", map[string]any{"name": name + "-group", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud", "markers": marks,
 			"members": []any{map[string]any{"pool_ref": "/api/pool?name=" + name + "-pool", "ratio": 1}}}},
-		{"virtualservice", map[string]any{"name": name, "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_context_ref": "/api/vrfcontext?name=global",
-			"application_profile_ref": "/api/applicationprofile/?name=System-HTTP", "network_profile_ref": "/api/networkprofile/?name=System-TCP-Proxy",
-			"vsvip_ref": "/api/vsvip/?name=" + name, "services": []any{map[string]any{"port": 80, "enable_ssl": false}}, "markers": marks}},
+		{"virtualservice",
+			map[string]any{"name": name, "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud",
+				"vrf_context_ref":         "/api/vrfcontext?name=global",
+				"application_profile_ref": "/api/applicationprofile/?name=System-HTTP", "network_profile_ref": "/api/networkprofile/?name=System-TCP-Proxy",
+				"vsvip_ref": "/api/vsvip/?name=" + name, "services": []any{map[string]any{"port": 80, "enable_ssl": false}}, "markers": marks}},
 	} {
 		if _, err := e.Sim.Create(o.kind, "admin", o.body); err != nil {
 			t.Fatal(err)
 		}
 	}
-	before := fmt.Sprint(e.Object("virtualservice", name), e.Object("vsvip", name), e.Object("pool", name+"-pool"), e.Object("poolgroup", name+"-group"))
+	before := fmt.Sprint(e.Object("virtualservice", name), e.Object("vsvip", name), e.Object("pool", name+"-pool"),
+		e.Object("poolgroup", name+"-group"))
 	version := gw.ResourceVersion
 	e.Sim.ResetRequests()
 	e.Create(ours, route)
 	e.GatewayReady(ours)
 	e.GatewayServes(ours, "SCTP/38412 amf [10.244.1.5:9090]")
-	e.ParentCondition(route, gatewayv1.ParentReference{Group: new(gatewayv1.Group(gatewayv1.GroupName)), Kind: new(gatewayv1.Kind("Gateway")), Name: "edge"}, "Accepted", yes, "Accepted")
+	e.ParentCondition(route,
+		gatewayv1.ParentReference{Group: new(gatewayv1.Group(gatewayv1.GroupName)), Kind: new(gatewayv1.Kind("Gateway")), Name: "edge"},
+		"Accepted", yes, "Accepted")
 	if n := len(route.Status.Parents); n != 1 {
 		t.Errorf("the route has %d entries: %+v", n, route.Status.Parents)
 	}
@@ -188,7 +200,8 @@ func TestRoutedBesideAKO(t *testing.T) {
 			t.Errorf("%s %s %s", w.Method, w.Path, w.Body)
 		}
 	}
-	if after := fmt.Sprint(e.Object("virtualservice", name), e.Object("vsvip", name), e.Object("pool", name+"-pool"), e.Object("poolgroup", name+"-group")); after != before {
+	if after := fmt.Sprint(e.Object("virtualservice", name), e.Object("vsvip", name), e.Object("pool", name+"-pool"),
+		e.Object("poolgroup", name+"-group")); after != before {
 		t.Errorf("AKO's objects were\n%s\nand are\n%s", before, after)
 	}
 	for _, o := range []client.Object{gw, theirs} {

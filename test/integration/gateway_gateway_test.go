@@ -206,7 +206,8 @@ func TestRoutedGatewayStatus(t *testing.T) {
 		e.SetCondition(one, "Accepted", no, "NotAllowed") // None is the default
 		attached(0)
 		suite.Update(e, gw, func(gw *routedGateway) {
-			gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSame)}}
+			gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{
+				Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSame)}}
 		})
 		e.SetCondition(one, "Accepted", yes, "Accepted")
 		e.SetCondition(one, "Programmed", yes, "Programmed")
@@ -262,13 +263,15 @@ func TestRoutedGatewayStatus(t *testing.T) {
 			if err := e.Read(gw); err != nil {
 				return err
 			}
-			if len(gw.Finalizers) > 0 || len(gw.Status.Addresses) > 0 || len(gw.Status.Listeners) > 0 || e.Object("virtualservice", e.GatewayName(gw)) != nil {
+			if len(gw.Finalizers) > 0 || len(gw.Status.Addresses) > 0 || len(gw.Status.Listeners) > 0 || e.Object("virtualservice",
+				e.GatewayName(gw)) != nil {
 				return fmt.Errorf("finalizers %v, status %+v, the Controller holds %v", gw.Finalizers, gw.Status, e.Owned())
 			}
 			return nil
 		})
 		for _, kind := range []string{"Accepted", "Programmed"} {
-			if c := apimeta.FindStatusCondition(gw.Status.Conditions, kind); c == nil || c.Status != metav1.ConditionUnknown || c.Reason != "Pending" {
+			if c := apimeta.FindStatusCondition(gw.Status.Conditions, kind); c == nil || c.Status != metav1.ConditionUnknown ||
+				c.Reason != "Pending" {
 				t.Errorf("condition %s is %+v", kind, c)
 			}
 		}
@@ -288,7 +291,8 @@ func TestRoutedGatewayStatus(t *testing.T) {
 		e := e.In(t)
 		gw := served(e, "goes")
 		suite.Update(e, gw, func(gw *routedGateway) {
-			gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSame)}}
+			gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{
+				Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSame)}}
 		})
 		set := e.ListenerSet("stays", "goes", gatewayv1.ListenerEntry{Name: "diameter", Port: 3868, Protocol: "SCTP"})
 		e.Create(set)

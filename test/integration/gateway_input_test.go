@@ -18,7 +18,8 @@ import (
 // selecting has a listener take routes of selected namespaces.
 func selecting(s *metav1.LabelSelector) func(*gatewayv1.Listener) {
 	return func(l *gatewayv1.Listener) {
-		l.AllowedRoutes = &gatewayv1.AllowedRoutes{Namespaces: &gatewayv1.RouteNamespaces{From: new(gatewayv1.NamespacesFromSelector), Selector: s}}
+		l.AllowedRoutes = &gatewayv1.AllowedRoutes{
+			Namespaces: &gatewayv1.RouteNamespaces{From: new(gatewayv1.NamespacesFromSelector), Selector: s}}
 	}
 }
 
@@ -45,7 +46,8 @@ var routedInputs = []struct {
 	{
 		name: "protocol-unknown", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "QUIC" },
 		fresh: []string{"TCP/80 amf"}, live: []string{"TCP/80 amf"},
-		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"QUIC", "TCP, UDP, ako.vmware.com/SCTP, SCTP"}, event: "UnsupportedProtocol",
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol",
+		says: []string{"QUIC", "TCP, UDP, ako.vmware.com/SCTP, SCTP"}, event: "UnsupportedProtocol",
 	}, {
 		name: "protocol-of-layer-7", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = gatewayv1.HTTPProtocolType },
 		fresh: []string{"TCP/80 amf"}, live: []string{"TCP/80 amf"},
@@ -53,31 +55,37 @@ var routedInputs = []struct {
 	}, {
 		name: "protocol-in-small-letters", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "sctp" },
 		fresh:    []string{"TCP/80 amf"},
-		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"sctp", "in capitals"}, event: "UnsupportedProtocol",
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"sctp", "in capitals"},
+		event: "UnsupportedProtocol",
 	}, {
 		name: "prefixed-protocol-in-small-letters", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "ako.vmware.com/sctp" },
 		fresh:    []string{"TCP/80 amf"},
-		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"ako.vmware.com/sctp", "in capitals"}, event: "UnsupportedProtocol",
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"ako.vmware.com/sctp", "in capitals"},
+		event: "UnsupportedProtocol",
 	}, {
 		name: "protocol-of-another-domain", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "example.com/SCTP" },
 		fresh: []string{"TCP/80 amf"}, live: []string{"TCP/80 amf"},
-		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"example.com/SCTP"}, event: "UnsupportedProtocol",
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"example.com/SCTP"},
+		event: "UnsupportedProtocol",
 	}, {
 		name: "protocol-garbage", spoil: func(gw *routedGateway) { gw.Spec.Listeners[1].Protocol = "a b/SCTP" }, // the API's pattern isn't anchored
 		fresh: []string{"TCP/80 amf"}, live: []string{"TCP/80 amf"},
-		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"a b/SCTP"}, event: "UnsupportedProtocol",
+		listener: true, condition: "Accepted", status: no, reason: "UnsupportedProtocol", says: []string{"a b/SCTP"},
+		event: "UnsupportedProtocol",
 	}, {
 		name: "listener-twice-by-alias", spoil: func(gw *routedGateway) {
 			gw.Spec.Listeners = append(gw.Spec.Listeners, suite.Listener("again", "ako.vmware.com/SCTP", 6060))
 		},
 		fresh:    []string{"TCP/80 amf"},
-		listener: true, condition: "Conflicted", status: yes, reason: "ProtocolConflict", says: []string{"listener again", "SCTP 6060"}, event: "ListenerConflict",
+		listener: true, condition: "Conflicted", status: yes, reason: "ProtocolConflict", says: []string{"listener again", "SCTP 6060"},
+		event: "ListenerConflict",
 	}, {
 		name: "listener-twice-by-hostname", spoil: func(gw *routedGateway) {
 			gw.Spec.Listeners = append(gw.Spec.Listeners, named("again", "SCTP", 6060, hostname("amf.example.com")))
 		},
 		fresh:    []string{"TCP/80 amf"},
-		listener: true, condition: "Conflicted", status: yes, reason: "ProtocolConflict", says: []string{"listener again", "SCTP 6060"}, event: "ListenerConflict",
+		listener: true, condition: "Conflicted", status: yes, reason: "ProtocolConflict", says: []string{"listener again", "SCTP 6060"},
+		event: "ListenerConflict",
 	}, {
 		name: "tls", spoil: func(gw *routedGateway) { passthrough(&gw.Spec.Listeners[1]) },
 		fresh:    []string{"TCP/80 amf"},
@@ -89,24 +97,28 @@ var routedInputs = []struct {
 	}, {
 		name: "selector-with-nonsense", spoil: func(gw *routedGateway) { selecting(expression("Near", "far"))(&gw.Spec.Listeners[1]) },
 		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
-		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.selector", "Near", "no namespace matches"}, event: "InvalidRoutes",
+		listener: true, condition: "Accepted", status: yes, reason: "Accepted",
+		says: []string{"allowedRoutes.namespaces.selector", "Near", "no namespace matches"}, event: "InvalidRoutes",
 	}, {
 		name: "selector-without-values", spoil: func(gw *routedGateway) { selecting(expression("In"))(&gw.Spec.Listeners[1]) },
 		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
-		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.selector"}, event: "InvalidRoutes",
+		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.selector"},
+		event: "InvalidRoutes",
 	}, {
 		name: "selector-with-a-value-that-no-label-has", spoil: func(gw *routedGateway) {
 			selecting(&metav1.LabelSelector{MatchLabels: map[string]string{"site": "not a label"}})(&gw.Spec.Listeners[1])
 		},
 		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
-		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.selector", "not a label"}, event: "InvalidRoutes",
+		listener: true, condition: "Accepted", status: yes, reason: "Accepted",
+		says: []string{"allowedRoutes.namespaces.selector", "not a label"}, event: "InvalidRoutes",
 	}, {
 		name: "selector-missing", spoil: func(gw *routedGateway) { selecting(nil)(&gw.Spec.Listeners[1]) },
 		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
 		listener: true, condition: "Accepted", status: yes, reason: "Accepted", says: []string{"allowedRoutes.namespaces.from is Selector", "no selector"}, event: "InvalidRoutes",
 	}, {
 		name: "kinds-of-layer-7", spoil: func(gw *routedGateway) {
-			gw.Spec.Listeners[1].AllowedRoutes = &gatewayv1.AllowedRoutes{Kinds: []gatewayv1.RouteGroupKind{{Kind: "HTTPRoute"}, {Group: new(gatewayv1.Group("")), Kind: "Service"}}}
+			gw.Spec.Listeners[1].AllowedRoutes = &gatewayv1.AllowedRoutes{
+				Kinds: []gatewayv1.RouteGroupKind{{Kind: "HTTPRoute"}, {Group: new(gatewayv1.Group("")), Kind: "Service"}}}
 		},
 		fresh: []string{"TCP/80 amf", "SCTP/6060 open"}, live: []string{"TCP/80 amf", "SCTP/6060 open"},
 		listener: true, condition: "ResolvedRefs", status: no, reason: "InvalidRouteKinds", says: []string{"gateway.networking.k8s.io/HTTPRoute, Service", "ako.vmware.com/SCTPRoute"},
@@ -114,17 +126,20 @@ var routedInputs = []struct {
 		name: "address-with-leading-zeros", spoil: func(gw *routedGateway) {
 			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("IPAddress", "010.10.61.1")}
 		},
-		condition: "Programmed", status: no, reason: "AddressNotUsable", says: []string{"spec.addresses[0]", "010.10.61.1", "not an IP address"}, event: "InvalidAddress",
+		condition: "Programmed", status: no, reason: "AddressNotUsable", says: []string{"spec.addresses[0]", "010.10.61.1", "not an IP address"},
+		event: "InvalidAddress",
 	}, {
 		name: "address-of-this-host", spoil: func(gw *routedGateway) {
 			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("IPAddress", "127.0.0.1")}
 		},
-		condition: "Programmed", status: no, reason: "AddressNotUsable", says: []string{"spec.addresses[0]", "127.0.0.1", "loopback"}, event: "InvalidAddress",
+		condition: "Programmed", status: no, reason: "AddressNotUsable", says: []string{"spec.addresses[0]", "127.0.0.1", "loopback"},
+		event: "InvalidAddress",
 	}, {
 		name: "address-of-an-odd-type", spoil: func(gw *routedGateway) {
 			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("IPAddressX", "10.10.61.2")} // nor is this pattern anchored
 		},
-		condition: "Accepted", status: no, reason: "UnsupportedAddress", says: []string{"spec.addresses[0]", "IPAddressX", "give type IPAddress"}, event: "UnsupportedAddress",
+		condition: "Accepted", status: no, reason: "UnsupportedAddress",
+		says: []string{"spec.addresses[0]", "IPAddressX", "give type IPAddress"}, event: "UnsupportedAddress",
 	}, {
 		name: "address-is-a-hostname", spoil: func(gw *routedGateway) {
 			gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{address("Hostname", "edge.example.com")}
@@ -137,7 +152,8 @@ var routedInputs = []struct {
 		condition: "Accepted", status: no, reason: "UnsupportedAddress", says: []string{"NamedAddress"}, event: "UnsupportedAddress",
 	}, {
 		name: "parameters-of-another-kind", spoil: func(gw *routedGateway) { gw.Spec.Infrastructure = parameters("", "ConfigMap", "config") },
-		condition: "Accepted", status: no, reason: "InvalidParameters", says: []string{"spec.infrastructure.parametersRef", "ConfigMap"}, event: "InvalidParameters",
+		condition: "Accepted", status: no, reason: "InvalidParameters", says: []string{"spec.infrastructure.parametersRef", "ConfigMap"},
+		event: "InvalidParameters",
 	}, {
 		name: "parameters-of-another-group", spoil: func(gw *routedGateway) { gw.Spec.Infrastructure = parameters("example.com", "AviInfraSetting", "x") },
 		condition: "Accepted", status: no, reason: "InvalidParameters", says: []string{"example.com"}, event: "InvalidParameters",
@@ -148,7 +164,8 @@ var routedInputs = []struct {
 		condition: "Accepted", status: no, reason: "InvalidParameters", says: []string{"there-is-none"}, event: "InfraSettingMissing",
 	}, {
 		name: "listener-sets-by-a-selector-with-nonsense", spoil: func(gw *routedGateway) {
-			gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSelector), Selector: expression("Near", "far")}}
+			gw.Spec.AllowedListeners = &gatewayv1.AllowedListeners{
+				Namespaces: &gatewayv1.ListenerNamespaces{From: new(gatewayv1.NamespacesFromSelector), Selector: expression("Near", "far")}}
 		},
 		fresh:     []string{"TCP/80 amf", "SCTP/6060 amf"},
 		condition: "Programmed", status: yes, reason: "Programmed",
@@ -177,7 +194,8 @@ func badGateways(t *testing.T, e *suite.Env) {
 	create := func(e *suite.Env, name string, server string, spoil func(*routedGateway)) (*routedGateway, *discovery, [2]client.Object) {
 		gw := e.Gateway(name, suite.Listener("web", "TCP", 80), suite.Listener("n2", "SCTP", 6060))
 		spoil(gw)
-		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{suite.Port("TCP", 80), suite.Port("SCTP", 6060)}}}
+		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
+			Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{suite.Port("TCP", 80), suite.Port("SCTP", 6060)}}}
 		slice := e.Slice(svc, server)
 		routes := [2]client.Object{e.TCPRoute(name, name, "", suite.To(name, 80, 1)), e.SCTPRoute(name, name, "", suite.To(name, 6060, 1))}
 		e.Create(svc, slice, gw, routes[0], routes[1])
@@ -292,8 +310,10 @@ func parentsThatAreNone(t *testing.T, e *suite.Env) {
 	elsewhere := kind(gatewayv1.GroupName, "Gateway", "edge")
 	elsewhere.Namespace = new(gatewayv1.Namespace("default"))
 	parents := map[string]parentRef{
-		"missing-gateway": kind(gatewayv1.GroupName, "Gateway", "nobody"), "missing-namespace": elsewhere, "missing-set": kind(gatewayv1.GroupName, "ListenerSet", "edge"),
-		"a-service": kind("", "Service", "edge"), "of-the-services-api": kind("networking.x-k8s.io", "Gateway", "edge"), "another-kind": kind(gatewayv1.GroupName, "GatewayClass", "edge"),
+		"missing-gateway": kind(gatewayv1.GroupName, "Gateway", "nobody"), "missing-namespace": elsewhere,
+		"missing-set": kind(gatewayv1.GroupName, "ListenerSet", "edge"),
+		"a-service":   kind("", "Service", "edge"), "of-the-services-api": kind("networking.x-k8s.io", "Gateway", "edge"),
+		"another-kind": kind(gatewayv1.GroupName, "GatewayClass", "edge"),
 	}
 	forEach(t, e, func(t *testing.T, e *suite.Env, tr suite.Transport) {
 		routes := make(map[string]client.Object)
@@ -325,7 +345,8 @@ func manyListeners(t *testing.T, e *suite.Env) {
 	}
 	set := e.ListenerSet("more", "edge")
 	for i := range int32(64) {
-		set.Spec.Listeners = append(set.Spec.Listeners, gatewayv1.ListenerEntry{Name: gatewayv1.SectionName(fmt.Sprintf("l%d", i)), Protocol: "SCTP", Port: 4000 + i})
+		set.Spec.Listeners = append(set.Spec.Listeners,
+			gatewayv1.ListenerEntry{Name: gatewayv1.SectionName(fmt.Sprintf("l%d", i)), Protocol: "SCTP", Port: 4000 + i})
 	}
 	e.Create(gw, set)
 	e.GatewayReady(gw)
@@ -347,7 +368,8 @@ func manyListeners(t *testing.T, e *suite.Env) {
 // namesTooLong cost what has the name and nothing else.
 func namesTooLong(t *testing.T, e *suite.Env) {
 	gw := e.Gateway(strings.Repeat("g", 200), suite.Listener("web", "TCP", 80), suite.Listener("n2", "SCTP", 6060))
-	short, long := backend(e, "s", "10.244.1.5", suite.Port("TCP", 80)).Name, backend(e, strings.Repeat("s", 63), "10.244.1.6", suite.Port("SCTP", 6060)).Name
+	short, long := backend(e, "s", "10.244.1.5", suite.Port("TCP", 80)).Name, backend(e, strings.Repeat("s", 63), "10.244.1.6",
+		suite.Port("SCTP", 6060)).Name
 	route := e.SCTPRoute("long", gw.Name, "", suite.To(long, 6060, 1))
 	e.Create(gw, e.TCPRoute("short", gw.Name, "", suite.To(short, 80, 1)), route)
 	e.GatewayReady(gw)

@@ -126,14 +126,17 @@ func listenerAttachedRoutes(t *testing.T, e *suite.Env) {
 	gw := e.Gateway("edge", suite.Listener("good", "SCTP", 38412), named("tls", "SCTP", 38413, passthrough),
 		suite.Listener("one", "SCTP", 2905), suite.Listener("two", "ako.vmware.com/SCTP", 2905), suite.Listener("quic", "QUIC", 443),
 		named("closed", "SCTP", 3868, func(l *gatewayv1.Listener) {
-			l.AllowedRoutes = &gatewayv1.AllowedRoutes{Namespaces: &gatewayv1.RouteNamespaces{From: new(gatewayv1.NamespacesFromSelector), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"site": "none"}}}}
+			l.AllowedRoutes = &gatewayv1.AllowedRoutes{
+				Namespaces: &gatewayv1.RouteNamespaces{From: new(gatewayv1.NamespacesFromSelector),
+					Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"site": "none"}}}}
 		}))
 	e.Create(gw)
 	to := suite.To("amf", 38412, 1)
 	for _, section := range []string{"good", "tls", "one", "quic", "closed"} {
 		e.Create(e.SCTPRoute("a-"+section, "edge", section, to), e.SCTPRoute("b-"+section, "edge", section, to))
 	}
-	e.Create(e.SCTPRoute("c-everywhere", "edge", "", to), e.SCTPRoute("d-unresolved", "edge", "good", suite.To("nobody", 1, 1)), e.TCPRoute("t-good", "edge", "good", to))
+	e.Create(e.SCTPRoute("c-everywhere", "edge", "", to), e.SCTPRoute("d-unresolved", "edge", "good", suite.To("nobody", 1, 1)),
+		e.TCPRoute("t-good", "edge", "good", to))
 	for listener, want := range map[string]int32{"good": 4, "tls": 3, "one": 3, "two": 1, "quic": 0, "closed": 0} {
 		e.Attached(gw, listener, want)
 	}
@@ -204,7 +207,8 @@ func listenerConflicts(t *testing.T, e *suite.Env) {
 
 // listenerHostname is, on SCTP, the name of the Gateway's address; a wildcard is none.
 func listenerHostname(t *testing.T, e *suite.Env) {
-	gw := e.Gateway("edge", named("n2", "SCTP", 38412, hostname("amf.5g.example.com")), named("wild", "SCTP", 3868, hostname("*.example.com")), suite.Listener("web", "TCP", 80))
+	gw := e.Gateway("edge", named("n2", "SCTP", 38412, hostname("amf.5g.example.com")),
+		named("wild", "SCTP", 3868, hostname("*.example.com")), suite.Listener("web", "TCP", 80))
 	e.Create(gw)
 	e.GatewayReady(gw)
 	names := func(want ...string) {
@@ -289,7 +293,8 @@ func listenerSetsOfOtherNamespaces(t *testing.T, e *suite.Env) {
 		e.RouteCondition(beside, "Accepted", yes, "Accepted")
 		e.RouteCondition(away, "Accepted", no, "NotAllowedByListeners")
 		e.GatewayServes(gw, "SCTP/3868 open", "SCTP/38412 open")
-		if l := set.Status.Listeners; len(l) != 1 || l[0].AttachedRoutes != 1 || !slices.Equal(kindsOf(l[0].SupportedKinds), []string{"ako.vmware.com/SCTPRoute"}) {
+		if l := set.Status.Listeners; len(l) != 1 || l[0].AttachedRoutes != 1 || !slices.Equal(kindsOf(l[0].SupportedKinds),
+			[]string{"ako.vmware.com/SCTPRoute"}) {
 			t.Errorf("the ListenerSet's listeners are %+v", l)
 		}
 	}

@@ -105,7 +105,8 @@ func routeReferences(t *testing.T, e *suite.Env) {
 			backendIn(e, other, called(tr, name), "10.244.1.6", portOf(tr, 80))
 		}
 		e.Create(
-			grantFor(tr, other, called(tr, "all-of-these"), e.Namespace, called(tr, "granted"), called(tr, "by-name"), called(tr, "granted-missing")),
+			grantFor(tr, other, called(tr, "all-of-these"), e.Namespace, called(tr, "granted"), called(tr, "by-name"),
+				called(tr, "granted-missing")),
 			grantFor(tr, other, called(tr, "other-name"), e.Namespace, called(tr, "something-else")),
 			grantFor(wrong, other, called(tr, "other-kind"), e.Namespace, called(tr, "other-kind")),
 			grantFor(tr, other, called(tr, "other-from"), "default", called(tr, "other-from")),
@@ -182,7 +183,8 @@ func routeReferences(t *testing.T, e *suite.Env) {
 			svc.Spec.Ports = append(svc.Spec.Ports, portOf(tr, 81))
 		})
 		suite.Update(e, &discovery{ObjectMeta: metav1.ObjectMeta{Name: good, Namespace: e.Namespace}}, func(s *discovery) {
-			s.Ports = append(s.Ports, discoveryv1.EndpointPort{Name: new(portOf(tr, 81).Name), Protocol: new(portOf(tr, 81).Protocol), Port: new(int32(9090))})
+			s.Ports = append(s.Ports,
+				discoveryv1.EndpointPort{Name: new(portOf(tr, 81).Name), Protocol: new(portOf(tr, 81).Protocol), Port: new(int32(9090))})
 		})
 		e.Create(grantFor(tr, other, called(tr, "ungranted"), e.Namespace, called(tr, "ungranted")))
 		for _, i := range []int{2, 5, 6} {
@@ -192,7 +194,8 @@ func routeReferences(t *testing.T, e *suite.Env) {
 		ports[6] = fmt.Sprintf("%s/7006 1*%s [10.244.1.6:9090] + 3*%s [10.244.1.5:9090]", tr.Protocol, called(tr, "ungranted"), good)
 		e.Eventually("they are served", func() error {
 			now, err := e.GatewayTree(gw)
-			if err == nil && (now.Ports[2] != ports[2] || now.Ports[6] != ports[6] || strings.Contains(now.Ports[5], "reject") || now.Ports[0] != ports[0]) {
+			if err == nil &&
+				(now.Ports[2] != ports[2] || now.Ports[6] != ports[6] || strings.Contains(now.Ports[5], "reject") || now.Ports[0] != ports[0]) {
 				return fmt.Errorf("have %q", now.Ports)
 			}
 			return err
@@ -240,7 +243,8 @@ func routeAttachment(t *testing.T, e *suite.Env) {
 			{"by-section", false, "same", 0, "Accepted", nil},
 			{"by-port", false, "", 7001, "Accepted", nil},
 			{"by-section-and-port", false, "same", 7001, "Accepted", nil},
-			{"by-section-and-the-port-of-another", false, "same", 7004, "NoMatchingParent", []string{"named same on port 7004", "same (" + tr.Protocol + " 7001)"}},
+			{"by-section-and-the-port-of-another", false, "same", 7004, "NoMatchingParent",
+				[]string{"named same on port 7004", "same (" + tr.Protocol + " 7001)"}},
 			{"by-unknown-section", false, "nowhere", 0, "NoMatchingParent", []string{"named nowhere"}},
 			{"by-unknown-port", false, "", 9999, "NoMatchingParent", []string{"on port 9999"}},
 			{"listener-of-another-protocol", false, "other", 0, "NotAllowedByListeners", []string{string(tr.Kind)}},
@@ -287,7 +291,8 @@ func routeAttachment(t *testing.T, e *suite.Env) {
 			}
 			e.RouteCondition(routes[i], "ResolvedRefs", yes, "ResolvedRefs") // whether it is accepted or not
 		}
-		for listener, want := range map[string]int32{"same": 4, "other": 0, "kinds": 0, "all": 2, "selected": 1, "not-selected": 0, "no-selector": 0, "bad-selector": 0, "empty-selector": 2} {
+		for listener, want := range map[string]int32{"same": 4, "other": 0, "kinds": 0, "all": 2, "selected": 1, "not-selected": 0,
+			"no-selector": 0, "bad-selector": 0, "empty-selector": 2} {
 			e.Attached(gw, listener, want)
 		}
 		for name, part := range map[string]string{"no-selector": "there is no selector", "bad-selector": "Near"} {
@@ -300,7 +305,8 @@ func routeAttachment(t *testing.T, e *suite.Env) {
 			if err != nil {
 				return err
 			}
-			for _, want := range []string{"7001 " + near + " [10.244.1.5:9090]", "7005 " + away + " [10.244.1.6:9090]", "7006 open", "7007 open", "7008 open"} {
+			for _, want := range []string{"7001 " + near + " [10.244.1.5:9090]", "7005 " + away + " [10.244.1.6:9090]", "7006 open", "7007 open",
+				"7008 open"} {
 				if !slices.Contains(tree.Ports, tr.Protocol+"/"+want) {
 					return fmt.Errorf("no %s: %q", want, tree.Ports)
 				}
@@ -316,9 +322,12 @@ func routeFollowsLabels(t *testing.T, e *suite.Env) {
 	gw := e.Gateway("edge")
 	var routes []client.Object
 	for i, tr := range suite.Transports {
-		gw.Spec.Listeners = append(gw.Spec.Listeners, named(strings.ToLower(tr.Protocol), tr.Listener, 6060+int32(i), func(l *gatewayv1.Listener) {
-			l.AllowedRoutes = &gatewayv1.AllowedRoutes{Namespaces: &gatewayv1.RouteNamespaces{From: new(gatewayv1.NamespacesFromSelector), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"site": "far"}}}}
-		}))
+		gw.Spec.Listeners = append(gw.Spec.Listeners,
+			named(strings.ToLower(tr.Protocol), tr.Listener, 6060+int32(i), func(l *gatewayv1.Listener) {
+				l.AllowedRoutes = &gatewayv1.AllowedRoutes{
+					Namespaces: &gatewayv1.RouteNamespaces{From: new(gatewayv1.NamespacesFromSelector),
+						Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"site": "far"}}}}
+			}))
 		backendIn(e, far.Name, called(tr, "amf"), "10.244.1.6", portOf(tr, 80))
 		route := e.Route(tr.Protocol, called(tr, "amf"), "edge", "", suite.To(called(tr, "amf"), 80, 1))
 		route.SetNamespace(far.Name)
@@ -367,7 +376,9 @@ func routeStatus(t *testing.T, e *suite.Env) {
 		e.Create(route)
 		parents := func(o client.Object) []gatewayv1.RouteParentStatus { return gatewayapi.RouteOf(o).Status.Parents }
 		entry := func(name, controller string) gatewayv1.RouteParentStatus {
-			return gatewayv1.RouteParentStatus{ControllerName: gatewayv1.GatewayController(controller), ParentRef: parentRef{Group: new(gatewayv1.Group(gatewayv1.GroupName)), Kind: new(gatewayv1.Kind("Gateway")), Name: gatewayv1.ObjectName(name)},
+			return gatewayv1.RouteParentStatus{ControllerName: gatewayv1.GatewayController(controller),
+				ParentRef: parentRef{Group: new(gatewayv1.Group(gatewayv1.GroupName)), Kind: new(gatewayv1.Kind("Gateway")),
+					Name: gatewayv1.ObjectName(name)},
 				Conditions: []metav1.Condition{{Type: "Accepted", Status: no, Reason: "TheirsToSay", LastTransitionTime: metav1.Now()}}}
 		}
 		write := func(change func([]gatewayv1.RouteParentStatus) []gatewayv1.RouteParentStatus) {
@@ -389,7 +400,8 @@ func routeStatus(t *testing.T, e *suite.Env) {
 				}
 				var got []string
 				for _, p := range parents(route) {
-					if g := p.Conditions[0].ObservedGeneration; p.ControllerName == gatewayapi.Controller && g != route.GetGeneration() || p.ControllerName == foreignController && g != 0 {
+					if g := p.Conditions[0].ObservedGeneration; p.ControllerName == gatewayapi.Controller && g != route.GetGeneration() ||
+						p.ControllerName == foreignController && g != 0 {
 						return fmt.Errorf("at generation %d there is %+v of %s", route.GetGeneration(), p.Conditions, p.ControllerName)
 					}
 					_, short, _ := strings.Cut(string(p.ControllerName), "/")
@@ -512,7 +524,8 @@ func routesOfOneListener(t *testing.T, e *suite.Env) {
 			e.RouteCondition(r, "ResolvedRefs", yes, "ResolvedRefs")
 		}
 		e.GatewayServes(gw, tr.Protocol+"/7001 "+called(tr, "z-oldest")+" [10.244.1.1:9090]")
-		if m := e.ListenerCondition(gw, "l", "Programmed", yes, "Programmed"); !strings.Contains(m, "not served: "+e.Namespace+"/"+called(tr, "b-younger")) || !strings.Contains(m, called(tr, "a-youngest")) {
+		if m := e.ListenerCondition(gw, "l", "Programmed", yes, "Programmed"); !strings.Contains(m,
+			"not served: "+e.Namespace+"/"+called(tr, "b-younger")) || !strings.Contains(m, called(tr, "a-youngest")) {
 			t.Errorf("the losers are not named: %s", m)
 		}
 		// The owner of a route may not see the Gateway's status.

@@ -20,7 +20,8 @@ import (
 // backend creates a Service with endpoints that no Gateway of the Services API has an eye on.
 func backend(e *suite.Env, name, address string, ports ...corev1.ServicePort) *corev1.Service {
 	e.T.Helper()
-	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace}, Spec: corev1.ServiceSpec{Selector: map[string]string{"app": name}, Ports: ports}}
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
+		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": name}, Ports: ports}}
 	e.Create(svc, e.Slice(svc, address))
 	return svc
 }
@@ -50,9 +51,11 @@ func TestRoutedGatewayCarriesThreeProtocolsOnOnePort(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
 	class := routedClass(e)
-	gw := e.Gateway("edge", suite.Listener("tcp", "TCP", 6060), suite.Listener("udp", "UDP", 6060), suite.Listener("sctp", "ako.vmware.com/SCTP", 6060))
+	gw := e.Gateway("edge", suite.Listener("tcp", "TCP", 6060), suite.Listener("udp", "UDP", 6060),
+		suite.Listener("sctp", "ako.vmware.com/SCTP", 6060))
 	backend(e, "app", "10.244.1.5", suite.Port("TCP", 80), suite.Port("UDP", 80), suite.Port("SCTP", 80))
-	routes := []client.Object{e.TCPRoute("t", "edge", "", suite.To("app", 80, 1)), e.UDPRoute("u", "edge", "", suite.To("app", 80, 1)), e.SCTPRoute("s", "edge", "", suite.To("app", 80, 1))}
+	routes := []client.Object{e.TCPRoute("t", "edge", "", suite.To("app", 80, 1)), e.UDPRoute("u", "edge", "", suite.To("app", 80, 1)),
+		e.SCTPRoute("s", "edge", "", suite.To("app", 80, 1))}
 	e.Create(gw)
 	e.Create(routes...)
 	if a := e.GatewayReady(gw); !strings.HasPrefix(a, "10.10.") {
@@ -79,7 +82,9 @@ func TestRoutedGatewayCarriesThreeProtocolsOnOnePort(t *testing.T) {
 	}
 	e.Eventually("the class", func() error {
 		a, v := classCondition(e, class, "Accepted"), classCondition(e, class, "SupportedVersion")
-		if a == nil || a.Status != metav1.ConditionTrue || v == nil || v.Status != metav1.ConditionTrue || len(class.Finalizers) != 1 || !slices.IsSortedFunc(class.Status.SupportedFeatures, func(a, b gatewayv1.SupportedFeature) int { return strings.Compare(string(a.Name), string(b.Name)) }) {
+		if a == nil || a.Status != metav1.ConditionTrue || v == nil || v.Status != metav1.ConditionTrue || len(class.Finalizers) != 1 ||
+			!slices.IsSortedFunc(class.Status.SupportedFeatures,
+				func(a, b gatewayv1.SupportedFeature) int { return strings.Compare(string(a.Name), string(b.Name)) }) {
 			return fmt.Errorf("status %+v, finalizers %v", class.Status, class.Finalizers)
 		}
 		return nil

@@ -22,10 +22,12 @@ import (
 // furnish gives the Controller an SE group and a VIP network besides the usual ones.
 func furnish(e *suite.Env) {
 	e.T.Helper()
-	if _, err := e.Sim.Create("serviceenginegroup", "admin", map[string]any{"name": "telco-group", "cloud_ref": "/api/cloud?name=Default-Cloud"}); err != nil {
+	if _, err := e.Sim.Create("serviceenginegroup", "admin",
+		map[string]any{"name": "telco-group", "cloud_ref": "/api/cloud?name=Default-Cloud"}); err != nil {
 		e.T.Fatal(err)
 	}
-	if err := e.Sim.AddVIPNetwork("telco-vip", netip.MustParsePrefix("10.77.0.0/16"), netip.MustParseAddr("10.77.0.10"), netip.MustParseAddr("10.77.0.250")); err != nil {
+	if err := e.Sim.AddVIPNetwork("telco-vip", netip.MustParsePrefix("10.77.0.0/16"), netip.MustParseAddr("10.77.0.10"),
+		netip.MustParseAddr("10.77.0.250")); err != nil {
 		e.T.Fatal(err)
 	}
 }
@@ -206,7 +208,8 @@ func TestInfraSettingChangeReachesEveryUser(t *testing.T) {
 	})
 	e.Eventually("RHI and labels", func() error {
 		for _, n := range names {
-			if vs, vip := e.Object("virtualservice", n), e.Object("vsvip", n); vs["enable_rhi"] != true || fmt.Sprint(vip["bgp_peer_labels"]) != "[leaf]" {
+			if vs, vip := e.Object("virtualservice", n), e.Object("vsvip", n); vs["enable_rhi"] != true ||
+				fmt.Sprint(vip["bgp_peer_labels"]) != "[leaf]" {
 				return fmt.Errorf("%s: %v %v", n, vs["enable_rhi"], vip["bgp_peer_labels"])
 			}
 		}
@@ -217,7 +220,8 @@ func TestInfraSettingChangeReachesEveryUser(t *testing.T) {
 		s.Spec.SEGroup, s.Spec.Network.BGPPeerLabels = &v1beta1.AviInfraSettingSEGroup{Name: "telco-group"}, []string{"spine"}
 	})
 	for _, m := range []string{
-		e.Condition(u.service, "Accepted", metav1.ConditionTrue, "NeedsReplacement"), e.Condition(byNamespace, "Accepted", metav1.ConditionTrue, "NeedsReplacement"),
+		e.Condition(u.service, "Accepted", metav1.ConditionTrue, "NeedsReplacement"),
+		e.Condition(byNamespace, "Accepted", metav1.ConditionTrue, "NeedsReplacement"),
 		e.SvcAPICondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, "NeedsReplacement"),
 	} {
 		if !strings.Contains(m, "telco-group") || !strings.Contains(m, translate.AnnotationAllowReplacement) {

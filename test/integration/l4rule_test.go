@@ -32,7 +32,8 @@ func makeShared(e *suite.Env, kind, name string) {
 func guarded(policy string) v1alpha2.L4RuleSpec {
 	return v1alpha2.L4RuleSpec{
 		NetworkSecurityPolicyRef: policy, ApplicationProfileRef: "System-L4-Application", NetworkProfileRef: "System-TCP-Proxy",
-		BackendProperties: []v1alpha2.BackendProperties{{Port: 38412, Protocol: "SCTP", HealthMonitorRefs: []string{"System-Ping"}, MinServersUp: new(int32(2))}},
+		BackendProperties: []v1alpha2.BackendProperties{
+			{Port: 38412, Protocol: "SCTP", HealthMonitorRefs: []string{"System-Ping"}, MinServersUp: new(int32(2))}},
 	}
 }
 
@@ -237,7 +238,8 @@ func TestRuleOfAKO(t *testing.T) {
 	e.Create(akoRules(t))
 	rule := e.Rule("rule", v1alpha2.L4RuleSpec{
 		NetworkSecurityPolicyRef: "allow-core",
-		BackendProperties:        []v1alpha2.BackendProperties{{Port: 38412, Protocol: "SCTP", HealthMonitorRefs: []string{"System-Ping"}, MinServersUp: new(int32(2))}},
+		BackendProperties: []v1alpha2.BackendProperties{
+			{Port: 38412, Protocol: "SCTP", HealthMonitorRefs: []string{"System-Ping"}, MinServersUp: new(int32(2))}},
 	})
 	e.Eventually("the type is served", func() error { return e.Client.Create(t.Context(), rule) })
 	if rule.Spec.NetworkProfileRef != "System-TCP-Proxy" {
@@ -248,7 +250,8 @@ func TestRuleOfAKO(t *testing.T) {
 	accepted := func(want string) {
 		t.Helper()
 		e.Eventually("status "+want, func() error {
-			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(rule), rule); err != nil || rule.Status.Status != want || len(rule.Status.Conditions) > 0 {
+			if err := e.Client.Get(t.Context(), client.ObjectKeyFromObject(rule), rule); err != nil || rule.Status.Status != want ||
+				len(rule.Status.Conditions) > 0 {
 				return fmt.Errorf("%w %+v", err, rule.Status)
 			}
 			return nil

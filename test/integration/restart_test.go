@@ -206,7 +206,8 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 		e.Create(svc, e.Slice(svc, "10.244.1.5"))
 	}
 
-	sharing := []*corev1.Service{e.SharedVIP("shares", "vip", sctp), e.SharedVIP("shares-too", "vip", tcp), e.SharedVIP("shares-what-is-taken", "vip", tcp)}
+	sharing := []*corev1.Service{e.SharedVIP("shares", "vip", sctp), e.SharedVIP("shares-too", "vip", tcp),
+		e.SharedVIP("shares-what-is-taken", "vip", tcp)}
 	for _, svc := range sharing {
 		e.Create(svc, e.Slice(svc, "10.244.1.5"))
 	}

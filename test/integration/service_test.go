@@ -359,7 +359,8 @@ func TestNameTakenByAnotherClient(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
 	svc := e.Service("amf", suite.Port("SCTP", 38412), suite.Port("TCP", 80))
-	if _, err := e.Sim.Create("pool", "admin", map[string]any{"name": e.PoolName(svc, svc.Spec.Ports[0]), "created_by": "somebody"}); err != nil {
+	if _, err := e.Sim.Create("pool", "admin",
+		map[string]any{"name": e.PoolName(svc, svc.Spec.Ports[0]), "created_by": "somebody"}); err != nil {
 		t.Fatal(err)
 	}
 	e.Create(svc, e.Slice(svc, "10.244.1.5"))

@@ -87,7 +87,8 @@ func TestBadSettingsKeepTheLastGoodOnes(t *testing.T) {
 	before := serves(e, "before")
 	e.Configure(func(c map[string]string) { c["vipNetworkList"], c["autoFQDN"] = "nonsense", "perhaps" })
 	e.Eventually("the report", func() error {
-		if err := e.Operator.Settings.Err(); err == nil || !strings.Contains(err.Error(), "vipNetworkList") || !strings.Contains(err.Error(), "autoFQDN") {
+		if err := e.Operator.Settings.Err(); err == nil || !strings.Contains(err.Error(), "vipNetworkList") || !strings.Contains(err.Error(),
+			"autoFQDN") {
 			return fmt.Errorf("have %v", err)
 		}
 		return nil
@@ -286,7 +287,8 @@ func TestDeselectingManyIsHeld(t *testing.T) {
 func TestRefusedPortIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 500 * time.Millisecond }))
-	remove := e.Sim.Inject(avisim.Fault{Method: "POST", Type: "pool", ObjectName: regexp.MustCompile("TCP-80$"), Status: 403, Body: `{"error":"not allowed"}`})
+	remove := e.Sim.Inject(
+		avisim.Fault{Method: "POST", Type: "pool", ObjectName: regexp.MustCompile("TCP-80$"), Status: 403, Body: `{"error":"not allowed"}`})
 	svc := e.Service("amf", suite.Port("SCTP", 38412), suite.Port("TCP", 80))
 	e.Create(svc)
 	e.Programmed(svc)

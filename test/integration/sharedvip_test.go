@@ -313,7 +313,8 @@ func TestSharedVIPOfAKOLeftBehind(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 300 * time.Millisecond }))
 	e.StopOperator()
-	suite.AKO{Env: e}.SharedVIP(e.Namespace, "n2", behindGateway("SCTP", 38412, e.Namespace, "amf"), behindGateway("TCP", 8080, e.Namespace, "smf"))
+	suite.AKO{Env: e}.SharedVIP(e.Namespace, "n2", behindGateway("SCTP", 38412, e.Namespace, "amf"),
+		behindGateway("TCP", 8080, e.Namespace, "smf"))
 	amf := e.SharedVIP("amf", "n2", n2)
 	e.Create(amf, e.Slice(amf, "10.244.1.5"))
 	smf := e.SharedVIP("smf", "n2", webPort)
@@ -473,7 +474,8 @@ func TestSharedVIPDeselected(t *testing.T) {
 	for _, svc := range services {
 		e.Programmed(svc)
 	}
-	suite.Update(e, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}}, func(ns *corev1.Namespace) { delete(ns.Labels, "served-by") })
+	suite.Update(e, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}},
+		func(ns *corev1.Namespace) { delete(ns.Labels, "served-by") })
 	held := func() (n int) {
 		tree, err := e.SharedTree("n2")
 		if err != nil {
@@ -492,7 +494,8 @@ func TestSharedVIPDeselected(t *testing.T) {
 	if n := held(); n != 2 {
 		t.Errorf("%d ports are left", n)
 	}
-	suite.Update(e, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}}, func(ns *corev1.Namespace) { ns.Labels["served-by"] = e.Cluster })
+	suite.Update(e, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}},
+		func(ns *corev1.Namespace) { ns.Labels["served-by"] = e.Cluster })
 	for _, svc := range services {
 		e.Programmed(svc)
 	}

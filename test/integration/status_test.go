@@ -131,10 +131,12 @@ func TestCopiedManifest(t *testing.T) {
 	if p := svc.Annotations[statuses.AnnotationProblem]; !strings.Contains(p, "oldcluster") {
 		t.Errorf("the problem is %q", p)
 	}
-	if m := e.SvcAPICondition(old, "ako.vmware.com/Accepted", metav1.ConditionFalse, "ServedByAnotherInstance"); !strings.Contains(m, "served-by") {
+	if m := e.SvcAPICondition(old, "ako.vmware.com/Accepted", metav1.ConditionFalse, "ServedByAnotherInstance"); !strings.Contains(m,
+		"served-by") {
 		t.Errorf("the message is %q", m)
 	}
-	if m := e.GatewayCondition(gw, string(gatewayv1.GatewayConditionAccepted), metav1.ConditionFalse, "Pending"); !strings.Contains(m, "served-by") {
+	if m := e.GatewayCondition(gw, string(gatewayv1.GatewayConditionAccepted), metav1.ConditionFalse, "Pending"); !strings.Contains(m,
+		"served-by") {
 		t.Errorf("the message is %q", m)
 	}
 	if w := e.Sim.Writes(); len(w) > 0 {

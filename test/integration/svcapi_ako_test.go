@@ -58,15 +58,19 @@ func akoServes(e *suite.Env, namespace, name, service, server string, shared boo
 			"name": vs, "cloud_ref": "/api/cloud?name=Default-Cloud", "east_west_placement": false, "vsvip_cloud_config_cksum": "1234567",
 			"vrf_context_ref": "/api/vrfcontext?name=global", "markers": akoMarks(e),
 			"vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true, "ipam_network_subnet": map[string]any{
-				"network_ref": "/api/network/?name=vip-network", "subnet": map[string]any{"ip_addr": map[string]any{"addr": "10.10.0.0", "type": "V4"}, "mask": 16}}}},
+				"network_ref": "/api/network/?name=vip-network",
+				"subnet":      map[string]any{"ip_addr": map[string]any{"addr": "10.10.0.0", "type": "V4"}, "mask": 16}}}},
 			"dns_info": []any{map[string]any{"fqdn": host}},
 		}},
 		{"pool", map[string]any{
-			"name": pool, "cloud_config_cksum": "1234568", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_ref": "/api/vrfcontext?name=global",
+			"name": pool, "cloud_config_cksum": "1234568", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud",
+			"vrf_ref":     "/api/vrfcontext?name=global",
 			"sni_enabled": false, "graceful_disable_timeout": 1, "health_monitor_refs": []any{"/api/healthmonitor/?name=System-SCTP"},
 			"service_metadata": akoMetadata("", namespace+"/"+service, host),
 			"markers":          akoMarks(e, "Namespace", namespace, "ServiceName", service, "Port", "6060", "Protocol", "SCTP", "GatewayName", name),
-			"servers":          []any{map[string]any{"ip": map[string]any{"addr": server, "type": "V4"}, "port": 9090, "enabled": true, "external_uuid": server + ":9090", "server_node": "node-1"}},
+			"servers": []any{
+				map[string]any{"ip": map[string]any{"addr": server, "type": "V4"}, "port": 9090, "enabled": true, "external_uuid": server + ":9090",
+					"server_node": "node-1"}},
 		}},
 		{"l4policyset", map[string]any{
 			"name": vs, "created_by": by, "markers": akoMarks(e, "Namespace", namespace, "GatewayName", name),
@@ -76,16 +80,19 @@ func akoServes(e *suite.Env, namespace, name, service, server string, shared boo
 					"port":     map[string]any{"match_criteria": "IS_IN", "ports": []any{6060}},
 					"protocol": map[string]any{"match_criteria": "IS_IN", "protocol": "PROTOCOL_SCTP"},
 				},
-				"action": map[string]any{"select_pool": map[string]any{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": "/api/pool?name=" + pool}},
+				"action": map[string]any{
+					"select_pool": map[string]any{"action_type": "L4_RULE_ACTION_SELECT_POOL", "pool_ref": "/api/pool?name=" + pool}},
 			}}},
 		}},
 		{"virtualservice", map[string]any{
-			"name": vs, "cloud_config_cksum": "1234569", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud", "vrf_context_ref": "/api/vrfcontext?name=global",
-			"se_group_ref": "/api/serviceenginegroup?name=Default-Group", "application_profile_ref": "/api/applicationprofile/?name=System-L4-Application",
+			"name": vs, "cloud_config_cksum": "1234569", "created_by": by, "cloud_ref": "/api/cloud?name=Default-Cloud",
+			"vrf_context_ref": "/api/vrfcontext?name=global",
+			"se_group_ref":    "/api/serviceenginegroup?name=Default-Group", "application_profile_ref": "/api/applicationprofile/?name=System-L4-Application",
 			"network_profile_ref": "/api/networkprofile/?name=System-SCTP-Proxy", "vsvip_ref": "/api/vsvip/?name=" + vs,
-			"services":    []any{map[string]any{"port": 6060, "port_range_end": 6060, "enable_ssl": false, "enable_http2": false}},
-			"l4_policies": []any{map[string]any{"index": 0, "l4_policy_set_ref": "/api/l4policyset/?name=" + vs}}, "remove_listening_port_on_vs_down": true,
-			"service_metadata": akoMetadata(gw, "", host), "markers": akoMarks(e, "Namespace", namespace, "GatewayName", name),
+			"services":                         []any{map[string]any{"port": 6060, "port_range_end": 6060, "enable_ssl": false, "enable_http2": false}},
+			"l4_policies":                      []any{map[string]any{"index": 0, "l4_policy_set_ref": "/api/l4policyset/?name=" + vs}},
+			"remove_listening_port_on_vs_down": true,
+			"service_metadata":                 akoMetadata(gw, "", host), "markers": akoMarks(e, "Namespace", namespace, "GatewayName", name),
 		}},
 	} {
 		if _, err := e.Sim.Create(o.kind, "admin", o.body); err != nil {
@@ -104,7 +111,8 @@ func akoStatus(e *suite.Env, gw *gateway, address string) {
 			{Type: "Scheduled", Status: no, Reason: "NotReconciled", LastTransitionTime: now},
 			{Type: "Pending", Status: no, Reason: "Ready", LastTransitionTime: now},
 		},
-		Listeners: []svcapi.ListenerStatus{{Port: 6060, Conditions: []metav1.Condition{{Type: "PortConflict", Status: no, Reason: "None", LastTransitionTime: now}}}},
+		Listeners: []svcapi.ListenerStatus{
+			{Port: 6060, Conditions: []metav1.Condition{{Type: "PortConflict", Status: no, Reason: "None", LastTransitionTime: now}}}},
 	}
 	if err := e.Client.Status().Update(e.T.Context(), gw); err != nil {
 		e.T.Fatal(err)

@@ -245,7 +245,8 @@ func TestClassTurnsForeignUnderManyGateways(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if slices.Contains(gw.Finalizers, suite.Finalizer) && slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "DeletionHeld: ") }) {
+			if slices.Contains(gw.Finalizers, suite.Finalizer) && slices.ContainsFunc(told,
+				func(s string) bool { return strings.HasPrefix(s, "DeletionHeld: ") }) {
 				kept++
 			}
 		}
@@ -287,7 +288,8 @@ func TestClassParameters(t *testing.T) {
 			return &svcapi.ParametersReference{Group: "example.com", Kind: "AviInfraSetting", Name: e.Cluster}
 		}, "only an AviInfraSetting", "InvalidParameters"},
 		"in a namespace": {func(e *suite.Env) *svcapi.ParametersReference {
-			return &svcapi.ParametersReference{Group: "ako.vmware.com", Kind: "AviInfraSetting", Name: e.Cluster, Scope: new("Namespace"), Namespace: new("default")}
+			return &svcapi.ParametersReference{Group: "ako.vmware.com", Kind: "AviInfraSetting", Name: e.Cluster, Scope: new("Namespace"),
+				Namespace: new("default")}
 		}, "cluster-scoped", "InvalidParameters"},
 		"to a rejected one": {func(e *suite.Env) *svcapi.ParametersReference {
 			s := e.Setting("bad", v1beta1.AviInfraSettingSpec{SEGroup: &v1beta1.AviInfraSettingSEGroup{Name: "no-such-group"}})

@@ -73,31 +73,36 @@ var badInputs = []struct {
 	}, {
 		name: "tls",
 		spoil: func(gw *gateway) {
-			gw.Spec.Listeners[1].TLS = &svcapi.GatewayTLSConfig{CertificateRef: &svcapi.LocalObjectReference{Group: "core", Kind: "Secret", Name: "none"}}
+			gw.Spec.Listeners[1].TLS = &svcapi.GatewayTLSConfig{
+				CertificateRef: &svcapi.LocalObjectReference{Group: "core", Kind: "Secret", Name: "none"}}
 		},
 		ports: []string{"TCP/80 amf [@]", "SCTP/6060 amf [@]"}, ready: "Ready",
 		condition: "Ready", status: yes, reason: "Ready", says: []string{"SCTP 6060", "tls is not used"}, event: "UnusedField",
 	}, {
 		name: "selector-with-nonsense",
 		spoil: func(gw *gateway) {
-			gw.Spec.Listeners[1].Routes.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: "Near", Values: []string{"amf"}}}}
+			gw.Spec.Listeners[1].Routes.Selector = &metav1.LabelSelector{
+				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: "Near", Values: []string{"amf"}}}}
 		},
 		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.selector", "Near"}, event: "InvalidRoutes",
+		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.selector", "Near"},
+		event: "InvalidRoutes",
 	}, {
 		name: "selector-with-a-value-that-no-label-has",
 		spoil: func(gw *gateway) {
 			gw.Spec.Listeners[1].Routes.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "not a label"}}
 		},
 		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.selector", "not a label"}, event: "InvalidRoutes",
+		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.selector", "not a label"},
+		event: "InvalidRoutes",
 	}, {
 		name: "namespaces-without-selector",
 		spoil: func(gw *gateway) {
 			gw.Spec.Listeners[1].Routes.Namespaces = &svcapi.RouteNamespaces{From: new(svcapi.RouteSelectSelector)}
 		},
 		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.namespaces.from is Selector", "no selector"}, event: "InvalidRoutes",
+		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef",
+		says: []string{"SCTP 6060", "routes.namespaces.from is Selector", "no selector"}, event: "InvalidRoutes",
 	}, {
 		name: "namespaces-with-nonsense",
 		spoil: func(gw *gateway) {
@@ -105,17 +110,20 @@ var badInputs = []struct {
 				MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "site", Operator: "In"}}}}
 		},
 		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.namespaces.selector"}, event: "InvalidRoutes",
+		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "routes.namespaces.selector"},
+		event: "InvalidRoutes",
 	}, {
 		name:  "routes-of-another-kind",
 		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Routes.Kind = "HTTPRoute" },
 		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "HTTPRoute", "kind services"}, event: "InvalidRoutes",
+		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", "HTTPRoute", "kind services"},
+		event: "InvalidRoutes",
 	}, {
 		name:  "routes-of-another-group",
 		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Routes.Group = "apps" },
 		ports: []string{"TCP/80 amf [@]"}, ready: "ListenersNotValid",
-		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", `"apps"`, "group v1"}, event: "InvalidRoutes",
+		condition: "ResolvedRefs", status: no, reason: "InvalidRoutesRef", says: []string{"SCTP 6060", `"apps"`, "group v1"},
+		event: "InvalidRoutes",
 	}, {
 		name:  "routes-of-no-kind",
 		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Routes.Kind = "" },
@@ -127,7 +135,8 @@ var badInputs = []struct {
 			gw.Spec.Listeners[1].Routes.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{translate.LabelGatewayName: "another", translate.LabelGatewayNamespace: gw.Namespace}}
 		},
 		ports: []string{"TCP/80 amf [@]", "SCTP/6060 open"}, ready: "ListenersNotReady",
-		condition: "Ready", status: no, reason: "Pending", says: []string{"SCTP 6060", "no Service", "doesn't match the listener's selector", "gateway-name=another"}, event: "NoService",
+		condition: "Ready", status: no, reason: "Pending",
+		says: []string{"SCTP 6060", "no Service", "doesn't match the listener's selector", "gateway-name=another"}, event: "NoService",
 	}, {
 		name:  "port-that-the-service-has-not",
 		spoil: func(gw *gateway) { gw.Spec.Listeners[1].Protocol = svcapi.ProtocolUDP },
@@ -157,7 +166,8 @@ var badInputs = []struct {
 			gw.Spec.Addresses = []svcapi.GatewayAddress{{Value: "10.10.77.1"}, {Value: "10.10.77.2"}, {Value: "10.10.77.1"}}
 		},
 		ports: []string{"TCP/80 amf [@]", "SCTP/6060 amf [@]"}, ready: "Ready",
-		condition: "Ready", status: yes, reason: "Ready", says: []string{"spec.addresses[1]", "10.10.77.2", "one address"}, event: "InvalidAddress",
+		condition: "Ready", status: yes, reason: "Ready", says: []string{"spec.addresses[1]", "10.10.77.2", "one address"},
+		event: "InvalidAddress",
 	}, {
 		name:  "class-missing",
 		spoil: func(gw *gateway) { gw.Spec.GatewayClassName += "-that-is-not" },
@@ -312,7 +322,8 @@ func TestGatewayOnePortOfThreeProtocols(t *testing.T) {
 			t.Errorf("no word of %q: %s", part, message)
 		}
 	}
-	if now, err := e.SvcAPITree(gw); err != nil || now.VS != tree.VS || now.VsVip != tree.VsVip || !slices.Contains(now.Ports, "SCTP/6060 amf [10.244.1.5:36412]") {
+	if now, err := e.SvcAPITree(gw); err != nil || now.VS != tree.VS || now.VsVip != tree.VsVip || !slices.Contains(now.Ports,
+		"SCTP/6060 amf [10.244.1.5:36412]") {
 		t.Errorf("now %+v, %v; was %+v", now, err, tree)
 	}
 }
@@ -332,7 +343,8 @@ func TestGatewayTypoLosesNoTraffic(t *testing.T) {
 		"protocol with a space":      func(gw *gateway) { gw.Spec.Listeners[1].Protocol = "SCTP " },
 		"namespace selector missing": func(gw *gateway) { gw.Spec.Listeners[1].Routes.Namespaces.From = new(svcapi.RouteSelectSelector) },
 		"namespace selector with nonsense": func(gw *gateway) {
-			gw.Spec.Listeners[1].Routes.Namespaces = &svcapi.RouteNamespaces{From: new(svcapi.RouteSelectSelector), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b c"}}}
+			gw.Spec.Listeners[1].Routes.Namespaces = &svcapi.RouteNamespaces{From: new(svcapi.RouteSelectSelector),
+				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b c"}}}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -426,7 +438,8 @@ func TestGatewayThatAServiceWaitsFor(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
 	e.Own(e.SvcAPIClass(nil))
-	good, late := e.SvcAPIGateway("good", e.SvcAPIListener("good", "SCTP", 6060)), e.SvcAPIGateway("late", e.SvcAPIListener("late", "SCTP", 6060))
+	good, late := e.SvcAPIGateway("good", e.SvcAPIListener("good", "SCTP", 6060)), e.SvcAPIGateway("late",
+		e.SvcAPIListener("late", "SCTP", 6060))
 	e.Create(good)
 	e.SvcAPIAttach(good, "amf", "10.244.1.5", suite.Port("SCTP", 6060))
 	e.SvcAPIReady(good)
@@ -459,7 +472,8 @@ func TestGatewayNameTooLong(t *testing.T) {
 	gw := e.SvcAPIGateway(strings.Repeat("n", 253), e.SvcAPIListener("any", "SCTP", 6060))
 	other(gw, "app", "amf")
 	e.Create(gw)
-	if m := e.SvcAPICondition(gw, "ako.vmware.com/Accepted", no, "NameTooLong"); !strings.Contains(m, "255") || !strings.Contains(m, "shorten") {
+	if m := e.SvcAPICondition(gw, "ako.vmware.com/Accepted", no, "NameTooLong"); !strings.Contains(m, "255") || !strings.Contains(m,
+		"shorten") {
 		t.Errorf("the message is %s", m)
 	}
 	e.SvcAPICondition(gw, "Ready", no, "")
@@ -494,7 +508,8 @@ func TestGatewayPoolNameTooLong(t *testing.T) {
 	gw := e.SvcAPIGateway(name, e.SvcAPIListener("any", "TCP", 80), e.SvcAPIListener("any", "SCTP", 6060))
 	other(gw, "app", "amf")
 	e.Create(gw)
-	for service, port := range map[string]corev1.ServicePort{"short": suite.Port("TCP", 80), strings.Repeat("s", 63): suite.Port("SCTP", 6060)} {
+	for service, port := range map[string]corev1.ServicePort{"short": suite.Port("TCP", 80),
+		strings.Repeat("s", 63): suite.Port("SCTP", 6060)} {
 		svc := e.Backend(service, "any", port)
 		svc.Labels = map[string]string{"app": "amf"}
 		e.Create(svc, e.Slice(svc, "10.244.1.5"))

@@ -130,7 +130,8 @@ func TestGatewayRestartWritesNothing(t *testing.T) {
 		at := fmt.Sprintf(" amf%d [10.244.1.%d:9090]", i, i+1)
 		gateways, trees = append(gateways, gw), append(trees, e.SvcAPIServes(gw, "SCTP/6060"+at, "TCP/6060"+at))
 	}
-	empty, wrong, waits := gatewayOn(e, "empty", sctp), gatewayOn(e, "wrong", sctp, suite.Port("tcp", 80)), gatewayOn(e, "waits", suite.Port("QUIC", 1))
+	empty, wrong, waits := gatewayOn(e, "empty", sctp), gatewayOn(e, "wrong", sctp, suite.Port("tcp", 80)), gatewayOn(e, "waits",
+		suite.Port("QUIC", 1))
 	e.SvcAPICondition(empty, "Ready", no, "ListenersNotReady")
 	e.SvcAPICondition(wrong, "Ready", no, "ListenersNotValid")
 	e.SvcAPICondition(waits, "Ready", no, "ListenersNotValid")

@@ -61,7 +61,8 @@ func TestGatewayServiceGoesAndReturns(t *testing.T) {
 	e.Delete(amf)
 	is := e.SvcAPIServes(gw, "SCTP/6060 open", "TCP/6060 web [10.244.1.6:9090]")
 	same(t, was, is)
-	if m := e.SvcAPIListenerCondition(gw, 6060, "Ready", no, "Pending"); !strings.Contains(m, "TCP/6060: Service web") || !strings.Contains(m, "SCTP 6060: no Service is attached") {
+	if m := e.SvcAPIListenerCondition(gw, 6060, "Ready", no, "Pending"); !strings.Contains(m, "TCP/6060: Service web") || !strings.Contains(m,
+		"SCTP 6060: no Service is attached") {
 		t.Errorf("the listener says %s", m)
 	}
 	e.SvcAPIListenerCondition(gw, 6060, "ResolvedRefs", yes, "ResolvedRefs") // selecting nothing is no wrong reference
@@ -142,7 +143,8 @@ func TestGatewayServicesOfOtherNamespaces(t *testing.T) {
 	suite.Update(e, slice, func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.1.5", true, false)} })
 	e.SvcAPIServes(gw, serves)
 
-	from(&svcapi.RouteNamespaces{From: new(svcapi.RouteSelectSelector), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"n2": "yes"}}})
+	from(&svcapi.RouteNamespaces{From: new(svcapi.RouteSelectSelector),
+		Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"n2": "yes"}}})
 	refused("n2")
 	suite.Update(e, red, func(n *corev1.Namespace) { n.Labels["n2"] = "yes" })
 	e.SvcAPIServes(gw, serves)
@@ -277,9 +279,11 @@ func TestGatewayListenersChange(t *testing.T) {
 			t.Errorf("the status has %+v", gw.Status.Listeners)
 		}
 	}
-	change(func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.SvcAPIListener("n2", "TCP", 80)) }, "TCP/80"+amf, "SCTP/6060"+amf)
+	change(func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.SvcAPIListener("n2", "TCP", 80)) }, "TCP/80"+amf,
+		"SCTP/6060"+amf)
 	wantCalls(t, e, "PATCH l4policyset", "PATCH virtualservice", "POST pool")
-	change(func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.SvcAPIListener("n2", "UDP", 2152)) }, "TCP/80"+amf, "UDP/2152"+amf, "SCTP/6060"+amf)
+	change(func(gw *gateway) { gw.Spec.Listeners = append(gw.Spec.Listeners, e.SvcAPIListener("n2", "UDP", 2152)) }, "TCP/80"+amf,
+		"UDP/2152"+amf, "SCTP/6060"+amf)
 	change(func(gw *gateway) { gw.Spec.Listeners = slices.Delete(gw.Spec.Listeners, 1, 2) }, "UDP/2152"+amf, "SCTP/6060"+amf)
 	for _, c := range e.Calls() {
 		if strings.HasPrefix(c, "POST") || strings.HasPrefix(c, "DELETE") && c != "DELETE pool" {

@@ -32,7 +32,8 @@ func TestCRDs(t *testing.T) {
 	defer cancel()
 	a := startAPIServer(ctx, t)
 	types := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1alpha2.AddToScheme, akov1beta1.AddToScheme, networkingv1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1alpha2.AddToScheme, akov1beta1.AddToScheme,
+		networkingv1alpha1.AddToScheme} {
 		if err := add(types); err != nil {
 			t.Fatal(err)
 		}
@@ -382,7 +383,8 @@ func testServicesAPI(ctx context.Context, t *testing.T, a *applier, c client.Cli
 		got[0].Reason != variant.fresh.Reason {
 		t.Errorf("a new class has the conditions %+v, want %+v", got, variant.fresh)
 	}
-	admitted := []metav1.Condition{condition(networkingv1alpha1.GatewayClassConditionAdmitted, metav1.ConditionTrue, networkingv1alpha1.GatewayClassReasonAdmitted)}
+	admitted := []metav1.Condition{
+		condition(networkingv1alpha1.GatewayClassConditionAdmitted, metav1.ConditionTrue, networkingv1alpha1.GatewayClassReasonAdmitted)}
 	patchStatus(ctx, t, c, class, func() { class.Status.Conditions = admitted })
 	get(ctx, t, c, class, class)
 	diff(t, "class status", class.Status.Conditions, admitted)

@@ -67,7 +67,8 @@ func TestApply(t *testing.T) {
 		}
 	})
 	// The samples need the optional CRDs. The trial comes last: it is the installation with the simulator added.
-	for _, folder := range []string{"crd", "default", "components/services-api", "samples", "components/simulator", simulatorWithAll, "trial"} {
+	for _, folder := range []string{"crd", "default", "components/services-api", "samples", "components/simulator", simulatorWithAll,
+		"trial"} {
 		t.Run(folder, func(t *testing.T) {
 			objects := decode(t, run(ctx, t, kustomize, "build", filepath.Join(root, "config", filepath.FromSlash(folder))))
 			if len(objects) == 0 {
@@ -124,7 +125,8 @@ func TestSimulatorIsClosed(t *testing.T) {
 			}
 		}
 	}
-	if kinds["Service"] != 2 || kinds["NetworkPolicy"] != 1 || kinds["Deployment"] != 1 || kinds["PersistentVolumeClaim"] != 1 || kinds["ConfigMap"] != 1 {
+	if kinds["Service"] != 2 || kinds["NetworkPolicy"] != 1 || kinds["Deployment"] != 1 || kinds["PersistentVolumeClaim"] != 1 ||
+		kinds["ConfigMap"] != 1 {
 		t.Errorf("objects by kind: %v", kinds)
 	}
 }
@@ -142,7 +144,8 @@ func TestInstalledCRDs(t *testing.T) {
 	}
 	for _, test := range tests {
 		var got []string
-		for _, object := range decode(t, run(t.Context(), t, kustomize, "build", filepath.Join(root, "config", filepath.FromSlash(test.folder)))) {
+		for _, object := range decode(t,
+			run(t.Context(), t, kustomize, "build", filepath.Join(root, "config", filepath.FromSlash(test.folder)))) {
 			if object.GetKind() != "CustomResourceDefinition" {
 				continue
 			}

@@ -55,7 +55,8 @@ func route(id, prefix, hop, cluster string) map[string]any {
 	if _, err := fmt.Sscan(mask, &bits); err != nil {
 		panic(err)
 	}
-	out := map[string]any{"route_id": id, "prefix": map[string]any{"ip_addr": map[string]any{"addr": addr, "type": "V4"}, "mask": bits}, "next_hop": map[string]any{"addr": hop, "type": "V4"}}
+	out := map[string]any{"route_id": id, "prefix": map[string]any{"ip_addr": map[string]any{"addr": addr, "type": "V4"}, "mask": bits},
+		"next_hop": map[string]any{"addr": hop, "type": "V4"}}
 	if cluster != "" {
 		out["labels"] = []any{map[string]any{"key": "clustername", "value": cluster}}
 	}

@@ -297,11 +297,14 @@ func TestDeleteConfig(t *testing.T) {
 	e.Create(svc, e.Slice(svc, "10.244.1.5"))
 	e.Programmed(svc)
 	// Another's VirtualService under our cluster name, such as AKO's for an Ingress.
-	vip := map[string]any{"name": e.Cluster + "--shared-vs", "vip": []any{map[string]any{"vip_id": "0", "ip_address": map[string]any{"addr": "10.10.9.9", "type": "V4"}}}}
+	vip := map[string]any{"name": e.Cluster + "--shared-vs",
+		"vip": []any{map[string]any{"vip_id": "0", "ip_address": map[string]any{"addr": "10.10.9.9", "type": "V4"}}}}
 	if _, err := e.Sim.Create("vsvip", "admin", vip); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Sim.Create("virtualservice", "admin", map[string]any{"name": e.Cluster + "--shared-vs", "vsvip_ref": "/api/vsvip?name=" + e.Cluster + "--shared-vs", "services": []any{map[string]any{"port": 443}}}); err != nil {
+	if _, err := e.Sim.Create("virtualservice", "admin",
+		map[string]any{"name": e.Cluster + "--shared-vs", "vsvip_ref": "/api/vsvip?name=" + e.Cluster + "--shared-vs",
+			"services": []any{map[string]any{"port": 443}}}); err != nil {
 		t.Fatal(err)
 	}
 	e.Sim.ResetRequests()
@@ -339,7 +342,8 @@ func TestDeleteConfig(t *testing.T) {
 // Switched off, nothing is read of nodes and nothing is written; what stands stays.
 func TestSwitchedOff(t *testing.T) {
 	for name, config := range map[string][2]string{
-		"flag": {"disableStaticRouteSync", "true"}, "node ports": {"serviceType", "NodePort"}, "not primary": {"primaryInstance", "false"}, "layer 7": {"layer7Only", "true"},
+		"flag": {"disableStaticRouteSync", "true"}, "node ports": {"serviceType", "NodePort"}, "not primary": {"primaryInstance", "false"},
+		"layer 7": {"layer7Only", "true"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := env(t, suite.WithConfig(config[0], config[1]))
@@ -587,7 +591,8 @@ func TestVRFContextOfATier1Router(t *testing.T) {
 	node(e, "a", "10.0.0.1", "10.244.1.0/24")
 	event(e, "ConfigMap", "avi-k8s-config", staticroutes.ReasonReferenceMissing, "tier-1 router "+router)
 	for name, path := range map[string]string{"vrf-a": router, "vrf-ab": router + "b"} {
-		if _, err := e.Sim.Create("vrfcontext", "admin", map[string]any{"name": name, "attrs": []any{map[string]any{"key": "tier1path", "value": path}}}); err != nil {
+		if _, err := e.Sim.Create("vrfcontext", "admin",
+			map[string]any{"name": name, "attrs": []any{map[string]any{"key": "tier1path", "value": path}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -612,7 +617,8 @@ func TestServiceThatNoRouteReaches(t *testing.T) {
 	})
 	node(e, "good", "10.0.0.1", "10.244.1.0/24")
 	node(e, "blocked", "10.0.0.7", "10.244.7.0/24")
-	good, bad, both := e.Service("good", suite.Port("SCTP", 38412)), e.Service("bad", suite.Port("SCTP", 3868)), e.Service("both", suite.Port("SCTP", 2905))
+	good, bad, both := e.Service("good", suite.Port("SCTP", 38412)), e.Service("bad", suite.Port("SCTP", 3868)), e.Service("both",
+		suite.Port("SCTP", 2905))
 	e.Create(good, e.Slice(good, "10.244.1.5"), bad, e.Slice(bad, "10.244.7.5"), both, e.Slice(both, "10.244.1.6", "10.244.7.6"))
 	message := e.Condition(bad, "Accepted", metav1.ConditionTrue, staticroutes.ReasonNoRouteToPods)
 	if !strings.Contains(message, "1 of 1 pods") || !strings.Contains(message, "route theirs") {

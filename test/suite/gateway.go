@@ -15,7 +15,8 @@ import (
 
 // Class is a GatewayClass of gateway.networking.k8s.io that is ours, whose name is the test's own.
 func (e *Env) Class() *gatewayv1.GatewayClass {
-	return &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: e.Cluster}, Spec: gatewayv1.GatewayClassSpec{ControllerName: gatewayapi.Controller}}
+	return &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: e.Cluster},
+		Spec: gatewayv1.GatewayClassSpec{ControllerName: gatewayapi.Controller}}
 }
 
 // Listener is named after its protocol and port: sctp-38412.
@@ -23,7 +24,7 @@ func Listener(name string, protocol gatewayv1.ProtocolType, port int32) gatewayv
 	return gatewayv1.Listener{Name: gatewayv1.SectionName(name), Protocol: protocol, Port: port}
 }
 
-// Routed is a Gateway of gateway.networking.k8s.io of the test's class, not yet created.
+// Gateway is a Gateway of gateway.networking.k8s.io of the test's class, not yet created.
 func (e *Env) Gateway(name string, listeners ...gatewayv1.Listener) *gatewayv1.Gateway {
 	return &gatewayv1.Gateway{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
 		Spec: gatewayv1.GatewaySpec{GatewayClassName: gatewayv1.ObjectName(e.Cluster), Listeners: listeners}}
@@ -31,7 +32,8 @@ func (e *Env) Gateway(name string, listeners ...gatewayv1.Listener) *gatewayv1.G
 
 // To refers to a port of a Service of the test's namespace.
 func To(service string, port, weight int32) gatewayv1.BackendRef {
-	return gatewayv1.BackendRef{Weight: &weight, BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(service), Port: new(port)}}
+	return gatewayv1.BackendRef{Weight: &weight,
+		BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(service), Port: new(port)}}
 }
 
 func (e *Env) common(gateway, section string) gatewayv1.CommonRouteSpec {
@@ -147,7 +149,8 @@ func (e *Env) RouteCondition(route client.Object, kind string, status metav1.Con
 }
 
 // ParentCondition is RouteCondition at one of several parents, which must be written in the status as it is in the spec.
-func (e *Env) ParentCondition(route client.Object, ref gatewayv1.ParentReference, kind string, status metav1.ConditionStatus, reason string) string {
+func (e *Env) ParentCondition(route client.Object, ref gatewayv1.ParentReference, kind string, status metav1.ConditionStatus,
+	reason string) string {
 	e.T.Helper()
 	return e.condition(route, func() []metav1.Condition {
 		for _, p := range gatewayapi.RouteOf(route).Status.Parents {

@@ -111,7 +111,8 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "looking for the CRDs of the Gateway API:", err)
 		return 1
 	}
-	if _, err := envtest.InstallCRDs(restCfg, envtest.CRDInstallOptions{Paths: append(upstream, CRDs...), ErrorIfPathMissing: true}); err != nil {
+	if _, err := envtest.InstallCRDs(restCfg,
+		envtest.CRDInstallOptions{Paths: append(upstream, CRDs...), ErrorIfPathMissing: true}); err != nil {
 		fmt.Fprintln(os.Stderr, "installing the CRDs:", err)
 		return 1
 	}
@@ -178,9 +179,10 @@ func New(t testing.TB, opts ...Option) *Env {
 			// Nodes are shared by all tests of a package, whose numbers of writes would else depend on each other's nodes.
 			"disableStaticRouteSync": "true",
 		},
-		secret:  map[string][]byte{"username": []byte("admin"), "password": []byte("avi123$%")},
-		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond, DeletionShare: 0.2},
-		kube:    new(kubeWrites), runs: &runs{last: make(map[runKey]lastRun)},
+		secret: map[string][]byte{"username": []byte("admin"), "password": []byte("avi123$%")},
+		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond,
+			DeletionShare: 0.2},
+		kube: new(kubeWrites), runs: &runs{last: make(map[runKey]lastRun)},
 	}
 	for _, o := range opts {
 		o(e)
@@ -232,7 +234,9 @@ func (e *Env) Apart(t testing.TB) *Env {
 	numbered.n++
 	sub.Namespace = fmt.Sprintf("%s-n%d", e.Cluster, numbered.n)
 	numbered.Unlock()
-	sub.must(sub.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: sub.Namespace, Labels: map[string]string{"served-by": e.Cluster}}}))
+	sub.must(
+		sub.Client.Create(t.Context(),
+			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: sub.Namespace, Labels: map[string]string{"served-by": e.Cluster}}}))
 	return sub
 }
 
@@ -338,7 +342,8 @@ func (e *Env) Credentials(change func(map[string][]byte)) {
 
 // Port is a Service port "SCTP/80", named after itself, whose target is 9090.
 func Port(protocol corev1.Protocol, port int32) corev1.ServicePort {
-	return corev1.ServicePort{Name: strings.ToLower(string(protocol)) + fmt.Sprint(port), Protocol: protocol, Port: port, TargetPort: intstr.FromInt32(9090)}
+	return corev1.ServicePort{Name: strings.ToLower(string(protocol)) + fmt.Sprint(port), Protocol: protocol, Port: port,
+		TargetPort: intstr.FromInt32(9090)}
 }
 
 // Service is a Service of type LoadBalancer with the ports, not yet created.
@@ -353,7 +358,8 @@ func (e *Env) Service(name string, ports ...corev1.ServicePort) *corev1.Service 
 // it; these tests run without one.
 func (e *Env) Slice(svc *corev1.Service, addresses ...string) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{
-		ObjectMeta:  metav1.ObjectMeta{Name: svc.Name, Namespace: svc.Namespace, Labels: map[string]string{discoveryv1.LabelServiceName: svc.Name}},
+		ObjectMeta: metav1.ObjectMeta{Name: svc.Name, Namespace: svc.Namespace,
+			Labels: map[string]string{discoveryv1.LabelServiceName: svc.Name}},
 		AddressType: discoveryv1.AddressTypeIPv4,
 	}
 	for _, p := range svc.Spec.Ports {

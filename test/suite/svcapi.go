@@ -23,16 +23,17 @@ func (e *Env) Setting(name string, spec v1beta1.AviInfraSettingSpec) *v1beta1.Av
 	return &v1beta1.AviInfraSetting{ObjectMeta: metav1.ObjectMeta{Name: e.Cluster + "-" + name}, Spec: spec}
 }
 
-// Class is a GatewayClass of ours whose name is the test's own, with an AviInfraSetting unless that is nil.
+// SvcAPIClass is a GatewayClass of ours whose name is the test's own, with an AviInfraSetting unless that is nil.
 func (e *Env) SvcAPIClass(setting *v1beta1.AviInfraSetting) *svcapi.GatewayClass {
-	c := &svcapi.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: e.Cluster}, Spec: svcapi.GatewayClassSpec{Controller: translate.SvcAPIController}}
+	c := &svcapi.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: e.Cluster},
+		Spec: svcapi.GatewayClassSpec{Controller: translate.SvcAPIController}}
 	if setting != nil {
 		c.Spec.ParametersRef = &svcapi.ParametersReference{Group: "ako.vmware.com", Kind: "AviInfraSetting", Name: setting.Name}
 	}
 	return c
 }
 
-// Listener takes the Services that name the Gateway, as AKO's users write it.
+// SvcAPIListener takes the Services that name the Gateway, as AKO's users write it.
 func (e *Env) SvcAPIListener(gateway string, protocol svcapi.ProtocolType, port int32) svcapi.Listener {
 	return svcapi.Listener{Port: port, Protocol: protocol, Routes: svcapi.RouteBindingSelector{
 		Group: "v1", Kind: "services", Selector: &metav1.LabelSelector{MatchLabels: e.Labels(gateway)},
@@ -44,7 +45,7 @@ func (e *Env) Labels(gateway string) map[string]string {
 	return map[string]string{translate.LabelGatewayName: gateway, translate.LabelGatewayNamespace: e.Namespace}
 }
 
-// Gateway is one of the test's class, not yet created.
+// SvcAPIGateway is one of the test's class, not yet created.
 func (e *Env) SvcAPIGateway(name string, listeners ...svcapi.Listener) *svcapi.Gateway {
 	return &svcapi.Gateway{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: e.Namespace},
@@ -103,7 +104,8 @@ func (e *Env) RuleCondition(r *v1alpha2.L4Rule, kind string, status metav1.Condi
 	return e.condition(r, func() []metav1.Condition { return r.Status.Conditions }, kind, status, reason)
 }
 
-func (e *Env) condition(o client.Object, conditions func() []metav1.Condition, kind string, status metav1.ConditionStatus, reason string) string {
+func (e *Env) condition(o client.Object, conditions func() []metav1.Condition, kind string, status metav1.ConditionStatus,
+	reason string) string {
 	e.T.Helper()
 	message := ""
 	e.Eventually(fmt.Sprintf("condition %s=%s/%s of %T %s", kind, status, reason, o, o.GetName()), func() error {

@@ -35,8 +35,9 @@ func (e *Env) Force(o client.Object) {
 	e.must(client.IgnoreNotFound(e.Client.Patch(ctx, o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))))
 }
 
-// Attach creates a Service that names a Gateway, with an EndpointSlice of one address.
-func (e *Env) SvcAPIAttach(gw *svcapi.Gateway, name, address string, ports ...corev1.ServicePort) (*corev1.Service, *discoveryv1.EndpointSlice) {
+// SvcAPIAttach creates a Service that names a Gateway, with an EndpointSlice of one address.
+func (e *Env) SvcAPIAttach(gw *svcapi.Gateway, name, address string, ports ...corev1.ServicePort) (*corev1.Service,
+	*discoveryv1.EndpointSlice) {
 	e.T.Helper()
 	svc := e.Backend(name, gw.Name, ports...)
 	svc.Labels[translate.LabelGatewayNamespace] = gw.Namespace
