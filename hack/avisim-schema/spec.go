@@ -174,23 +174,9 @@ func (s *spec) reduce(p property) (*field, error) {
 		scalar = *p.Items
 	}
 	f := &field{}
-	switch target := find("ref"); {
-	case target != "":
-		if s.types[strings.ToLower(target)] == nil {
-			return nil, fmt.Errorf("refers to unknown type %s", target)
-		}
-		f.kind = "ref:" + strings.ToLower(target)
-	case scalar.Ref != "":
-		f.kind = "msg:" + baseName(scalar.Ref)
-	default:
-		kinds := map[string]string{"string": "str", "boolean": "bool", "number": "num", "integer": "int"}
-		formats := map[string]string{"uint32": "uint", "uint64": "uint64", "int64": "int64"}
-		if f.kind = kinds[scalar.Type]; f.kind == "" {
-			return nil, fmt.Errorf("unknown type %q", scalar.Type)
-		}
-		if k := formats[p.Format]; k != "" && f.kind == "int" {
-			f.kind = k
-		}
+	var err error
+	if f.kind, err = s.kindOf(find("ref"), p.Format, scalar); err != nil {
+		return nil, err
 	}
 	kind := f.kind
 	if list {
@@ -219,7 +205,36 @@ func (s *spec) reduce(p property) (*field, error) {
 	if p.Default != nil {
 		f.set("default", literal(p.Default))
 	}
-	if m := says["tiers"].FindStringSubmatch(p.Description); m != nil {
+	f.setTiers(p.Description, find("preset"), kind)
+	return f, nil
+}
+
+// kindOf is the kind of a field, or of the entries of a list.
+func (s *spec) kindOf(target, format string, scalar property) (string, error) {
+	if target != "" {
+		if s.types[strings.ToLower(target)] == nil {
+			return "", fmt.Errorf("refers to unknown type %s", target)
+		}
+		return "ref:" + strings.ToLower(target), nil
+	}
+	if scalar.Ref != "" {
+		return "msg:" + baseName(scalar.Ref), nil
+	}
+	kinds := map[string]string{"string": "str", "boolean": "bool", "number": "num", "integer": "int"}
+	formats := map[string]string{"uint32": "uint", "uint64": "uint64", "int64": "int64"}
+	kind := kinds[scalar.Type]
+	if kind == "" {
+		return "", fmt.Errorf("unknown type %q", scalar.Type)
+	}
+	if k := formats[format]; k != "" && kind == "int" {
+		kind = k
+	}
+	return kind, nil
+}
+
+// setTiers notes what a description says of the lower license tiers: the values that they allow, and those that they preset.
+func (f *field) setTiers(description, preset, kind string) {
+	if m := says["tiers"].FindStringSubmatch(description); m != nil {
 		for _, l := range lower {
 			switch m := l.tier.FindStringSubmatch(m[1]); {
 			case m == nil:
@@ -230,7 +245,7 @@ func (s *spec) reduce(p property) (*field, error) {
 		}
 	}
 	for _, l := range lower {
-		m := l.preset.FindStringSubmatch(find("preset"))
+		m := l.preset.FindStringSubmatch(preset)
 		switch {
 		case m == nil:
 		case kind == "str" || strings.HasPrefix(kind, "ref:"):
@@ -239,7 +254,6 @@ func (s *spec) reduce(p property) (*field, error) {
 			f.set(l.attr+":", strings.ToLower(m[1]))
 		}
 	}
-	return f, nil
 }
 
 // literal is the value as JSON without spaces, which separate the attributes of a line.

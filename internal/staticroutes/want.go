@@ -218,12 +218,8 @@ func (w *Wanted) addresses(n *corev1.Node, cni string, networks []placement.Node
 			}
 		}
 	}
-	for _, a := range internal {
-		if inNetworks(a, networks) {
-			take(a)
-		}
-	}
-	for _, a := range internal {
+	near := slices.DeleteFunc(slices.Clone(internal), func(a netip.Addr) bool { return !inNetworks(a, networks) })
+	for _, a := range append(near, internal...) {
 		take(a)
 	}
 	if !said {

@@ -454,26 +454,7 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 	}
 	ours = slices.DeleteFunc(ours, func(p RouteParent) bool { return p.Keep })
 	for _, p := range ours {
-		ok := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue,
-			Reason: string(gatewayv1.RouteReasonAccepted), Message: "attached"}
-		refs := metav1.Condition{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionTrue,
-			Reason: string(gatewayv1.RouteReasonResolvedRefs), Message: "all references are resolved"}
-		if p.KeptOut != "" {
-			ok.Message = clip("attached, and not served: " + p.KeptOut)
-		}
-		if !p.Accepted.OK() {
-			ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, p.Accepted.Reason, clip(p.Accepted.Message)
-		}
-		if !p.References.OK() {
-			refs.Status, refs.Reason, refs.Message = metav1.ConditionFalse, p.References.Reason, clip(p.References.Message+"; their share of the connections is rejected")
-		}
-		entry := gatewayv1.RouteParentStatus{ParentRef: p.Ref, ControllerName: p.Controller}
-		for _, s := range route.Status.Parents {
-			if s.ControllerName == p.Controller && apiequality.Semantic.DeepEqual(s.ParentRef, p.Ref) {
-				entry.Conditions = s.Conditions
-			}
-		}
-		entry.Conditions = merge(entry.Conditions, generation([]metav1.Condition{ok, refs}, route.Object.GetGeneration()), now)
+		entry := entryOf(route, p, now)
 		if len(next) < most {
 			next = append(next, entry)
 		}
@@ -502,10 +483,35 @@ func (w *Writer) Route(ctx context.Context, route *gatewayapi.Route, ours []Rout
 	return nil
 }
 
+// entryOf is what is said of a route at one parent.
+func entryOf(route *gatewayapi.Route, p RouteParent, now metav1.Time) gatewayv1.RouteParentStatus {
+	ok := metav1.Condition{Type: string(gatewayv1.RouteConditionAccepted), Status: metav1.ConditionTrue,
+		Reason: string(gatewayv1.RouteReasonAccepted), Message: "attached"}
+	refs := metav1.Condition{Type: string(gatewayv1.RouteConditionResolvedRefs), Status: metav1.ConditionTrue,
+		Reason: string(gatewayv1.RouteReasonResolvedRefs), Message: "all references are resolved"}
+	if p.KeptOut != "" {
+		ok.Message = clip("attached, and not served: " + p.KeptOut)
+	}
+	if !p.Accepted.OK() {
+		ok.Status, ok.Reason, ok.Message = metav1.ConditionFalse, p.Accepted.Reason, clip(p.Accepted.Message)
+	}
+	if !p.References.OK() {
+		refs.Status, refs.Reason, refs.Message = metav1.ConditionFalse, p.References.Reason, clip(p.References.Message+"; their share of the connections is rejected")
+	}
+	entry := gatewayv1.RouteParentStatus{ParentRef: p.Ref, ControllerName: p.Controller}
+	for _, s := range route.Status.Parents {
+		if s.ControllerName == p.Controller && apiequality.Semantic.DeepEqual(s.ParentRef, p.Ref) {
+			entry.Conditions = s.Conditions
+		}
+	}
+	entry.Conditions = merge(entry.Conditions, generation([]metav1.Condition{ok, refs}, route.Object.GetGeneration()), now)
+	return entry
+}
+
 func toldBefore(have []gatewayv1.RouteParentStatus, p RouteParent, v gatewayapi.Verdict) bool {
 	return slices.ContainsFunc(have, func(s gatewayv1.RouteParentStatus) bool {
-		return s.ControllerName == p.Controller && apiequality.Semantic.DeepEqual(s.ParentRef, p.Ref) && slices.ContainsFunc(s.Conditions,
-			func(c metav1.Condition) bool {
+		return s.ControllerName == p.Controller && apiequality.Semantic.DeepEqual(s.ParentRef, p.Ref) &&
+			slices.ContainsFunc(s.Conditions, func(c metav1.Condition) bool {
 				return c.Reason == v.Reason && strings.HasPrefix(c.Message, clip(v.Message))
 			})
 	})

@@ -272,33 +272,40 @@ func judge(want []metav1.Condition, port model.Port, o outcome.Outcome) string {
 			notReady(svcapi.ListenerReasonInvalid)
 		}
 	}
-	name := cmp.Or(port.Protocol, `""`) + "/" + fmt.Sprint(port.Number)
+	serving := servingPort(port, o, len(problems) > 0 && !blocked)
+	served := slices.Contains(o.Ports, serving)
+	if blocked || !served || o.State() != outcome.Done {
+		notReady(svcapi.ListenerReasonPending)
+	}
+	return cmp.Or(port.Protocol, `""`) + "/" + fmt.Sprint(port.Number) + ": " + inWords(served, o, serving, problems)
+}
+
+// servingPort is the port as it is served; another than what is asked for where a protocol was misspelt while it served.
+func servingPort(port model.Port, o outcome.Outcome, keeps bool) model.Port {
 	serving := port
-	if !slices.Contains(o.Ports, port) { // a protocol that was misspelt while it served
+	if !slices.Contains(o.Ports, port) {
 		serving.Protocol = strings.ToUpper(strings.TrimSpace(port.Protocol))
 	}
-	if _, known := o.Backends[serving]; !known && len(problems) > 0 && !blocked {
+	if _, known := o.Backends[serving]; !known && keeps {
 		for _, p := range o.Ports {
 			if p.Number == port.Number {
 				serving = p
 			}
 		}
 	}
-	served := slices.Contains(o.Ports, serving)
-	if blocked || !served || o.State() != outcome.Done {
-		notReady(svcapi.ListenerReasonPending)
-	}
-	text := name + ": "
+	return serving
+}
+
+// inWords says whether a port is served, by what, and what is wrong with it.
+func inWords(served bool, o outcome.Outcome, serving model.Port, problems []string) string {
+	text := "not served"
 	switch {
 	case served:
-		text += "Service " + strings.Join(o.Backends[serving], ", ")
+		text = "Service " + strings.Join(o.Backends[serving], ", ")
+	case len(problems) == 0 && o.State() != outcome.Done:
+		text = "not programmed yet, see the Gateway's conditions"
 	case len(problems) == 0:
-		text += "not programmed yet"
-		if o.State() != outcome.Done {
-			text += ", see the Gateway's conditions"
-		}
-	default:
-		text += "not served"
+		text = "not programmed yet"
 	}
 	if len(problems) > 0 {
 		text += " (" + strings.Join(problems, "; ") + ")"

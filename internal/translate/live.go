@@ -86,14 +86,7 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 	for _, o := range observed {
 		switch body := o.Body.(type) {
 		case *models.VirtualService:
-			live.Exists = true
-			live.ApplicationProfile, live.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
-			live.securityRef = body.NetworkSecurityPolicyRef
-			live.hostNames = metadataOf(body.ServiceMetadata).HostNames
-			live.removesPorts = body.RemoveListeningPortOnVsDown
-			live.network.seGroup, live.network.rhi = again(body.SeGroupRef), body.EnableRhi
-			live.services, live.ssl = body.Services, body.PoolRef != nil && len(body.L4Policies) == 0
-			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
+			live.noteVirtualService(o.Key, body)
 		case *models.L4PolicySet:
 			live.policy = body
 			live.ProtocolMatch = live.ProtocolMatch || matchesProtocols(body)
@@ -105,25 +98,14 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 		case *models.PoolGroup:
 			live.objects[o.Key] = o
 		case *models.VsVip:
-			for _, d := range body.DNSInfo {
-				if d != nil && d.Fqdn != nil {
-					live.DNSNames = append(live.DNSNames, *d.Fqdn)
-				}
-			}
-			live.network.vrf, live.network.tier1, live.network.labels = again(body.VrfContextRef), body.Tier1Lr, body.BgpPeerLabels
-			live.network.vips, live.homeless, live.addresses = vipsOf(body), homelessOf(body), addressesOf(body)
+			live.noteVsVip(body)
 		case *models.Pool:
 			port, ok := wanted[o.Key.Name]
 			if !ok {
 				port, ok = portOf(o.Key.Name, body.Markers)
 			}
-			live.Pools[o.Key.Name] = poolOf(body)
 			live.objects[o.Key] = o
-			live.noteRule(o.Key, body.Markers, body.ServiceMetadata)
-			if ok && chosen[o.Key.Name] {
-				live.Ports[port] = live.Ports[port] || len(body.Servers) > 0
-				live.ofSets[port] = live.ofSets[port] || model.Mark(body.Markers, model.MarkListenerSet) != ""
-			}
+			live.notePool(o.Key, body, port, ok && chosen[o.Key.Name])
 			if placed == nil || o.Key.Name < placedName {
 				placed, placedName = body, o.Key.Name
 			}
@@ -142,6 +124,37 @@ func LiveOf(in *Input, observed []*model.Observed) Live {
 	}
 	slices.Sort(live.DNSNames)
 	return live
+}
+
+func (l *Live) noteVirtualService(key model.Key, body *models.VirtualService) {
+	l.Exists = true
+	l.ApplicationProfile, l.NetworkProfile = refName(body.ApplicationProfileRef), refName(body.NetworkProfileRef)
+	l.securityRef = body.NetworkSecurityPolicyRef
+	l.hostNames = metadataOf(body.ServiceMetadata).HostNames
+	l.removesPorts = body.RemoveListeningPortOnVsDown
+	l.network.seGroup, l.network.rhi = again(body.SeGroupRef), body.EnableRhi
+	l.services, l.ssl = body.Services, body.PoolRef != nil && len(body.L4Policies) == 0
+	l.noteRule(key, body.Markers, body.ServiceMetadata)
+}
+
+func (l *Live) noteVsVip(body *models.VsVip) {
+	for _, d := range body.DNSInfo {
+		if d != nil && d.Fqdn != nil {
+			l.DNSNames = append(l.DNSNames, *d.Fqdn)
+		}
+	}
+	l.network.vrf, l.network.tier1, l.network.labels = again(body.VrfContextRef), body.Tier1Lr, body.BgpPeerLabels
+	l.network.vips, l.homeless, l.addresses = vipsOf(body), homelessOf(body), addressesOf(body)
+}
+
+// notePool notes a pool; its port is open if a rule leads to the pool.
+func (l *Live) notePool(key model.Key, body *models.Pool, port model.Port, open bool) {
+	l.Pools[key.Name] = poolOf(body)
+	l.noteRule(key, body.Markers, body.ServiceMetadata)
+	if open {
+		l.Ports[port] = l.Ports[port] || len(body.Servers) > 0
+		l.ofSets[port] = l.ofSets[port] || model.Mark(body.Markers, model.MarkListenerSet) != ""
+	}
 }
 
 // Chosen are the names of the pools, of an owner's objects, that the rules of its L4PolicySet lead to, directly or through a

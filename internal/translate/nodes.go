@@ -193,26 +193,7 @@ func (b *builder) podPorts(t target) (out []server, known bool) {
 	case !joined:
 		pods = b.anyEndpoints(t)
 	}
-	wanted := make(map[string]bool, len(pods))
-	for _, p := range pods {
-		wanted[p.addr.Addr().String()] = true
-	}
-	byIP := make(map[string][]podPort)
-	for _, pod := range t.backend.Pods {
-		ofOurs := slices.ContainsFunc(pod.Status.PodIPs, func(ip corev1.PodIP) bool { return wanted[ip.IP] })
-		text := pod.Annotations[AnnotationNodePortLocalPorts]
-		if text == "" || !ofOurs {
-			continue
-		}
-		var ports []podPort
-		if err := json.Unmarshal([]byte(text), &ports); err != nil {
-			b.report(model.Degraded, t.port, model.ReasonInvalidAnnotation, fmt.Sprintf("port %s: annotation %s of Pod %s isn't the list that Antrea writes there; delete the annotation or the Pod, so that it is written anew", t.port, AnnotationNodePortLocalPorts, pod.Name))
-			continue
-		}
-		for _, ip := range pod.Status.PodIPs {
-			byIP[ip.IP] = append(byIP[ip.IP], ports...)
-		}
-	}
+	byIP := b.podPortsByIP(t, pods)
 	if !joined {
 		out = b.stillGiven(t, byIP)
 		b.reportKept(t, len(out))
@@ -245,6 +226,31 @@ func (b *builder) podPorts(t target) (out []server, known bool) {
 	slices.SortFunc(out, func(x, y server) int { return cmp.Or(x.addr.Compare(y.addr), -cmp.Compare(x.state, y.state)) })
 	out = slices.CompactFunc(out, func(x, y server) bool { return x.addr == y.addr })
 	return out, known
+}
+
+// podPortsByIP are the ports that Antrea has given the Service's pods, by the pods' addresses.
+func (b *builder) podPortsByIP(t target, pods []server) map[string][]podPort {
+	wanted := make(map[string]bool, len(pods))
+	for _, p := range pods {
+		wanted[p.addr.Addr().String()] = true
+	}
+	byIP := make(map[string][]podPort)
+	for _, pod := range t.backend.Pods {
+		ofOurs := slices.ContainsFunc(pod.Status.PodIPs, func(ip corev1.PodIP) bool { return wanted[ip.IP] })
+		text := pod.Annotations[AnnotationNodePortLocalPorts]
+		if text == "" || !ofOurs {
+			continue
+		}
+		var ports []podPort
+		if err := json.Unmarshal([]byte(text), &ports); err != nil {
+			b.report(model.Degraded, t.port, model.ReasonInvalidAnnotation, fmt.Sprintf("port %s: annotation %s of Pod %s isn't the list that Antrea writes there; delete the annotation or the Pod, so that it is written anew", t.port, AnnotationNodePortLocalPorts, pod.Name))
+			continue
+		}
+		for _, ip := range pod.Status.PodIPs {
+			byIP[ip.IP] = append(byIP[ip.IP], ports...)
+		}
+	}
+	return byIP
 }
 
 // stillGiven are the members of a pool that lead to a port of one of the Service's pods, whichever port that is.

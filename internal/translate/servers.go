@@ -231,41 +231,50 @@ func (b *builder) servers(t target) (out []server, matched bool) {
 				invalid[fmt.Sprintf("EndpointSlice %s: port %q is %s, not 1 to 65535", slice.Name, t.backendPort.Name, portText(port.Port))] = true
 				continue
 			}
-			for _, e := range slice.Endpoints {
-				s, problem := serverOf(e, uint16(number))
-				switch {
-				case problem == "":
-					found++
-				case problem == leftOut:
-					found++
-					continue
-				default:
-					invalid[fmt.Sprintf("EndpointSlice %s: %s", slice.Name, problem)] = true
-					continue
-				}
-				if old, ok := best[s.addr]; !ok || s.state > old.state || s.state == old.state && s.node > old.node {
-					best[s.addr] = s
-				}
-			}
+			found += addServers(best, invalid, slice, uint16(number))
 		}
 	}
 	b.reportInvalid(t, invalid)
 	out = make([]server, 0, len(best))
-	anyReady := false
 	for _, s := range best {
-		anyReady = anyReady || s.state == ready
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(x, y server) int { return x.addr.Compare(y.addr) })
-	if !anyReady {
-		// As kube-proxy does: when all are on their way out, those that still serve are better than none.
-		for i := range out {
-			if out[i].state == draining {
-				out[i].state = ready
-			}
+	useDraining(out)
+	return out, found > 0 || endpoints == 0
+}
+
+// addServers adds the endpoints of a slice, at one of its ports, to the best known for their addresses, and counts those that
+// can be read; what can't be is noted as invalid.
+func addServers(best map[netip.AddrPort]server, invalid map[string]bool, slice *discoveryv1.EndpointSlice, port uint16) (found int) {
+	for _, e := range slice.Endpoints {
+		s, problem := serverOf(e, port)
+		if problem != "" && problem != leftOut {
+			invalid[fmt.Sprintf("EndpointSlice %s: %s", slice.Name, problem)] = true
+			continue
+		}
+		found++
+		if problem == leftOut {
+			continue
+		}
+		if old, ok := best[s.addr]; !ok || s.state > old.state || s.state == old.state && s.node > old.node {
+			best[s.addr] = s
 		}
 	}
-	return out, found > 0 || endpoints == 0
+	return found
+}
+
+// useDraining makes servers that are on their way out ready if no other is, as kube-proxy does: those that still serve are
+// better than none.
+func useDraining(all []server) {
+	if slices.ContainsFunc(all, func(s server) bool { return s.state == ready }) {
+		return
+	}
+	for i := range all {
+		if all[i].state == draining {
+			all[i].state = ready
+		}
+	}
 }
 
 // leftOut marks an endpoint that is rightly no server: it neither serves nor is expected to.

@@ -231,7 +231,15 @@ func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bo
 		b.report(model.Blocked, l.port, model.ReasonNoService, b.noService(spec, l.port, hints))
 		return l, true
 	}
-	winner := admitted[0]
+	l, winner := b.choose(l, admitted, admits)
+	if len(admitted) > 1 && err == nil && !conflict && len(l.targets) > 0 {
+		b.reportLosers(l.port, winner, admitted)
+	}
+	return l, true // open in any case; if nothing is behind it, why has been reported
+}
+
+// choose gives the listener the oldest Service that can be served.
+func (b svcAPIBuilder) choose(l listener, admitted []candidate, admits func(*Backend) bool) (listener, candidate) {
 	for i, c := range admitted {
 		said := len(b.findings)
 		t, ok := b.target(l, c.backend, c.port)
@@ -239,8 +247,8 @@ func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bo
 			if !admits(c.backend) && b.inherited(c.backend.Service, l.port) {
 				t.checksum = b.in.Live.Pools[t.pool].checksum
 			}
-			winner, l.targets = c, []target{t}
-			break
+			l.targets = []target{t}
+			return l, c
 		}
 		if i < len(admitted)-1 { // an older Service that can't be served doesn't take the port from one that can
 			for j := range b.findings[said:] {
@@ -248,16 +256,17 @@ func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bo
 			}
 		}
 	}
-	if len(admitted) > 1 && err == nil && !conflict && len(l.targets) > 0 {
-		losers := make([]string, 0, len(admitted)-1)
-		for _, c := range admitted {
-			if c.backend != winner.backend {
-				losers = append(losers, c.backend.Service.Namespace+"/"+c.backend.Service.Name)
-			}
+	return l, admitted[0]
+}
+
+func (b svcAPIBuilder) reportLosers(port model.Port, winner candidate, admitted []candidate) {
+	losers := make([]string, 0, len(admitted)-1)
+	for _, c := range admitted {
+		if c.backend != winner.backend {
+			losers = append(losers, c.backend.Service.Namespace+"/"+c.backend.Service.Name)
 		}
-		b.report(model.Degraded, l.port, model.ReasonServiceConflict, fmt.Sprintf("port %s: Service %s/%s is served, the oldest of those that match and can be; not served: %s", l.port, winner.backend.Service.Namespace, winner.backend.Service.Name, strings.Join(losers, ", ")))
 	}
-	return l, true // open in any case; if nothing is behind it, why has been reported
+	b.report(model.Degraded, port, model.ReasonServiceConflict, fmt.Sprintf("port %s: Service %s/%s is served, the oldest of those that match and can be; not served: %s", port, winner.backend.Service.Namespace, winner.backend.Service.Name, strings.Join(losers, ", ")))
 }
 
 // servicesKind tells whether a listener's routes are Services. Nobody can write the core group, which is empty: AKO's
@@ -290,6 +299,11 @@ type candidate struct {
 func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector, inNamespace func(*Backend) bool,
 	port model.Port) (out []candidate, hints []string) {
 	gw := b.gw
+	hint := func(worth bool, format string, args ...any) {
+		if worth {
+			hints = append(hints, fmt.Sprintf(format, args...))
+		}
+	}
 	var inherited []candidate
 	for i := range b.in.Backends {
 		backend := &b.in.Backends[i]
@@ -302,23 +316,17 @@ func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector
 		switch {
 		case !own && !matches:
 		case names && !own:
-			if has && inNamespace(backend) {
-				hints = append(hints, fmt.Sprintf("%s names Gateway %s/%s", who, namespace, name))
-			}
-		case svc.Spec.Type != corev1.ServiceTypeClusterIP && svc.Spec.Type != corev1.ServiceTypeNodePort && svc.Spec.Type != "":
-			if own {
-				hints = append(hints, fmt.Sprintf("%s is of type %s; a Gateway takes ClusterIP and NodePort", who, svc.Spec.Type))
-			}
+			hint(has && inNamespace(backend), "%s names Gateway %s/%s", who, namespace, name)
+		case !attachable(svc):
+			hint(own, "%s is of type %s; a Gateway takes ClusterIP and NodePort", who, svc.Spec.Type)
 		case !has:
-			if own {
-				hints = append(hints, fmt.Sprintf("%s has no port %s, it has %s", who, port, portsOf(svc)))
-			}
+			hint(own, "%s has no port %s, it has %s", who, port, portsOf(svc))
 		case !matches:
-			hints = append(hints, fmt.Sprintf("%s doesn't match the listener's selector", who))
+			hint(true, "%s doesn't match the listener's selector", who)
 		case !inNamespace(backend) && own && b.inherited(svc, port):
 			inherited = append(inherited, candidate{backend, sp})
 		case !inNamespace(backend):
-			hints = append(hints, fmt.Sprintf("%s is in a namespace that the listener doesn't admit; %s", who, admitAdvice(spec.Routes, svc.Namespace)))
+			hint(true, "%s is in a namespace that the listener doesn't admit; %s", who, admitAdvice(spec.Routes, svc.Namespace))
 		default:
 			out = append(out, candidate{backend, sp})
 		}
@@ -330,6 +338,11 @@ func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector
 		return inherited, nil
 	}
 	return out, hints
+}
+
+// attachable reports whether a Service is of a type that Gateways take.
+func attachable(svc *corev1.Service) bool {
+	return slices.Contains([]corev1.ServiceType{corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, ""}, svc.Spec.Type)
 }
 
 // inherited reports whether a Service that the listener doesn't admit has been served by AKO, which looks at no namespaces, and
