@@ -84,7 +84,7 @@ func (r *classes[C, G]) judge(ctx context.Context, class C, was []metav1.Conditi
 	s := new(v1beta1.AviInfraSetting)
 	switch err := r.Client.Get(ctx, types.NamespacedName{Name: name}, s); {
 	case apierrors.IsNotFound(err):
-		return refuse("there is no AviInfraSetting %s; create it, or mend spec.parametersRef", name)
+		return refuse("there is no AviInfraSetting %s; create it, or fix spec.parametersRef", name)
 	case err != nil:
 		return nil, fmt.Errorf("reading AviInfraSetting %s: %w", name, err)
 	}

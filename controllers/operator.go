@@ -342,7 +342,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 		Revisit: op.changed, Lead: op.lead, Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may
-	// mend the account there, which nothing here tells of: one attempt now and then finds out.
+	// fix the account there, which nothing here tells of: one attempt now and then finds out.
 	credentials := everyReplica(func(ctx context.Context) error {
 		for {
 			select {

@@ -13,7 +13,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
 
-// conditionAccepted tells whether an object of AKO's types can be used.
+// conditionAccepted reports whether an object of AKO's types can be used.
 const conditionAccepted = "Accepted"
 
 // The values of status.status of AKO's types.

@@ -104,7 +104,7 @@ func (c *Client) Reconfigure(cfg Config) error {
 	return nil
 }
 
-// RetryLogin lets the next call log in even if the Controller refused the credentials: after someone mended the account
+// RetryLogin lets the next call log in even if the Controller refused the credentials: after someone fixed the account
 // at the Controller's end, which Reconfigure can't see.
 func (c *Client) RetryLogin() {
 	ep := c.ep.Load()

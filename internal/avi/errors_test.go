@@ -100,7 +100,7 @@ func TestMessageIsShortAndOnOneLine(t *testing.T) {
 	}
 }
 
-// A connection that breaks tells whether the request may have been carried out.
+// A connection that breaks reports whether the request may have been carried out.
 func TestBrokenConnections(t *testing.T) {
 	noLeak(t)
 	for name, tt := range map[string]struct {

@@ -16,7 +16,7 @@ import (
 const (
 	userToken = model.Kind("user-token")
 	// tokenLife is how long a token is good that the client makes, and tokenRenewal what remains of one when another is made:
-	// five days are time enough to mend what keeps it from being renewed. Both as AKO has it.
+	// five days are time enough to fix what keeps it from being renewed. Both as AKO has it.
 	tokenLife    = 240 * time.Hour
 	tokenRenewal = tokenLife / 2
 )

@@ -193,7 +193,7 @@ func badAnswer(x *exchange, route, format string, args ...any) *Error {
 
 var title = regexp.MustCompile(`(?is)<title>(.*?)</title>`)
 
-// message extracts the text of an error body, and tells whether the API wrote it. The application answers with "error",
+// message extracts the text of an error body, and reports whether the API wrote it. The application answers with "error",
 // which may be an object of messages by field, the framework around it with "detail"; some refusals are plain text, and
 // proxies send HTML.
 func message(body []byte) (text string, own bool) {

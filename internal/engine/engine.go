@@ -444,5 +444,5 @@ func (e *Engine) VirtualServices() (n int) {
 	return n
 }
 
-// Holds tells whether the Controller is known to hold objects of an owner whose VirtualService is called name.
+// Holds reports whether the Controller is known to hold objects of an owner whose VirtualService is called name.
 func (e *Engine) Holds(owner model.Owner, name string) bool { return len(e.Mirror.Of(owner, name)) > 0 }

@@ -7,7 +7,7 @@ import (
 )
 
 // TestLostNetworkIsNamedAgain: an update that left out on which network an address is takes the VirtualService down, and naming the
-// network again is what mends that. Nothing is written while the Controller doesn't complain.
+// network again is what fixes that. Nothing is written while the Controller doesn't complain.
 func TestLostNetworkIsNamedAgain(t *testing.T) {
 	w := newWorld(t)
 	w.served()

@@ -225,7 +225,7 @@ func servicePort(svc *corev1.Service, r *Route, ref gatewayv1.BackendRef) (port 
 	return port, others, false
 }
 
-// permits tells whether a ReferenceGrant in a Service's namespace lets the route refer to it, and whether all could be read.
+// permits reports whether a ReferenceGrant in a Service's namespace lets the route refer to it, and whether all could be read.
 func (w *World) permits(r *Route, to types.NamespacedName) (permitted, read bool) {
 	for _, g := range w.Grants {
 		if g.Namespace == to.Namespace && g.DeletionTimestamp == nil && grants(g, r, to.Name) {
@@ -267,7 +267,7 @@ func References(backends []Backend) Verdict {
 	return out
 }
 
-// Refers tells whether a route refers to a Service.
+// Refers reports whether a route refers to a Service.
 func (r *Route) Refers(to types.NamespacedName) bool {
 	return slices.ContainsFunc(r.ServiceKeys(), func(k types.NamespacedName) bool { return k == to })
 }

@@ -45,7 +45,7 @@ type PoolHealth struct {
 var ErrNotLoaded = errors.New("the Controller's objects have not been read yet")
 
 // ErrNoCloud tells that the Controller has no cloud of the configured name.
-var ErrNoCloud = errors.New("create it or mend cloudName in the ConfigMap")
+var ErrNoCloud = errors.New("create it or fix cloudName in the ConfigMap")
 
 // Mirror is safe for concurrent use. What it returns is shared and must not be changed.
 type Mirror struct {

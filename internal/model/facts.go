@@ -53,7 +53,7 @@ func (f *Facts) Network(name, uuid string) (NetworkFacts, bool) {
 	return NetworkFacts{}, false
 }
 
-// Has tells whether the Controller holds a shared object of that name.
+// Has reports whether the Controller holds a shared object of that name.
 func (f *Facts) Has(kind Kind, name string) bool {
 	_, ok := f.Shared[kind][name]
 	return ok

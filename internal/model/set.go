@@ -145,7 +145,7 @@ func (p Port) String() string {
 // MaxNameLength is the longest object name that the Controller takes, in bytes.
 const MaxNameLength = 255
 
-// Ours tells whether the markers and the name say that an object belongs to the cluster. created_by is compared by
+// Ours reports whether the markers and the name say that an object belongs to the cluster. created_by is compared by
 // the caller, since a VsVip has none.
 func Ours(clusterName, objectName, marked string) bool {
 	return marked == clusterName && strings.HasPrefix(objectName, clusterName+"--")

@@ -184,7 +184,7 @@ func Check(p Placement, f *model.Facts) []Problem {
 	c := checker{p: p, f: f}
 	if p.SEGroup != "" && !f.Has(model.ServiceEngineGroup, p.SEGroup) {
 		c.field = SEGroup
-		c.wrong("the Controller's cloud %s has no Service Engine group %q; create it or mend %s", f.Cloud.Name, p.SEGroup, c.at("serviceEngineGroupName", "spec.seGroup.name"))
+		c.wrong("the Controller's cloud %s has no Service Engine group %q; create it or fix %s", f.Cloud.Name, p.SEGroup, c.at("serviceEngineGroupName", "spec.seGroup.name"))
 	}
 	for i, n := range p.VIPNetworks {
 		if InVPC(p, f.Cloud) {
@@ -248,7 +248,7 @@ func (c *checker) network(at, what, name, uuid string) (subnets []netip.Prefix, 
 	}
 	switch len(found) {
 	case 0:
-		c.wrong("the Controller's cloud %s has no %s %q; create it or mend %s", c.f.Cloud.Name, what, name+uuid, at)
+		c.wrong("the Controller's cloud %s has no %s %q; create it or fix %s", c.f.Cloud.Name, what, name+uuid, at)
 		return nil, false
 	case 1:
 		return found[0].Subnets, len(found[0].Subnets) > 0

@@ -114,7 +114,7 @@ type Credentials struct {
 	CA        []byte // PEM; empty: the system's roots
 }
 
-// Accepts tells whether a namespace is served, by its name and labels.
+// Accepts reports whether a namespace is served, by its name and labels.
 func (s *Settings) Accepts(namespace string, labels map[string]string) bool {
 	for _, b := range s.Blocked {
 		if b == namespace {

@@ -19,7 +19,7 @@ func (s *Store) Err() error {
 	return nil
 }
 
-// Read tells whether the settings have been looked at, valid or not.
+// Read reports whether the settings have been looked at, valid or not.
 func (s *Store) Read() bool { return s.Current() != nil || s.Err() != nil }
 
 // Set puts valid settings in force.

@@ -16,7 +16,7 @@ import (
 // is shared with other controllers: the lock keeps one from undoing another's entry.
 //
 // Where the cache still has what the last write of ours replaced, "the same" means nothing: the status would keep what is no
-// longer true, and no event would come to mend that. The error is a conflict then, as a write's would be.
+// longer true, and no event would come to fix that. The error is a conflict then, as a write's would be.
 func (w *Writer) Patch(ctx context.Context, before, after client.Object, same bool) error {
 	key := client.ObjectKeyFromObject(before)
 	if w.own.replaced(before) {

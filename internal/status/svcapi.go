@@ -156,7 +156,7 @@ type verdict struct {
 	fault     fault
 }
 
-// fault says what is to be mended for a listener to be ready.
+// fault says what is to be fixed for a listener to be ready.
 type fault int
 
 const (
@@ -180,7 +180,7 @@ var verdicts = map[string]verdict{
 	model.ReasonNameTooLong:     {svcapi.ListenerConditionReady, metav1.ConditionFalse, svcapi.ListenerReasonInvalid, hindered},
 }
 
-// faulty tells whether a finding makes its listener's own configuration the reason for not being ready.
+// faulty reports whether a finding makes its listener's own configuration the reason for not being ready.
 func faulty(f model.Finding) bool {
 	switch verdicts[f.Reason].fault {
 	case invalid:

@@ -266,7 +266,7 @@ func (b *builder) applicationProfile() string {
 	if b.in.Facts.Has(model.ApplicationProfile, asked) {
 		return asked
 	}
-	b.blockUnlessLive(model.ReasonReferenceMissing, fmt.Sprintf("annotation %s: the Controller has no application profile %q; create it or mend the name", AnnotationApplicationProfile, asked))
+	b.blockUnlessLive(model.ReasonReferenceMissing, fmt.Sprintf("annotation %s: the Controller has no application profile %q; create it or fix the name", AnnotationApplicationProfile, asked))
 	return cmp.Or(b.in.Live.ApplicationProfile, defaultApplicationProfile)
 }
 

@@ -236,7 +236,7 @@ func (b *builder) placement() (placement.Placement, []model.Finding) {
 		fail(model.ReasonInvalidAnnotation, fmt.Sprintf("annotation %s: %q is neither public nor private", AnnotationVIPType, bad))
 	}
 	if vrf := b.in.Settings.VRF; p.Tier1LR == "" && !placement.Public(f.Cloud) && vrf != "" && !f.Has(model.VrfContext, vrf) {
-		fail(model.ReasonReferenceMissing, fmt.Sprintf("the Controller's cloud %s has no VRF context %q; create it or mend vrfName of ConfigMap avi-k8s-config", f.Cloud.Name, vrf))
+		fail(model.ReasonReferenceMissing, fmt.Sprintf("the Controller's cloud %s has no VRF context %q; create it or fix vrfName of ConfigMap avi-k8s-config", f.Cloud.Name, vrf))
 	}
 	return p, out
 }

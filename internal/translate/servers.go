@@ -61,7 +61,7 @@ func (b *builder) members(t target) (out []server, known bool) {
 	return out, known
 }
 
-// reachable tells whether the Service has what the way to its endpoints needs; it reports what it lacks.
+// reachable reports whether the Service has what the way to its endpoints needs; it reports what it lacks.
 func (b *builder) reachable(t target) bool {
 	svc := t.backend.Service
 	switch mode := b.source(svc); {
@@ -198,7 +198,7 @@ func textOf(types map[discoveryv1.AddressType]bool) string {
 	return strings.Join(out, " and ")
 }
 
-// endpointsKnown tells whether the slices say what the pool's servers are. A list that was not read completely does
+// endpointsKnown reports whether the slices say what the pool's servers are. A list that was not read completely does
 // not; nor does a Service with a selector that has no slice at all, for which Kubernetes keeps an empty one.
 func (b *builder) endpointsKnown(t target) bool {
 	if !t.backend.SlicesRead {
@@ -326,10 +326,10 @@ func (b *builder) reportInvalid(t target, invalid map[string]bool) {
 		more = fmt.Sprintf(" and %d more", len(list)-3)
 		list = list[:3]
 	}
-	b.report(model.Degraded, t.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %s%s; these endpoints get no traffic; mend the slice", t.port, strings.Join(list, "; "), more))
+	b.report(model.Degraded, t.port, model.ReasonInvalidEndpoint, fmt.Sprintf("port %s: %s%s; these endpoints get no traffic; fix the slice", t.port, strings.Join(list, "; "), more))
 }
 
-// family tells whether slices of that address type give servers: the cluster's setting and the Service's families
+// family reports whether slices of that address type give servers: the cluster's setting and the Service's families
 // both have to allow it.
 func (b *builder) family(svc *corev1.Service, t discoveryv1.AddressType) bool {
 	families := svc.Spec.IPFamilies

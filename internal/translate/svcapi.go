@@ -269,7 +269,7 @@ func (b svcAPIBuilder) reportLosers(port model.Port, winner candidate, admitted 
 	b.report(model.Degraded, port, model.ReasonServiceConflict, fmt.Sprintf("port %s: Service %s/%s is served, the oldest of those that match and can be; not served: %s", port, winner.backend.Service.Namespace, winner.backend.Service.Name, strings.Join(losers, ", ")))
 }
 
-// servicesKind tells whether a listener's routes are Services. Nobody can write the core group, which is empty: AKO's
+// servicesKind reports whether a listener's routes are Services. Nobody can write the core group, which is empty: AKO's
 // users write v1, and those who leave the group out get the API's default.
 func servicesKind(r svcapi.RouteBindingSelector) bool {
 	return slices.Contains([]string{"", "v1", "core", svcapi.DefaultRouteGroup}, r.Group) &&
@@ -376,7 +376,7 @@ func (b svcAPIBuilder) serving(port model.Port) (out []candidate) {
 
 func admitAdvice(r svcapi.RouteBindingSelector, namespace string) string {
 	if r.Namespaces != nil && deref(r.Namespaces.From, "") == svcapi.RouteSelectSelector {
-		return "label Namespace " + namespace + " to match routes.namespaces.selector, or mend that"
+		return "label Namespace " + namespace + " to match routes.namespaces.selector, or fix that"
 	}
 	return "set routes.namespaces.from to All, or to Selector with a selector"
 }

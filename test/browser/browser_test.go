@@ -345,7 +345,7 @@ func row(name string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll(".vs")].find((e) => e.dataset.name === %q)`, name)
 }
 
-// TestPage tells the story of somebody who looks at a simulator, breaks it and mends it.
+// TestPage tells the story of somebody who looks at a simulator, breaks it and fixes it.
 func TestPage(t *testing.T) {
 	b := open(t)
 	b.until("it says that there is nothing", `document.querySelector("#tree .empty")?.textContent.startsWith("No virtual services yet")`)

@@ -2,5 +2,5 @@
 
 package e2e
 
-// raceDetector tells whether these tests were built with the race detector; the operator is then too.
+// raceDetector reports whether these tests were built with the race detector; the operator is then too.
 const raceDetector = false

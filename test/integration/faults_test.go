@@ -53,7 +53,7 @@ func TestFaultAtEachWrite(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			e := suite.New(t, suite.WithOptions(func(o *controllers.Options) {
-				// A refusal that a person has to mend is looked at again with each refresh.
+				// A refusal that a person has to fix is looked at again with each refresh.
 				o.Refresh, o.Timeout, o.Health = time.Second, time.Second, 10*time.Second
 			}))
 			neighbour := e.Service("neighbour", suite.Port("SCTP", 38412))

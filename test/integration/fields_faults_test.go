@@ -34,7 +34,7 @@ func TestSourceRangesAndAffinityAtEachFault(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			e := suite.New(t, suite.WithOptions(func(o *controllers.Options) {
-				// A refusal that a person has to mend is looked at again with each refresh.
+				// A refusal that a person has to fix is looked at again with each refresh.
 				o.Refresh, o.Timeout, o.Health = time.Second, time.Second, 10*time.Second
 			}))
 			profile := e.Cluster + "--client-ip-10"
@@ -64,7 +64,7 @@ func TestSourceRangesAndAffinityAtEachFault(t *testing.T) {
 				{"changing a policy", call{"PATCH", securityPolicy}, "a", func() {
 					suite.Update(e, a, func(s *corev1.Service) { s.Spec.LoadBalancerSourceRanges = []string{"192.0.2.0/24"} })
 				}, []*corev1.Service{a}},
-				{"mending a profile", call{"PATCH", persistenceProfile}, "client-ip-10", func() {
+				{"fixing a profile", call{"PATCH", persistenceProfile}, "client-ip-10", func() {
 					spoil := func(o map[string]any) { o["persistence_type"] = "PERSISTENCE_TYPE_TLS" }
 					if err := e.Sim.Edit(persistenceProfile, "admin", profile, spoil); err != nil {
 						t.Fatal(err)

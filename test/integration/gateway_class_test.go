@@ -135,7 +135,7 @@ func TestRoutedClass(t *testing.T) {
 }
 
 // TestRoutedClassParameters: what is wrong with a class' parametersRef is told on it and on its Gateways. A Gateway that
-// serves keeps what it has, a new one waits, and both are served once it is mended.
+// serves keeps what it has, a new one waits, and both are served once it is fixed.
 func TestRoutedClassParameters(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)

@@ -108,7 +108,7 @@ func TestRoutedGatewayReasons(t *testing.T) {
 				}
 			}
 			current(t, gw)
-			// Mended, and with another generation, it is served.
+			// Fixed, and with another generation, it is served.
 			suite.Update(e, gw, func(gw *routedGateway) {
 				gw.Spec = e.Gateway("", suite.Listener("n2", "ako.vmware.com/SCTP", 38412)).Spec
 			})

@@ -188,7 +188,7 @@ func TestRoutedInput(t *testing.T) {
 }
 
 // badGateways has all of them at once beside a good Gateway, which is never touched. Each says what is wrong and what
-// to do, and its other listeners are served; once mended it is served as a whole. Wrong again while it serves, it loses
+// to do, and its other listeners are served; once fixed it is served as a whole. Wrong again while it serves, it loses
 // nothing but what the API takes away, and what serves follows its endpoints.
 func badGateways(t *testing.T, e *suite.Env) {
 	create := func(e *suite.Env, name string, server string, spoil func(*routedGateway)) (*routedGateway, *discovery, [2]client.Object) {
@@ -256,13 +256,13 @@ func badGateways(t *testing.T, e *suite.Env) {
 			}
 
 			right := e.Gateway(c.name, suite.Listener("web", "TCP", 80), suite.Listener("n2", "SCTP", 6060)).Spec
-			mend := func() {
+			fix := func() {
 				t.Helper()
 				suite.Update(e, gw, func(gw *routedGateway) { gw.Spec = right })
 				e.GatewayCondition(gw, "Accepted", yes, "Accepted")
 				e.GatewayReady(gw)
 			}
-			mend()
+			fix()
 			tree := e.GatewayServes(gw, ports(whole, server)...)
 			for _, r := range routes {
 				e.RouteCondition(r, "Accepted", yes, "Accepted")
@@ -289,7 +289,7 @@ func badGateways(t *testing.T, e *suite.Env) {
 					}
 				}
 			}
-			mend()
+			fix()
 			same(t, tree, e.GatewayServes(gw, ports(whole, moved)...))
 			e.Delete(gw)
 			gone(e, gw)

@@ -176,7 +176,7 @@ func routeReferences(t *testing.T, e *suite.Env) {
 			}
 		}
 		tree := e.GatewayServes(gw, ports...)
-		// What is mended is served: the Service comes, the port gets the protocol, the grant comes.
+		// What is fixed is served: the Service comes, the port gets the protocol, the grant comes.
 		backend(e, called(tr, "late"), "10.244.1.9", portOf(tr, 80))
 		e.EditRoute(routes[2], func(_ *[]parentRef, to *[]backendRef) { (*to)[1] = suite.To(called(tr, "late"), 80, 1) })
 		suite.Update(e, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: good, Namespace: e.Namespace}}, func(svc *corev1.Service) {

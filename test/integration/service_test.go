@@ -275,7 +275,7 @@ func TestBadInputIsTold(t *testing.T) {
 		t.Errorf("message: %s", m)
 	}
 	e.Programmed(good)
-	// Mended, both are served.
+	// Fixed, both are served.
 	suite.Update(e, badIP, func(s *corev1.Service) { s.Spec.LoadBalancerIP = "" })
 	suite.Update(e, busyIP, func(s *corev1.Service) { s.Spec.LoadBalancerIP = "10.10.9.9" })
 	e.Programmed(badIP)

@@ -283,7 +283,7 @@ func TestDeselectingManyIsHeld(t *testing.T) {
 	e.Eventually("all are back", func() error { return e.Complete(services...) })
 }
 
-// A port that the Controller refused is tried again with each refresh: somebody may have mended what it refused.
+// A port that the Controller refused is tried again with each refresh: somebody may have fixed what it refused.
 func TestRefusedPortIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 500 * time.Millisecond }))
@@ -298,7 +298,7 @@ func TestRefusedPortIsTriedAgain(t *testing.T) {
 	e.Eventually("both ports", func() error { return e.Complete(svc) })
 }
 
-// An account that is mended on the Controller is noticed without a restart.
+// An account that is fixed on the Controller is noticed without a restart.
 func TestCredentialsMendedOnTheController(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = time.Second }))

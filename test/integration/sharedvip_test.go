@@ -476,35 +476,27 @@ func TestSharedVIPDeselected(t *testing.T) {
 	}
 	suite.Update(e, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}},
 		func(ns *corev1.Namespace) { delete(ns.Labels, "served-by") })
-	held := func() (n int) {
-		tree, err := e.SharedTree("n2")
-		if err != nil {
-			t.Fatal(err)
+	holds := func(want int) func() error {
+		return func() error { // an error while ports come and go
+			tree, err := e.SharedTree("n2")
+			if err == nil && len(tree.Ports) != want {
+				err = fmt.Errorf("%d ports are served, not %d", len(tree.Ports), want)
+			}
+			return err
 		}
-		return len(tree.Ports)
 	}
-	e.Eventually("what may go goes", func() error {
-		if n := held(); n != 2 {
-			return fmt.Errorf("%d ports are served", n)
-		}
-		return nil
-	})
+	e.Eventually("what may go goes", holds(2))
 	since := e.Touch()
 	e.Tried(since, "sharedvip", groupOf(e, "n2"))
-	if n := held(); n != 2 {
-		t.Errorf("%d ports are left", n)
+	if err := holds(2)(); err != nil {
+		t.Error(err)
 	}
 	suite.Update(e, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}},
 		func(ns *corev1.Namespace) { ns.Labels["served-by"] = e.Cluster })
 	for _, svc := range services {
 		e.Programmed(svc)
 	}
-	e.Eventually("all are back", func() error {
-		if n := held(); n != 7 {
-			return fmt.Errorf("%d ports are served", n)
-		}
-		return nil
-	})
+	e.Eventually("all are back", holds(7))
 	e.Configure(func(c map[string]string) { c["deleteConfig"] = "true" })
 	nothingLeft(e)
 	for _, svc := range services {

@@ -92,7 +92,7 @@ func TestClassFinalizer(t *testing.T) {
 }
 
 // TestClassTornAway from a live Gateway, by an administrator who removes the finalizer: nothing on the Controller
-// changes, endpoints go on being followed, and its return mends the status.
+// changes, endpoints go on being followed, and its return fixes the status.
 func TestClassTornAway(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
@@ -270,7 +270,7 @@ func TestClassTurnsForeignUnderManyGateways(t *testing.T) {
 }
 
 // TestClassParameters that can't be used are refused in the class' status. A Gateway that serves keeps its place, a new one
-// waits, and both go on when it is mended.
+// waits, and both go on when it is fixed.
 func TestClassParameters(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -183,7 +183,7 @@ func other(gw *gateway, key, value string) {
 }
 
 // TestGatewayBadInput has all of them at once beside a good Gateway: each says what is wrong and what to do, its other
-// listeners are served, the good one is never touched, and once mended each is served as a whole.
+// listeners are served, the good one is never touched, and once fixed each is served as a whole.
 func TestGatewayBadInput(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)

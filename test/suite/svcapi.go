@@ -174,7 +174,7 @@ func Forget(e *Env, o client.Object) {
 	_ = e.Client.Delete(ctx, o, client.GracePeriodSeconds(0))
 }
 
-// Healthy reads a Service and tells whether it is healthy.
+// Healthy reads a Service and reports whether it is healthy.
 func (e *Env) Healthy(svc *corev1.Service) bool {
 	if err := e.Read(svc); err != nil {
 		return false
