@@ -1,4 +1,5 @@
 # syntax=docker/dockerfile:1
+# SPDX-License-Identifier: Apache-2.0
 
 # The compiler runs on the machine's own platform and compiles for the wanted one: no emulation.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build

@@ -1,3 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+
 # Everything here needs the Go toolchain and nothing else, but for what says so. Tools and the programs of the local
 # cluster are built from Go modules under hack/ when they are missing.
 

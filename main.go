@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command avi-l4-operator puts Kubernetes Services behind an Avi Controller.
 package main
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package api_test holds what the API packages have in common and needs no API server; test/manifests has the rest.
 package api_test
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package controllers connects Kubernetes to the engine: watches, maps from an event to the owners that it concerns,
 // and one thin reconciler for each kind. It knows nothing of Avi's objects.
 package controllers

@@ -1,4 +1,6 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+
 # Installs Debian's Chromium, for the browser tests, if there is no browser yet. The package lists of a fresh machine or image
 # may be missing or old, and a mirror may stumble, so both steps are tried again.
 set -euo pipefail

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command avisim runs a simulated Avi Controller until it is told to stop, and talks to one that runs.
 //
 // Without a subcommand it serves: the Controller's API on one listener, and with --control-addr, on another one, the control API

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command avisim-schema writes pkg/avisim/schema/schema.txt, the simulator's table of object types and fields, from the
 // OpenAPI files that the pinned module github.com/vmware/alb-sdk carries under swagger/, and from overlay.txt, which holds
 // what those files lack or state wrongly. It works offline on the module cache; the OpenAPI files themselves are not kept.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package cluster runs a Kubernetes cluster without containers: etcd, kube-apiserver, kube-controller-manager and
 // kube-scheduler are the real programs, and kwok plays the kubelets of as many nodes as are wanted. Pods are
 // scheduled, get addresses and become ready, Services get real EndpointSlices; no packet is ever forwarded. Everything

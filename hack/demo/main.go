@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command demo shows the operator at work: a Kubernetes cluster without containers, a simulated Avi Controller, the
 // operator as a process with its real rights, and a story of Services and a Gateway that come, change and go. Every step
 // is checked on both sides, and the exit code is 0 only if each was seen.

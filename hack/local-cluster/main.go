@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command local-cluster runs a Kubernetes cluster on this machine without containers; see package cluster.
 //
 //	go run ./hack/local-cluster start [--nodes 3] [--dual-stack] [--dir .local/cluster] [--detach]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command spdx makes sure that the repository's files say which licence they are under. It looks at every file that git knows
 // and that is code: Go, shell, make, container files, and the YAML below config/. With -add it puts the line where it is missing;
 // running it again changes nothing. Generated Go files have theirs from hack/boilerplate.go.txt.

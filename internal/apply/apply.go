@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package apply carries a plan out: one call for each step, as parallel as the steps' needs allow, each answer folded
 // into the mirror. It never repeats a write that may have been processed without looking first.
 package apply

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package avi is the operator's client of an Avi Controller, and the only package that talks to one.
 //
 // A Client makes single calls: it creates, patches, replaces, deletes, reads and lists objects as JSON. It logs in when

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package avi
 
 // NewUnconfigured returns a Client for a program that learns of its Controller later, by Reconfigure. A call made before

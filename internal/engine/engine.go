@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package engine runs the pipeline for one owner: build, plan, apply, and again where the Controller turned out to hold
 // something else than the plan was made for. Reconcilers only make its Input.
 package engine

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package gatewayapi holds the rules of gateway.networking.k8s.io that have nothing to do with Avi: which listeners a
 // Gateway has with those of its ListenerSets, which of them are in each other's way, which routes are attached to them, and
 // what the routes' references resolve to. It is pure: the same objects give the same View, whatever their order.

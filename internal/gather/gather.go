@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package gather reads from the Kubernetes cache what decides about one owner. It writes nothing, and never takes an
 // object that it could not read for one that isn't there.
 package gather

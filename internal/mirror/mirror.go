@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package mirror keeps what the Controller holds of the operator's: a bulk load at the start, a full read again at a
 // jittered interval, and the operator's own writes folded in between. What changed behind the operator's back is told
 // to a listener by owner. Reading costs lists, never one call for each object, so a restart costs a few pages.

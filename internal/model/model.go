@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package model is the vocabulary that every other package shares: which Avi objects the operator wants (Set), what
 // the Controller holds of them (Observed), and what there is to say about it (Finding). It does no IO and imports
 // no other package of this repository.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package outcome says what came of one run for an owner. The engine makes an Outcome, a status tells it, and neither knows
 // the other.
 package outcome

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package placement says where on the Controller an owner's objects go: which Service Engine group, which networks, which
 // routing. The operator's ConfigMap gives the default, an AviInfraSetting overrides it field by field.
 package placement

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package plan compares what an owner wants with what the Controller holds and writes down the difference as data: an
 // ordered list of steps that can be printed, counted, refused and tested. It does no IO.
 package plan

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package settings turns the ConfigMap avi-k8s-config and the Secret avi-secret, with the keys that AKO uses, into one
 // validated value. A bad key is one clear error; all of them are reported together.
 package settings

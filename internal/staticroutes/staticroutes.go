@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package staticroutes says which static routes a VRF context of the Controller needs so that Service Engines reach pods:
 // one for each pod CIDR of each node, with the node as next hop. It compares them with the routes that stand there, which
 // are a list shared with people and with other clusters. It does no IO.

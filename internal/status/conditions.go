@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package status tells a Service's story on the Service itself: conditions, the VIP, an error for each port that isn't
 // served, AKO's annotations, and an Event when something changed. All of it comes from one Outcome, so that it can't
 // contradict itself.

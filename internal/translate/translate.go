@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package translate maps what a Kubernetes owner asks for to the Avi objects that it should have. It is pure: no client, no
 // clock, no logger, and the same input gives the same output whatever the order of its lists.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package version says which release of the operator and its simulator this program is. The number is in the file VERSION and
 // nowhere else; CHANGELOG.md's newest release has the same, which a test holds.
 package version

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package avisim
 
 import "github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"

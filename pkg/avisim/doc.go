@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package avisim is a simulated Avi Controller: a real HTTPS server on loopback, good enough that a client which works
 // against it works against a Controller on the paths that L4 needs.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package albsdk runs the vendor's own tests of its Go SDK, which need a Controller, against the simulated one. They are
 // compiled from the module cache as they are, at the version that go.mod pins; nothing of them is copied here.
 package albsdk

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package bench measures the operator, as a process of its own, against a local API server and a simulated Controller
 // that takes 20 ms for each call. It reports; it never fails for being slow.
 package bench

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package browser drives the simulator's page in a real browser, as a person would: it looks, clicks and types. It is a module
 // of its own, so that the operator does not depend on the library that speaks to the browser.
 package browser

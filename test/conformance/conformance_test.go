@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package conformance runs those tests of the Gateway API's own suite that an implementation of layer 4 alone can pass, with
 // base manifests of its own, against the local cluster and the simulated Controller. It is a proof for ourselves, not a
 // conformance claim: upstream's base manifests need HTTP.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package docs holds what the documents say about the repository true: the files that they name exist, their links lead
 // somewhere, the limits that they state are those of the code, and the newest release is the one that the programs report.
 package docs

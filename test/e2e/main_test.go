@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package e2e tests the operator as a user would meet it: a process with the rights of config/rbac, in a whole cluster
 // whose pods are scheduled, become ready, roll out and go, with the EndpointSlices that Kubernetes makes of them. Only
 // the nodes are fake, and the Controller is the simulated one, which is read over its REST API.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package golden holds the contract: pairs of YAML files, what a user applies and what the Controller gets. The names
 // of the files are the list of features.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package imports holds the rules of DESIGN section 3 about which package may import which. The linter has them too, but
 // these run with every test and need nothing but the go command.
 package imports

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package integration runs the operator against a real API server and a simulated Controller.
 package integration
 

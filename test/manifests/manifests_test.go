@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package manifests tests what people apply: that config/ builds, that an API server takes it to the letter, and that
 // the operator's role allows what it needs and no more.
 package manifests

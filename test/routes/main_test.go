@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package routes runs the operator with static routes against a real API server and a simulated Controller. Nodes and the
 // types of network plugins belong to the whole cluster, so these tests have a cluster of their own and run one by one.
 package routes

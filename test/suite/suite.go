@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package suite runs the operator against a real API server and a simulated Controller, for the tests and benchmarks of
 // this repository. One API server serves all tests of a package; each test has its own Controller, its own operator,
 // and namespaces that only that operator serves.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package v1alpha2 has the L4Rule of the API group ako.vmware.com. Its JSON is that of AKO's own CRD, so that objects and
 // clusters move between the two without a change.
 //

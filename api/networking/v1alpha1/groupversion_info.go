@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package v1alpha1 has the two kinds of the old Services API, networking.x-k8s.io/v1alpha1, that the operator serves. The
 // API is upstream's, last released with gateway-api v0.4; the types are our own and take what any of its releases, and
 // the one that AKO ships, may hold. What one of those CRDs doesn't know, its API server drops.

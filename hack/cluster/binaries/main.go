@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command kube is etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok and kubectl in one program.
 // The name it is called by, through a symbolic link, chooses which; linking once instead of six times is what
 // makes building the local cluster bearable. It lives in a module of its own so that none of its dependencies

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package stage sets up everything that it takes to see the operator at work on one machine: a Kubernetes cluster
 // without containers, a simulated Avi Controller, what an installation puts into the cluster, and the operator as a
 // process with exactly the rights that it has there. The demo and the end to end tests play on it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package tree reads what an Avi Controller holds for one VirtualService, as any client of its REST API can: find the
 // VirtualService by name, then follow its references.
 package tree

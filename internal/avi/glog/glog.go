@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package glog stands in for github.com/golang/glog, which alb-sdk's go/session logs through, and says nothing.
 //
 // The real one cannot be kept quiet by its flags: a line goes either to stderr or to a file under $TMPDIR, and on a

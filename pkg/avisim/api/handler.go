@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package api answers HTTP requests out of a world, as the Controller does: paths, sessions, gates, lists, inventories, macros. A request
 // comes in as a [Call] and goes out as an [Answer], so that a layer around the [Handler] can change or replace either.
 package api

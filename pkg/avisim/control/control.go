@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package control serves what people and scripts use to look into a simulated Avi Controller and to make it misbehave: an API
 // and a page. It is on a listener of its own, never under /api, and asks for no password, so it belongs on loopback.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package doc holds documents: the bodies of objects, as encoding/json decodes them (maps, lists, strings, float64, bool), with one more
 // kind of value: a resolved reference is a Ref. Bodies of stored objects are never written to again, so readers may share them.
 package doc

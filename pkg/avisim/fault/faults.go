@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package fault is a layer around the API that makes a simulated Controller misbehave. A [Fault] is conditions and effects of one table
 // ([EffectTable]), which drives the Go API, the control API, the command line, scripts, the page's form and the documentation.
 package fault

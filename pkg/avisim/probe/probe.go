@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package probe makes the health of a world's servers real: it connects to them.
 package probe
 

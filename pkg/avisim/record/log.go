@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package record keeps the requests that a server got: a log without secrets, counters, and an HTTP Archive.
 package record
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package schema
 
 // Evidence grades a rule or a behaviour, see the package comment.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package schema knows what objects look like: types, fields and their limits, and which version and licence tier has which of them. It is
 // made from schema.txt, which hack/avisim-schema writes from the published schema. It checks and completes a body, and knows no other
 // object.

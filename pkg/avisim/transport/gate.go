@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package transport is what a client meets before HTTP: a listener that can cut and refuse connections, and a certificate that can be
 // another one from the next connection on.
 package transport

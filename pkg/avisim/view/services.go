@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package view shows a world to people: virtual services with all that they reach, what happened last, and what a service engine would
 // have to forward.
 package view

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package world is everything that a simulated Controller knows, behind one lock: objects and their references, the rules of writes,
 // addresses, service engines and states, and how all of that is shipped, described by a fixture, and kept in a file. It speaks no HTTP.
 //
