@@ -160,7 +160,7 @@ func (b gatewayBuilder) listeners() []listener {
 		proto, ok := protocolOf(spec.Port.Protocol)
 		if !ok {
 			l, serves := b.misspelled(spec)
-			if b.refuse(spec.Port, serves && !seen[l.port], model.ReasonUnsupportedProtocol,
+			if b.keepsServing(spec.Port, serves && !seen[l.port], model.ReasonUnsupportedProtocol,
 				fmt.Sprintf("listener %s: %s", spec.Name, spec.Accepted.Message)) {
 				seen[l.port] = true
 				out = append(out, l)
@@ -173,7 +173,7 @@ func (b gatewayBuilder) listeners() []listener {
 		l := listener{port: spec.Port, proto: proto, set: setOf(spec)}
 		if !spec.Valid() {
 			v := cmp.Or(spec.Conflicted, spec.Accepted)
-			if !b.refuse(l.port, b.open(l.port), refusals[v.Reason], fmt.Sprintf("listener %s: %s", spec.Name, v.Message)) {
+			if !b.keepsServing(l.port, b.open(l.port), refusals[v.Reason], fmt.Sprintf("listener %s: %s", spec.Name, v.Message)) {
 				continue
 			}
 		}
@@ -323,7 +323,7 @@ func (b gatewayBuilder) forward(l listener, r *gatewayapi.Route) listener {
 	}
 	if l.grouped() && !b.in.Facts.Enterprise() {
 		message := fmt.Sprintf("port %s: several backends, or a share to reject, need the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s; refer to one backend or change the tier", l.port, b.in.Facts.LicenseTier)
-		if !b.refuse(l.port, b.open(l.port), model.ReasonLicenseTier, message) {
+		if !b.keepsServing(l.port, b.open(l.port), model.ReasonLicenseTier, message) {
 			l.targets, l.rejects = nil, 0
 		}
 	}

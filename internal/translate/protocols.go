@@ -104,7 +104,7 @@ func (b *builder) supported(listeners []listener) []listener {
 		reason, message := l.proto.obstacle(f)
 		if reason == "" {
 			out = append(out, l)
-		} else if b.refuse(l.port, b.open(l.port), reason, message) {
+		} else if b.keepsServing(l.port, b.open(l.port), reason, message) {
 			out = append(out, l)
 		}
 	}
@@ -116,15 +116,15 @@ func (b *builder) supported(listeners []listener) []listener {
 	kept := out[:0]
 	for _, l := range out {
 		message := fmt.Sprintf("%s beside %s on one address needs the licence tier ENTERPRISE or ENTERPRISE_WITH_CLOUD_SERVICES, the Controller's default tier is %s; move the port to a Service or Gateway of its own or change the tier", l.proto.name, first.name, f.LicenseTier)
-		if l.proto.name == first.name || b.refuse(l.port, b.open(l.port), model.ReasonLicenseTier, message) {
+		if l.proto.name == first.name || b.keepsServing(l.port, b.open(l.port), model.ReasonLicenseTier, message) {
 			kept = append(kept, l)
 		}
 	}
 	return kept
 }
 
-// refuse reports what can't be served on a port; it returns true if it is kept because it serves already.
-func (b *builder) refuse(port model.Port, serves bool, reason, message string) bool {
+// keepsServing reports why a port can't be served as asked for, and returns true if it is kept because it serves already.
+func (b *builder) keepsServing(port model.Port, serves bool, reason, message string) bool {
 	if serves {
 		b.report(model.Degraded, port, reason, strings.TrimSuffix(message, ".")+"; the port keeps being served as it is")
 		return true

@@ -68,11 +68,11 @@ func (b *builder) reachable(t target) bool {
 	svc := t.backend.Service
 	switch mode := b.source(svc); {
 	case mode == settings.NodePort && t.backendPort.NodePort == 0:
-		return b.refuse(t.port, b.exists(t), model.ReasonNoNodePort, fmt.Sprintf("port %s: Service %s has no node port, and serviceType NodePort reaches servers through those; make it type NodePort (a load balancer: allocateLoadBalancerNodePorts true), or set annotation %s on it to reach its pods directly", t.port, svc.Name, AnnotationSkipNodePort))
+		return b.keepsServing(t.port, b.exists(t), model.ReasonNoNodePort, fmt.Sprintf("port %s: Service %s has no node port, and serviceType NodePort reaches servers through those; make it type NodePort (a load balancer: allocateLoadBalancerNodePorts true), or set annotation %s on it to reach its pods directly", t.port, svc.Name, AnnotationSkipNodePort))
 	case mode == settings.NodePortLocal && t.port.Protocol == "SCTP":
-		return b.refuse(t.port, b.exists(t), model.ReasonNodePortLocal, fmt.Sprintf("port %s: NodePortLocal can't carry SCTP, Antrea maps TCP and UDP only; set annotation %s on Service %s if the Service Engines reach its pods, or serviceType NodePort or ClusterIP for the cluster", t.port, AnnotationSkipNodePort, svc.Name))
+		return b.keepsServing(t.port, b.exists(t), model.ReasonNodePortLocal, fmt.Sprintf("port %s: NodePortLocal can't carry SCTP, Antrea maps TCP and UDP only; set annotation %s on Service %s if the Service Engines reach its pods, or serviceType NodePort or ClusterIP for the cluster", t.port, AnnotationSkipNodePort, svc.Name))
 	case mode == settings.NodePortLocal && svc.Spec.Type == corev1.ServiceTypeNodePort:
-		return b.refuse(t.port, b.exists(t), model.ReasonNodePortLocal, fmt.Sprintf("port %s: Antrea gives no ports to the pods of Service %s, which is of type NodePort; make it ClusterIP or LoadBalancer", t.port, svc.Name))
+		return b.keepsServing(t.port, b.exists(t), model.ReasonNodePortLocal, fmt.Sprintf("port %s: Antrea gives no ports to the pods of Service %s, which is of type NodePort; make it ClusterIP or LoadBalancer", t.port, svc.Name))
 	}
 	return true
 }

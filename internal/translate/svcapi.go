@@ -159,7 +159,7 @@ func (b svcAPIBuilder) listeners() []listener {
 		}
 		l := listener{port: port, proto: proto}
 		conflict := times[port] > 1
-		if conflict && !b.refuse(l.port, b.open(l.port), model.ReasonListenerConflict, fmt.Sprintf("%d listeners ask for port %s; a port of one protocol can have one listener: remove the others", times[port], port)) {
+		if conflict && !b.keepsServing(l.port, b.open(l.port), model.ReasonListenerConflict, fmt.Sprintf("%d listeners ask for port %s; a port of one protocol can have one listener: remove the others", times[port], port)) {
 			continue
 		}
 		if l, ok = b.bind(i, spec, l, conflict); ok {
@@ -219,7 +219,7 @@ func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bo
 	if err == nil {
 		err = nsErr
 	}
-	if err != nil && !b.refuse(l.port, b.open(l.port), model.ReasonInvalidRoutes, fmt.Sprintf("port %s: listener %d: %v", l.port, i, err)) {
+	if err != nil && !b.keepsServing(l.port, b.open(l.port), model.ReasonInvalidRoutes, fmt.Sprintf("port %s: listener %d: %v", l.port, i, err)) {
 		return l, false
 	}
 	var admitted []candidate
