@@ -219,7 +219,8 @@ func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bo
 	if err == nil {
 		err = nsErr
 	}
-	if err != nil && !b.keepsServing(l.port, b.open(l.port), model.ReasonInvalidRoutes, fmt.Sprintf("port %s: listener %d: %v", l.port, i, err)) {
+	if err != nil && !b.keepsServing(l.port, b.open(l.port), model.ReasonInvalidRoutes,
+		fmt.Sprintf("port %s: listener %d: %v", l.port, i, err)) {
 		return l, false
 	}
 	var admitted []candidate
