@@ -124,8 +124,9 @@ bench: ## Measure the operator against the simulator, and print a table.
 	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 
 .PHONY: vet
-vet: ## Run go vet.
+vet: ## Run go vet, also on the conformance tests, which are a module of their own that no other test builds.
 	go vet ./...
+	cd test/conformance && go vet ./...
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters.

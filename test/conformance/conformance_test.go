@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 	e := suite.New(t)
 	class := e.Class()
 	e.Create(class)
-	cfg := suite.Cluster().RESTConfig()
+	cfg := suite.RESTConfig()
 	c, err := client.New(cfg, client.Options{Scheme: e.Client.Scheme()})
 	if err != nil {
 		t.Fatal(err)

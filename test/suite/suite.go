@@ -81,6 +81,9 @@ func (e *Env) RestoreCRDs() {
 	e.must(err)
 }
 
+// RESTConfig leads to the API server that Main started.
+func RESTConfig() *rest.Config { return rest.CopyConfig(restCfg) }
+
 // WholeCluster has Main start nodes and Kubernetes' own controllers too, so that Deployments have pods.
 var WholeCluster bool
 
@@ -300,7 +303,7 @@ func (e *Env) assemble() (ctrl.Manager, *avi.Client, controllers.Options) {
 	log = logr.New(runSink{runs: e.runs, next: log.GetSink()})
 	scheme := runtime.NewScheme()
 	e.must(controllers.AddToScheme(scheme))
-	cfg := rest.CopyConfig(restCfg)
+	cfg := RESTConfig()
 	cfg.Wrap(e.kube.transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Cache: controllers.CacheOptions(e.System), Logger: log,
