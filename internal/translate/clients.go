@@ -54,7 +54,7 @@ func (b *builder) clients(f frontend) clients {
 		return clients{}
 	case len(invalid) > 0:
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid)+"; only clients of the other prefixes are let in")
-	case ref != nil && live.security == nil:
+	case ref != nil && (live.security == nil || b.ruledSecurity(f)): // a policy of ours may be left beside an L4Rule's
 		b.report(model.Degraded, model.Port{}, model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: the VirtualService has the network security policy %s already, which isn't the operator's, and can have only one; add the prefixes to that, or take it off the VirtualService", where, b.refText(ref)))
 		return b.sameClients(f)
 	}
@@ -68,11 +68,16 @@ const securityRefField = "network_security_policy_ref"
 
 // liveSecurity is the reference that the VirtualService has; what an L4Rule set that no longer does is nothing.
 func (b *builder) liveSecurity(f frontend) *string {
-	key := model.Key{Kind: model.VirtualService, Tenant: f.tenant, Name: f.name}
-	if !b.rule.broken && slices.Contains(b.in.Live.ruled[key], securityRefField) {
+	if !b.rule.broken && b.ruledSecurity(f) {
 		return nil
 	}
 	return b.in.Live.securityRef
+}
+
+// ruledSecurity reports whether an L4Rule set the reference that the VirtualService has.
+func (b *builder) ruledSecurity(f frontend) bool {
+	key := model.Key{Kind: model.VirtualService, Tenant: f.tenant, Name: f.name}
+	return slices.Contains(b.in.Live.ruled[key], securityRefField)
 }
 
 // notOurs is a reference to somebody else's policy, nil for one to ours.

@@ -347,19 +347,7 @@ func (b *builder) family(svc *corev1.Service, t discoveryv1.AddressType) bool {
 }
 
 // families are those that the settings and the cloud let servers have.
-func (b *builder) families() (four, six bool) {
-	want := b.in.Settings.ServersFamily
-	if want == settings.FamilyDefault {
-		want = settings.FamilyV4
-		if bothFamilies[b.in.Facts.Cloud.Type] {
-			want = settings.FamilyDual
-		}
-	}
-	return want != settings.FamilyV6, want != settings.FamilyV4
-}
-
-// bothFamilies are the clouds on which AKO uses IPv6 servers.
-var bothFamilies = map[string]bool{"CLOUD_NONE": true, "CLOUD_VCENTER": true, "CLOUD_NSXT": true}
+func (b *builder) families() (four, six bool) { return b.in.Settings.Families(b.in.Facts.Cloud.Type) }
 
 func portText(p *int32) string {
 	if p == nil {
