@@ -318,15 +318,18 @@ func (r sharing) anothersMember(ctx context.Context, m *corev1.Service, text str
 	}
 }
 
-// claimMember claims a Service. One that is older than others which are served already joins after them.
+// claimMember claims a Service. One that waits for others notes since when it does, so that a younger one which is served before it
+// doesn't become its senior; one that is older than others which are served when it joins does so after them.
 func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gather.Group, m *corev1.Service) error {
 	annotations := map[string]string{gather.AnnotationServedBy: cfg.Instance()}
 	served := r.of.serving(client.ObjectKeyFromObject(g))
-	senior := translate.CompareSeniority(g.Name)
-	if !slices.Contains(served, m.Name) && slices.ContainsFunc(g.Members, func(o *corev1.Service) bool {
-		return slices.Contains(served, o.Name) && senior(m, o) < 0
-	}) {
-		annotations[translate.AnnotationJoined] = translate.Joined(g.Name, time.Now())
+	waits := r.Engine.Mirror.Err() == nil && r.of.Deps.place(m).Group == g.Name && !slices.Contains(served, m.Name)
+	if waits && !translate.HasJoined(g.Name, m) {
+		since, senior := m.CreationTimestamp.Time, translate.CompareSeniority(g.Name)
+		if slices.ContainsFunc(g.Members, func(o *corev1.Service) bool { return slices.Contains(served, o.Name) && senior(m, o) < 0 }) {
+			since = time.Now()
+		}
+		annotations[translate.AnnotationJoined] = translate.Joined(g.Name, since)
 	}
 	return r.claimWith(ctx, m, annotations)
 }

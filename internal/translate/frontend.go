@@ -39,7 +39,7 @@ const (
 	AnnotationSourceRanges        = "service.beta.kubernetes.io/load-balancer-source-ranges" // on a Service
 	AnnotationGatewaySourceRanges = "l4.ako.vmware.com/load-balancer-source-ranges"          // on a Gateway of either API
 	// AnnotationSharedVIP is on a Service and names the group of Services that share a VirtualService; AnnotationJoined, which the
-	// operator writes, is the group that a Service joined late, and when.
+	// operator writes, is the group that a Service joined or waits for, and since when.
 	AnnotationSharedVIP   = "ako.vmware.com/enable-shared-vip"
 	AnnotationJoined      = "l4.ako.vmware.com/joined-shared-vip"
 	controllerName        = "ako.vmware.com/avi-lb"            // of Services' and GatewayClasses' classes

@@ -60,18 +60,32 @@ func CompareSeniority(group string) func(x, y *corev1.Service) int {
 	}
 }
 
-// Since is when a Service became one of a group.
+// Since is when a Service became one of a group: when it says that it joined it, else when it was created.
 func Since(group string, svc *corev1.Service) time.Time {
-	if text, ok := strings.CutPrefix(svc.Annotations[AnnotationJoined], group+" "); ok {
-		if at, err := time.Parse(time.RFC3339, text); err == nil {
-			return at
-		}
+	if at, ok := joinedAt(group, svc); ok {
+		return at
 	}
 	return svc.CreationTimestamp.Time
 }
 
-// Joined is the value of AnnotationJoined.
-func Joined(group string, at time.Time) string { return group + " " + at.UTC().Format(time.RFC3339) }
+// HasJoined reports whether a Service says when it became one of a group.
+func HasJoined(group string, svc *corev1.Service) bool {
+	_, ok := joinedAt(group, svc)
+	return ok
+}
+
+func joinedAt(group string, svc *corev1.Service) (time.Time, bool) {
+	text, ok := strings.CutPrefix(svc.Annotations[AnnotationJoined], group+" ")
+	if !ok {
+		return time.Time{}, false
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	return at, err == nil
+}
+
+// Joined is the value of AnnotationJoined. Fractions of a second are kept, which creation timestamps don't have: who joins in the
+// second in which others are created comes after them.
+func Joined(group string, at time.Time) string { return group + " " + at.UTC().Format(time.RFC3339Nano) }
 
 // Key implements Owner.
 func (g SharedVIP) Key() model.Owner {

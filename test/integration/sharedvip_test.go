@@ -96,15 +96,17 @@ func TestSharedVIPPortClash(t *testing.T) {
 	vip := e.Programmed(amf)
 	e.SharedServes("n2", "SCTP/38412 amf [10.244.1.5:9090]")
 	e.Sim.ResetRequests()
-	all := member(e, "all", "n2", "10.244.1.6", n2)
-	e.Condition(all, "Accepted", no, "ServiceConflict")
-	e.Told(all, "ServiceConflict", "Service amf has it")
-	if len(all.Status.LoadBalancer.Ingress) > 0 {
-		t.Errorf("a Service of which no port is served has %+v", all.Status.LoadBalancer.Ingress)
+	upf := member(e, "upf", "n2", "10.244.1.6", n2)
+	e.Condition(upf, "Accepted", no, "ServiceConflict")
+	e.Told(upf, "ServiceConflict", "Service amf has it")
+	if len(upf.Status.LoadBalancer.Ingress) > 0 {
+		t.Errorf("a Service of which no port is served has %+v", upf.Status.LoadBalancer.Ingress)
 	}
+	aLaterSecond(e, upf) // which is the senior of smf for sure
 	smf := member(e, "smf", "n2", "10.244.1.6", n2, webPort)
 	e.Condition(smf, "Accepted", yes, "ServiceConflict")
 	e.Programmed(smf)
+	e.LookedAt(e.Touch(), "sharedvip", groupOf(e, "n2")) // now that a younger one than upf is served
 	ports := smf.Status.LoadBalancer.Ingress[0].Ports
 	if len(ports) != 2 || ports[0].Error == nil || *ports[0].Error != "ako.vmware.com/ServiceConflict" || ports[1].Error != nil {
 		t.Errorf("the ports of smf are %+v", ports)
@@ -113,12 +115,12 @@ func TestSharedVIPPortClash(t *testing.T) {
 	e.Condition(amf, "Accepted", yes, "Accepted")
 	e.Delete(amf)
 	gone(e, amf)
-	tree := e.SharedServes("n2", "SCTP/38412 all [10.244.1.6:9090]", "TCP/8080 smf [10.244.1.6:9090]")
+	tree := e.SharedServes("n2", "SCTP/38412 upf [10.244.1.6:9090]", "TCP/8080 smf [10.244.1.6:9090]")
 	if tree.Address != vip {
 		t.Errorf("the address went from %s to %s", vip, tree.Address)
 	}
-	e.Condition(all, "Accepted", yes, "Accepted")
-	e.Programmed(all)
+	e.Condition(upf, "Accepted", yes, "Accepted")
+	e.Programmed(upf)
 }
 
 // TestSharedVIPWithConsentOnly: a Service that is served moves into a group, and out of one, only if it says that it may be
@@ -257,12 +259,7 @@ func TestSharedVIPSettings(t *testing.T) {
 	e.Programmed(old)
 	late := member(e, "late", "later", "10.244.1.8", n2)
 	e.Programmed(late)
-	e.Eventually("a later second", func() error { // ages are in seconds
-		if time.Since(old.CreationTimestamp.Time) < 2*time.Second {
-			return fmt.Errorf("old isn't old yet")
-		}
-		return nil
-	})
+	aLaterSecond(e, old)
 	newer := member(e, "newer", "newest", "10.244.1.9", n2)
 	e.Programmed(newer)
 	suite.Update(e, old, func(s *corev1.Service) {
@@ -278,6 +275,16 @@ func TestSharedVIPSettings(t *testing.T) {
 	if !strings.HasPrefix(old.Annotations[translate.AnnotationJoined], "newest ") {
 		t.Errorf("annotations are %v", old.Annotations)
 	}
+}
+
+// aLaterSecond waits until what is created now is younger than a Service: ages are in seconds.
+func aLaterSecond(e *suite.Env, svc *corev1.Service) {
+	e.Eventually("a later second", func() error {
+		if time.Since(svc.CreationTimestamp.Time) < 2*time.Second {
+			return fmt.Errorf("%s isn't old yet", svc.Name)
+		}
+		return nil
+	})
 }
 
 // TestSharedVIPAndGatewayOfOneName: whoever is first has the name, which AKO's markers don't tell apart; the other waits and gets
