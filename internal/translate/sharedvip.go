@@ -85,7 +85,9 @@ func joinedAt(group string, svc *corev1.Service) (time.Time, bool) {
 
 // Joined is the value of AnnotationJoined. Fractions of a second are kept, which creation timestamps don't have: who joins in the
 // second in which others are created comes after them.
-func Joined(group string, at time.Time) string { return group + " " + at.UTC().Format(time.RFC3339Nano) }
+func Joined(group string, at time.Time) string {
+	return group + " " + at.UTC().Format(time.RFC3339Nano)
+}
 
 // Key implements Owner.
 func (g SharedVIP) Key() model.Owner {
