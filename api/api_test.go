@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/crdoperator"
 	akov1alpha1 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	akov1alpha2 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	akov1beta1 "github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
@@ -31,8 +32,8 @@ func scheme(t *testing.T) *runtime.Scheme {
 	s := runtime.NewScheme()
 	// Twice, as those may who put their schemes together.
 	for range 2 {
-		for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, akov1alpha2.AddToScheme, akov1beta1.AddToScheme,
-			networkingv1alpha1.AddToScheme} {
+		for _, add := range []func(*runtime.Scheme) error{akov1alpha1.AddToScheme, crdoperator.AddToScheme, akov1alpha2.AddToScheme,
+			akov1beta1.AddToScheme, networkingv1alpha1.AddToScheme} {
 			if err := add(s); err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +45,7 @@ func scheme(t *testing.T) *runtime.Scheme {
 func TestKinds(t *testing.T) {
 	s := scheme(t)
 	for gv, kinds := range map[schema.GroupVersion][]string{
-		{Group: "ako.vmware.com", Version: "v1alpha1"}:      {"AviInfraSetting", "SCTPRoute"},
+		{Group: "ako.vmware.com", Version: "v1alpha1"}:      {"AviInfraSetting", "SCTPRoute", "HealthMonitor"},
 		{Group: "ako.vmware.com", Version: "v1alpha2"}:      {"L4Rule"},
 		{Group: "ako.vmware.com", Version: "v1beta1"}:       {"AviInfraSetting"},
 		{Group: "networking.x-k8s.io", Version: "v1alpha1"}: {"Gateway", "GatewayClass"},

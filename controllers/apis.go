@@ -23,6 +23,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/crdoperator"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
@@ -45,6 +46,7 @@ type api struct {
 var optional = withPodCIDRs([]api{
 	{gather.InfraSettings, v1beta1.GroupVersion, []string{"AviInfraSetting"}, []string{"aviinfrasettings.ako.vmware.com"}, []client.Object{&v1beta1.AviInfraSetting{}}},
 	{gather.Rules, v1alpha2.GroupVersion, []string{"L4Rule"}, []string{"l4rules.ako.vmware.com"}, []client.Object{&v1alpha2.L4Rule{}}},
+	{gather.Monitors, crdoperator.GroupVersion, []string{"HealthMonitor"}, []string{"healthmonitors.ako.vmware.com"}, []client.Object{&crdoperator.HealthMonitor{}}},
 	{gather.ServicesAPI, svcapi.GroupVersion, []string{"Gateway", "GatewayClass"},
 		[]string{"gateways.networking.x-k8s.io", "gatewayclasses.networking.x-k8s.io"},
 		[]client.Object{&svcapi.Gateway{}, &svcapi.GatewayClass{}}},

@@ -51,7 +51,7 @@ func newGateways(d Deps, log logr.Logger) *owners[*gatewayv1.Gateway] {
 }
 
 func (gateways) refers(api gather.API) bool {
-	return api == gather.InfraSettings || api == gather.Rules || api == gather.GatewayAPI ||
+	return api == gather.InfraSettings || api == gather.Rules || api == gather.Monitors || api == gather.GatewayAPI ||
 		slices.Contains(slices.Collect(maps.Values(gather.KindAPIs)), api)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/crdoperator"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -33,7 +35,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
-// +kubebuilder:rbac:groups=ako.vmware.com,resources=l4rules,verbs=get;list;watch
+// +kubebuilder:rbac:groups=ako.vmware.com,resources=l4rules;healthmonitors,verbs=get;list;watch
 // +kubebuilder:rbac:groups=ako.vmware.com,resources=l4rules/status,verbs=patch
 
 // RuleReconciler says on each L4Rule whether it can be used, and who uses it. Owners judge for themselves by the same rules, so
@@ -125,7 +127,11 @@ func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule, ten
 	if tenant != cfg.Tenant {
 		c.Message = "not looked up in tenant " + tenant + ": whether what this refers to exists is for the Controller to say"
 	}
-	if problems := translate.RuleProblems(rule, translate.RuleFacts(facts, cfg, tenant)); len(problems) > 0 {
+	read, err := r.Gather.Rule(ctx, rule)
+	if err != nil {
+		return c, false, err
+	}
+	if problems := translate.RuleProblems(read, translate.RuleFacts(facts, cfg, tenant), tenant); len(problems) > 0 {
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha2.StatusRejected, status.Clip(strings.Join(problems, "; "))
 	}
 	return c, true, nil
@@ -260,11 +266,40 @@ func (r *RuleReconciler) Watch(c cache.Cache, api gather.API) error {
 	if api == gather.Rules {
 		sources = append(sources, r.rules(c))
 	}
+	if api == gather.Monitors {
+		sources = append(sources, source.Kind(c, client.Object(&crdoperator.HealthMonitor{}), eachObject(r.ofMonitor), monitorTurned()))
+	}
 	return watch(r.controller, sources)
 }
 
-// Refers implements part: a rule refers to no optional type.
-func (r *RuleReconciler) Refers(gather.API) bool { return false }
+// Refers implements part: rules name HealthMonitors.
+func (r *RuleReconciler) Refers(api gather.API) bool { return api == gather.Monitors }
+
+// monitorTurned lets through what of a HealthMonitor decides whether, and as what, rules can name it.
+func monitorTurned() predicate.Predicate {
+	return updated(func(before, after *crdoperator.HealthMonitor) bool {
+		return !apiequality.Semantic.DeepEqual(before.Status, after.Status)
+	})
+}
+
+// ofMonitor queues the rules that name a HealthMonitor, and has those looked at who use them.
+func (r *RuleReconciler) ofMonitor(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	if !r.APIs.Synced(gather.Rules) {
+		return // they are all looked at when they come
+	}
+	var rules v1alpha2.L4RuleList
+	if err := r.Client.List(ctx, &rules, client.InNamespace(o.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		r.Log.Error(err, "listing the L4Rules of a HealthMonitor", "namespace", o.GetNamespace())
+		return
+	}
+	for i := range rules.Items {
+		rule := &rules.Items[i]
+		if slices.Contains(translate.MonitorNames(&rule.Spec), o.GetName()) {
+			q.Add(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(rule)})
+			r.revisit(ctx, client.ObjectKeyFromObject(rule))
+		}
+	}
+}
 
 // rules are the L4Rules themselves.
 func (r *RuleReconciler) rules(c cache.Cache) source.Source {

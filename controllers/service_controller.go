@@ -42,7 +42,7 @@ func newServices(d Deps, log logr.Logger) *owners[*corev1.Service] {
 }
 
 func (services) refers(api gather.API) bool {
-	return api == gather.InfraSettings || api == gather.Rules
+	return api == gather.InfraSettings || api == gather.Rules || api == gather.Monitors
 }
 
 func (services) finalizers() []string { return nil }

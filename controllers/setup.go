@@ -28,6 +28,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/crdoperator"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
@@ -44,7 +45,7 @@ import (
 // AddToScheme registers the types that the operator reads and writes.
 func AddToScheme(s *runtime.Scheme) error {
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1alpha2.AddToScheme,
-		v1beta1.AddToScheme, svcapi.AddToScheme, gatewayv1.Install, gatewayv1beta1.Install} {
+		v1beta1.AddToScheme, crdoperator.AddToScheme, svcapi.AddToScheme, gatewayv1.Install, gatewayv1beta1.Install} {
 		if err := add(s); err != nil {
 			return fmt.Errorf("registering types: %w", err)
 		}

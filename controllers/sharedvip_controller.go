@@ -71,7 +71,7 @@ func (d *Deps) serving(group types.NamespacedName) []string {
 }
 
 func (sharedVIPs) refers(api gather.API) bool {
-	return api == gather.InfraSettings || api == gather.Rules
+	return api == gather.InfraSettings || api == gather.Rules || api == gather.Monitors
 }
 
 func (sharedVIPs) finalizers() []string { return nil }

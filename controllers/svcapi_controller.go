@@ -50,7 +50,7 @@ func newSvcAPIGateways(d Deps, log logr.Logger) *owners[*svcapi.Gateway] {
 }
 
 func (svcAPIGateways) refers(api gather.API) bool {
-	return api == gather.InfraSettings || api == gather.Rules
+	return api == gather.InfraSettings || api == gather.Rules || api == gather.Monitors
 }
 
 func (svcAPIGateways) finalizers() []string { return []string{akoFinalizer} }

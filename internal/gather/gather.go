@@ -113,6 +113,7 @@ type API string
 const (
 	InfraSettings API = "ako.vmware.com AviInfraSetting"
 	Rules         API = "ako.vmware.com L4Rule"
+	Monitors      API = "ako.vmware.com HealthMonitor" // the AKO CRD Operator's
 	ServicesAPI   API = "networking.x-k8s.io Gateway"
 )
 

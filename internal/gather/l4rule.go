@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/crdoperator"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -48,7 +49,35 @@ func (r *Reader) rule(ctx context.Context, of client.Object) (translate.Rule, er
 		return out, reading(err, "L4Rule", key)
 	}
 	out.Object = o
-	return out, nil
+	return out, r.monitors(ctx, &out)
+}
+
+// Rule is an L4Rule with what it refers to in Kubernetes.
+func (r *Reader) Rule(ctx context.Context, o *v1alpha2.L4Rule) (translate.Rule, error) {
+	out := translate.Rule{Name: client.ObjectKeyFromObject(o).String(), Object: o}
+	return out, r.monitors(ctx, &out)
+}
+
+// monitors reads the HealthMonitors that a rule names. That one isn't there, or the type, is an answer too.
+func (r *Reader) monitors(ctx context.Context, rule *translate.Rule) error {
+	names := translate.MonitorNames(&rule.Object.Spec)
+	if len(names) == 0 {
+		return nil
+	}
+	if rule.NoMonitors = !r.Serves(Monitors); rule.NoMonitors {
+		return nil
+	}
+	rule.Monitors = make(map[string]*crdoperator.HealthMonitor)
+	for _, name := range names {
+		key, o := types.NamespacedName{Namespace: rule.Object.Namespace, Name: name}, new(crdoperator.HealthMonitor)
+		switch err := r.Client.Get(ctx, key, o); {
+		case err == nil:
+			rule.Monitors[name] = o
+		case !apierrors.IsNotFound(err):
+			return reading(err, "HealthMonitor", key)
+		}
+	}
+	return nil
 }
 
 // ServicesOfRule are the Services that name an L4Rule, whatever their type.

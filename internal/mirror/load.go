@@ -460,7 +460,7 @@ type sharedObject struct {
 // admin are everybody's.
 func (o sharedObject) defaultOf(tenant string) bool {
 	owner := model.ParseRef(o.Tenant)
-	return o.Default && o.Name != "management" && tenant != "admin" && cmp.Or(owner.Name, owner.UUID) == tenant
+	return o.Default && o.Name != "management" && tenant != model.AdminTenant && cmp.Or(owner.Name, owner.UUID) == tenant
 }
 
 func (o sharedObject) network() model.NetworkFacts {

@@ -46,6 +46,9 @@ const (
 	PKIProfile       Kind = "pkiprofile"
 )
 
+// AdminTenant is the tenant whose objects every other one may refer to.
+const AdminTenant = "admin"
+
 // Type is what the operator knows about a kind of Avi object. A kind that is to be written needs a row in the table below,
 // a row in the table of owned fields (internal/plan), and a function that makes its body (internal/translate).
 type Type struct {

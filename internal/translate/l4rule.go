@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/crdoperator"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
@@ -24,6 +25,10 @@ type Rule struct {
 	Name string // "<namespace>/<name>"
 	// Object is nil if it doesn't exist, or could not be read.
 	Object *v1alpha2.L4Rule
+	// Monitors are the HealthMonitors that the rule names, by name; one that is named and not in here doesn't exist.
+	Monitors map[string]*crdoperator.HealthMonitor
+	// NoMonitors: the API server has no such type.
+	NoMonitors bool
 	// Problem, where set, is why it isn't even known which one it is, or what it says, with its Reason.
 	Problem, Reason string
 }
@@ -49,7 +54,7 @@ func RuleKey(namespace string, annotations map[string]string) (key types.Namespa
 func (r Rule) same(as Rule) bool { return r.Name == as.Name && r.Problem == as.Problem }
 
 // usable is a rule's spec; nil if there is no rule, or none that can be used, and then why.
-func (r Rule) usable(f *model.Facts) (spec *v1alpha2.L4RuleSpec, reason, problem string) {
+func (r Rule) usable(f *model.Facts, tenant string) (spec *v1alpha2.L4RuleSpec, reason, problem string) {
 	switch {
 	case r.Problem != "":
 		return nil, r.Reason, r.Problem
@@ -58,7 +63,7 @@ func (r Rule) usable(f *model.Facts) (spec *v1alpha2.L4RuleSpec, reason, problem
 	case r.Object == nil:
 		return nil, model.ReasonRuleMissing, fmt.Sprintf("there is no L4Rule %s; create it, or name another one", r.Name)
 	}
-	if problems := RuleProblems(r.Object, f); len(problems) > 0 {
+	if problems := RuleProblems(r, f, tenant); len(problems) > 0 {
 		return nil, model.ReasonRuleRejected, fmt.Sprintf("L4Rule %s: %s", r.Name, strings.Join(problems, "; "))
 	}
 	return &r.Object.Spec, "", ""
@@ -151,9 +156,9 @@ const (
 )
 
 // RuleProblems lists what keeps a rule from being used on this Controller, by anybody: nothing of a rule is used then. A
-// reference of a kind that could not be listed is not doubted.
-func RuleProblems(r *v1alpha2.L4Rule, f *model.Facts) (out []string) {
-	spec := &r.Spec
+// reference of a kind that could not be listed is not doubted. The tenant is that in which the rule's references are resolved.
+func RuleProblems(r Rule, f *model.Facts, tenant string) (out []string) {
+	spec := &r.Object.Spec
 	for _, ref := range references(spec) {
 		for _, name := range ref.names {
 			if f.Lacks(ref.kind, name) {
@@ -180,6 +185,9 @@ func RuleProblems(r *v1alpha2.L4Rule, f *model.Facts) (out []string) {
 		seen[port] = true
 		for _, problem := range backendProblems(p) {
 			out = append(out, fmt.Sprintf("backendProperties[%d]: %s", i, problem))
+		}
+		for _, problem := range r.monitorProblems(p, tenant) {
+			out = append(out, fmt.Sprintf("backendProperties[%d].healthMonitorCrdRefs: %s", i, problem))
 		}
 	}
 	return out

@@ -20,7 +20,7 @@ import (
 // usable is a rule's spec, as Rule.usable says. References are looked up in the operator's tenant; what another tenant has, the
 // Controller has to judge.
 func (b *builder) usable(r Rule) (spec *v1alpha2.L4RuleSpec, reason, problem string) {
-	return r.usable(RuleFacts(b.in.Facts, b.in.Settings, b.tenant()))
+	return r.usable(RuleFacts(b.in.Facts, b.in.Settings, b.tenant()), b.tenant())
 }
 
 // RuleFacts are those by which a rule is judged whose references are resolved in a tenant.
@@ -260,7 +260,7 @@ func (b *builder) rulePool(o *model.Object, t target) {
 	if spec != nil {
 		if r := backendProperties(spec, portOfService(t.backendPort)); r != nil {
 			fields, refused = overridden(b, poolOverrides, p, r, part{o.Key, t.port, about})
-			b.monitors(p, r, t, about)
+			b.monitors(p, rule, r, t, about)
 		}
 	}
 	o.Ruled, p.Markers = b.claim(o.Key, p.Markers, fields, refused)
@@ -271,26 +271,6 @@ func (b *builder) poolKeeps(t target) string {
 		return "its pool keeps what it has"
 	}
 	return "its pool gets the defaults until then"
-}
-
-// monitors are the rule's. AKO's HealthMonitor objects are not read: a pool that has monitors of them keeps those.
-func (b *builder) monitors(p *models.Pool, r *v1alpha2.BackendProperties, t target, about string) {
-	if len(r.HealthMonitorRefs) > 0 {
-		p.HealthMonitorRefs = nil
-		for _, name := range r.HealthMonitorRefs {
-			p.HealthMonitorRefs = append(p.HealthMonitorRefs, model.RefByName(model.HealthMonitor, name))
-		}
-		return
-	}
-	if len(r.HealthMonitorCrdRefs) == 0 {
-		return
-	}
-	instead := "its pool gets " + t.proto.healthMonitor
-	if live := b.in.Live.Pools[t.pool].monitors; len(live) > 0 {
-		instead = "its pool keeps the monitors that it has"
-		p.HealthMonitorRefs = live
-	}
-	b.report(model.Degraded, t.port, model.ReasonUnusedField, fmt.Sprintf("%s: healthMonitorCrdRefs is not supported by this release: %s; name monitors of the Controller in healthMonitorRefs", about, instead))
 }
 
 // claim is what of an object is the operator's because a rule sets it, or did, and the markers with that written down. What the

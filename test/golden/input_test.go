@@ -29,6 +29,7 @@ import (
 	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/crdoperator"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
@@ -63,7 +64,7 @@ type scene struct {
 	SlicesUnread          bool     `json:"slicesUnread"`
 	NodesUnread           bool     `json:"nodesUnread"`
 	Young                 []string `json:"young"`  // kinds whose type has only just come back
-	Unread                []string `json:"unread"` // kinds of gateway.networking.k8s.io that the API server doesn't have
+	Unread                []string `json:"unread"` // kinds of routes, or "<group> <kind>", that the API server doesn't have
 	IgnoreRouteNamespaces bool     `json:"ignoreRouteNamespaces"`
 	Rival                 string   `json:"rival"`       // "namespace/name"
 	Refused               []string `json:"refused"`     // "SCTP/80": the Controller would not create the pool
@@ -202,6 +203,7 @@ var kinds = map[string]func() client.Object{
 	"GatewayClass":    func() client.Object { return new(svcapi.GatewayClass) },
 	"AviInfraSetting": func() client.Object { return new(v1beta1.AviInfraSetting) },
 	"L4Rule":          func() client.Object { return new(v1alpha2.L4Rule) },
+	"HealthMonitor":   func() client.Object { return new(crdoperator.HealthMonitor) },
 	"SCTPRoute":       func() client.Object { return new(v1alpha1.SCTPRoute) },
 	"TCPRoute":        func() client.Object { return new(gatewayv1.TCPRoute) },
 	"UDPRoute":        func() client.Object { return new(gatewayv1.UDPRoute) },
@@ -367,7 +369,7 @@ func (b *indexed) IndexField(_ context.Context, o client.Object, field string, o
 func reader(t *testing.T, w *world) *gather.Reader {
 	t.Helper()
 	lacks := func(api gather.API) bool {
-		return slices.ContainsFunc(w.Unread, func(kind string) bool { return gather.KindAPIs[kind] == api })
+		return slices.ContainsFunc(w.Unread, func(kind string) bool { return gather.KindAPIs[kind] == api || string(api) == kind })
 	}
 	r := &gather.Reader{
 		Client: cached(t, w), IgnoreRouteNamespaces: w.IgnoreRouteNamespaces, ControllerNames: []string{gatewayapi.Controller},

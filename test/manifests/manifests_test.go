@@ -203,6 +203,8 @@ func testRole(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 		{"patch", "ako.vmware.com", "aviinfrasettings/status", "", "setting", true},
 		{"patch", "ako.vmware.com", "aviinfrasettings", "", "setting", false},
 		{"watch", "ako.vmware.com", "l4rules", "", "", true},
+		{"watch", "ako.vmware.com", "healthmonitors", "", "", true},
+		{"patch", "ako.vmware.com", "healthmonitors/status", "default", "monitor", false},
 		{"patch", "ako.vmware.com", "l4rules/status", "default", "rule", true},
 		{"patch", "ako.vmware.com", "l4rules", "default", "rule", false},
 		{"patch", "networking.x-k8s.io", "gateways", "default", "gateway", true},

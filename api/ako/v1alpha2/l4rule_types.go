@@ -154,7 +154,8 @@ type BackendProperties struct {
 	// +optional
 	// +listType=atomic
 	HealthMonitorRefs []string `json:"healthMonitorRefs,omitempty"`
-	// HealthMonitor objects of AKO's: not read by this operator. A pool that has monitors keeps them.
+	// HealthMonitor objects of the rule's namespace, which the AKO CRD Operator brings to the Controller. For TCP, and only without
+	// healthMonitorRefs.
 	// +optional
 	// +listType=atomic
 	HealthMonitorCrdRefs []string `json:"healthMonitorCrdRefs,omitempty"`
