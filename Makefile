@@ -176,7 +176,7 @@ $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT): $(BIN)/%: hack/tools/%/go.mod h
 ##@ Deploy (to the cluster of the current kubeconfig; needs kubectl)
 
 .PHONY: install
-install: $(KUSTOMIZE) ## Install the CRDs.
+install: $(KUSTOMIZE) ## Install the CRDs, and the rights of their users.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply --server-side -f -
 
 # Created, never applied: what AKO or upstream put there stays as it is.
@@ -194,11 +194,11 @@ uninstall: $(KUSTOMIZE) ## Remove the CRDs, and with them every AviInfraSetting 
 deploy: build-installer ## Install the operator (IMG). Its ConfigMap and Secret are yours to make: see config/samples.
 	$(KUBECTL) apply --server-side -f dist/install.yaml
 
-# Not the CRDs: their objects, which may be AKO's as well, would go with them.
+# Not the CRDs: their objects, which may be AKO's as well, would go with them. The roles of their users stay, too.
 .PHONY: undeploy
 undeploy: $(KUSTOMIZE) ## Remove the operator. Services keep its finalizer: set deleteConfig "true" first and wait.
 	@mkdir -p dist/undeploy
-	@printf 'resources:\n- ../../config/default\npatches:\n- target:\n    kind: CustomResourceDefinition\n  patch: |-\n    $$patch: delete\n    apiVersion: apiextensions.k8s.io/v1\n    kind: CustomResourceDefinition\n    metadata:\n      name: any\n' > dist/undeploy/kustomization.yaml
+	@printf 'resources:\n- ../../config/namespace\n- ../../config/operator\n' > dist/undeploy/kustomization.yaml
 	$(KUSTOMIZE) build dist/undeploy | $(KUBECTL) delete --ignore-not-found -f -
 
 .PHONY: clean

@@ -22,10 +22,8 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
@@ -70,7 +68,7 @@ func TestApply(t *testing.T) {
 	})
 	// The samples need the optional CRDs. The trial comes last: it is the installation with the simulator added.
 	for _, folder := range []string{"crd", "default", "components/services-api", "samples", "components/simulator", simulatorWithAll,
-		"trial"} {
+		withEverything, everythingOnOpenShift, "trial"} {
 		t.Run(folder, func(t *testing.T) {
 			objects := decode(t, run(ctx, t, kustomize, "build", filepath.Join(root, "config", filepath.FromSlash(folder))))
 			if len(objects) == 0 {
@@ -91,7 +89,7 @@ func TestApply(t *testing.T) {
 			}
 		})
 	}
-	t.Run("role", func(t *testing.T) { testRole(ctx, t, a.client) })
+	t.Run("role", func(t *testing.T) { testRole(ctx, t, a.client, namespace, account) })
 }
 
 // simulatorWithAll is the simulator with the components that can be added to it.
@@ -162,8 +160,31 @@ func TestInstalledCRDs(t *testing.T) {
 	}
 }
 
-// testRole asks the API server what the operator's service account may do.
-func testRole(ctx context.Context, t *testing.T, client kubernetes.Interface) {
+// access is one thing to do. A subresource follows its resource after a slash.
+type access struct{ verb, group, resource, namespace, name string }
+
+// allowed asks the API server whether a service account may do something.
+func allowed(ctx context.Context, t *testing.T, client kubernetes.Interface, namespace, account string, to access) bool {
+	t.Helper()
+	resource, subresource, _ := strings.Cut(to.resource, "/")
+	answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:   "system:serviceaccount:" + namespace + ":" + account,
+			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Verb: to.verb, Group: to.group, Resource: resource, Subresource: subresource, Namespace: to.namespace, Name: to.name,
+			},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Status.Allowed
+}
+
+// testRole asks the API server what the service account of an installation may do.
+func testRole(ctx context.Context, t *testing.T, client kubernetes.Interface, namespace, account string) {
+	t.Helper()
 	tests := []struct {
 		verb, group, resource, namespace, name string
 		allowed                                bool
@@ -215,31 +236,16 @@ func testRole(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 		{"escalate", "rbac.authorization.k8s.io", "clusterroles", "", "", false},
 	}
 	for _, test := range tests {
-		resource, subresource, _ := strings.Cut(test.resource, "/")
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-			User:   "system:serviceaccount:" + namespace + ":" + account,
-			Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
-			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Verb: test.verb, Group: test.group, Resource: resource, Subresource: subresource,
-				Namespace: test.namespace, Name: test.name,
-			},
-		}}
 		// The authorizer's cache may be a moment behind what was just applied.
-		deadline := time.Now().Add(5 * time.Second)
-		for {
-			answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if answer.Status.Allowed == test.allowed {
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			to := access{test.verb, test.group, test.resource, test.namespace, test.name}
+			if allowed(ctx, t, client, namespace, account, to) == test.allowed {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Errorf("%s %s.%s %s/%s: allowed is %t, want %t", test.verb, test.resource, test.group,
-					test.namespace, test.name, answer.Status.Allowed, test.allowed)
+				t.Errorf("%+v: want allowed to be %t", to, test.allowed)
 				break
 			}
-			time.Sleep(50 * time.Millisecond)
 		}
 	}
 }
@@ -449,17 +455,7 @@ func (a *applier) try(ctx context.Context, object *unstructured.Unstructured, dr
 // admitPod has the API server check a Deployment's pod. Pod Security only warns about a Deployment and refuses its pods.
 func (a *applier) admitPod(ctx context.Context, t *testing.T, deployment *unstructured.Unstructured) {
 	t.Helper()
-	template, _, err := unstructured.NestedMap(deployment.Object, "spec", "template")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pod corev1.Pod
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(template, &pod); err != nil {
-		t.Fatal(err)
-	}
-	pod.Name = deployment.GetName()
-	options := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
-	if _, err := a.client.CoreV1().Pods(deployment.GetNamespace()).Create(ctx, &pod, options); err != nil {
+	if err := a.createPod(ctx, t, deployment); err != nil {
 		t.Errorf("pod of Deployment %s/%s: %v", deployment.GetNamespace(), deployment.GetName(), err)
 	}
 	if texts := a.warnings.take(); len(texts) > 0 {
