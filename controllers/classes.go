@@ -43,6 +43,9 @@ type classes[C, G client.Object] struct {
 	class     C // empty ones, to watch
 	gateway   G
 	list      func() client.ObjectList
+	gateways  func() client.ObjectList
+	unsay     func(C) *[]metav1.Condition // removes from a class what others have no use for, and returns the conditions that are left
+	unsaid    metav1.ConditionStatus      // of the verdict of a class that nobody answers for
 	classOf   func(G) string
 	ours      func(C) bool
 	setting   func(C) string // the AviInfraSetting that it names; "" for none

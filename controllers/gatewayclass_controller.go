@@ -46,7 +46,13 @@ func newClassReconciler(d Deps, log logr.Logger) *ClassReconciler {
 		refused: string(gatewayv1.GatewayClassReasonInvalidParameters),
 		pending: metav1.Condition{Status: metav1.ConditionUnknown, Reason: string(gatewayv1.GatewayClassReasonPending)},
 		class:   &gatewayv1.GatewayClass{}, gateway: &gatewayv1.Gateway{},
-		list:    func() client.ObjectList { return new(gatewayv1.GatewayClassList) },
+		list:     func() client.ObjectList { return new(gatewayv1.GatewayClassList) },
+		gateways: func() client.ObjectList { return new(gatewayv1.GatewayList) }, unsaid: metav1.ConditionUnknown,
+		unsay: func(c *gatewayv1.GatewayClass) *[]metav1.Condition {
+			apimeta.RemoveStatusCondition(&c.Status.Conditions, string(gatewayv1.GatewayClassConditionStatusSupportedVersion))
+			c.Status.SupportedFeatures = nil
+			return &c.Status.Conditions
+		},
 		classOf: func(gw *gatewayv1.Gateway) string { return string(gw.Spec.GatewayClassName) },
 		ours: func(c *gatewayv1.GatewayClass) bool {
 			return slices.Contains(d.Gather.ControllerNames, string(c.Spec.ControllerName))

@@ -91,7 +91,6 @@ type classPart interface {
 	part
 	OfSetting(string)
 	Usage() usage
-	HandBack(context.Context) error
 }
 
 // Operator is the running whole, for probes and tests.

@@ -32,6 +32,8 @@ func newSvcAPIClassReconciler(d Deps, log logr.Logger) *SvcAPIClassReconciler {
 		refused: svcapi.GatewayClassReasonInvalidParameters,
 		pending: metav1.Condition{Status: metav1.ConditionFalse, Reason: svcapi.GatewayClassReasonWaiting},
 		class:   &svcapi.GatewayClass{}, gateway: &svcapi.Gateway{}, list: func() client.ObjectList { return new(svcapi.GatewayClassList) },
+		gateways: func() client.ObjectList { return new(svcapi.GatewayList) }, unsaid: metav1.ConditionFalse,
+		unsay:   func(c *svcapi.GatewayClass) *[]metav1.Condition { return &c.Status.Conditions },
 		classOf: func(gw *svcapi.Gateway) string { return gw.Spec.GatewayClassName },
 		ours:    func(c *svcapi.GatewayClass) bool { return c.Spec.Controller == translate.SvcAPIController },
 		setting: func(c *svcapi.GatewayClass) string {

@@ -10,10 +10,14 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
@@ -170,5 +174,107 @@ func TestHandBack(t *testing.T) {
 	}
 	for _, w := range e.Written() {
 		t.Errorf("the return: %s", w)
+	}
+}
+
+// TestHandBackOfClassesAndRoutes: what the operator says of objects that aren't its own, beside others, goes from them and nothing else.
+func TestHandBackOfClassesAndRoutes(t *testing.T) {
+	e := suite.New(t) // alone: classes are the whole cluster's
+	theirs := metav1.Condition{
+		Type: "example.com/Checked", Status: yes, Reason: "Checked", Message: "by somebody else", LastTransitionTime: metav1.Now(),
+	}
+	old, class, other := e.SvcAPIClass(nil), routedClass(e), e.Class()
+	other.Name, other.Spec.ControllerName = other.Name+"-other", "example.com/other"
+	e.Own(old, other)
+	gw := e.Gateway("edge", suite.Listener("sctp", "ako.vmware.com/SCTP", 6060))
+	oldGateway := e.SvcAPIGateway("gw", e.SvcAPIListener("gw", "SCTP", 6061))
+	backend(e, "app", "10.244.1.5", suite.Port("SCTP", 80))
+	route, rule := e.SCTPRoute("s", "edge", "", suite.To("app", 80, 1)), e.Rule("rule", v1alpha2.L4RuleSpec{})
+	setting := e.Setting("setting", v1beta1.AviInfraSettingSpec{})
+	e.Own(setting)
+	e.Create(gw, oldGateway, route, rule)
+	e.GatewayReady(gw)
+	e.RouteCondition(route, "Accepted", yes, "Accepted")
+	e.ClassCondition(class, "SupportedVersion", yes, "")
+	e.RuleCondition(rule, "Accepted", yes, "Accepted")
+	e.SettingCondition(setting, "Accepted", yes, "")
+	e.Eventually("the old class's condition", func() error {
+		err := e.Read(old)
+		if err != nil || !apimeta.IsStatusConditionTrue(old.Status.Conditions, svcapi.GatewayClassConditionAdmitted) {
+			return fmt.Errorf("%+v %w", old.Status, err)
+		}
+		return nil
+	})
+	e.StopOperator()
+	e.Eventually("somebody else's words", func() error {
+		for _, o := range []client.Object{class, old, route, other} {
+			if err := e.Read(o); err != nil {
+				return err
+			}
+		}
+		route.Status.Parents = append(route.Status.Parents, gatewayv1.RouteParentStatus{
+			ParentRef: route.Status.Parents[0].ParentRef, ControllerName: "example.com/other", Conditions: []metav1.Condition{theirs}})
+		class.Status.Conditions, old.Status.Conditions = append(class.Status.Conditions, theirs), append(old.Status.Conditions, theirs)
+		other.Status.Conditions = []metav1.Condition{theirs}
+		for _, o := range []client.Object{class, old, route, other} {
+			if err := e.Client.Status().Update(t.Context(), o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	e.HandBack()
+	for _, o := range []client.Object{class, old, route, other, rule, setting} {
+		if err := e.Read(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := route.Status.Parents; len(p) != 1 || p[0].ControllerName != "example.com/other" {
+		t.Errorf("the route's status is %+v", p)
+	}
+	handedBack := func(what, kind string, status metav1.ConditionStatus, have []metav1.Condition) {
+		t.Helper()
+		c := apimeta.FindStatusCondition(have, kind)
+		if len(have) != 2 || c == nil || c.Status != status || !strings.Contains(c.Message, "handed back") ||
+			!apimeta.IsStatusConditionTrue(have, theirs.Type) {
+			t.Errorf("%s has the conditions %+v", what, have)
+		}
+	}
+	handedBack("the class", "Accepted", metav1.ConditionUnknown, class.Status.Conditions)
+	handedBack("the old class", svcapi.GatewayClassConditionAdmitted, metav1.ConditionFalse, old.Status.Conditions)
+	if len(class.Status.SupportedFeatures)+len(class.Finalizers)+len(old.Finalizers) > 0 {
+		t.Errorf("features %v, finalizers %v, %v", class.Status.SupportedFeatures, class.Finalizers, old.Finalizers)
+	}
+	if c := other.Status.Conditions; len(c) != 1 || c[0].Type != theirs.Type {
+		t.Errorf("another controller's class has the conditions %+v", c)
+	}
+	if len(rule.Status.Conditions)+len(setting.Status.Conditions) > 0 ||
+		rule.Status.Status != "Accepted" || setting.Status.Status != "Accepted" {
+		t.Errorf("the rule's status is %+v, the setting's %+v", rule.Status, setting.Status)
+	}
+	e.ResetKubeWrites()
+	e.HandBack()
+	for _, w := range e.KubeWrites() {
+		t.Errorf("a second hand-back: %s", w)
+	}
+}
+
+// TestHandBackLeavesAnotherInstance's classes and routes.
+func TestHandBackLeavesAnotherInstance(t *testing.T) {
+	e := suite.New(t)
+	class := routedClass(e)
+	gw := e.Gateway("edge", suite.Listener("sctp", "ako.vmware.com/SCTP", 6060))
+	backend(e, "app", "10.244.1.5", suite.Port("SCTP", 80))
+	route := e.SCTPRoute("s", "edge", "", suite.To("app", 80, 1))
+	e.Create(gw, route)
+	e.GatewayReady(gw)
+	e.RouteCondition(route, "Accepted", yes, "Accepted")
+	e.ClassCondition(class, "Accepted", yes, "Accepted")
+	e.StopOperator()
+	suite.Update(e, gw, func(g *gatewayv1.Gateway) { g.Annotations["l4.ako.vmware.com/served-by"] = "another" })
+	e.ResetKubeWrites()
+	e.HandBack()
+	for _, w := range e.KubeWrites() {
+		t.Errorf("%s", w)
 	}
 }
