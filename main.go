@@ -43,7 +43,8 @@ type options struct {
 	preview, handBack      bool
 }
 
-func parse() options {
+func parse() (options, error) {
+	flag.CommandLine.Init(program, flag.ContinueOnError) // its own exit code for a wrong flag is the one of exitChanges
 	o := options{}
 	flag.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "The operator's own namespace, with ConfigMap avi-k8s-config and Secret avi-secret (default $POD_NAMESPACE).")
 	flag.StringVar(&o.CAFile, "avi-ca-file", "", "File of PEM certificates to trust besides those of the Secret; read again when it changes.")
@@ -69,12 +70,17 @@ func parse() options {
 	flag.BoolVar(&o.preview, "preview", false, "Print what would change on the Controller, what would be held and why, and exit: 0 if nothing would change, 2 if something would. Nothing is written anywhere.")
 	flag.BoolVar(&o.handBack, "hand-back", false, "Take finalizers, annotations and conditions off Services and Gateways so that AKO can serve them again, and exit. Nothing is said to the Controller. The operator itself must not run.")
 	flag.BoolVar(&o.version, "version", false, "Print the version and exit.")
-	flag.Parse()
-	return o
+	return o, flag.CommandLine.Parse(os.Args[1:])
 }
 
 func main() {
-	o := parse()
+	o, err := parse()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil: // the flag package has said so
+		os.Exit(exitFailed)
+	}
 	if o.version {
 		fmt.Fprintln(os.Stdout, program, version.String())
 		return
@@ -86,7 +92,7 @@ func main() {
 	logger, err := newLogger(o, level)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+		os.Exit(exitFailed)
 	}
 	ctrl.SetLogger(zapr.NewLogger(logger))
 	klog.SetLogger(ctrl.Log.WithName("client-go"))

@@ -28,16 +28,18 @@ import (
 )
 
 // HandBack takes everything off Kubernetes objects that the operator has put there, so that AKO can serve them again: finalizers,
-// annotations, conditions, and the statuses of Gateways but for their addresses, of classes and of routes. It says nothing to the Controller, which may be
-// away, and leaves what another instance of the operator serves. The manager is one that was not started, and the operator itself must
-// not run, or it would take everything back. An error is about the first object of those that could not be handed back; a second run
-// goes on where the first one ended.
+// annotations, conditions, and the statuses of Gateways but for their addresses, of classes and of routes. It says nothing to the
+// Controller, which may be away, and leaves what another instance of the operator serves. The manager is one that was not started, and
+// the operator itself must not run, or it would take everything back. An error is about the first object of those that could not be
+// handed back; a second run goes on where the first one ended.
 func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, out io.Writer) (err error) {
 	o.LeaderElect, o.Registerer, o.SetLogLevel = false, nil, nil
 	op, err := Setup(ctx, mgr, c, o)
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, onceLimit)
+	defer cancel()
 	stop := runCache(ctx, mgr)
 	defer func() { err = errors.Join(err, stop()) }()
 	if err := op.readSettings(ctx, mgr, o); err != nil {

@@ -10,8 +10,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,6 +47,8 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	if err != nil {
 		return false, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, onceLimit)
+	defer cancel()
 	stop := runCache(ctx, mgr)
 	defer func() {
 		err = errors.Join(err, stop())
@@ -101,8 +105,16 @@ func (op *Operator) settle(ctx context.Context, mgr ctrl.Manager, o Options) (*s
 	return op.Settings.Current(), nil
 }
 
+// onceLimit bounds a preview and a hand-back: what the service account may not list never comes into the cache.
+const onceLimit = 10 * time.Minute
+
 // readSettings reads the settings once; without usable ones there is an error.
 func (op *Operator) readSettings(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	// The API server says at once what the cache would be waiting for.
+	key := client.ObjectKey{Namespace: o.Namespace, Name: settings.ConfigMapName}
+	if err := mgr.GetAPIReader().Get(ctx, key, new(corev1.ConfigMap)); err != nil {
+		return fmt.Errorf("reading ConfigMap %s: %w", key, err)
+	}
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
 		return errors.New("the Kubernetes caches did not sync")
 	}

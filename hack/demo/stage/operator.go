@@ -50,6 +50,21 @@ func (s *Stage) Build(ctx context.Context) error {
 	return nil
 }
 
+// Once runs the operator's program to its end, as a user would who asks it something, and returns what it prints and its exit code. The
+// namespace is the installation's unless a flag says otherwise.
+func (s *Stage) Once(ctx context.Context, flags ...string) (stdout, stderr string, code int, err error) {
+	var out, log bytes.Buffer
+	command := exec.CommandContext(ctx, s.Binary, append([]string{
+		"--namespace=" + Namespace, "--metrics-bind-address=0", "--health-probe-bind-address=0",
+	}, flags...)...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+s.kubeconfig)
+	command.Stdout, command.Stderr, command.SysProcAttr = &out, &log, processAttributes()
+	if err = command.Run(); command.ProcessState != nil && command.ProcessState.Exited() {
+		return out.String(), log.String(), command.ProcessState.ExitCode(), nil
+	}
+	return out.String(), log.String(), -1, err
+}
+
 // StartOperator starts a process of the operator and waits until it is ready. Further flags go behind the stage's own.
 func (s *Stage) StartOperator(ctx context.Context, name string, flags ...string) (*Operator, error) {
 	probe, err := freeAddress(ctx)
