@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -55,6 +56,36 @@ func TestReduce(t *testing.T) {
 		if f, err := s.reduce(p); err == nil {
 			t.Errorf("%+v gives %s", p, f.kind)
 		}
+	}
+}
+
+// TestZeroDefaults shows which fields of the vendor's classes begin as false or 0: those that say so, and no others.
+func TestZeroDefaults(t *testing.T) {
+	dir, _, err := moduleDir(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := readSpec(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for message, want := range map[string]map[string]any{
+		"SCTPProxyProfile":     {"idle_timeout": 0, "reset_timeout": 0},
+		"Server":               {"resolve_server_by_dns": false, "rewrite_host_header": false, "static": false, "verify_network": false},
+		"HealthMonitorSctp":    {},
+		"NoMessageOfThatName!": nil,
+	} {
+		got, err := s.zeroDefaults(message)
+		if err != nil || !maps.Equal(got, want) {
+			t.Errorf("%s: %v, %v, want %v", message, got, err, want)
+		}
+	}
+	s.classes = t.TempDir()
+	if err := os.Mkdir(s.classes+"/Server.java", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.zeroDefaults("Server"); err == nil {
+		t.Error("a class that can't be read is no error")
 	}
 }
 

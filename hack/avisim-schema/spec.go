@@ -4,7 +4,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -38,6 +40,7 @@ type property struct {
 type spec struct {
 	api         string                           // its version
 	definitions map[string]map[string]definition // by title of the file's object type, then by name
+	classes     string                           // folder of the Java classes of the messages
 	types       map[string]*objectType           // by path
 }
 
@@ -49,12 +52,34 @@ type objectType struct {
 
 var typePath = regexp.MustCompile(`^/([a-z0-9]+)(/\{uuid\})?$`)
 
+// classDefault finds a field of a Java class that begins as false or 0.
+var classDefault = regexp.MustCompile(`@JsonProperty\("(\w+)"\)\s+private \w+ \w+ = (false|0|0\.0)f?;`)
+
+// zeroDefaults reads the defaults of a message that are false or 0. The OpenAPI files leave them out; the Java classes that the vendor
+// generates from the same schema have them, and have none for a field without a default.
+func (s *spec) zeroDefaults(message string) (map[string]any, error) {
+	b, err := os.ReadFile(filepath.Join(s.classes, message+".java"))
+	if errors.Is(err, fs.ErrNotExist) { // the class has a name of another spelling, or there is none
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("defaults of %s: %w", message, err)
+	}
+	out := map[string]any{}
+	for _, m := range classDefault.FindAllSubmatch(b, -1) {
+		if out[string(m[1])] = any(0); string(m[2]) == "false" {
+			out[string(m[1])] = false
+		}
+	}
+	return out, nil
+}
+
 func readSpec(dir string) (*spec, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	files, err := filepath.Glob(filepath.Join(dir, "swagger", "*.json"))
 	if err != nil || len(files) == 0 {
 		return nil, fmt.Errorf("no OpenAPI files in %s", dir)
 	}
-	s := &spec{definitions: map[string]map[string]definition{}, types: map[string]*objectType{}}
+	s := &spec{classes: filepath.Join(dir, "java/src/com/vmware/avi/sdk/model"), definitions: map[string]map[string]definition{}, types: map[string]*objectType{}}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -116,17 +141,12 @@ func (s *spec) table() (*table, error) {
 				continue
 			}
 			kept[name] = def
-			fields := map[string]*field{}
-			for f, p := range def.Properties {
-				reduced, err := s.reduce(p)
-				if err != nil {
-					return nil, fmt.Errorf("%s.%s: %w", name, f, err)
-				}
-				if slices.Contains(def.Required, f) {
-					reduced.set("req", "")
-				}
-				fields[f] = reduced
-				if to, ok := strings.CutPrefix(strings.TrimPrefix(reduced.kind, "[]"), "msg:"); ok {
+			fields, err := s.fields(name, def)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range fields {
+				if to, ok := strings.CutPrefix(strings.TrimPrefix(f.kind, "[]"), "msg:"); ok {
 					todo = append(todo, to)
 				}
 			}
@@ -134,6 +154,29 @@ func (s *spec) table() (*table, error) {
 		}
 	}
 	return t, nil
+}
+
+// fields reduces the properties of one definition.
+func (s *spec) fields(name string, def definition) (map[string]*field, error) {
+	zero, err := s.zeroDefaults(name)
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]*field{}
+	for f, p := range def.Properties {
+		if p.Default == nil {
+			p.Default = zero[f]
+		}
+		reduced, err := s.reduce(p)
+		if err != nil {
+			return nil, fmt.Errorf("%s.%s: %w", name, f, err)
+		}
+		if slices.Contains(def.Required, f) {
+			reduced.set("req", "")
+		}
+		fields[f] = reduced
+	}
+	return fields, nil
 }
 
 // What the descriptions say beside prose.

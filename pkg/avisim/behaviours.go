@@ -77,7 +77,8 @@ var behaviourTable = []struct {
 		schema.Recorded: {"`count` and `results`, empty with 200", "`name`, `uuid`, `page_size`, `include_name`"},
 		schema.Documented: {"`next`, absolute", "filters by any field, through references, with `.contains`, `.icontains`, `.in`",
 			"`fields`, `exclude`, `skip_default`, `join_subresources`, `refers_to`, `referred_by`, `search`, `isearch`, `sort`, `limit_by`, `label_key`",
-			"`page_size` up to 200", "`X-Avi-Cloud` and `tenant`", "DNS domains are a list of texts"},
+			"`page_size` up to 200", "`X-Avi-Cloud` and `tenant`", "DNS domains are a list of texts",
+			"`skip_default` keeps mandatory fields"},
 		schema.Inferred: {"25 objects on a page", "`sort` by several fields", "`include_refs` shows names too",
 			"a filter by a reference takes any form of it"},
 		schema.Unverified: {"404 `Invalid page.` past the end, 400 for a page size out of range"},
@@ -85,7 +86,7 @@ var behaviourTable = []struct {
 	{"writes", map[schema.Evidence][]string{
 		schema.Recorded: {"201 with `Location` and the whole object, 200 for PUT, 204 for DELETE",
 			"uuids of the form type-uuid4, or the one that `Slug` asks for", "`_last_modified` grows, in µs",
-			"unknown fields are dropped, texts are taken for bools and numbers (20.1)", "`port_range_end`, `hostname` and `cloud_type` are filled, and defaults that are false or 0",
+			"unknown fields are dropped, texts are taken for bools and numbers (20.1)", "`port_range_end`, `hostname` and `cloud_type` are filled, and defaults that are false or 0 (other types: documented by the vendor's classes)",
 			"a key reads `<sensitive>`, a certificate is taken apart", "an empty PUT of the system configuration moves `_last_modified` only"},
 		schema.Documented: {"defaults, also those of a tier", "PUT replaces",
 			"a self-signed certificate is made, shown with `export_key`, and presented if the system configuration names it", "412 `Need to reload object data …` for an old `_last_modified`", "500 `Bad pb` for a body that can't be decoded", "403 `Configuration is disallowed during upgrade`",

@@ -267,3 +267,54 @@ func TestListCache(t *testing.T) {
 		}
 	}
 }
+
+// TestDefaultsThatAreFalseOrZero shows that answers have them, and what stays with skip_default: what is mandatory.
+func TestDefaultsThatAreFalseOrZero(t *testing.T) {
+	_, c := signedIn(t, Options{})
+	c.service("amf", "10.244.1.11")
+	c.want(201, "POST", "/api/poolgroup", obj{"name": "g"})
+	for path, want := range map[string]map[string]any{
+		"/api/networkprofile?name=System-SCTP-Proxy": {"connection_mirror": false, "profile.sctp_proxy_profile.idle_timeout": 0.0,
+			"profile.sctp_proxy_profile.reset_timeout": 0.0},
+		"/api/healthmonitor?name=System-SCTP": {"is_federated": false},
+		"/api/virtualservice?name=amf": {"services.horizon_internal_ports": false, "services.is_active_ftp_data_port": false,
+			"enable_rhi": nil, "min_pools_up": nil}, // these have no default
+		"/api/l4policyset?name=amf":      {"is_internal_policy": false},
+		"/api/poolgroup?name=g":          {"min_servers": 0.0, "enable_http2": nil}, // deprecated at this version
+		"/api/pool?name=amf":             {"lb_algo_rr_per_se": false, "min_servers_up": nil, "servers.static": false},
+		"/api/network?name=node-network": {"synced_from_se": false, "exclude_discovered_subnets": false},
+	} {
+		found := doc.Messages(c.want(200, "GET", path, nil).body["results"])
+		if len(found) != 1 {
+			t.Errorf("%s: %d objects", path, len(found))
+			continue
+		}
+		for field, value := range want {
+			var at any = found[0]
+			for key := range strings.SplitSeq(field, ".") {
+				if l := doc.Messages(at); len(l) > 0 {
+					at = l[0]
+				}
+				m, _ := at.(map[string]any)
+				at = m[key]
+			}
+			if at != value {
+				t.Errorf("%s: %s is %v, want %v", path, field, at, value)
+			}
+		}
+	}
+
+	cloud := c.want(200, "GET", "/api/cloud?name=Default-Cloud&skip_default=true", nil)
+	profile := c.want(200, "GET", "/api/networkprofile?name=System-TCP-Proxy&skip_default=true", nil)
+	id := c.want(201, "POST", "/api/pool", obj{"name": "p", "fail_action": obj{"type": "FAIL_ACTION_CLOSE_CONN"}}).uuid()
+	pool := c.want(200, "GET", "/api/pool/"+id+"?skip_default=true", nil)
+	for what, kept := range map[string]string{
+		"Cloud.vtype":      doc.Str(doc.Messages(cloud.body["results"])[0], "vtype"),
+		"profile.type":     doc.Str(doc.Messages(profile.body["results"])[0], "profile", "type"),
+		"fail_action.type": doc.Str(pool.body, "fail_action", "type"),
+	} {
+		if kept == "" {
+			t.Errorf("skip_default drops %s", what)
+		}
+	}
+}

@@ -509,15 +509,15 @@ func (m *Message) Gate(body map[string]any, at Version, judge verdict) *Refusal 
 	return nil
 }
 
-// Trim removes from a rendered body what the request's version does not know, and, if asked, what stands at its default.
-// The body must not be shared with the store.
+// Trim removes from a rendered body what the request's version does not know, and, if asked, what stands at its default. A mandatory
+// field stays all the same, documented by a client that could not read the object otherwise. The body must not be shared with the store.
 func (m *Message) Trim(body map[string]any, at Version, skipDefault bool) {
 	for name, v := range body {
 		f := m.Fields[name]
 		if f == nil || identity[name] {
 			continue
 		}
-		if !f.Known(at) || f.gone(at) || f.newer(v) > at || skipDefault && f.value != nil && f.value == v {
+		if !f.Known(at) || f.gone(at) || f.newer(v) > at || skipDefault && !f.required && f.value != nil && f.value == v {
 			delete(body, name)
 			continue
 		}
