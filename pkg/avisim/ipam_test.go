@@ -202,6 +202,59 @@ func TestDualStackAndStatic(t *testing.T) {
 	consistent(t, s)
 }
 
+// TestUpdateNamesItsNetwork sends what a client sends at each change: the network by name, neither address nor discovered_networks.
+func TestUpdateNamesItsNetwork(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	addNetwork(t, s, "n2", "10.2.0.0/24", nil)
+	addNetwork(t, s, "full", "10.3.0.0/24", nil, "SE 10.3.0.5-10.3.0.9")
+	ids := c.service("amf", "10.244.1.11")
+	path, vs := "/api/vsvip/"+ids["vsvip"], "/api/virtualservice/"+ids["virtualservice"]+"/runtime"
+	put := func(network string, more obj) obj {
+		t.Helper()
+		return c.want(200, "PUT", path, vsvip("amf", on(network, more))).body
+	}
+	expect := func(what string, body obj, address, network, state string) {
+		t.Helper()
+		v := doc.Messages(body["vip"])[0]
+		found := doc.Messages(v["discovered_networks"])
+		if got := doc.Str(c.want(200, "GET", vs, nil).body, "oper_status", "state"); got != state || addresses(body) != address {
+			t.Errorf("%s: %s, %s", what, addresses(body), got)
+		}
+		if network != "" && (len(found) != 1 || !strings.HasSuffix(doc.Str(found[0], "network_ref"), "#"+network) ||
+			!strings.HasSuffix(doc.Str(v, "ipam_network_subnet", "network_ref"), "#"+network)) {
+			t.Errorf("%s: %v, %v", what, found, v["ipam_network_subnet"])
+		}
+		consistent(t, s)
+	}
+	subnet := func(network string) obj {
+		return obj{"ipam_network_subnet": obj{"network_ref": "/api/network/?name=" + network,
+			"subnet": world.Prefix(netip.MustParsePrefix("10.10.0.0/16"))}}
+	}
+
+	before := put("vip-network", nil)
+	expect("network alone", before, "10.10.0.10", "vip-network", "OPER_UP")
+	expect("with its subnet", put("vip-network", subnet("vip-network")), "10.10.0.10", "vip-network", "OPER_UP")
+	lost := c.want(200, "PUT", path, vsvip("amf", obj{"auto_allocate_ip": true})).body
+	expect("none named", lost, "10.10.0.10", "", "OPER_DOWN")
+	expect("named again", put("vip-network", nil), "10.10.0.10", "vip-network", "OPER_UP")
+
+	expect("another one", put("n2", nil), "10.2.0.2", "n2", "OPER_UP")
+	if got := addresses(c.want(201, "POST", "/api/vsvip", vsvipBody("next")).body); got != "10.10.0.10" {
+		t.Errorf("the address that was given up did not return: %s", got)
+	}
+	echo := put("vip-network", obj{"ip_address": v4("10.2.0.2")})
+	expect("back, with the old address echoed", echo, "10.10.0.11", "vip-network", "OPER_UP")
+	r := c.want(400, "PUT", path, vsvip("amf", on("vip-network", obj{"ip_address": v4("10.10.0.77")})))
+	if doc.Str(r.body, "error") != "If a new preferred IP is needed, please recreate the VIP" {
+		t.Errorf("another address: %s", r.raw)
+	}
+	r = c.want(400, "PUT", path, vsvip("amf", on("full", nil)))
+	expect("a network without room keeps all", c.want(200, "GET", path+"?include_name", nil).body, "10.10.0.11", "vip-network", "OPER_UP")
+	if !strings.Contains(r.raw, "No ") {
+		t.Error(r.raw)
+	}
+}
+
 func TestIPAMModes(t *testing.T) {
 	now := newClock()
 	s, c := signedIn(t, Options{Now: now.now})

@@ -182,6 +182,22 @@ func TestEngines(t *testing.T) {
 	consistent(t, w.s) // no engine still carries one
 }
 
+// TestAnotherGroup: a virtual service that is enabled may change its group of service engines, and moves there.
+func TestAnotherGroup(t *testing.T) {
+	w := newStage(t, Dynamics{})
+	w.group("g", nil, "se-1")
+	w.group("h", nil, "se-2")
+	path := w.serve("a", "g")
+	w.expect("before", map[string]string{"a": "UP 100 se-1"})
+	change := obj{"replace": obj{"se_group_ref": "/api/serviceenginegroup?name=h"}}
+	w.want(200, "PATCH", path, change)
+	w.expect("after", map[string]string{"a": "UP 100 se-2"})
+	w.s.SetRule("vs-segroup-change", true) // what a real Controller does is not known for certain
+	change["replace"].(obj)["se_group_ref"] = "/api/serviceenginegroup?name=g"
+	w.want(400, "PATCH", path, change)
+	consistent(t, w.s)
+}
+
 func (w *stage) mustObject(typ, name string) obj {
 	w.Helper()
 	o, ok := w.s.Object(typ, "admin", name)

@@ -38,7 +38,7 @@ func (s *Store) audit() (holders, allocated map[place]string, err error) {
 		for _, o := range sh.ordered {
 			named++
 			for to := range doc.References(o.Body) {
-				if s.Get(to) == nil {
+				if kind := KindOf(to.Type); s.Get(to) == nil && (kind == nil || !kind.loose) {
 					err = errors.Join(err, fmt.Errorf("%s %s refers to %s, which is not there", typ, o.Name, to))
 				}
 				if in[to] == nil {

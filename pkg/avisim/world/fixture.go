@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"net/url"
 	"os"
@@ -138,7 +139,7 @@ var fixtureClouds = map[string]struct {
 }{
 	"none": {"CLOUD_NONE", "", nil},
 	"vcenter": {"CLOUD_VCENTER", "vcenter_configuration", map[string]any{"datacenter": "dc-1", "privilege": "WRITE_ACCESS",
-		"vcenter_url": "vcenter.example.org"}},
+		"vcenter_url": "vcenter.example.org", "username": "avi", "password": "avi"}},
 	"nsxt-overlay": {"CLOUD_NSXT", "nsxt_configuration", nsxt("OVERLAY")},
 	"nsxt-vlan":    {"CLOUD_NSXT", "nsxt_configuration", nsxt("VLAN")},
 	"aws":          {"CLOUD_AWS", "aws_configuration", map[string]any{"region": "eu-central-1", "vpc_id": "vpc-0a0a0a0a"}},
@@ -379,7 +380,11 @@ func (f *fixture) cloud(s *Writer, path []any, c fixtureCloud) error {
 	}
 	body := map[string]any{"name": c.Name, "vtype": kind.vtype, "license_tier": "ENTERPRISE"}
 	if kind.field != "" {
-		body[kind.field] = kind.value
+		body[kind.field] = maps.Clone(kind.value)
+	}
+	if kind.vtype == "CLOUD_VCENTER" { // documented: a client that reads the cloud needs it; the first network serves as well as any
+		body[kind.field].(map[string]any)["management_network"] = "/api/vimgrnwruntime/" +
+			portGroup(0, stable("cloud", "/"+AdminTenant, c.Name))
 	}
 	for k, v := range c.Set {
 		body[k] = v
@@ -445,6 +450,11 @@ func (f *fixture) vrf(s *Writer, path []any, cloud *Object, v fixtureVRF) error 
 	return f.make(s, path, "vrfcontext", cloud.Ref, body)
 }
 
+// portGroup is the uuid of a network of a vCenter cloud.
+func portGroup(index int, cloud string) string {
+	return fmt.Sprintf("dvportgroup-%d-%s", 100+index, cloud)
+}
+
 func (f *fixture) network(s *Writer, path []any, cloud *Object, index int, n fixtureNetwork) error {
 	if n.Name == "" {
 		return f.at(path, "name is missing")
@@ -457,7 +467,7 @@ func (f *fixture) network(s *Writer, path []any, cloud *Object, index int, n fix
 		body["vrf_context_ref"] = namedRef("vrfcontext", n.VRF, cloud)
 	}
 	if doc.Str(cloud.Body, "vtype") == "CLOUD_VCENTER" { // documented: such networks have uuids of this form
-		body["uuid"] = fmt.Sprintf("dvportgroup-%d-%s", 100+index, cloud.UUID)
+		body["uuid"] = portGroup(index, cloud.UUID)
 	}
 	if n.Floating {
 		body["attrs"] = []any{map[string]any{"key": floatingNetwork, "value": "true"}}

@@ -3,6 +3,7 @@
 package world
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -79,8 +80,8 @@ type assignment struct {
 }
 
 // assign gives every VIP entry of a VsVip its addresses. What an entry held before it keeps: an update that leaves the
-// address out gets it back (documented: a client relies on it). discovered_networks are given on allocation only; an
-// update that drops them loses them, and the VS goes down (documented by an issue; see states.go).
+// address out gets it back (documented: a client relies on it). discovered_networks are given on allocation, and again to an update that
+// names the network; one that drops them and names none loses them, and the VS goes down (documented by an issue; see states.go).
 func (p *ipam) assign(w *write) *schema.Refusal {
 	p.wake(w.world.now().UnixMicro())
 	assignVIPIDs(w.body)
@@ -102,6 +103,9 @@ func (p *ipam) assign(w *write) *schema.Refusal {
 
 func (a *assignment) entry(v, old map[string]any) *schema.Refusal {
 	auto := doc.Bool(v, "auto_allocate_ip", false)
+	if old != nil && auto && !a.w.trusted {
+		old = a.settled(v, old)
+	}
 	if old != nil && auto {
 		inherit(v, old, "ipam_network_subnet", "avi_allocated_vip", "subnet_uuid", "subnet6_uuid")
 	}
@@ -120,6 +124,55 @@ func (a *assignment) entry(v, old map[string]any) *schema.Refusal {
 		return schema.Refuse(schema.StatusBadRequest, "VIP %s has no IP address and no auto_allocate_ip", doc.Str(v, "vip_id"))
 	}
 	return a.float(v, old)
+}
+
+// settled is what an update that names a network leaves of an entry's past. Evidence: a client names the network at each of its updates,
+// and sends neither discovered_networks nor an address: the network is found again (documented by that client). With another network it
+// gets another address (documented by the same); that an address which the update echoes is given up then, too, is inferred.
+func (a *assignment) settled(v, old map[string]any) map[string]any {
+	same := true
+	for _, k := range []string{"ipam_network_subnet", "subnet_uuid", "subnet6_uuid"} {
+		same = same && (v[k] == nil || doc.Equal(v[k], old[k]))
+	}
+	if same && v["discovered_networks"] != nil {
+		return old
+	}
+	left := doc.CloneMap(old)
+	for _, f := range Families {
+		had, err := netip.ParseAddr(doc.Str(old, f.Field, "addr"))
+		named := a.named(v, f)
+		if err != nil || len(named) == 0 {
+			continue
+		}
+		if from, ok := a.subnetOf(named, had); ok {
+			discover(v, f, from)
+			continue
+		}
+		if sameAddr(doc.Str(v, f.Field, "addr"), had.String()) {
+			delete(v, f.Field)
+		}
+		for _, k := range []string{"discovered_networks", "ipam_network_subnet", f.Field, f.subnetUUID} {
+			delete(left, k)
+		}
+		delete(v, "discovered_networks")
+	}
+	return left
+}
+
+// subnetOf finds the subnet of an address among those that the choices leave.
+func (a *assignment) subnetOf(choices []choice, at netip.Addr) (span, bool) {
+	for _, c := range choices {
+		n := a.network(a.w.store, c.network)
+		if n == nil {
+			continue
+		}
+		for _, r := range n.ranges {
+			if r.subnet.Contains(at) && (!c.subnet.IsValid() || c.subnet.Masked() == r.subnet) {
+				return r.span, true
+			}
+		}
+	}
+	return span{}, false
 }
 
 // inherit gives an entry what the older one has and a client left out.
@@ -241,6 +294,11 @@ func (a *assignment) grant(v map[string]any, f Family, got netip.Addr, from span
 		nets["network_ref"] = from.network
 		nets[f.subnet] = Prefix(from.subnet)
 	}
+	discover(v, f, from)
+}
+
+// discover notes the network and subnet that an entry's address is on.
+func discover(v map[string]any, f Family, from span) {
 	found, _ := v["discovered_networks"].([]any)
 	for _, d := range doc.Messages(found) {
 		if doc.RefAt(d, "network_ref") == from.network {
@@ -345,25 +403,13 @@ func (a *assignment) choices(v map[string]any, f Family) ([]choice, *schema.Refu
 	if profile == nil && !a.public() {
 		return nil, schema.Refuse(schema.StatusBadRequest, "Cloud has no IPAM profile to allocate an IP address from")
 	}
-	sub := func(s any) netip.Prefix {
-		m, _ := s.(map[string]any)
-		p, _ := parsePrefix(m)
-		return p
+	if given := a.named(v, f); given != nil {
+		return given, nil
 	}
-	named := sub(doc.At(v, "ipam_network_subnet", f.subnet))
-	if n := doc.RefAt(v, "ipam_network_subnet", "network_ref"); n != (doc.Ref{}) {
-		return []choice{{n, named}}, nil
-	}
-	id := doc.Str(v, f.subnetUUID)
-	if id == "" {
-		id = doc.Str(v, "ipam_network_subnet", f.subnetUUID)
-	}
-	if id != "" {
-		return a.subnets(id), nil
-	}
+	named := subnetAt(v, "ipam_network_subnet", f.subnet)
 	var out []choice
 	for _, pl := range doc.Messages(v["placement_networks"]) {
-		out = append(out, choice{doc.RefAt(pl, "network_ref"), sub(pl[f.subnet])})
+		out = append(out, choice{doc.RefAt(pl, "network_ref"), subnetAt(pl, f.subnet)})
 	}
 	if len(out) > 0 {
 		return out, nil
@@ -392,6 +438,24 @@ func (a *assignment) choices(v map[string]any, f Family) ([]choice, *schema.Refu
 		}
 	}
 	return out, nil
+}
+
+// subnetAt is the prefix at a path of a message, zero if there is none.
+func subnetAt(m map[string]any, path ...string) netip.Prefix {
+	at, _ := doc.At(m, path...).(map[string]any)
+	p, _ := parsePrefix(at)
+	return p
+}
+
+// named lists the networks or subnets that an entry itself names; nil if it names none.
+func (a *assignment) named(v map[string]any, f Family) []choice {
+	if n := doc.RefAt(v, "ipam_network_subnet", "network_ref"); n != (doc.Ref{}) {
+		return []choice{{n, subnetAt(v, "ipam_network_subnet", f.subnet)}}
+	}
+	if id := cmp.Or(doc.Str(v, f.subnetUUID), doc.Str(v, "ipam_network_subnet", f.subnetUUID)); id != "" {
+		return append([]choice{}, a.subnets(id)...)
+	}
+	return nil
 }
 
 // subnets finds what a subnet_uuid names: a subnet by its id, name or prefix (documented by the schema).

@@ -78,8 +78,8 @@ var ruleTable = []rule{
 		check: vsTypeChange},
 	{id: "vs-profile-change", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
 		summary: "another type of network profile only while disabled", check: vsProfileChange, off: true},
-	{id: "vs-segroup-change", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400,
-		summary: "another SE group only while disabled", check: vsGroupChange},
+	{id: "vs-segroup-change", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "another SE group only while disabled", check: vsGroupChange, off: true}, // the schema calls the change disruptive: it is made
 	{id: "vs-policy-index", typ: "virtualservice", known: schema.Inferred, text: schema.Inferred, status: 400,
 		summary: "l4_policies have distinct indexes", check: distinct("index", "l4_policies")},
 	{id: "policy-rule-index", typ: "l4policyset", known: schema.Inferred, text: schema.Inferred, status: 400,
@@ -553,10 +553,6 @@ func vipPreferred(w *write) string {
 			if had, want := doc.Str(old, f.Field, "addr"), doc.Str(v, f.Field, "addr"); had != "" && want != "" && !sameAddr(had, want) {
 				return "If a new preferred IP is needed, please recreate the VIP"
 			}
-		}
-		had, want := doc.RefAt(old, "ipam_network_subnet", "network_ref"), doc.RefAt(v, "ipam_network_subnet", "network_ref")
-		if had != (doc.Ref{}) && want != (doc.Ref{}) && had != want {
-			return "If a new preferred IP is needed, please recreate the VIP"
 		}
 	}
 	return ""
