@@ -38,7 +38,9 @@ type Routes struct {
 	DryRun bool
 	Limit  staticroutes.Limit
 
-	reach atomic.Pointer[staticroutes.Reach]
+	reach   atomic.Pointer[staticroutes.Reach]
+	refused map[refusal]string // routes that the Controller wouldn't take when last asked, and why
+	turns   int                // of those
 
 	mu    sync.Mutex
 	first chan struct{} // closed when a run has ended, or firstWait is over; nil before anybody asked
@@ -209,33 +211,110 @@ func (r *Routes) routes(ctx context.Context, in *staticroutes.Input, uuid string
 		log.Info("dry run: not carried out", "vrfcontext", out.VRF, "plan", p.String())
 		return w, p, &DryRunError{Plan: p.String()}
 	}
-	tenant := tenantOf(vrf, in.Settings, in.Facts)
-	vrf, err = r.Client.Modify(ctx, model.VrfContext, tenant, uuid, vrf, func(o avi.Object) (bool, error) {
+	p, list, err = r.write(ctx, w, p, writing{in: in, uuid: uuid, vrf: vrf, out: out})
+	if err != nil {
+		return w, p, fmt.Errorf("writing the static routes of VRF context %s: %w", out.VRF, err)
+	}
+	after := staticroutes.Diff(w.Except(p.Refused()), cluster, list, r.Limit)
+	out.Ours, out.Foreign = after.Ours, after.Foreign
+	if !after.Empty() {
+		return w, after, &avi.Error{Method: http.MethodPut, Route: "/api/vrfcontext/{uuid}", Tenant: tenantOf(vrf, in.Settings, in.Facts),
+			Class: avi.Terminal, Reason: avi.ReasonBadAnswer,
+			Message: "the Controller doesn't keep the static routes that it is sent; still to do: " + after.String()}
+	}
+	return w, p, doubt
+}
+
+// writing is what a write of the VRF context is about.
+type writing struct {
+	in   *staticroutes.Input
+	uuid string
+	vrf  avi.Object // as it was just read; nil: it has to be read
+	out  *RoutesOutcome
+}
+
+// write carries a plan out, but for the routes that the Controller refuses: those are looked for within bounds, and the plan that is
+// returned says so of each. Refused ones are tried again with each run, after all others.
+func (r *Routes) write(ctx context.Context, w *staticroutes.Wanted, p *staticroutes.Plan,
+	at writing) (*staticroutes.Plan, []json.RawMessage, error) {
+	var list []json.RawMessage
+	put := func(held map[netip.Prefix]string) ([]staticroutes.Step, error) {
+		next, now, err := r.put(ctx, w.Except(held), at)
+		at.vrf = nil
+		if err != nil {
+			return nil, err
+		}
+		list = now
+		return next.Steps, nil
+	}
+	all := questioned(p.Steps)
+	known := slices.DeleteFunc(slices.Clone(all), func(s staticroutes.Step) bool { return r.refused[refusalOf(s)] == "" })
+	s := sift{write: put, left: siftWrites, all: known, refused: make(map[netip.Prefix]string)}
+	if len(known) > 0 && len(known) == len(all) {
+		s.left = siftAgainWrites
+		first := r.turns % len(known) // each has its turn
+		known = slices.Concat(known[first:], known[:first])
+		r.turns++
+	}
+	steps, err := put(s.without(nil))
+	s.steps = steps
+	switch fresh := slices.DeleteFunc(slices.Clone(all), func(c staticroutes.Step) bool { return slices.Contains(known, c) }); {
+	case err == nil:
+	case !refuses(err) || len(fresh) == 0:
+		return p, nil, err
+	default:
+		s.all = all
+		s.split(fresh, err)
+	}
+	s.place(known)
+	if s.err != nil {
+		return p, nil, s.err
+	}
+	r.refused = make(map[refusal]string)
+	for _, c := range all {
+		if why := s.refused[c.Prefix]; why != "" {
+			r.refused[refusalOf(c)] = why
+		}
+	}
+	if list == nil { // nothing was taken
+		vrf, err := r.Client.Read(ctx, model.VrfContext, at.in.Settings.Tenant, at.uuid)
+		if err != nil {
+			return p, nil, err
+		}
+		if list, err = routesOf(vrf); err != nil {
+			return p, nil, err
+		}
+	}
+	at.out.Steps = s.steps
+	return staticroutes.Diff(w.Except(s.refused), at.in.Settings.ClusterName, list, r.Limit), list, nil
+}
+
+// put writes what is wanted once, and returns the plan that was carried out and the routes that the Controller has then.
+func (r *Routes) put(ctx context.Context, w *staticroutes.Wanted, at writing) (p *staticroutes.Plan, list []json.RawMessage, err error) {
+	log := logr.FromContextOrDiscard(ctx)
+	if at.vrf == nil {
+		if at.vrf, err = r.Client.Read(ctx, model.VrfContext, at.in.Settings.Tenant, at.uuid); err != nil {
+			return nil, nil, err
+		}
+	}
+	tenant := tenantOf(at.vrf, at.in.Settings, at.in.Facts)
+	vrf, err := r.Client.Modify(ctx, model.VrfContext, tenant, at.uuid, at.vrf, func(o avi.Object) (bool, error) {
 		list, err := routesOf(o)
 		if err != nil {
 			return false, err
 		}
-		p = staticroutes.Diff(w, cluster, list, r.Limit)
+		p = staticroutes.Diff(w, at.in.Settings.ClusterName, list, r.Limit)
 		if p.Empty() {
 			return false, nil
 		}
-		log.Info("changing static routes", "vrfcontext", out.VRF, "plan", p.String())
+		log.Info("changing static routes", "vrfcontext", at.out.VRF, "plan", p.String())
 		return true, setRoutes(o, p.Routes)
 	})
 	if err != nil {
-		return w, p, fmt.Errorf("writing the static routes of VRF context %s: %w", out.VRF, err)
+		return nil, nil, err
 	}
-	out.Steps = p.Steps
-	if list, err = routesOf(vrf); err != nil {
-		return w, p, err
-	}
-	after := staticroutes.Diff(w, cluster, list, r.Limit)
-	out.Ours, out.Foreign = after.Ours, after.Foreign
-	if !after.Empty() {
-		return w, after, &avi.Error{Method: http.MethodPut, Route: "/api/vrfcontext/{uuid}", Tenant: tenant, Class: avi.Terminal, Reason: avi.ReasonBadAnswer,
-			Message: "the Controller doesn't keep the static routes that it is sent; still to do: " + after.String()}
-	}
-	return w, p, doubt
+	list, err = routesOf(vrf)
+	return p, list, err
 }
 
 func routesOf(o avi.Object) (list []json.RawMessage, err error) {

@@ -3,11 +3,20 @@
 package engine
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +40,12 @@ import (
 // routesOn is a Routes with a simulated Controller and a mirror that has read it.
 func routesOn(t *testing.T) (*Routes, *avisim.Server, *settings.Settings) {
 	t.Helper()
+	return routesBehind(t, nil)
+}
+
+// routesBehind is routesOn with a Controller that answers 400 to writes of VRF contexts for which refuse has a message.
+func routesBehind(t *testing.T, refuse func(body string) string) (*Routes, *avisim.Server, *settings.Settings) {
+	t.Helper()
 	sim, err := avisim.New(avisim.Options{Username: "admin", Password: "secret"})
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +54,11 @@ func routesOn(t *testing.T) (*Routes, *avisim.Server, *settings.Settings) {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	client, err := avi.New(avi.Config{Host: sim.Host(), Username: "admin", Password: "secret", CA: sim.CAPEM(), Timeout: 2 * time.Second})
+	host, ca := sim.Host(), sim.CAPEM()
+	if refuse != nil {
+		host, ca = choosy(t, sim, refuse)
+	}
+	client, err := avi.New(avi.Config{Host: host, Username: "admin", Password: "secret", CA: ca, Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +69,32 @@ func routesOn(t *testing.T) (*Routes, *avisim.Server, *settings.Settings) {
 	}
 	s := &settings.Settings{ClusterName: "c1", CreatedBy: "ako-c1", Cloud: "Default-Cloud", Tenant: "admin", ServiceType: settings.ClusterIP, Placement: placement.Placement{SEGroup: "Default-Group"}}
 	return &Routes{Client: client, Mirror: m, Limit: staticroutes.Limit{Share: 0.2, Least: 5}}, sim, s
+}
+
+// choosy stands before a simulator and refuses what it is told to.
+func choosy(t *testing.T, sim *avisim.Server, refuse func(body string) string) (host string, ca []byte) {
+	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(sim.CAPEM())
+	proxy := &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "https", Host: sim.Host()}) },
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && strings.HasPrefix(r.URL.Path, "/api/vrfcontext/") {
+			body, _ := io.ReadAll(r.Body)
+			if message := refuse(string(body)); message != "" {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusBadRequest)
+				_ = json.NewEncoder(w).Encode(map[string]string{"error": message})
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }
 
 func input(s *settings.Settings, nodes ...int) staticroutes.Input {

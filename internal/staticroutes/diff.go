@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -88,6 +89,9 @@ func (p *Plan) String() string {
 	}
 	return strings.Join(lines, "; ")
 }
+
+// Refused are the prefixes whose wanted routes stay unwritten, and why.
+func (p *Plan) Refused() map[netip.Prefix]string { return maps.Clone(p.refused) }
 
 // Limit bounds how many routes of ours one plan removes: a share of them, but at least Least.
 type Limit struct {
@@ -240,16 +244,7 @@ func (d *differ) compare(wanted []Claim) (drop []int) {
 		case !s.prefix.IsValid():
 			d.report("", ReasonRouteConflict, "route %s has our label and no prefix that can be read; it is left as it is", s.id)
 		case ok && d.chosen[s.prefix] == i:
-			if c.leads(s.nextHop) && labelled(s.labels, d.cluster) {
-				d.standing[s.prefix] = true
-				continue
-			}
-			why, hop := "", c.NextHop
-			if c.leads(s.nextHop) {
-				why, hop = "its label is missing", s.nextHop
-			}
-			d.Steps = append(d.Steps, Step{Change, s.id, s.prefix, s.nextHop, hop, c.Node, why})
-			d.routes[i].raw = rewritten(s.raw, hop, d.cluster)
+			d.correct(i, c)
 		case ok:
 			d.Steps = append(d.Steps,
 				Step{Op: Remove, ID: s.id, Prefix: s.prefix, From: s.nextHop, Why: "it doubles route " + d.routes[d.chosen[s.prefix]].id})
@@ -261,6 +256,31 @@ func (d *differ) compare(wanted []Claim) (drop []int) {
 		}
 	}
 	return drop
+}
+
+// correct puts right a route that stands, if it isn't.
+func (d *differ) correct(i int, c Claim) {
+	s := d.routes[i]
+	if c.leads(s.nextHop) && labelled(s.labels, d.cluster) {
+		d.standing[s.prefix] = true
+		return
+	}
+	if why, held := d.w.held[s.prefix]; held {
+		d.hold(c, why)
+		return
+	}
+	why, hop := "", c.NextHop
+	if c.leads(s.nextHop) {
+		why, hop = "its label is missing", s.nextHop
+	}
+	d.Steps = append(d.Steps, Step{Change, s.id, s.prefix, s.nextHop, hop, c.Node, why})
+	d.routes[i].raw = rewritten(s.raw, hop, d.cluster)
+}
+
+// hold leaves a node's route as it is.
+func (d *differ) hold(c Claim, why string) {
+	d.refused[c.Prefix] = why
+	d.report(c.Node, ReasonRouteRefused, "pod CIDR %s of Node %s has no route, or an old one, via %s: %s", c.Prefix, c.Node, c.NextHop, why)
 }
 
 // foreign looks for a route without a label that is in the way of a wanted one: the same prefix, or part of it. A wider one
@@ -343,6 +363,10 @@ func (d *differ) add(wanted []Claim) {
 	for _, c := range wanted {
 		_, have := d.chosen[c.Prefix]
 		if have || d.standing[c.Prefix] || d.refused[c.Prefix] != "" {
+			continue
+		}
+		if why, held := d.w.held[c.Prefix]; held {
+			d.hold(c, why)
 			continue
 		}
 		id := d.newID(c)

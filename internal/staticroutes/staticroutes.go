@@ -28,6 +28,7 @@ const (
 	ReasonPodCIDRConflict    = "PodCIDRConflict"    // two nodes claim one
 	ReasonRouteConflict      = "RouteConflict"      // a route of somebody else is in the way
 	ReasonPodCIDRsUnreadable = "PodCIDRsUnreadable" // what Kubernetes knows of nodes and pod CIDRs is not complete
+	ReasonRouteRefused       = "RouteRefused"       // the Controller won't take it; the others are written
 	ReasonRoutesHeld         = "RouteDeletionHeld"  // more routes would go at once than is likely to be meant
 	ReasonGroupLabelled      = "SEGroupLabelled"    // a Service Engine group is labelled for another cluster
 	ReasonReferenceMissing   = "ReferenceMissing"   // the Controller lacks a VRF context or a Service Engine group

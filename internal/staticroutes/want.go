@@ -27,6 +27,14 @@ type Wanted struct {
 	hosts   map[netip.Addr]string // every address of a node → its name
 	uids    map[string]string     // UID of a node → its name
 	claimed map[claimed]bool
+	held    map[netip.Prefix]string // claims whose routes stay as they are, and why
+}
+
+// Except is what is wanted where the routes of some prefixes stay as they are, or missing, with a reason for each.
+func (w *Wanted) Except(held map[netip.Prefix]string) *Wanted {
+	out := *w
+	out.held = held
+	return &out
 }
 
 type claimed struct {
