@@ -9,6 +9,9 @@ SIMULATOR_IMG ?= avi-l4-simulator:latest
 PLATFORMS     ?=
 CONTAINER_TOOL ?= docker
 KUBECTL       ?= kubectl
+# What the bundle for the Operator Lifecycle Manager runs, and the image that the bundle is put in.
+OLM_IMG       ?= avi-l4-operator:$(VERSION)
+BUNDLE_IMG    ?= avi-l4-operator-bundle:$(VERSION)
 # Where the local cluster keeps its state.
 CLUSTER_DIR   ?= .local/cluster
 NODES         ?= 3
@@ -94,12 +97,19 @@ build-installer: $(KUSTOMIZE) ## Write all that an installation needs to dist/in
 	$(KUSTOMIZE) build dist > dist/install.yaml
 	$(KUSTOMIZE) build config/components/services-api > dist/services-api-crds.yaml
 
+# Not among the tools that are built once: its own code changes with the repository.
+.PHONY: bundle
+bundle: $(KUSTOMIZE) ## Write bundle/ and catalog/ for the Operator Lifecycle Manager, and validate them (OLM_IMG, BUNDLE_IMG).
+	cd hack/tools/olm-bundle && go build -o $(BIN)/olm-bundle .
+	$(KUSTOMIZE) build config/olm | $(BIN)/olm-bundle -version $(VERSION) -image $(OLM_IMG) -bundle-image $(BUNDLE_IMG)
+
 ##@ Test
 
 .PHONY: test
 test: vet ## Run every test with the race detector; builds the cluster's programs first, which takes minutes once.
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
 	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 20m ./...
+	cd hack/tools/olm-bundle && go test ./...
 	$(MAKE) test-browser
 
 .PHONY: test-browser
@@ -124,18 +134,19 @@ bench: ## Measure the operator against the simulator, and print a table.
 	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 
 .PHONY: vet
-vet: ## Run go vet, also on the conformance tests, which are a module of their own that no other test builds.
+vet: ## Run go vet, also on modules that no other test builds.
 	go vet ./...
 	cd test/conformance && go vet ./...
+	cd hack/tools/olm-bundle && go vet ./...
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters.
 	$(GOLANGCI_LINT) run ./...
 
 .PHONY: verify
-verify: generate ## Fail if a generated file, a go.mod or the formatting is not current, or a file lacks its licence.
-	git diff --exit-code -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
-	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
+verify: generate bundle ## Fail if a generated file, a go.mod or the formatting is not current, or a file lacks its licence.
+	git diff --exit-code -- config/rbac config/crd config/components bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
+	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
 	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance test/browser; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	go run ./hack/spdx
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
@@ -203,4 +214,4 @@ undeploy: $(KUSTOMIZE) ## Remove the operator. Services keep its finalizer: set 
 
 .PHONY: clean
 clean: ## Remove what was built, but for the cluster's programs (rm -rf bin/kube removes those).
-	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)
+	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(BIN)/olm-bundle $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)
