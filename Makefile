@@ -133,6 +133,10 @@ conformance: ## Run those of the Gateway API's own tests that layer 4 alone can 
 bench: ## Measure the operator against the simulator, and print a table.
 	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 
+.PHONY: chaos
+chaos: ## Stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...), which takes half an hour.
+	$(WITH_BINARIES) AVI_CHAOS_ROUNDS=$(or $(ROUNDS),100) go test -count=1 -v -timeout 120m -run TestFencing ./test/e2e/
+
 .PHONY: vet
 vet: ## Run go vet, also on modules that no other test builds.
 	go vet ./...

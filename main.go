@@ -20,6 +20,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -28,6 +30,7 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/fence"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
@@ -41,6 +44,7 @@ type options struct {
 	logLevel, logFormat    string
 	version                bool
 	preview, handBack      bool
+	lease, renew, retry    time.Duration
 }
 
 func parse() (options, error) {
@@ -52,6 +56,9 @@ func parse() (options, error) {
 	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS to authorized clients only.")
 	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
 	flag.BoolVar(&o.LeaderElect, "leader-elect", false, "Elect a leader, so that one of several replicas writes.")
+	flag.DurationVar(&o.lease, "leader-elect-lease-duration", 15*time.Second, "How long a standby waits for a leader that renews its lease no more, in whole seconds.")
+	flag.DurationVar(&o.renew, "leader-elect-renew-deadline", 10*time.Second, "How long a leader tries to renew its lease before it ends; less than the lease's duration.")
+	flag.DurationVar(&o.retry, "leader-elect-retry-period", 2*time.Second, "How often the lease is renewed, and a standby looks at it.")
 	flag.StringVar(&o.logLevel, "zap-log-level", "", "debug, info, warn or error; overrides logLevel of the ConfigMap.")
 	flag.StringVar(&o.logFormat, "zap-encoder", "json", "json or console.")
 	flag.IntVar(&o.Workers, "workers", 16, "Services, and Gateways, worked on at once.")
@@ -158,15 +165,19 @@ func assemble(o *options, level zap.AtomicLevel) (ctrl.Manager, *avi.Client, err
 	utilruntime.Must(controllers.AddToScheme(scheme))
 	cfg := ctrl.GetConfigOrDie()
 	cfg.UserAgent = fmt.Sprintf("%s/%s (%s/%s)", program, version.Number(), goruntime.GOOS, goruntime.GOARCH)
+	lock, fenced, err := elect(cfg, scheme, *o)
+	if err != nil {
+		return nil, nil, err
+	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(o.Namespace),
-		Metrics:                       metricsOptions(*o),
-		HealthProbeBindAddress:        o.probeAddr,
-		LeaderElection:                o.LeaderElect && !o.preview && !o.handBack,
-		LeaderElectionID:              "avi-l4-operator.ako.vmware.com",
-		LeaderElectionNamespace:       o.Namespace,
-		LeaderElectionReleaseOnCancel: true, // nothing is written once the manager has ended
+		Scheme:                              scheme,
+		Cache:                               controllers.CacheOptions(o.Namespace),
+		Metrics:                             metricsOptions(*o),
+		HealthProbeBindAddress:              o.probeAddr,
+		LeaderElection:                      lock != nil,
+		LeaderElectionReleaseOnCancel:       true, // nothing is written once the manager has ended
+		LeaderElectionResourceLockInterface: lock,
+		LeaseDuration:                       &o.lease, RenewDeadline: &o.renew, RetryPeriod: &o.retry,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the manager: %w", err)
@@ -179,11 +190,27 @@ func assemble(o *options, level zap.AtomicLevel) (ctrl.Manager, *avi.Client, err
 		}
 	}
 	o.Log, o.Registerer = ctrl.Log, metrics.Registry
-	client, err := avi.NewUnconfigured(avi.WithLogger(ctrl.Log.WithName("avi")), avi.WithRegisterer(metrics.Registry))
+	client, err := avi.NewUnconfigured(avi.WithLogger(ctrl.Log.WithName("avi")), avi.WithRegisterer(metrics.Registry),
+		avi.WithFence(fenced.Check))
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the Controller's client: %w", err)
 	}
 	return mgr, client, nil
+}
+
+// elect makes the lock of the leader election, nil if there is none, and the fence that keeps this process from writing, also through
+// cfg, while another one may be the leader.
+func elect(cfg *rest.Config, scheme *runtime.Scheme, o options) (resourcelock.Interface, *fence.Fence, error) {
+	if !o.LeaderElect || o.preview || o.handBack {
+		return nil, nil, nil
+	}
+	fenced := fence.New()
+	lock, err := fenced.Lease(rest.CopyConfig(cfg), scheme, o.Namespace, "avi-l4-operator.ako.vmware.com", o.renew)
+	if err != nil {
+		return nil, nil, fmt.Errorf("preparing the election of a leader: %w", err)
+	}
+	cfg.Wrap(fenced.Transport)
+	return lock, fenced, nil
 }
 
 // operate runs the operator until the context ends.

@@ -29,6 +29,7 @@ type Client struct {
 	log     logr.Logger
 	metrics *metrics
 	now     func() time.Time
+	fence   func() error // nil: every write may begin
 
 	ep atomic.Pointer[endpoint]
 
@@ -42,9 +43,10 @@ type Client struct {
 type Option func(*options)
 
 type options struct {
-	log logr.Logger
-	reg prometheus.Registerer
-	now func() time.Time
+	log   logr.Logger
+	reg   prometheus.Registerer
+	now   func() time.Time
+	fence func() error
 }
 
 // WithLogger has logins and changes of availability logged, and each request at level 1.
@@ -55,6 +57,10 @@ func WithRegisterer(r prometheus.Registerer) Option { return func(o *options) { 
 
 // WithClock replaces time.Now for back-off and breaker.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.now = now } }
+
+// WithFence asks check before each write of configuration begins, the last time when its first byte is about to be sent, and sends
+// nothing if check returns an error. The client's own sessions and tokens are no configuration.
+func WithFence(check func() error) Option { return func(o *options) { o.fence = check } }
 
 // New returns a Client for cfg. It sends nothing; the first call finds out the version and logs in. The error says what
 // is wrong with cfg.
@@ -67,7 +73,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering metrics of the avi client: %w", err)
 	}
-	c := &Client{log: o.log, metrics: m, now: o.now, watchers: map[int]func(){}}
+	c := &Client{log: o.log, metrics: m, now: o.now, fence: o.fence, watchers: map[int]func(){}}
 	ep, err := c.newEndpoint(cfg)
 	if err != nil {
 		return nil, err

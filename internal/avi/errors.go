@@ -66,6 +66,7 @@ const (
 	ReasonTLS           Reason = "TLS"                 // the Controller's certificate could not be verified
 	ReasonTimeout       Reason = "Timeout"             // Config.Timeout or the caller's deadline passed
 	ReasonCanceled      Reason = "Canceled"            // the caller's context was canceled, or the client closed
+	ReasonNotLeader     Reason = "NotLeader"           // a write that WithFence kept from being sent
 	ReasonIncomplete    Reason = "Incomplete"          // the pages of a list do not add up
 	ReasonBadAnswer     Reason = "BadAnswer"           // an answer that is not what the API promises, such as a proxy's page
 )

@@ -24,23 +24,23 @@ type worker struct {
 	gen    uint64              // the login that sess holds the cookies of, 0 if none
 
 	// The request in progress.
-	ctx      context.Context
-	kind     string
-	renew    bool      // a lost session may be replaced
-	last     *exchange // nil if nothing was sent
-	loginErr error
+	ctx    context.Context
+	kind   string
+	renew  bool      // a lost session may be replaced
+	last   *exchange // nil if nothing was sent
+	unsent error     // why nothing was sent: the login failed, or the fence is closed
 }
 
 // call makes one call of the API with the given X-Avi-Version. The exchange it returns is one that succeeded; any other
 // is an *Error.
 func (w *worker) call(ctx context.Context, c call, pinned string) (*exchange, error) {
-	defer func() { w.ctx, w.last, w.loginErr = nil, nil, nil }()
+	defer func() { w.ctx, w.last, w.unsent = nil, nil, nil }()
 	w.ctx, w.kind = ctx, c.kind
 	if err := w.refresh(pinned); err != nil {
 		return nil, err
 	}
 	for _, w.renew = range []bool{!c.final, false} {
-		w.last, w.loginErr = nil, nil
+		w.last, w.unsent = nil, nil
 		// An interface that holds a nil json.RawMessage is not nil, and would be sent as "null".
 		var payload any
 		if c.body != nil {
@@ -48,8 +48,8 @@ func (w *worker) call(ctx context.Context, c call, pinned string) (*exchange, er
 		}
 		_, err := w.sess.RestRequest(c.method, c.uri(), payload, c.tenant, nil)
 		switch {
-		case w.loginErr != nil:
-			return nil, w.loginErr
+		case w.unsent != nil:
+			return nil, w.unsent
 		case w.last == nil: // the SDK could not make a request of it
 			e := invalid(c.method, c.route, "%v", err)
 			e.cause = err
@@ -107,9 +107,12 @@ func (w *worker) Do(req *http.Request) (*http.Response, error) {
 	if req.URL.Path == loginRoute {
 		return w.login(req), nil
 	}
-	if w.loginErr != nil {
+	if w.unsent != nil {
 		// The SDK ignores that its first login failed and goes on without a session.
-		return answer(req, http.StatusOK), nil //nolint:nilerr // the caller takes it from w.loginErr
+		return answer(req, http.StatusOK), nil //nolint:nilerr // the caller takes it from w.unsent
+	}
+	if w.unsent = w.ep.fenced(req.Method, w.kind); w.unsent != nil {
+		return answer(req, http.StatusOK), nil //nolint:nilerr // the caller takes it from w.unsent
 	}
 	w.last = w.ep.send(w.ctx, req, w.kind)
 	w.last.tenant = req.Header.Get("X-Avi-Tenant")
@@ -130,7 +133,7 @@ func (w *worker) Do(req *http.Request) (*http.Response, error) {
 func (w *worker) login(req *http.Request) *http.Response {
 	g, err := w.ep.login.get(w.ctx, req)
 	if err != nil {
-		w.loginErr = err
+		w.unsent = err
 		return answer(req, http.StatusUnauthorized)
 	}
 	w.gen = g.id

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -41,7 +40,7 @@ func newTransport(cfg Config) (*http.Transport, error) {
 		return nil, err
 	}
 	t := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		DialContext:         dial,
 		TLSClientConfig:     tc,
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConns:        cfg.Concurrency + spareConns,
@@ -64,6 +63,7 @@ type exchange struct {
 	body       []byte
 	err        error // of the network or a context; status may be set even so, if the body was cut off
 	sent       bool
+	fenced     bool // nothing was sent, because the fence had closed
 }
 
 func (x *exchange) ok() bool { return x.err == nil && x.status >= 200 && x.status < 300 }
@@ -82,7 +82,10 @@ func (ep *endpoint) send(ctx context.Context, req *http.Request, kind string) *e
 	var sent atomic.Bool
 	actx = httptrace.WithClientTrace(actx, &httptrace.ClientTrace{
 		GetConn: func(string) { sent.Store(false) },
-		GotConn: func(httptrace.GotConnInfo) { sent.Store(true) },
+		GotConn: func(i httptrace.GotConnInfo) {
+			sent.Store(true)
+			guard(i.Conn, ep.fence(req.Method, kind))
+		},
 	})
 	start := time.Now()
 	resp, err := ep.transport.RoundTrip(req.WithContext(actx))
@@ -96,6 +99,7 @@ func (ep *endpoint) send(ctx context.Context, req *http.Request, kind string) *e
 	if err != nil {
 		x.err = cause(ctx, actx, err)
 	}
+	x.fenced = errors.As(err, new(fencedError))
 	ep.observe(ctx, x, kind, time.Since(start))
 	return x
 }
@@ -139,7 +143,7 @@ func (ep *endpoint) observe(ctx context.Context, x *exchange, kind string, took 
 	ep.client.log.V(1).Info("Request to the Controller", "method", x.method, "kind", kind, "code", code, "took", took.String())
 
 	switch {
-	case x.err != nil && ctx.Err() != nil:
+	case x.fenced, x.err != nil && ctx.Err() != nil:
 		// The caller gave up: that says nothing about the Controller.
 	case x.err != nil:
 		ep.breaker.failure(x.err.Error())
@@ -165,6 +169,8 @@ func (ep *endpoint) failure(x *exchange, route string) *Error {
 			e.Reason = ReasonTimeout
 		case errors.Is(x.err, context.Canceled):
 			e.Reason = ReasonCanceled
+		case x.fenced:
+			e.Reason, e.sent = ReasonNotLeader, false
 		case errors.As(x.err, &cert):
 			e.Class, e.Reason, e.RetryAfter = Wait, ReasonTLS, time.Minute
 		}

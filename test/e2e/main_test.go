@@ -114,7 +114,13 @@ type fixture struct {
 // complained by then.
 func begin(t *testing.T) *fixture {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	return beginFor(t, 90*time.Second)
+}
+
+// beginFor is begin for a test that may take so long.
+func beginFor(t *testing.T, most time.Duration) *fixture {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), most)
 	numbered++
 	f := &fixture{T: t, ctx: ctx, ns: fmt.Sprintf("e2e-%d", numbered)}
 	t.Cleanup(func() {

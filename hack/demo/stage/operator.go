@@ -172,6 +172,9 @@ func (o *Operator) Kill() {
 	<-o.done
 }
 
+// Signal sends the process a signal.
+func (o *Operator) Signal(s os.Signal) error { return o.command.Process.Signal(s) }
+
 // Log is what the process has logged so far.
 func (o *Operator) Log() string {
 	info, err := o.log.Stat()
