@@ -41,6 +41,8 @@ type Routes struct {
 	reach   atomic.Pointer[staticroutes.Reach]
 	refused map[refusal]string // routes that the Controller wouldn't take when last asked, and why
 	turns   int                // of those
+	settled string             // UUID of the VRF context beside which no other has routes of ours
+	kept    string             // what was logged of those that have, last
 
 	mu    sync.Mutex
 	first chan struct{} // closed when a run has ended, or firstWait is over; nil before anybody asked
@@ -139,6 +141,9 @@ func (r *Routes) Sync(ctx context.Context, in staticroutes.Input, confirm func(c
 	foreign, groupErr := r.groups(ctx, in, &out)
 	r.turn(&out, staticroutes.ReachOf(w, p, out.VRF, foreign, err))
 	out.Err = cmp.Or(err, groupErr)
+	if err == nil {
+		out.Err = cmp.Or(out.Err, r.clearStrays(ctx, in, uuid, &out))
+	}
 	return out
 }
 
