@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
@@ -65,7 +66,33 @@ func (k services) forget(key types.NamespacedName) {
 }
 
 func (k services) watch(b *builder.Builder) *builder.Builder {
-	return b.For(&corev1.Service{}, builder.WithPredicates(servicePredicate(k.Status.Own)))
+	return b.For(&corev1.Service{}, builder.WithPredicates(servicePredicate(k.Status.Own))).
+		Watches(&corev1.Service{}, mapped(k.ofRival))
+}
+
+// ofRival are the Services that wait, where they are served, for a place in a Service's shared VIP.
+func (k services) ofRival(ctx context.Context, o client.Object) (out []reconcile.Request) {
+	svc, ok := o.(*corev1.Service)
+	if !ok {
+		return nil
+	}
+	for _, group := range append(k.Engine.Mirror.SharedVIPs(svc.Namespace, svc.Name), translate.SharedVIPOf(svc)) {
+		var asking corev1.ServiceList
+		if group == "" {
+			continue
+		}
+		if err := k.Deps.Client.List(ctx, &asking, client.InNamespace(svc.Namespace), client.MatchingFields{gather.IndexSharedVIP: group},
+			client.UnsafeDisableDeepCopy); err != nil {
+			logr.FromContextOrDiscard(ctx).Error(err, "listing the Services of a shared VIP", "sharedvip", group)
+			return nil
+		}
+		for i := range asking.Items {
+			if m := &asking.Items[i]; m.Name != svc.Name && translate.MayBeReplaced(m) {
+				out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(m)})
+			}
+		}
+	}
+	return out
 }
 
 func (services) sources(cache.Cache, gather.API) []source.Source { return nil }

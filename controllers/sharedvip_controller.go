@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
@@ -57,7 +59,44 @@ func (d *Deps) place(svc *corev1.Service) translate.Place {
 	}
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name}
 	alone := d.Engine.Serves(owner, translate.VirtualServiceName(cfg, owner))
-	return translate.PlaceOf(svc, alone, d.Engine.Mirror.SharedVIPs(svc.Namespace, svc.Name))
+	place := translate.PlaceOf(svc, alone, d.Engine.Mirror.SharedVIPs(svc.Namespace, svc.Name))
+	if group := translate.SharedVIPOf(svc); place.Leaving && group != "" {
+		// Nothing is let go of for a place where it would not be served.
+		if shut, err := d.shut(cfg, svc, group); err != nil {
+			place.Leaving, place.Shut = false, err.Error()
+		} else if shut != "" {
+			place.Leaving, place.Shut = false, shut
+		}
+	}
+	return place
+}
+
+// shut says why a Service that may join a group would lose a port there.
+func (d *Deps) shut(cfg *settings.Settings, svc *corev1.Service, group string) (string, error) {
+	owner := model.Owner{Kind: model.SharedVIPOwner, Namespace: svc.Namespace, Name: group}
+	taken := d.Engine.Ports(owner, translate.VirtualServiceName(cfg, owner))
+	var asking corev1.ServiceList
+	if err := d.Client.List(context.Background(), &asking, client.InNamespace(svc.Namespace),
+		client.MatchingFields{gather.IndexSharedVIP: group}, client.UnsafeDisableDeepCopy); err != nil {
+		return "", fmt.Errorf("listing the Services of shared VIP %s: %w", group, err)
+	}
+	served, senior := slices.Collect(maps.Values(taken)), translate.CompareSeniority(group)
+	var members []*corev1.Service
+	for i := range asking.Items {
+		m := &asking.Items[i]
+		if m.Name == svc.Name || m.Spec.Type != corev1.ServiceTypeLoadBalancer || m.DeletionTimestamp != nil {
+			continue
+		}
+		own := model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}
+		alone := d.Engine.Serves(own, translate.VirtualServiceName(cfg, own))
+		place := translate.PlaceOf(m, alone, d.Engine.Mirror.SharedVIPs(m.Namespace, m.Name))
+		// Of two that may join at once the senior one goes first.
+		if slices.Contains(served, m.Name) || place.Group == group || place.Leaving && senior(m, svc) < 0 {
+			members = append(members, m)
+		}
+	}
+	slices.SortFunc(members, senior)
+	return translate.SharedVIP{Namespace: svc.Namespace, Group: group, Members: members}.Shut(svc, taken), nil
 }
 
 // serving lists the Services that the Controller holds something of in a group.
@@ -135,16 +174,31 @@ func programmedService(svc *corev1.Service) bool {
 
 // tell tells each Service its share. What can't be written to one doesn't keep the others from it.
 func (k sharedVIPs) tell(ctx context.Context, g *gather.Group, _ translate.Input, out outcome.Outcome) error {
-	var failed error
-	for _, svc := range g.Members {
+	return errors.Join(eachMember(g.Members, func(svc *corev1.Service) error {
 		if out.State() == outcome.Unread && programmedService(svc) {
-			continue // a status that was right would change twice
+			return nil // a status that was right would change twice
 		}
-		err := k.Status.Service(ctx, svc, out.Share(svc.Name), ipModeOf(k.Deps, svc), k.Engine.ClusterUUID())
-		failed = errors.Join(failed, client.IgnoreNotFound(err))
-	}
-	return failed
+		return client.IgnoreNotFound(k.Status.Service(ctx, svc, out.Share(svc.Name), ipModeOf(k.Deps, svc), k.Engine.ClusterUUID()))
+	})...)
 }
+
+// eachMember does something about each Service of a group at once: one after the other, calls to the API server would make a group take as
+// many times longer as it has Services. The errors are in the order of the Services.
+func eachMember(members []*corev1.Service, do func(*corev1.Service) error) []error {
+	out := make([]error, len(members))
+	var g errgroup.Group
+	g.SetLimit(membersAtOnce)
+	for i, m := range members {
+		g.Go(func() error {
+			out[i] = do(m)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in out
+	return out
+}
+
+const membersAtOnce = 8
 
 func (sharedVIPs) tellNoClass(context.Context, *gather.Group, string) error { return nil }
 
@@ -218,21 +272,29 @@ func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.C
 
 // part decides about each Service, and claims those that are to be served.
 func (r sharing) part(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group]) (out parting) {
+	var members, staying []*corev1.Service
 	for _, m := range c.Object.Members {
 		m = m.DeepCopy() // the cache's
 		switch f, why := r.fate(ctx, cfg, c, m); f {
 		case goes:
 			out.leave, out.why = append(out.leave, m), why
+			continue
 		case kept: // and maybe not claimed
-			out.serve, out.held = append(out.serve, m), true
+			out.held = true
 		case stays:
-			err := r.claimMember(ctx, cfg, c.Object, m)
-			out.unclaimed = errors.Join(out.unclaimed, client.IgnoreNotFound(err))
-			if err == nil || r.holds(client.ObjectKeyFromObject(c.Object), m) { // what AKO made for it isn't taken away either
-				out.serve = append(out.serve, m)
-			}
+			staying = append(staying, m)
+		case apart:
+			continue
 		}
+		members = append(members, m)
 	}
+	unserved := make(map[*corev1.Service]bool)
+	for i, err := range eachMember(staying, func(m *corev1.Service) error { return r.claimMember(ctx, cfg, c.Object, m) }) {
+		out.unclaimed = errors.Join(out.unclaimed, client.IgnoreNotFound(err))
+		// What AKO made for one isn't taken away, claimed or not.
+		unserved[staying[i]] = err != nil && !r.holds(client.ObjectKeyFromObject(c.Object), staying[i])
+	}
+	out.serve = slices.DeleteFunc(members, func(m *corev1.Service) bool { return unserved[m] })
 	return out
 }
 

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/vmware/alb-sdk/go/models"
 
@@ -40,5 +41,22 @@ func (e *Engine) Behind(owner model.Owner, name string) (out []string) {
 		}
 	}
 	slices.Sort(out)
+	return out
+}
+
+// Ports are those that the Controller holds pools for of an owner, each with the Service behind it.
+func (e *Engine) Ports(owner model.Owner, name string) map[model.Port]string {
+	out := make(map[model.Port]string)
+	for _, o := range e.Mirror.Of(owner, name) {
+		pool, ok := o.Body.(*models.Pool)
+		if !ok {
+			continue
+		}
+		number, err := strconv.ParseInt(model.Mark(pool.Markers, model.MarkPort), 10, 32)
+		if err == nil {
+			port := model.Port{Number: int32(number), Protocol: model.Mark(pool.Markers, model.MarkProtocol)}
+			out[port] = model.Mark(pool.Markers, model.MarkServiceName)
+		}
+	}
 	return out
 }

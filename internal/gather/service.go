@@ -100,6 +100,7 @@ func (k Services) verdict(s *settings.Settings, svc *corev1.Service, ns *corev1.
 func (k Services) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*corev1.Service]) (translate.Owner, []translate.Backend,
 	error) {
 	backend, err := k.backend(ctx, s, c.Object)
+	backend.Shut = k.place(c.Object).Shut
 	return translate.Service{Object: c.Object}, []translate.Backend{backend}, err
 }
 

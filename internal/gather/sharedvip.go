@@ -208,7 +208,7 @@ func (k SharedVIPs) Behind(ctx context.Context, s *settings.Settings, c *Candida
 		if err != nil {
 			return nil, nil, err
 		}
-		backends[i] = backend
+		backends[i], backends[i].Shut = backend, k.place(m).Shut
 	}
 	return translate.SharedVIP{Namespace: g.Namespace, Group: g.Name, Members: members}, backends, nil
 }

@@ -123,7 +123,7 @@ func (b serviceBuilder) listeners() []listener {
 	b.ipMode()
 	b.droppedPorts()
 	if group := SharedVIPOf(b.svc); group != "" { // a group has it where nothing serves it alone
-		b.findings = append(b.findings, model.NeedsConsent(fmt.Sprintf("annotation %s: (unset) -> %s", AnnotationSharedVIP, group)))
+		b.stays("", group, b.in.Backends[0].Shut)
 	}
 	var out []listener
 	for _, p := range b.svc.Spec.Ports {

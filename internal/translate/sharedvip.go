@@ -35,6 +35,47 @@ type Place struct {
 	Group string
 	// Leaving: what serves the Service there is to be removed, after which it is served where it asks to be.
 	Leaving bool
+	// Shut is why the Service stays although it may be interrupted: where it asks to be it would not be served with all of its ports.
+	Shut string
+}
+
+// Shut says why a Service that asks to join the group would lose a port there, "" if it would not. The members are those that are served in
+// it or come before the Service, and taken are the ports that are served there, each with its Service.
+func (g SharedVIP) Shut(svc *corev1.Service, taken map[model.Port]string) string {
+	if !plainName.MatchString(g.Group) {
+		return fmt.Sprintf("%q can't be part of a name", g.Group)
+	}
+	for _, p := range svc.Spec.Ports {
+		port := portOfService(p)
+		holder := taken[port]
+		for _, m := range g.Members {
+			if _, asks := servicePort(m, port); asks && holder == "" && m.Name != svc.Name {
+				holder = m.Name
+			}
+		}
+		if holder != "" && holder != svc.Name {
+			return fmt.Sprintf("port %s is Service %s's on shared VIP %s; give this Service another port or another shared VIP", port, holder, g.Group)
+		}
+	}
+	if where, differs := g.otherClients(svc); where != "" && differs && len(g.Members) > 0 {
+		return fmt.Sprintf("%s can't be enforced on shared VIP %s, which lets in the clients that Service %s lets in; make the Services agree", where, g.Group, g.Members[0].Name)
+	}
+	return ""
+}
+
+// stays tells that a Service is served where it doesn't ask to be any more, and why it doesn't move.
+func (b *builder) stays(from, to, shut string) {
+	change := fmt.Sprintf("annotation %s: %s -> %s", AnnotationSharedVIP, cmp.Or(from, "(unset)"), cmp.Or(to, "(unset)"))
+	if shut == "" {
+		b.findings = append(b.findings, model.NeedsConsent(change))
+		return
+	}
+	b.report(model.Degraded, model.Port{}, model.ReasonServiceConflict, change+": the Service stays where it is served: "+shut)
+}
+
+// MayBeReplaced reports whether what serves a Service may be interrupted.
+func MayBeReplaced(svc *corev1.Service) bool {
+	return isTrue(svc.Annotations[AnnotationAllowReplacement])
 }
 
 // PlaceOf places a Service. alone and groups say what serves it now: a VirtualService of its own, and shared VIPs. It stays there
@@ -49,7 +90,7 @@ func PlaceOf(svc *corev1.Service, alone bool, groups []string) Place {
 	case len(groups) > 0:
 		now = groups[0]
 	}
-	return Place{Group: now, Leaving: now != wanted && isTrue(svc.Annotations[AnnotationAllowReplacement])}
+	return Place{Group: now, Leaving: now != wanted && MayBeReplaced(svc)}
 }
 
 // CompareSeniority orders the Services of a group: by their creation or, for one that joined a group that others were served in
@@ -294,7 +335,7 @@ func (b sharedBuilder) judge(m *corev1.Service, listeners []listener) {
 	serviceBuilder{b.builder, m}.ipMode()
 	serviceBuilder{b.builder, m}.droppedPorts()
 	if asked := SharedVIPOf(m); asked != b.Group {
-		b.findings = append(b.findings, model.NeedsConsent(fmt.Sprintf("annotation %s: %s -> %s", AnnotationSharedVIP, b.Group, cmp.Or(asked, "(unset)"))))
+		b.stays(b.Group, asked, b.backend(m).Shut)
 	}
 	if why := b.obstacle(m); why != "" {
 		b.leftOut(model.ReasonInvalidAddress, why)

@@ -4,11 +4,14 @@ package translate
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
 func sharing(name, group, consent string, created time.Time) *corev1.Service {
@@ -83,5 +86,38 @@ func TestHostNamesKeepTheirOrder(t *testing.T) {
 	}
 	if got := b.inLiveOrder([]string{"a", "c"}); !slices.Equal(got, []string{"a", "c"}) {
 		t.Errorf("other names: %v", got)
+	}
+}
+
+func TestShut(t *testing.T) {
+	service := func(name string, ranges []string, ports ...int32) *corev1.Service {
+		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "core"}, Spec: corev1.ServiceSpec{LoadBalancerSourceRanges: ranges}}
+		for _, p := range ports {
+			svc.Spec.Ports = append(svc.Spec.Ports, corev1.ServicePort{Port: p, Protocol: corev1.ProtocolSCTP})
+		}
+		return svc
+	}
+	senior, tcp := service("senior", nil, 1), model.Port{Number: 2, Protocol: "TCP"}
+	for _, tt := range []struct {
+		what  string
+		group string
+		svc   *corev1.Service
+		taken map[model.Port]string
+		want  string
+	}{
+		{"another port", "n2", service("svc", nil, 2), map[model.Port]string{tcp: "x"}, ""},
+		{"a port of a member", "n2", service("svc", nil, 2, 1), nil, "port SCTP 1 is Service senior's"},
+		{"a port that is served for one that is none any more", "n2", service("svc", nil, 2), map[model.Port]string{{Number: 2, Protocol: "SCTP"}: "x"}, "port SCTP 2 is Service x's"},
+		{"its own port", "n2", service("svc", nil, 2), map[model.Port]string{{Number: 2, Protocol: "SCTP"}: "svc"}, ""},
+		{"other clients", "n2", service("svc", []string{"10.0.0.0/8"}, 2), nil, "spec.loadBalancerSourceRanges can't be enforced"},
+		{"no name", "n2 n3", service("svc", nil, 2), nil, "can't be part of a name"},
+	} {
+		got := SharedVIP{Namespace: "core", Group: tt.group, Members: []*corev1.Service{senior}}.Shut(tt.svc, tt.taken)
+		if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.what, got, tt.want)
+		}
+	}
+	if got := (SharedVIP{Group: "n2"}).Shut(service("svc", []string{"10.0.0.0/8"}, 2), nil); got != "" {
+		t.Errorf("an empty group: %q", got)
 	}
 }

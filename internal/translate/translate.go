@@ -63,6 +63,8 @@ type Backend struct {
 	SlicesRead bool
 	// Rule is the Service's, for its pools.
 	Rule Rule
+	// Shut says why the Service stays where it is served although it asks to be elsewhere and may be interrupted: Place.
+	Shut string
 	// Pods are those of the Service's namespace that Antrea gives ports on their nodes, in mode NodePortLocal.
 	Pods []*corev1.Pod
 }

@@ -558,3 +558,68 @@ func TestSharedVIPOfAServiceTakenByForce(t *testing.T) {
 	})
 	same(t, tree, e.SharedServes("n2", "SCTP/38412 amf [10.244.1.5:9090]"))
 }
+
+// TestSharedVIPWithoutRoomIsNotJoined: a Service that may be interrupted is not let go of for a shared VIP on which it would have no port.
+func TestSharedVIPWithoutRoomIsNotJoined(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	amf := member(e, "amf", "n2", "10.244.1.5", n2)
+	e.Programmed(amf)
+	group := e.SharedServes("n2", "SCTP/38412 amf [10.244.1.5:9090]")
+	smf := e.Service("smf", n2)
+	e.Create(smf, e.Slice(smf, "10.244.1.6"))
+	own := e.Programmed(smf)
+	uuid := e.Object("virtualservice", e.Name(smf))["uuid"]
+	e.Sim.ResetRequests()
+	suite.Update(e, smf, func(s *corev1.Service) {
+		annotate(translate.AnnotationAllowReplacement, "true")(s)
+		annotate(translate.AnnotationSharedVIP, "n2")(s)
+	})
+	if m := e.Condition(smf, "Accepted", yes, "ServiceConflict"); !strings.Contains(m, "port SCTP 38412 is Service amf's on shared VIP n2") {
+		t.Errorf("it says %q", m)
+	}
+	since := e.Touch()
+	e.LookedAt(since, "sharedvip", groupOf(e, "n2"))
+	e.LookedAt(since, "service", smf)
+	same(t, group, e.SharedServes("n2", "SCTP/38412 amf [10.244.1.5:9090]"))
+	if w, now := e.Written(), e.Object("virtualservice", e.Name(smf))["uuid"]; len(w) > 0 || now != uuid || e.Programmed(smf) != own {
+		t.Errorf("%v; the VirtualService was %v and is %v", w, uuid, now)
+	}
+	// Room is made: the other one goes on to another port.
+	suite.Update(e, amf, func(s *corev1.Service) { s.Spec.Ports[0].Port = 38413 })
+	same(t, group, e.SharedServes("n2", "SCTP/38412 smf [10.244.1.6:9090]", "SCTP/38413 amf [10.244.1.5:9090]"))
+	e.Condition(smf, "Accepted", yes, "Accepted")
+	if got := e.Programmed(smf); got != group.Address {
+		t.Errorf("smf has %s, the group %s", got, group.Address)
+	}
+	if e.Object("virtualservice", e.Name(smf)) != nil {
+		t.Error("smf's own VirtualService is left")
+	}
+}
+
+// TestSharedVIPForOneOfTwo: of two Services that may join at once and want one port, the older joins and the other stays where it is.
+func TestSharedVIPForOneOfTwo(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	var both []*corev1.Service
+	for i, name := range []string{"amf", "smf"} {
+		svc := e.Service(name, n2)
+		e.Create(svc, e.Slice(svc, fmt.Sprintf("10.244.1.%d", i+5)))
+		e.Programmed(svc)
+		both = append(both, svc)
+	}
+	own := e.Programmed(both[1])
+	for _, svc := range []*corev1.Service{both[1], both[0]} {
+		suite.Update(e, svc, annotate(translate.AnnotationSharedVIP, "n2"))
+	}
+	e.StopOperator()
+	for _, svc := range both {
+		suite.Update(e, svc, annotate(translate.AnnotationAllowReplacement, "true"))
+	}
+	e.StartOperator()
+	e.SharedServes("n2", "SCTP/38412 amf [10.244.1.5:9090]")
+	e.Condition(both[1], "Accepted", yes, "ServiceConflict")
+	if got := e.Programmed(both[1]); got != own || e.Object("virtualservice", e.Name(both[1])) == nil {
+		t.Errorf("smf had %s and has %s", own, got)
+	}
+}
