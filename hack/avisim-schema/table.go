@@ -23,10 +23,10 @@ type field struct {
 }
 
 // order is that of the attributes of a line, and the list of those that exist.
-var order = strings.Fields("req ro range or in enum min max default key since until ent ess basic low ess: basic: low:")
+var order = strings.Fields("req ro range or in enum min max default key since until ent ess basic low ess: basic: low: contested")
 
 func (f *field) set(attr, value string) {
-	if value == "" && attr != "req" && attr != "ro" {
+	if value == "" && attr != "req" && attr != "ro" && attr != "contested" {
 		return
 	}
 	if f.attrs == nil {

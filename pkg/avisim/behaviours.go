@@ -80,8 +80,9 @@ var behaviourTable = []struct {
 			"`page_size` up to 200", "`X-Avi-Cloud` and `tenant`", "DNS domains are a list of texts",
 			"`skip_default` keeps mandatory fields"},
 		schema.Inferred: {"25 objects on a page", "`sort` by several fields", "`include_refs` shows names too",
-			"a filter by a reference takes any form of it"},
-		schema.Unverified: {"404 `Invalid page.` past the end, 400 for a page size out of range"},
+			"a filter by a reference takes any form of it",
+			"a page size above 200 is taken for 200"},
+		schema.Unverified: {"404 `Invalid page.` past the end, 400 for a page size below 1"},
 	}},
 	{"writes", map[schema.Evidence][]string{
 		schema.Recorded: {"201 with `Location` and the whole object, 200 for PUT, 204 for DELETE",
@@ -128,7 +129,8 @@ var behaviourTable = []struct {
 	}},
 	{"shipped objects", map[schema.Evidence][]string{
 		schema.Recorded:   {"uuids `admin`, `user-1` and `default`; the system configuration"},
-		schema.Documented: {"names of profiles, monitors, VRFs, SE groups, roles"},
-		schema.Unverified: {"parameters of `System-SCTP-Proxy` and `System-SCTP`: the schema's defaults", "numbers of `systemlimits`"},
+		schema.Documented: {"names of profiles, monitors, string groups, VRFs, SE groups, roles", "uuid `global`"},
+		schema.Unverified: {"parameters of `System-SCTP-Proxy` and `System-SCTP`: the schema's defaults", "numbers of `systemlimits`",
+			"entries of string groups, and fields of the WAF profile, the alert level and the backup configuration"},
 	}},
 }

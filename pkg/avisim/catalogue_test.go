@@ -54,7 +54,7 @@ func TestErrorCatalogue(t *testing.T) {
 		}, 400, `{"error":"{\"vh_matches\":\"{\"path\":\"Field check for path failed : There must be at least 1 path\"}\"}"}`, json, 2},
 		{"400 duplicate route_id", func(w stage) response {
 			return w.do("POST", "/api/vrfcontext", obj{"name": "v", "static_routes": []obj{route1("1"), route1("1")}})
-		}, 400, `{"error":"Unique constraints route_id has duplicated value(s)"}`, json, 2},
+		}, 400, `{"error":"Field check for static_routes failed: Unique constraints route_id has duplicated value(s)"}`, json, 2},
 		{"400 no free IPs", func(w stage) response {
 			w.s.SetIPAMExhausted(true)
 			return w.do("POST", "/api/vsvip", vsvipBody("x"))

@@ -440,6 +440,14 @@ var effectTests = map[string]func(t *testing.T, s *Server, c *client){
 		s.RemoveFault(id)
 		c.want(201, "POST", "/api/pool", poolBody("p"))
 	},
+	"record-not-found": func(t *testing.T, s *Server, c *client) {
+		when(t, s, Fault{Count: 1}, "record-not-found")
+		c.want(201, "POST", "/api/vsvip", vsvipBody("v"))
+		c.want(201, "POST", "/api/pool", poolBody("v"))
+		c.want(201, "POST", "/api/l4policyset", policyBody("v", "v"))
+		c.expect(500, `{"error":"record not found"}`, "POST", "/api/virtualservice", vsBody("v", "v", "v"))
+		c.want(201, "POST", "/api/virtualservice", vsBody("v", "v", "v"))
+	},
 	"hide": func(t *testing.T, s *Server, c *client) {
 		for _, n := range []string{"a", "b"} {
 			c.want(201, "POST", "/api/pool", poolBody(n))

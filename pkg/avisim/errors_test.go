@@ -48,7 +48,7 @@ func TestErrors(t *testing.T) {
 		{"VRF mismatch", "POST", "/api/virtualservice", vs(func(b obj) { b["vrf_context_ref"] = "/api/vrfcontext?name=second" }), "", "",
 			400, `{"error":"VRF Context for x and pool amf different"}`},
 		{"duplicate route id", "POST", "/api/vrfcontext", obj{"name": "v", "static_routes": []obj{route1("1"), route1("1")}}, "", "",
-			400, `{"error":"Unique constraints route_id has duplicated value(s)"}`},
+			400, `{"error":"Field check for static_routes failed: Unique constraints route_id has duplicated value(s)"}`},
 		{"VRF by unknown name", "POST", "/api/pool", obj{"name": "p", "vrf_ref": "/api/vrfcontext?name=nope"}, "", "", 400,
 			`{"error":"VrfContext object not found"}`},
 		{"network by unknown name", "POST", "/api/vsvip", obj{"name": "v",
@@ -95,7 +95,10 @@ func TestErrors(t *testing.T) {
 		{"empty message", "POST", "/api/vsvip", obj{"name": "v",
 			"vip": []obj{{"ip_address": obj{"addr": "10.10.0.99", "type": "V4"}, "ip6_address": obj{}}}}, "", "", 500, `^{"error":"Bad pb: `},
 		{"message of the wrong kind", "POST", "/api/pool", obj{"name": "p", "servers": []any{"10.0.0.1"}}, "", "", 500, `^{"error":"Bad pb: `},
-		{"page size", "GET", "/api/pool?page_size=201", nil, "", "", 400, `{"error":"Invalid value 201 for page_size"}`},
+		{"page size", "GET", "/api/pool?page_size=0", nil, "", "", 400, `{"error":"Invalid value 0 for page_size"}`},
+		{"no object", "POST", "/api/pool", "[1]", "", "", 400, `{"detail":"JSON parse error - the body is no object"}`},
+		{"metrics", "GET", "/api/analytics/metrics/virtualservice", nil, "", "", 404, `{"error":"/api/analytics is not simulated"}`},
+		{"export", "POST", "/api/configuration/export", obj{}, "", "", 404, `{"error":"/api/configuration is not simulated"}`},
 		{"page past the end", "GET", "/api/pool?page=9", nil, "", "", 404, `{"detail":"Invalid page."}`},
 	}
 	for _, tt := range tests {

@@ -3,8 +3,11 @@
 package avisim
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -316,5 +319,89 @@ func TestDefaultsThatAreFalseOrZero(t *testing.T) {
 		if kept == "" {
 			t.Errorf("skip_default drops %s", what)
 		}
+	}
+}
+
+// TestLongPages: a client that asks for more than the longest page gets that, and a next one.
+func TestLongPages(t *testing.T) {
+	s, c := signedIn(t, Options{})
+	for i := range 201 {
+		if _, err := s.Create("stringgroup", "admin", obj{"name": fmt.Sprint("g", i), "type": "SG_TYPE_STRING"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := c.want(200, "GET", "/api/stringgroup?page_size=1000&name.contains=g", nil)
+	if len(doc.Messages(r.body["results"])) != 200 || doc.Int(r.body, "count") <= 200 || doc.Str(r.body, "next") == "" {
+		t.Errorf("%d of %d, next %q", len(doc.Messages(r.body["results"])), doc.Int(r.body, "count"), doc.Str(r.body, "next"))
+	}
+}
+
+// TestWhatScriptsRead shows objects and keys that other people's scripts look up.
+func TestWhatScriptsRead(t *testing.T) {
+	_, c := signedIn(t, Options{})
+	c.service("amf", "10.244.1.11")
+	for typ, names := range map[string]string{
+		"stringgroup":         "System-Compressible-Content-Types System-Cacheable-Resource-Types System-Devices-Mobile",
+		"actiongroupconfig":   "System-Alert-Level-Medium",
+		"backupconfiguration": "Backup-Configuration",
+		"wafprofile":          "System-WAF-Profile",
+		"applicationprofile":  "System-Secure-HTTP-VDI",
+	} {
+		for name := range strings.FieldsSeq(names) {
+			if n := doc.Int(c.want(200, "GET", "/api/"+typ+"?name="+name, nil).body, "count"); n != 1 {
+				t.Errorf("%d %s named %s", n, typ, name)
+			}
+		}
+	}
+	vs := doc.Messages(c.want(200, "GET", "/api/virtualservice-inventory", nil).body["results"])[0]
+	for _, key := range []string{"health_score", "performance_score", "anomaly_penalty", "resources_penalty", "security_penalty"} {
+		if doc.At(vs, "health_score", key) == nil {
+			t.Errorf("no %s in %v", key, vs["health_score"])
+		}
+	}
+	se := doc.Messages(c.want(200, "GET", "/api/serviceengine-inventory", nil).body["results"])[0]
+	if l, _ := doc.At(se, "config", "virtualservice_refs").([]any); len(l) != 1 {
+		t.Errorf("on the service engine: %v", se["config"])
+	}
+	if n := c.want(200, "GET", "/api/licenseusage", nil).body["num_se_vcpus"]; n != 1.0 {
+		t.Errorf("num_se_vcpus %v", n)
+	}
+	if at := doc.Str(c.want(200, "GET", "/api/tenant/admin", nil).body, "_last_modified"); at == "" {
+		t.Error("tenant admin has no _last_modified")
+	}
+	if id := c.want(200, "GET", "/api/controllerproperties", nil).uuid(); id != "global" {
+		t.Errorf("controllerproperties has uuid %q", id)
+	}
+	for _, path := range []string{"/api/controllerproperties/global", "/api/systemconfiguration/default", "/api/seproperties/default"} {
+		c.want(404, "GET", path, nil)
+	}
+	// A state of before gave them all one uuid.
+	o := Options{StateFile: filepath.Join(t.TempDir(), "state")}
+	old := start(t, o)
+	if err := old.Edit("controllerproperties", "admin", "", func(m map[string]any) { m["api_idle_timeout"] = 77 }); err != nil {
+		t.Fatal(err)
+	}
+	old.Close()
+	rewriteState(t, o.StateFile, `"type":"controllerproperties","uuid":"global"`, `"type":"controllerproperties","uuid":"default"`)
+	if m, _ := start(t, o).Object("controllerproperties", "admin", ""); m["api_idle_timeout"] != 77.0 || m["uuid"] != "global" {
+		t.Errorf("after a restart with an old file: %v", m)
+	}
+}
+
+// rewriteState changes a text in a state file, and its checksum.
+func rewriteState(t *testing.T, file, from, to string) {
+	t.Helper()
+	const trailer = `],"sha256":"`
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, _, ok := strings.Cut(string(b), trailer)
+	if !ok || !strings.Contains(state, from) {
+		t.Fatalf("no %s in the state", from)
+	}
+	state = strings.Replace(state, from, to, 1)
+	if err := os.WriteFile(file, fmt.Appendf(nil, "%s%s%x\"}\n", state, trailer, sha256.Sum256([]byte(state))), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

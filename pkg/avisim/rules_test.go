@@ -107,7 +107,9 @@ func ruleCases() []ruleCase {
 			text: "tenant_ref blue differs from the tenant of the request"},
 		{rule: "cloud-change", method: "PATCH", path: "pool", body: obj{"replace": obj{"cloud_ref": "/api/cloud?name=c2"}},
 			text: "Cloud of Pool amf cannot be changed"},
-		{rule: "tier-field", setUp: tier("BASIC"), method: "PATCH", path: "l4policyset", body: obj{"replace": obj{"description": "d"}},
+		{rule: "tier-field", setUp: tier("BASIC"), method: "POST", path: "/api/pool", body: obj{"name": "p", "use_service_ssl_mode": true},
+			text: "Field use_service_ssl_mode is not allowed in license tier BASIC"},
+		{rule: "tier-contested", setUp: tier("BASIC"), method: "PATCH", path: "l4policyset", body: obj{"replace": obj{"description": "d"}},
 			text: "Field protocol is not allowed in license tier BASIC"}, // the stored policy matches on the protocol
 		{rule: "tier-value", setUp: tier("ESSENTIALS"), method: "POST", path: "/api/networkprofile",
 			body: obj{"name": "n", "profile": obj{"type": "PROTOCOL_TYPE_TCP_PROXY"}},
@@ -126,6 +128,8 @@ func ruleCases() []ruleCase {
 			text: "Network profile type PROTOCOL_TYPE_SCTP_PROXY is not allowed in license tier BASIC"},
 		{rule: "vs-address", method: "POST", path: "/api/virtualservice", body: vs(func(b obj) { delete(b, "vsvip_ref") }),
 			text: "Virtual Service must have a VIP: vsvip_ref is required"},
+		{rule: "vs-services-required", method: "POST", path: "/api/virtualservice", body: vs(func(b obj) { delete(b, "services") }),
+			text: "Service mandatory for Virtual Service"},
 		{rule: "vs-cloud", setUp: off("vs-vrf"), method: "POST", path: "/api/virtualservice", body: vs(func(b obj) { b["vsvip_ref"] = "far" }),
 			text: "Cloud for x and VsVip far different"}, // each cloud has VRFs of its own
 		{rule: "vs-vrf", setUp: func(s *Server, c *client) { c.want(201, "POST", "/api/vrfcontext", obj{"name": "second"}) }, method: "POST",
@@ -137,13 +141,34 @@ func ruleCases() []ruleCase {
 		{rule: "vs-service-ranges", method: "POST", path: "/api/virtualservice",
 			body: vs(func(b obj) { b["services"] = []obj{service(1, obj{"port_range_end": 9}), service(5, nil)} }),
 			text: "Service port range 5-5 for protocol SCTP overlaps another one in Virtual Service x"},
+		{rule: "vs-service-range-end", method: "POST", path: "/api/virtualservice",
+			body: vs(func(b obj) { b["services"] = []obj{service(9, obj{"port_range_end": 5})} }),
+			text: "Service port range 9-5 ends before it begins"},
+		{rule: "vs-pool-and-group", setUp: func(s *Server, c *client) { c.want(201, "POST", "/api/poolgroup", obj{"name": "g"}) },
+			method: "POST", path: "/api/virtualservice", body: vs(func(b obj) {
+				b["pool_ref"], b["pool_group_ref"] = "/api/pool?name=amf", "/api/poolgroup?name=g"
+			}), text: "Virtual Service x has both a pool and a pool group"},
+		{rule: "vs-sctp-application", method: "POST", path: "/api/virtualservice",
+			body: vs(func(b obj) { b["application_profile_ref"] = "/api/applicationprofile?name=System-DNS" }),
+			text: "Service port 38412 is SCTP, which APPLICATION_PROFILE_TYPE_DNS does not carry"},
+		{rule: "vs-sctp-application", method: "POST", path: "/api/virtualservice",
+			body: vs(func(b obj) { b["application_profile_ref"] = "/api/applicationprofile?name=System-Syslog" }),
+			text: "Service port 38412 is SCTP, which APPLICATION_PROFILE_TYPE_SYSLOG does not carry"},
+		{rule: "vs-sctp-application", method: "POST", path: "/api/virtualservice",
+			body: vs(func(b obj) { b["services"] = []obj{service(1, obj{"enable_ssl": true})} }),
+			text: "Service port 1 has enable_ssl, which SCTP does not carry"},
+		{rule: "vs-sctp-parent", method: "POST", path: "/api/virtualservice", body: vs(func(b obj) { b["type"] = "VS_TYPE_VH_PARENT" }),
+			text: "Service port 38412 is SCTP, which a parent of virtual hosts does not serve"},
+		{rule: "profile-settings", method: "POST", path: "/api/networkprofile", body: obj{"name": "n", "profile": obj{
+			"type": "PROTOCOL_TYPE_SCTP_PROXY", "tcp_proxy_profile": obj{}}},
+			text: "A network profile of type PROTOCOL_TYPE_SCTP_PROXY has no tcp_proxy_profile"},
 		{rule: "vs-http", method: "POST", path: "/api/virtualservice",
 			body: vs(func(b obj) { delete(b, "application_profile_ref"); delete(b, "l4_policies") }),
 			text: "HTTP application profile requires a TCP proxy network profile, service port 38412 has PROTOCOL_TYPE_SCTP_PROXY"},
 		{rule: "vs-ssl", method: "POST", path: "/api/virtualservice",
 			body: vs(func(b obj) { b["application_profile_ref"] = "/api/applicationprofile?name=System-SSL-Application" }),
 			text: "SSL application profile requires a service with enable_ssl"},
-		{rule: "vs-ssl", method: "POST", path: "/api/virtualservice", body: vs(func(b obj) {
+		{rule: "vs-ssl", setUp: off("vs-sctp-application"), method: "POST", path: "/api/virtualservice", body: vs(func(b obj) {
 			b["application_profile_ref"] = "/api/applicationprofile?name=System-SSL-Application"
 			b["services"] = []obj{service(1, obj{"enable_ssl": true})}
 		}), text: "SSL application profile requires a TCP proxy network profile"},
@@ -171,7 +196,8 @@ func ruleCases() []ruleCase {
 			_ = s.Edit("vsvip", "admin", "other", func(b map[string]any) { b["vip"] = []obj{{"vip_id": "0", "ip_address": static("10.10.77.7")}} })
 		}, method: "POST", path: "/api/virtualservice", body: vs(func(b obj) { b["snat_ip"] = []obj{static("10.10.77.7")} }),
 			text: "SNAT IP 10.10.77.7 overlaps with the VIP"},
-		{rule: "vs-type-change", method: "PATCH", path: "virtualservice", body: obj{"replace": obj{"type": "VS_TYPE_VH_PARENT"}},
+		{rule: "vs-type-change", setUp: off("vs-sctp-parent"), method: "PATCH", path: "virtualservice",
+			body: obj{"replace": obj{"type": "VS_TYPE_VH_PARENT"}},
 			text: "Virtual Service type cannot be changed"},
 		{rule: "vs-profile-change", method: "PATCH", path: "virtualservice",
 			body: obj{"replace": obj{"network_profile_ref": "/api/networkprofile?name=System-UDP-Fast-Path"}},
@@ -185,7 +211,7 @@ func ruleCases() []ruleCase {
 		{rule: "policy-rule-index", method: "PATCH", path: "l4policyset", body: rules(1, 1),
 			text: "Unique constraints index has duplicated value(s)"},
 		{rule: "vrf-route-id", method: "POST", path: "/api/vrfcontext", body: obj{"name": "v", "static_routes": []obj{route1("1"), route1("1")}},
-			text: "Unique constraints route_id has duplicated value(s)"},
+			text: "Field check for static_routes failed: Unique constraints route_id has duplicated value(s)"},
 		{rule: "vs-vh-path", setUp: off("list-min"), method: "POST", path: "/api/virtualservice",
 			body: vs(func(b obj) { b["vh_matches"] = []obj{{"host": "a.example"}} }),
 			text: `{"vh_matches":"{"path":"Field check for path failed : There must be at least 1 path"}"}`},

@@ -217,6 +217,8 @@ func TestTierGates(t *testing.T) {
 	}
 	c.want(200, "PUT", "/api/pool/"+r.uuid(), r.body)
 	c.want(201, "POST", "/api/vsvip", vsvipBody("v"))
+	vip := c.want(200, "GET", "/api/vsvip?name=v", nil)
+	c.want(200, "PUT", "/api/vsvip/"+doc.Str(doc.Messages(vip.body["results"])[0], "uuid"), doc.Messages(vip.body["results"])[0])
 	r = c.want(201, "POST", "/api/virtualservice", obj{"name": "v", "vsvip_ref": "/api/vsvip?name=v", "services": []obj{{"port": 80}}})
 	for field, name := range map[string]string{"application_profile_ref": "System-L4-Application",
 		"network_profile_ref": "System-TCP-Fast-Path"} {

@@ -158,6 +158,9 @@ func (h *Handler) Answer(c *Call) *Answer {
 // authenticated continues with the gates that stand after authentication.
 func (c *Call) authenticated(ep *endpoint) *Answer {
 	if ep == nil {
+		if what := notSimulated[c.Route.Type]; c.Route.API && what != "" {
+			return Refused(http.StatusNotFound, "%s is not simulated", what)
+		}
 		return notFound()
 	}
 	if !c.Route.API {
@@ -378,14 +381,15 @@ var endpointTable = []endpoint{
 	{"{type}/{uuid}/runtime/detail", allowRead, false, schema.Documented, subRuntimeDetail, nil},
 
 	{"systemconfiguration", allowSingleton, false, schema.Recorded, showSingleton, changeSingleton},
-	{"systemconfiguration/{uuid}", allowSingleton, false, schema.Inferred, showSingleton, changeSingleton},
 	{"controllerproperties", allowSingleton, false, schema.Documented, showSingleton, changeSingleton},
-	{"controllerproperties/{uuid}", allowSingleton, false, schema.Inferred, showSingleton, changeSingleton},
 	{"seproperties", allowSingleton, false, schema.Documented, showSingleton, changeSingleton},
-	{"seproperties/{uuid}", allowSingleton, false, schema.Inferred, showSingleton, changeSingleton},
 	{"{type}", allowList, false, schema.Recorded, list, create},
 	{"{type}/{uuid}", allowItem, false, schema.Recorded, showItem, changeItem},
 }
+
+// notSimulated are paths, by their first segment, that scripts of the vendor use and that a Controller has. The answer is the
+// simulator's own.
+var notSimulated = map[string]string{"analytics": "/api/analytics", "configuration": "/api/configuration"}
 
 // endpointParts are the rows' paths taken apart, without the slash of those at the root.
 var endpointParts = func() [][]string {
@@ -414,13 +418,15 @@ func Endpoints() []EndpointInfo {
 	return out
 }
 
-// endpoint finds the row of a path, nil if there is none. {type} stands for an object type that the server knows.
+// endpoint finds the row of a path, nil if there is none. {type} stands for an object type that the server knows, and of which there may
+// be more than one object.
 func (r Route) endpoint() *endpoint {
 	have := append([]string{r.Name()}, r.sub...)
 	if r.UUID != "" {
 		have = append([]string{r.Name(), r.UUID}, r.sub...)
 	}
-	typed := r.API && world.KindOf(r.Type) != nil
+	kind := world.KindOf(r.Type)
+	typed := r.API && kind != nil && !kind.Singleton
 next:
 	for i := range endpointTable {
 		e, want := &endpointTable[i], endpointParts[i]

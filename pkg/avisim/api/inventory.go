@@ -75,7 +75,7 @@ func inventoryItem(s *world.Reader, r *world.Renderer, o *world.Object) map[stri
 	out := map[string]any{
 		"uuid": o.UUID, "url": r.URL(o.Ref), "config": config, "runtime": rt,
 		"alert": map[string]any{"low": 0, "medium": 0, "high": 0}, "metrics": map[string]any{},
-		"health_score": map[string]any{"health_score": healthScore(rt)},
+		"health_score": healthScore(rt),
 	}
 	switch o.Type {
 	case "virtualservice":
@@ -99,7 +99,8 @@ func inventoryItem(s *world.Reader, r *world.Renderer, o *world.Object) map[stri
 		out["serviceengines"] = refList(r, s.Referring(o.Ref, "serviceengine"))
 		out["virtualservices"] = refList(r, s.Referring(o.Ref, "virtualservice"))
 	case "serviceengine":
-		config["vs_refs"] = virtualServicesOn(s, r, o)
+		on := virtualServicesOn(s, r, o)
+		config["vs_refs"], config["virtualservice_refs"] = on, on // two clients, two names
 	case "cloud":
 		out["status"] = statusOfCloud(o)
 	case "network":
@@ -128,11 +129,14 @@ func virtualServicesOn(s *world.Reader, r *world.Renderer, se *world.Object) []a
 	return out
 }
 
-func healthScore(rt map[string]any) int {
+// healthScore is the score with its four parts, of which only the performance counts here. Evidence: the keys are documented.
+func healthScore(rt map[string]any) map[string]any {
+	score, reason := 0.0, "Not up"
 	if st, _ := rt["oper_status"].(map[string]any); st["state"] == "OPER_UP" {
-		return 100
+		score, reason = 100, "Good"
 	}
-	return 0
+	return map[string]any{"health_score": score, "performance_score": map[string]any{"value": score, "reason": reason},
+		"anomaly_penalty": 0, "resources_penalty": 0, "security_penalty": 0}
 }
 
 // sub serves a sub-resource of an object that has to be there; show makes its body, nil if the type has no such thing.

@@ -391,7 +391,8 @@ func (q *query) candidates() []*world.Object {
 	return out
 }
 
-// paging reads page and page_size. Evidence: the limits are documented, the refusal of others is unverified.
+// paging reads page and page_size. Evidence: the limits are documented, that a longer page is cut to the longest is inferred (clients ask
+// for more and go on), the refusal of what is no number above 0 is unverified.
 func paging(q url.Values) (page, size int, bad *Answer) {
 	page, size = 1, defaultPageSize
 	for key, to := range map[string]*int{"page": &page, "page_size": &size} {
@@ -400,12 +401,12 @@ func paging(q url.Values) (page, size int, bad *Answer) {
 			continue
 		}
 		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || key == "page_size" && n > maxPageSize {
+		if err != nil || n < 1 {
 			return 0, 0, Refused(http.StatusBadRequest, "Invalid value %s for %s", v, key)
 		}
 		*to = n
 	}
-	return page, size, nil
+	return page, min(size, maxPageSize), nil
 }
 
 func nextQuery(q url.Values, page int) string {

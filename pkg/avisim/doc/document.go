@@ -6,6 +6,7 @@ package doc
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -128,7 +129,7 @@ func Decode(b []byte) (map[string]any, error) {
 	}
 	m, ok := v.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("body is a %T, not an object", v)
+		return nil, errors.New("the body is no object")
 	}
 	return m, nil
 }

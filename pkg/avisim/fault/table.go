@@ -114,6 +114,9 @@ var effectTable = []effect{
 			forName}, onObject, foreignCreate},
 	{"conflict", "concurrency", kindRequest, schema.Documented, "a POST is refused with 409 although there is no such object to be seen", nil,
 		isPost, always(hooks{final: true, before: usually(http.StatusConflict)})},
+	{"record-not-found", "concurrency", kindRequest, schema.Documented,
+		"a POST of a virtual service is refused with 500, as seen on 31.1.1; a second try passes with count 1", nil,
+		func(c *api.Call) bool { return isPost(c) && c.Route.Type == "virtualservice" }, always(hooks{final: true, before: recordNotFound})},
 	{"hide", "concurrency", kindRequest, schema.Inferred, "lists leave out objects that are there",
 		[]Param{{"name", "pattern", nil, "", "names of the objects, a regular expression; all if empty"}}, isList, hide},
 	{"stale-reads", "concurrency", kindRequest, schema.Inferred, "reads are answered by a follower that is behind",
@@ -198,6 +201,10 @@ func always(h hooks) func(args, *chance) hooks { return func(args, *chance) hook
 
 func usually(status int) func(*Layer, *api.Call) *api.Answer {
 	return func(_ *Layer, c *api.Call) *api.Answer { return api.Usual(c, status) }
+}
+
+func recordNotFound(*Layer, *api.Call) *api.Answer {
+	return api.Refused(http.StatusInternalServerError, "record not found")
 }
 
 func noAnswer(*Layer, *api.Call) *api.Answer { return api.Cut }

@@ -69,6 +69,8 @@ type Field struct {
 	since    []Version // one for each line of releases that got the field
 	until    Version   // gone from this version on
 	Lower    [2]TierLimit
+
+	contested bool // a client sends it in tiers that lack it
 }
 
 // Enumeration is a list of values, with the versions of those that are known to have come later.
@@ -188,9 +190,10 @@ func parseField(w []string, message string, shared map[string]*Enumeration) (*Fi
 
 // attributes read the values of a field's attributes, by the attribute's name. A default has none, and a range is an attribute by itself.
 var attributes = map[string]func(f *Field, val string) error{
-	"req": func(f *Field, _ string) error { f.required = true; return nil },
-	"ro":  func(f *Field, _ string) error { f.readOnly = true; return nil },
-	"":    func(f *Field, val string) error { return json.Unmarshal([]byte(val), &f.value) },
+	"req":       func(f *Field, _ string) error { f.required = true; return nil },
+	"ro":        func(f *Field, _ string) error { f.readOnly = true; return nil },
+	"contested": func(f *Field, _ string) error { f.contested = true; return nil },
+	"":          func(f *Field, val string) error { return json.Unmarshal([]byte(val), &f.value) },
 	"since": func(f *Field, val string) error {
 		for v := range strings.SplitSeq(val, ",") {
 			x, err := ParseVersion(v)
@@ -576,8 +579,12 @@ func (m *Message) License(body map[string]any, tier string, judge verdict) *Refu
 		var err *Refusal
 		switch limit := f.Lower[i]; {
 		case limit.limited && !f.within(limit, v):
+			rule := "tier-field"
+			if f.contested {
+				rule = "tier-contested"
+			}
 			if len(limit.Allowed) == 0 {
-				err = judge("tier-field", "Field %s is not allowed in license tier %s", name, tier)
+				err = judge(rule, "Field %s is not allowed in license tier %s", name, tier)
 			} else {
 				err = judge("tier-value", "Field %s allows only %s in license tier %s", name, strings.Join(limit.Allowed, ", "), tier)
 			}
@@ -621,7 +628,16 @@ type Type struct {
 	Path      string // as in /api/<path>
 	Title     string // as messages spell it; also the name of its message in the schema, if that has one
 	Cloud     bool   // belongs to a cloud: cloud_ref is defaulted, names are unique within it
-	Singleton bool   // one object with the uuid "default", no list
+	Singleton bool   // one object, no list, and no path by uuid
+}
+
+// SingletonUUID is the uuid of the one object of a singleton. Evidence: "default" is recorded for the system configuration, "global"
+// documented for the controller's properties by a client's tests; others are unverified.
+func (t *Type) SingletonUUID() string {
+	if t.Path == "controllerproperties" {
+		return "global"
+	}
+	return "default"
 }
 
 // ListKey names the fields that identify an entry of a list: PATCH add merges and delete removes by it. A list of scalars

@@ -4,6 +4,7 @@ package world
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -27,7 +28,9 @@ type shipment struct {
 
 // shipped lists the objects of a fresh Controller by type. Evidence: the names are documented, parameters are schema
 // defaults (no client may depend on them).
-func shipped() []shipment { return append(shippedProfiles(), shippedConfiguration()...) }
+func shipped() []shipment {
+	return slices.Concat(shippedProfiles(), shippedOthers(), shippedConfiguration())
+}
 
 // shippedProfiles are what others refer to.
 func shippedProfiles() []shipment {
@@ -64,7 +67,8 @@ func shippedProfiles() []shipment {
 			network("System-SCTP-Proxy", "SCTP_PROXY", "sctp_proxy_profile", map[string]any{}),
 		}},
 		{"applicationprofile", list{app("System-HTTP", "HTTP"), app("System-Secure-HTTP", "HTTP"), app("System-L4-Application", "L4"),
-			app("System-SSL-Application", "SSL"), app("System-DNS", "DNS"), app("System-Syslog", "SYSLOG")}},
+			app("System-SSL-Application", "SSL"), app("System-DNS", "DNS"), app("System-Syslog", "SYSLOG"),
+			app("System-Secure-HTTP-VDI", "HTTP")}},
 		{"healthmonitor", list{
 			monitor("System-HTTP", "HTTP", "http_monitor"), monitor("System-HTTPS", "HTTPS", "https_monitor"), monitor("System-Ping", "PING", ""),
 			monitor("System-TCP", "TCP", "tcp_monitor"), monitor("System-UDP", "UDP", "udp_monitor"), monitor("System-DNS", "DNS", ""),
@@ -88,8 +92,31 @@ func shippedProfiles() []shipment {
 			"System-Default-Secure-Channel-Cert")},
 		{"useraccountprofile", list{{"name": "Default-User-Account-Profile", "max_login_failure_count": 20, "account_lock_timeout": 30,
 			"max_concurrent_sessions": 0, "max_password_history_count": 4, "credentials_timeout_threshold": 180}}},
-		{"role", named("System-Admin", "Tenant-Admin", "Application-Admin", "Application-Operator", "Security-Admin", "WebApp-Firewall-Admin")},
-		{"errorpageprofile", named("Custom-Error-Page-Profile")},
+	}
+}
+
+// shippedOthers are what the clients that are known look up beside that.
+func shippedOthers() []shipment {
+	type list = []map[string]any
+	group := func(name string, keys ...string) map[string]any {
+		kv := list{}
+		for _, k := range keys {
+			kv = append(kv, map[string]any{"key": k})
+		}
+		return map[string]any{"name": name, "type": "SG_TYPE_STRING", "kv": kv}
+	}
+	return []shipment{
+		{"stringgroup", list{
+			group("System-Compressible-Content-Types", "text/html", "text/plain", "text/css", "application/javascript", "application/json"),
+			group("System-Cacheable-Resource-Types", "text/css", "text/html", "image/png", "image/jpeg", "application/javascript"),
+			group("System-Devices-Mobile", "Android", "iPhone", "iPad"),
+		}},
+		{"role", list{{"name": "System-Admin"}, {"name": "Tenant-Admin"}, {"name": "Application-Admin"}, {"name": "Application-Operator"},
+			{"name": "Security-Admin"}, {"name": "WebApp-Firewall-Admin"}}},
+		{"errorpageprofile", list{{"name": "Custom-Error-Page-Profile"}}},
+		{"wafprofile", list{{"name": "System-WAF-Profile"}}},
+		{"actiongroupconfig", list{{"name": "System-Alert-Level-Medium", "level": "ALERT_MEDIUM", "external_only": false}}},
+		{"backupconfiguration", list{{"name": "Backup-Configuration", "save_local": true, "maximum_backups_stored": 4}}},
 	}
 }
 
@@ -220,7 +247,7 @@ func (s *Writer) ship(typ, tenant, cloud, name string, body map[string]any, syst
 	w := &write{Write: Write{Kind: kind, Tenant: tenant, Incoming: body, Slug: stable(typ, cloud, name)}, trusted: true, system: system}
 	switch {
 	case kind.Singleton:
-		w.Slug = "default"
+		w.Slug = kind.SingletonUUID()
 	case s.Store.Get(doc.Ref{Type: typ, UUID: w.Slug}) != nil: // of another tenant's cloud, or of one that was renamed
 		w.Slug = ""
 	}

@@ -380,6 +380,9 @@ func (s *Writer) restoreObject(x *savedObject, addresses map[restKey]string) err
 	if kind == nil {
 		return fmt.Errorf("type %q is not known to this program", x.Type)
 	}
+	if kind.Singleton { // older programs gave all of them the uuid "default"; nothing refers to a singleton
+		x.UUID = kind.SingletonUUID()
+	}
 	o := &Object{Ref: doc.Ref{Type: x.Type, UUID: x.UUID}, Kind: kind, Name: x.Name, Tenant: x.Tenant, Seq: x.Seq, Modified: x.Modified,
 		since: x.Since, seen: x.Seen, System: x.System, Body: x.Body}
 	if x.Cloud != "" {

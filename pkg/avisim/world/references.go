@@ -279,8 +279,5 @@ func (r *Renderer) Object(o *Object) map[string]any {
 	out["uuid"] = o.UUID
 	out["name"] = o.Name
 	out["_last_modified"] = Microseconds(o.Modified)
-	if o.Ref == (doc.Ref{Type: "tenant", UUID: AdminTenant}) { // recorded
-		delete(out, "_last_modified")
-	}
 	return out
 }

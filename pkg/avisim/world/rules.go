@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
@@ -40,6 +41,8 @@ var ruleTable = []rule{
 		off: true}, // the vendor's own tests let the header win
 	{id: "cloud-change", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "the cloud is fixed"},
 	{id: "tier-field", known: schema.Documented, text: schema.Unverified, status: 400, summary: "fields of the licence tier only"},
+	{id: "tier-contested", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "no dns_info and no protocol in an L4 rule below Enterprise, though AKO sends them"},
 	{id: "tier-value", known: schema.Documented, text: schema.Unverified, status: 400, summary: "values of the licence tier only"},
 	{id: "ref-exists", known: schema.Documented, text: schema.Documented, status: 400, summary: "references lead to an object"},
 	{id: "name-unique", known: schema.Documented, text: schema.Documented, status: 409,
@@ -50,6 +53,8 @@ var ruleTable = []rule{
 		summary: "network profiles of the licence tier only", check: vsTierProfile},
 	{id: "vs-address", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
 		summary: "vsvip_ref or vip, children excepted", check: vsAddress},
+	{id: "vs-services-required", typ: "virtualservice", known: schema.Documented, text: schema.Documented, status: 400,
+		summary: "at least one service, children excepted", check: vsServicesRequired},
 	{id: "vs-cloud", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
 		summary: "one cloud for VS, VsVip, pools and SE group", check: vsCloud},
 	{id: "vs-vrf", typ: "virtualservice", known: schema.Documented, text: schema.Documented, status: 400, summary: "one VRF for VS and pools",
@@ -58,6 +63,10 @@ var ruleTable = []rule{
 		summary: "no port twice for one protocol", check: vsServices},
 	{id: "vs-service-ranges", typ: "virtualservice", known: schema.Inferred, text: schema.Unverified, status: 400,
 		summary: "port ranges of one protocol do not overlap", check: vsServiceRanges},
+	{id: "vs-service-range-end", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "the range of a service does not end below its port", check: vsServiceRangeEnd},
+	{id: "vs-pool-and-group", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "pool_ref or pool_group_ref, not both", check: vsPoolAndGroup},
 	{id: "vs-http", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400,
 		summary: "HTTP application profiles need a TCP proxy", check: vsHTTP},
 	{id: "vs-ssl", typ: "virtualservice", known: schema.Documented, text: schema.Unverified, status: 400,
@@ -82,16 +91,22 @@ var ruleTable = []rule{
 		summary: "another SE group only while disabled", check: vsGroupChange, off: true}, // the schema calls the change disruptive: it is made
 	{id: "vs-policy-index", typ: "virtualservice", known: schema.Inferred, text: schema.Inferred, status: 400,
 		summary: "l4_policies have distinct indexes", check: distinct("index", "l4_policies")},
+	{id: "vs-sctp-application", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "no SCTP with a DNS or syslog application profile, nor with enable_ssl", check: vsSCTPApplication},
+	{id: "vs-sctp-parent", typ: "virtualservice", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "no SCTP for a parent of virtual hosts", check: vsSCTPParent},
 	{id: "policy-rule-index", typ: "l4policyset", known: schema.Inferred, text: schema.Inferred, status: 400,
 		summary: "rules have distinct indexes", check: distinct("index", "l4_connection_policy", "rules")},
 	{id: "vrf-route-id", typ: "vrfcontext", known: schema.Documented, text: schema.Documented, status: 400,
-		summary: "routes have distinct ids", check: distinct("route_id", "static_routes")},
+		summary: "routes have distinct ids", check: routeIDs},
 	{id: "monitor-timeout", typ: "healthmonitor", known: schema.Documented, text: schema.Unverified, status: 400,
 		summary: "receive_timeout < send_interval", check: monitorTimeout},
 	{id: "pool-service-port", typ: "pool", known: schema.Documented, text: schema.Unverified, status: 400,
 		summary: "use_service_port needs a monitor_port on the monitors", check: poolServicePort},
 	{id: "profile-type-change", typ: "networkprofile", known: schema.Inferred, text: schema.Unverified, status: 400,
 		summary: "the type of a profile that is in use is fixed", check: profileTypeChange},
+	{id: "profile-settings", typ: "networkprofile", known: schema.Unverified, text: schema.Unverified, status: 400,
+		summary: "settings of the profile's own type only", check: profileSettings},
 	{id: "vip-id", typ: "vsvip", known: schema.Documented, text: schema.Documented, status: 400, summary: "vip_id is fixed", check: vipID},
 	{id: "vs-vh-path", typ: "virtualservice", known: schema.Documented, text: schema.Documented, status: 400,
 		summary: "a match of an enhanced virtual host has a path", check: vsVHPath},
@@ -220,6 +235,55 @@ func vsTierProfile(w *write) string {
 func vsAddress(w *write) string {
 	if w.body["vsvip_ref"] == nil && w.body["vip"] == nil && doc.Str(w.body, "type") != "VS_TYPE_VH_CHILD" {
 		return "Virtual Service must have a VIP: vsvip_ref is required"
+	}
+	return ""
+}
+
+// vsServicesRequired: rule and text are those of a client's change log.
+func vsServicesRequired(w *write) string {
+	if w.body["services"] == nil && doc.Str(w.body, "type") != "VS_TYPE_VH_CHILD" {
+		return "Service mandatory for Virtual Service"
+	}
+	return ""
+}
+
+func vsServiceRangeEnd(w *write) string {
+	for _, s := range doc.Messages(w.body["services"]) {
+		if first, last := doc.Int(s, "port"), doc.Int(s, "port_range_end"); last != 0 && last < first {
+			return fmt.Sprintf("Service port range %d-%d ends before it begins", first, last)
+		}
+	}
+	return ""
+}
+
+func vsPoolAndGroup(w *write) string {
+	if w.body["pool_ref"] != nil && w.body["pool_group_ref"] != nil {
+		return fmt.Sprintf("Virtual Service %s has both a pool and a pool group", w.name)
+	}
+	return ""
+}
+
+func vsSCTPApplication(w *write) string {
+	application := applicationType(w)
+	for _, l := range Listeners(w.store, w.body) {
+		switch {
+		case l.Protocol != "SCTP":
+		case l.ssl:
+			return fmt.Sprintf("Service port %d has enable_ssl, which SCTP does not carry", l.First)
+		case application == "APPLICATION_PROFILE_TYPE_DNS", application == "APPLICATION_PROFILE_TYPE_SYSLOG":
+			return fmt.Sprintf("Service port %d is SCTP, which %s does not carry", l.First, application)
+		}
+	}
+	return ""
+}
+
+func vsSCTPParent(w *write) string {
+	if doc.Str(w.body, "type") == "VS_TYPE_VH_PARENT" {
+		for _, l := range Listeners(w.store, w.body) {
+			if l.Protocol == "SCTP" {
+				return fmt.Sprintf("Service port %d is SCTP, which a parent of virtual hosts does not serve", l.First)
+			}
+		}
 	}
 	return ""
 }
@@ -476,6 +540,27 @@ func profileTypeChange(w *write) string {
 	}
 	for _, o := range w.store.Referrers(w.Old.Ref) {
 		return fmt.Sprintf("Type of network profile %s cannot be changed, it is used by %s %s", w.name, o.Kind.Title, o.Name)
+	}
+	return ""
+}
+
+// profileSettings checks that the profile has the settings of no other type than its own: tcp_proxy_profile is that of
+// PROTOCOL_TYPE_TCP_PROXY, and so on.
+func profileSettings(w *write) string {
+	profile, _ := w.body["profile"].(map[string]any)
+	kind, _ := strings.CutPrefix(doc.Str(profile, "type"), "PROTOCOL_TYPE_")
+	for _, name := range doc.Keys(profile) {
+		if settings, is := strings.CutSuffix(name, "_profile"); is && !strings.EqualFold(settings, kind) {
+			return fmt.Sprintf("A network profile of type PROTOCOL_TYPE_%s has no %s", kind, name)
+		}
+	}
+	return ""
+}
+
+// routeIDs: the text is that of a client's change log.
+func routeIDs(w *write) string {
+	if text := distinct("route_id", "static_routes")(w); text != "" {
+		return "Field check for static_routes failed: " + text
 	}
 	return ""
 }

@@ -304,7 +304,7 @@ func (s *Reader) Tier() string {
 
 // Singleton returns the one object of a type, nil if there is none.
 func (s *Reader) Singleton(typ string) *Object {
-	return s.Store.Get(doc.Ref{Type: typ, UUID: "default"})
+	return s.Store.Get(doc.Ref{Type: typ, UUID: KindOf(typ).SingletonUUID()})
 }
 
 // Tenant is the name of a tenant, or its uuid if there is none of it.
