@@ -57,6 +57,7 @@ type serving struct {
 	rules     ruleFlags
 	given     map[string]bool // flags by name
 	hostNames string
+	logMemory int // MiB
 
 	makeCertificate string // folder
 	healthcheck     bool
@@ -78,6 +79,8 @@ func (v *serving) parse(args []string) error {
 	fs.StringVar(&o.StateFile, "state-file", "", "keep the state in this file, and start with what is in it")
 	fs.StringVar(&o.FixtureFile, "fixture", "", "YAML file with the clouds, networks, tenants and more that a new Controller finds")
 	fs.Int64Var(&o.Seed, "seed", 0, "make uuids reproducible if not 0")
+	fs.IntVar(&v.logMemory, "log-memory", defaultLogMemory,
+		"MiB of memory for the request log, whose oldest entries go first; without the flag a quarter of a memory limit at most")
 	fs.StringVar(&v.hostNames, "host-names", "", "comma-separated further names and addresses of the certificate that is made")
 	fs.StringVar(&v.makeCertificate, "make-certificate", "", "write ca.crt, tls.crt and tls.key for --host-names into this folder, and end")
 	fs.BoolVar(&v.healthcheck, "healthcheck", false, "ask the simulator at --addr, in the same container, if it is well, and end")
@@ -160,6 +163,7 @@ func (v *serving) serve() error {
 // start makes the server as the flags ask for it, and starts it.
 func (v *serving) start() (*avisim.Server, error) {
 	v.options.Logf = log.Printf
+	v.boundMemory()
 	s, err := avisim.New(v.options)
 	if err != nil {
 		return nil, err

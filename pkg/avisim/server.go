@@ -45,6 +45,7 @@ type Options struct {
 
 	RequireReferer bool             // refuse unsafe requests without a Referer, as the framework would (documented, status inferred)
 	OmitBodies     bool             // keep bodies out of the request log, for benchmarks
+	LogBytes       int              // memory that the request log may take; the oldest go first; default 128 MiB
 	Now            func() time.Time // default time.Now
 
 	// FixtureFile describes clouds, networks, tenants and more that a new Controller finds; see docs/simulator.md.
@@ -121,7 +122,7 @@ func assemble(o Options, w *world.World) (*Server, error) {
 	s.Admin, s.Switches, s.Accounts = w.Admin(), w.Switches(), s.api.Accounts()
 	s.target = &fault.Target{World: w, API: s.api, Identity: s.identity}
 	s.Layer = fault.New(s.target)
-	s.Log, s.Board = record.New(o.OmitBodies), view.New(w)
+	s.Log, s.Board = record.New(o.OmitBodies, o.LogBytes), view.New(w)
 	s.SetLatency(o.ReadLatency, o.WriteLatency)
 	s.http = &http.Server{
 		Handler:           s,

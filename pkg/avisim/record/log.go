@@ -5,6 +5,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -15,13 +16,10 @@ import (
 	"time"
 )
 
-// logLimit and logBytes bound the request log; the oldest entries go first. bodyLimit is the longest body that an entry
-// keeps, entryBytes what one costs beside its bodies.
+// DefaultLimit is how many bytes of memory a log takes if nothing else is said; bodyLimit is the longest body that an entry keeps.
 const (
-	logLimit   = 200_000
-	logBytes   = 256 << 20
-	bodyLimit  = 64 << 10
-	entryBytes = 1 << 10
+	DefaultLimit = 128 << 20
+	bodyLimit    = 64 << 10
 )
 
 // Request is one entry of the request log.
@@ -61,16 +59,17 @@ type Log struct {
 
 	mu       sync.Mutex
 	passing  sync.RWMutex // held for reading by requests on their way into the log
-	entries  []Request
-	size     int // bytes, about
-	limit    int // see logBytes
+	entries  []packed     // with consecutive IDs
+	size     int          // bytes that the entries cost
+	limit    int          // of size; the oldest go first
 	lastID   int64
 	counters map[Counter]int
 }
 
-// New makes an empty log; with omitBodies, it keeps neither bodies nor headers.
-func New(omitBodies bool) *Log {
-	return &Log{omitBodies: omitBodies, limit: logBytes, counters: map[Counter]int{}}
+// New makes an empty log that takes up to limit bytes of memory, or DefaultLimit if that is 0; with omitBodies, it keeps neither bodies
+// nor headers.
+func New(omitBodies bool, limit int) *Log {
+	return &Log{omitBodies: omitBodies, limit: cmp.Or(limit, DefaultLimit), counters: map[Counter]int{}}
 }
 
 // Pending is a request on its way into the log. From the processing of a request to its entry in the log nobody reads the log, so
@@ -110,21 +109,36 @@ func (p *Pending) Add(entry Request) {
 		entry.Header, entry.ResponseHeader = maskHeader(entry.Header), maskHeader(entry.ResponseHeader)
 		entry.Body, entry.Response = loggable(entry.Body, entry.Type), loggable(entry.Response, entry.Type)
 	}
-	size := entryBytes + len(entry.Body) + len(entry.Response)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lastID++
 	entry.ID = l.lastID
 	l.counters[Counter{entry.Method, entry.Route, entry.Status}]++
-	if len(l.entries) >= logLimit || l.size+size > l.limit {
-		l.entries = slices.Clone(l.entries[len(l.entries)/2:])
-		l.size = 0
-		for _, r := range l.entries {
-			l.size += entryBytes + len(r.Body) + len(r.Response)
-		}
+	kept := pack(&entry)
+	l.makeRoom(kept.size())
+	l.entries = append(l.entries, kept)
+	l.size += kept.size()
+}
+
+// makeRoom drops the oldest entries, some more than it has to, so that they are not moved for each new one.
+func (l *Log) makeRoom(size int) {
+	if l.size+size <= l.limit {
+		return
 	}
-	l.entries = append(l.entries, entry)
-	l.size += size
+	n := 0
+	for ; n < len(l.entries) && l.size+size > l.limit-l.limit/16; n++ {
+		l.size -= l.entries[n].size()
+	}
+	l.entries = slices.Clone(l.entries[n:])
+}
+
+// last unpacks the last n entries.
+func (l *Log) last(n int) []Request {
+	out := make([]Request, 0, n)
+	for _, p := range l.entries[len(l.entries)-n:] {
+		out = append(out, p.unpack())
+	}
+	return out
 }
 
 // LastID is the ID of the last entry.
@@ -232,7 +246,7 @@ func (l *Log) Requests() []Request {
 	defer l.passing.Unlock() // see Pending
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return append([]Request{}, l.entries...)
+	return l.last(len(l.entries))
 }
 
 // RequestsAfter returns the last entries, at most limit of them, whose IDs are above one.
@@ -241,8 +255,7 @@ func (l *Log) RequestsAfter(id int64, limit int) []Request {
 	defer l.passing.Unlock() // see Pending
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(l.entries, id+1, func(r Request, id int64) int { return int(r.ID - id) })
-	return append([]Request{}, l.entries[max(i, len(l.entries)-limit):]...)
+	return l.last(max(0, min(int(l.lastID-id), limit, len(l.entries))))
 }
 
 // Writes returns the logged POST, PUT, PATCH and DELETE requests under /api, whatever became of them.
