@@ -93,6 +93,17 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := listen(o, w)
+	if err != nil {
+		w.StopSaving()
+		return nil, err
+	}
+	s.world.StartSaving()
+	return s, nil
+}
+
+// listen makes a Server of a world, which listens and has the faults of before.
+func listen(o Options, w *world.World) (*Server, error) {
 	s, err := assemble(o, w)
 	if err != nil {
 		return nil, err
@@ -101,7 +112,9 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.target.Gate = s.gate
-	s.world.StartSaving()
+	if err := fault.Keep(s.Layer); err != nil {
+		return nil, errors.Join(err, s.gate.Close())
+	}
 	return s, nil
 }
 
@@ -158,7 +171,7 @@ func (s *Server) Start() error {
 
 // Close stops serving and cuts all connections.
 func (s *Server) Close() {
-	s.ClearFaults()
+	s.Layer.Close()
 	_ = s.http.Close()
 	_ = s.gate.Close()
 	s.world.StopSaving()

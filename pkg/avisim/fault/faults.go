@@ -6,6 +6,7 @@ package fault
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,6 +104,7 @@ type Layer struct {
 	faults []*fault
 	lastID int
 	hits   int
+	last   []savedFault // of a layer that is closed
 
 	revision                  atomic.Int64 // counts changes of the faults
 	readLatency, writeLatency atomic.Int64
@@ -120,6 +122,12 @@ func (s *Layer) SetLatency(read, write time.Duration) {
 // FaultRevision is raised with each change of the faults and of their counts.
 func (s *Layer) FaultRevision() int64 { return s.revision.Load() }
 
+// changed notes that a fault, or what is counted of one, is another.
+func (s *Layer) changed() {
+	s.revision.Add(1)
+	s.target.World.Dirty()
+}
+
 // fault is an injected Fault with its counts. What is not said to be under mu is under the layer's lock.
 type fault struct {
 	Fault
@@ -136,6 +144,7 @@ type fault struct {
 	undo     []func()
 	timer    *time.Timer
 	ends     time.Time
+	left     time.Duration // of Duration, for a fault that comes back
 }
 
 // Inject adds a fault that is known to be valid, and panics if it is not. Faults are tried in the order in which they were
@@ -181,7 +190,7 @@ func (s *Layer) inject(f Fault, struck func()) (*fault, error) {
 	added.id = s.lastID
 	s.faults = append(s.faults, added)
 	s.mu.Unlock()
-	s.revision.Add(1)
+	s.changed()
 	added.prepare(s)
 	if atOnce {
 		added.begin(s)
@@ -252,8 +261,9 @@ func (f *fault) prepare(s *Layer) {
 
 func (f *fault) clock(s *Layer) {
 	if f.Duration > 0 && f.timer == nil && !f.over {
-		f.ends = time.Now().Add(f.Duration)
-		f.timer = time.AfterFunc(f.Duration, func() { s.RemoveFault(f.id) })
+		left := cmp.Or(f.left, f.Duration)
+		f.ends = time.Now().Add(left)
+		f.timer = time.AfterFunc(left, func() { s.RemoveFault(f.id) })
 	}
 }
 
@@ -302,7 +312,7 @@ func (s *Layer) RemoveFault(id int) bool {
 	s.faults = slices.Delete(slices.Clone(s.faults), i, i+1)
 	s.mu.Unlock()
 	gone.end()
-	s.revision.Add(1)
+	s.changed()
 	return true
 }
 
@@ -315,7 +325,7 @@ func (s *Layer) ClearFaults() {
 	for _, f := range slices.Backward(gone) {
 		f.end()
 	}
-	s.revision.Add(1)
+	s.changed()
 }
 
 // FaultHits returns how many times any fault took effect.

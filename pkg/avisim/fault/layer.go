@@ -28,7 +28,7 @@ func (s *Layer) Strike(c *api.Call) Struck {
 		}
 		f.applied++
 		s.hits++
-		s.revision.Add(1)
+		s.changed()
 		out.faults = append(out.faults, f)
 		if slices.ContainsFunc(f.hooks, func(h hooks) bool { return h.final && h.covers(c) }) {
 			break

@@ -216,16 +216,8 @@ func (s *Writer) bootstrap() error {
 	admin := &Object{Ref: doc.Ref{Type: "tenant", UUID: AdminTenant}, Kind: KindOf("tenant"), Name: AdminTenant, Tenant: AdminTenant,
 		Modified: s.tick(), System: true, Body: map[string]any{"name": AdminTenant, "local": true}}
 	s.Store.put(admin)
-	for _, group := range shipped() {
-		for _, body := range group.objects {
-			name, _ := body["name"].(string)
-			if strings.Contains(name, "SCTP") && s.version < schema.SCTPSince {
-				continue
-			}
-			if err := s.ship(group.typ, AdminTenant, "", name, body, !configured[group.typ]); err != nil {
-				return err
-			}
-		}
+	if err := s.shipAll(func(string, string) bool { return true }); err != nil {
+		return err
 	}
 	if err := s.shipAdmin(); err != nil {
 		return err
@@ -235,6 +227,30 @@ func (s *Writer) bootstrap() error {
 		return err
 	}
 	return s.set("systemconfiguration", "", doc.Ref{}, map[string]any{"default_license_tier": s.settings.LicenseTier})
+}
+
+// shipAll makes the shipped objects that the version has and that are wanted.
+func (s *Writer) shipAll(wanted func(typ, name string) bool) error {
+	for _, group := range shipped() {
+		for _, body := range group.objects {
+			name, _ := body["name"].(string)
+			if strings.Contains(name, "SCTP") && s.version < schema.SCTPSince || !wanted(group.typ, name) {
+				continue
+			}
+			if err := s.ship(group.typ, AdminTenant, "", name, body, !configured[group.typ]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// shipNewer makes the shipped objects that are missing after an upgrade. What stands for somebody's configuration stays away if it was
+// deleted, and an object of the same name that somebody made stays as it is.
+func (s *Writer) shipNewer() error {
+	return s.shipAll(func(typ, name string) bool {
+		return !configured[typ] && typ != "cloud" && typ != "serviceengine" && len(s.Store.Named(typ, AdminTenant, name)) == 0
+	})
 }
 
 // ship creates one object with a stable uuid.

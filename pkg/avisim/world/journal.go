@@ -16,7 +16,7 @@ type storeChange struct {
 
 // historyLimit bounds how many changes are kept for a leader that loses them, changeLimit how many are kept for people.
 const (
-	historyLimit = 8192
+	historyLimit = 2048 // each may hold a body that nobody else has any more
 	changeLimit  = 500
 )
 

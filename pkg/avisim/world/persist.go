@@ -48,13 +48,17 @@ type keeper interface {
 type snapshot struct {
 	Format     int                      `json:"format"`
 	Version    string                   `json:"version"`
-	Tick       int64                    `json:"tick"`       // the last _last_modified
-	Configured string                   `json:"configured"` // password that the settings named for their user
+	Given      string                   `json:"given,omitempty"` // version that the settings named
+	Tick       int64                    `json:"tick"`            // the last _last_modified
+	Configured string                   `json:"configured"`      // password that the settings named for their user
 	Health     []savedHealth            `json:"health,omitempty"`
 	Failed     map[string]engineFailure `json:"failed,omitempty"`   // service engines by uuid
 	Cluster    map[string]any           `json:"cluster,omitempty"`  // of /api/cluster
 	Changed    int64                    `json:"changed,omitempty"`  // its _last_modified
 	Dangling   int                      `json:"dangling,omitempty"` // references to what is not there: somebody forced a removal
+	Rules      map[string]bool          `json:"rules,omitempty"`    // switched by hand, by id: on or off
+	Bumps      bool                     `json:"bumps,omitempty"`    // see SetNoOpBump
+	States     []savedState             `json:"states,omitempty"`   // set by hand
 
 	Objects []*savedObject             `json:"-"`
 	Parts   map[string]json.RawMessage `json:"-"`
@@ -103,6 +107,14 @@ type savedHealth struct {
 	At     int64          `json:"at"`
 	Up     bool           `json:"up"`
 	Reason string         `json:"reason,omitempty"`
+}
+
+type savedState struct {
+	Type   string `json:"type"`
+	UUID   string `json:"uuid"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	Since  int64  `json:"since"`
 }
 
 // wrap escapes the keys that would look like the mark of a reference, in a copy if there are any.
@@ -312,8 +324,9 @@ func readSnapshot(raw []byte) (*snapshot, error) {
 
 // snapshot takes the state as it is now. Bodies are immutable, so only the list of objects is copied under the lock.
 func (w *World) snapshot() *snapshot {
-	out := &snapshot{Format: stateFormat, Configured: w.settings.Password, Failed: map[string]engineFailure{},
-		Parts: map[string]json.RawMessage{}}
+	out := &snapshot{Format: stateFormat, Given: w.settings.Version, Configured: w.settings.Password, Rules: map[string]bool{},
+		Failed: map[string]engineFailure{},
+		Parts:  map[string]json.RawMessage{}}
 	var all []*Object
 	w.Read(func(s *Reader) {
 		out.Version, out.Tick = s.version.Join("."), s.lastTick
@@ -327,6 +340,15 @@ func (w *World) snapshot() *snapshot {
 			out.Health = append(out.Health, savedHealth{netip.AddrPortFrom(k.Addr, uint16(k.Port)), e.at, e.up, e.reason})
 		}
 		maps.Copy(out.Failed, s.placement.failed)
+		for id, off := range defaultRules(s.settings.UnknownFields) {
+			if s.rulesOff[id] != off {
+				out.Rules[id] = !s.rulesOff[id]
+			}
+		}
+		out.Bumps = s.bumps
+		for at, st := range s.overrides {
+			out.States = append(out.States, savedState{at.Type, at.UUID, st.Name, st.Reason, st.Since})
+		}
 	})
 	slices.SortFunc(all, func(a, b *Object) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, o := range all {
@@ -349,7 +371,11 @@ func (w *World) snapshot() *snapshot {
 
 // restore fills a new world from a snapshot, and checks that the objects fit together.
 func (s *Writer) restore(in *snapshot) error {
-	if v, err := schema.ParseVersion(in.Version); err != nil || v > s.version {
+	v, err := schema.ParseVersion(in.Version)
+	switch {
+	case err == nil && in.Given == s.settings.Version: // with the same settings it goes on with the version that it was upgraded to
+		s.version = v
+	case err != nil || v > s.version:
 		return fmt.Errorf("it is of version %s: start with that version or a newer one instead of %s", in.Version, s.version.Join("."))
 	}
 	s.lastTick = in.Tick
@@ -371,6 +397,9 @@ func (s *Writer) restore(in *snapshot) error {
 		return errors.New("it has no tenant admin")
 	}
 	s.restoreRest(in)
+	if s.version > v {
+		return s.shipNewer()
+	}
 	return nil
 }
 
@@ -418,6 +447,13 @@ func (s *Writer) restoreRest(in *snapshot) {
 	}
 	for _, h := range in.Health {
 		s.health[Endpoint{h.Server.Addr(), int(h.Server.Port())}] = []healthEvent{{at: h.At, up: h.Up, reason: h.Reason, proven: true}}
+	}
+	for id, on := range in.Rules {
+		s.rulesOff[id] = !on
+	}
+	s.bumps = in.Bumps
+	for _, st := range in.States {
+		s.overrides[doc.Ref{Type: st.Type, UUID: st.UUID}] = State{st.State, st.Reason, st.Since}
 	}
 	// A password that the settings give anew wins over one that a client set; else the settings would have no effect.
 	if o := s.User(s.settings.Username); o != nil && in.Configured != s.settings.Password {
@@ -518,9 +554,10 @@ func (w *World) Save() error {
 	}
 }
 
-// StopSaving ends it with a last save.
+// StopSaving ends it with a last save, and leaves the state file to others.
 func (w *World) StopSaving() {
 	if v := w.saver.Load(); v != nil {
 		v.end()
 	}
+	w.release()
 }

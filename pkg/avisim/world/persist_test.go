@@ -30,6 +30,23 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// TestLock shows that a state file has one world at a time.
+func TestLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	first := open(t, Settings{StateFile: path})
+	if _, err := New(Settings{StateFile: path}); err == nil || !strings.Contains(err.Error(), "another simulator's") {
+		t.Errorf("a second one: %v", err)
+	}
+	first.StopSaving()
+	if _, err := New(Settings{StateFile: path, Version: "20.1.1"}); err == nil || !strings.Contains(err.Error(), "start with that version") {
+		t.Errorf("an older one: %v", err) // and it gives the file up
+	}
+	open(t, Settings{StateFile: path})
+	if _, err := New(Settings{StateFile: filepath.Join(path, "state.json")}); err == nil || !strings.Contains(err.Error(), "locking") {
+		t.Errorf("no folder: %v", err)
+	}
+}
+
 // TestDamaged shows that nothing but a whole state is read, and that whatever else is there stays as it is.
 func TestDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.json")
@@ -197,6 +214,7 @@ func TestKill(t *testing.T) {
 		if err := w.Audit(); err != nil {
 			t.Error(err)
 		}
+		w.StopSaving() // leaves the file to the next round
 	}
 }
 

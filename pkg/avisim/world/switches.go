@@ -22,6 +22,7 @@ func (w *World) Switches() *Switches { return &Switches{w} }
 // SetRule switches one check of the simulated Controller on or off, by the id that [Rules] lists.
 func (x *Switches) SetRule(id string, on bool) {
 	x.world.Write(func(s *Writer) { s.rulesOff[id] = !on })
+	x.world.Dirty()
 }
 
 // Warnings lists the writes that rules let pass, in the order of [Rules].
@@ -37,12 +38,20 @@ func (x *Switches) Warnings() []Warning {
 	return out
 }
 
-// SetVersion makes the Controller one of another version, as an upgrade does. Objects stay as they are.
+// SetVersion makes the Controller one of another version, as an upgrade does. Objects stay as they are; those that a newer version ships
+// come along.
 func (x *Switches) SetVersion(v string) error {
 	parsed, err := schema.ParseVersion(v)
-	if err == nil {
-		x.world.Write(func(s *Writer) { s.version = parsed })
+	if err != nil {
+		return err
 	}
+	x.world.Write(func(s *Writer) {
+		newer := parsed > s.version
+		if s.version = parsed; newer {
+			err = s.shipNewer()
+		}
+	})
+	x.world.Dirty()
 	return err
 }
 
@@ -56,6 +65,7 @@ func (x *Switches) SetLicenseTier(tier string) {
 // unverified.
 func (x *Switches) SetNoOpBump(on bool) {
 	x.world.Write(func(s *Writer) { s.bumps = on })
+	x.world.Dirty()
 }
 
 // SetUpSince changes the time since which the leader is up, as a failover does. Clients compare it as a string.

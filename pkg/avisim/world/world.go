@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
 )
@@ -44,6 +46,7 @@ type World struct {
 	inside
 	writer *Writer
 	loaded *snapshot // what the state file held, until all parts have taken theirs
+	lock   *flock.Flock
 	parts  []part
 }
 
@@ -95,7 +98,11 @@ func New(o Settings) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := w.claim(); err != nil {
+		return nil, err
+	}
 	if err := w.populate(); err != nil {
+		w.release()
 		return nil, err
 	}
 	w.watch()
