@@ -224,8 +224,10 @@ func operate(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o option
 			return fmt.Errorf("adding health check %s: %w", name, err)
 		}
 	}
-	if err := mgr.AddReadyzCheck("ready", operator.Ready); err != nil {
-		return fmt.Errorf("adding the readiness check: %w", err)
+	for name, check := range map[string]func(*http.Request) error{"ready": operator.Ready, "own-cluster-name": operator.OwnName} {
+		if err := mgr.AddReadyzCheck(name, check); err != nil {
+			return fmt.Errorf("adding readiness check %s: %w", name, err)
+		}
 	}
 	return operator.Run(ctx, mgr)
 }

@@ -17,6 +17,7 @@ var (
 	waitingDesc = prometheus.NewDesc("avi_l4_services_failing", "Services and shared VIPs whose last run failed.", nil, nil)
 	gatewayDesc = prometheus.NewDesc("avi_l4_gateways_failing", "Gateways of both APIs whose last run failed.", nil, nil)
 	invalidDesc = prometheus.NewDesc("avi_l4_settings_invalid", "1 if ConfigMap or Secret can't be used as they stand, else 0.", nil, nil)
+	othersDesc  = prometheus.NewDesc("avi_l4_cluster_name_taken", "1 while clusterName belongs to another cluster on the Controller and nothing is written, else 0.", nil, nil)
 )
 
 // instruments are the counters that the engine and the sweeper drive.
@@ -47,7 +48,7 @@ func (i *instruments) step(r apply.StepResult) {
 
 // Describe implements prometheus.Collector.
 func (op *Operator) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{ownedDesc, ageDesc, waitingDesc, gatewayDesc, invalidDesc} {
+	for _, d := range []*prometheus.Desc{ownedDesc, ageDesc, waitingDesc, gatewayDesc, invalidDesc, othersDesc} {
 		ch <- d
 	}
 }
@@ -80,4 +81,9 @@ func (op *Operator) Collect(ch chan<- prometheus.Metric) {
 		invalid = 1
 	}
 	gauge(invalidDesc, invalid)
+	others := 0.0
+	if op.Mirror.Others() != nil {
+		others = 1
+	}
+	gauge(othersDesc, others)
 }

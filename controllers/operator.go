@@ -155,6 +155,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 		return nil, err
 	}
 	recorder := mgr.GetEventRecorder("avi-l4-operator")
+	op.Mirror.Cluster, op.Mirror.Refused = clusterUID(mgr.GetAPIReader()), refused(recorder, o.Namespace)
+	op.Mirror.Known = op.known
 	deps := op.deps(mgr, recorder, o)
 	op.kinds(deps, o.Log)
 	op.Routes = op.staticRoutes(deps, mgr, o)
@@ -339,7 +341,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	})
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Mirror: op.Mirror, Settings: op.Settings, Owners: op.Owners, APIs: op.APIs,
-		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Unused: op.Engine.RemoveUnused,
+		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Unused: op.Engine.RemoveUnused, DryRun: o.DryRun,
 		Revisit: op.changed, Lead: op.lead, Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may
@@ -386,7 +388,7 @@ func (op *Operator) configure(o Options, s *settings.Settings, c settings.Creden
 	}
 	// The mirror forgets first: with the new names and the old objects a plan would be nonsense.
 	op.Mirror.SetScope(mirror.Scope{Controller: s.Controller, ClusterName: s.ClusterName, CreatedBy: s.CreatedBy, Cloud: s.Cloud,
-		Tenant: s.Tenant, OwnTenant: s.OwnTenant})
+		Tenant: s.Tenant, OwnTenant: s.OwnTenant, TakeOver: s.TakeOver})
 	op.Settings.Set(s)
 	op.everything()
 	return nil

@@ -43,7 +43,10 @@ type OrphanSweeper struct {
 	Lead func()
 	// Revisit queues owners that exist but are not served, whose objects the reconciler removes.
 	Revisit func([]model.Owner)
+	DryRun  bool
 
+	// swept are the UUIDs of what earlier sweeps removed of each owner.
+	swept map[model.Owner]map[string]bool
 	// settled are the kinds whose types have been there for a while and are not being removed, at the present sweep.
 	settled map[model.OwnerKind]ownerPart
 }
@@ -72,6 +75,13 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	if known := s.Mirror.Err() == nil; cfg == nil || cfg.Layer7Only || !known || !s.Cache.WaitForCacheSync(ctx) {
 		return nil // nothing can be told apart yet
 	}
+	if !s.Mirror.Proven() {
+		ctrl.LoggerFrom(ctx).Info("nothing is swept, because the Controller doesn't say that clusterName is this cluster's", "clusterName", cfg.ClusterName)
+		return nil
+	}
+	if cfg.DeleteConfig && !s.DryRun && len(s.Mirror.All()) == 0 {
+		return s.Mirror.Disown(ctx)
+	}
 	if err := s.Unused(ctx); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "removing what nobody uses any more")
 	}
@@ -92,6 +102,7 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 		}
 		switch served, exists := live[owner]; {
 		case served:
+			delete(s.swept, owner)
 		case exists:
 			revisit = append(revisit, owner)
 		default:
@@ -104,6 +115,7 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	if err := s.confirm(ctx, gone); err != nil {
 		return err
 	}
+	s.spareReturned(ctx, gone)
 	if err := s.remove(ctx, gone, total); err != nil {
 		return err
 	}
@@ -194,6 +206,7 @@ func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*mode
 	}
 	s.held(0)
 	if len(gone) > 0 {
+		s.remember(gone)
 		owners := slices.Collect(maps.Keys(gone))
 		log.Info("orphans are being removed", "owners", fmt.Sprint(owners))
 		for _, o := range s.Owners {
@@ -201,6 +214,33 @@ func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*mode
 		}
 	}
 	return nil
+}
+
+// remember keeps what a sweep removes, for the day when it comes back.
+func (s *OrphanSweeper) remember(gone map[model.Owner][]*model.Observed) {
+	if s.swept == nil {
+		s.swept = make(map[model.Owner]map[string]bool)
+	}
+	for owner, objects := range gone {
+		if s.swept[owner] == nil {
+			s.swept[owner] = make(map[string]bool)
+		}
+		for _, o := range objects {
+			s.swept[owner][o.UUID] = true
+		}
+	}
+}
+
+// spareReturned leaves alone what came back after it was swept: somebody makes it who is not this operator, and two who undo each
+// other's work for ever are worse than an orphan.
+func (s *OrphanSweeper) spareReturned(ctx context.Context, gone map[model.Owner][]*model.Observed) {
+	for owner, objects := range gone {
+		before := s.swept[owner]
+		if before != nil && slices.ContainsFunc(objects, func(o *model.Observed) bool { return !before[o.UUID] }) {
+			ctrl.LoggerFrom(ctx).Error(nil, "came back after it was swept, and is not swept again: another client makes it under this clusterName; stop that one, or delete the objects on the Controller", "owner", owner.String(), "object", objects[0].Key.String())
+			delete(gone, owner)
+		}
+	}
 }
 
 func (s *OrphanSweeper) held(n int) {

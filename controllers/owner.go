@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -173,10 +174,26 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 		return r.letGo(ctx, cfg, c, v.Why)
 	}
 	r.Guard.settle(r.ownerOf(c.Object))
+	if wait, why := r.unknownName(); !claimed && wait {
+		if why == nil {
+			return resultOf(ctx, mirror.ErrNotLoaded)
+		}
+		return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, c.Object, translate.Input{Namespace: c.Namespace}, *why)))
+	}
 	if err := r.claim(ctx, c.Object, cfg.Instance()); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	return r.serve(ctx, cfg, c)
+}
+
+// unknownName reports whether nothing may be claimed, because it isn't known whose the cluster's name on the Controller is, or
+// because it is another cluster's, which is told.
+func (r *owners[T]) unknownName() (wait bool, why *outcome.Outcome) {
+	if err := r.Engine.Mirror.Others(); err != nil {
+		o := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonNameTaken, Message: err.Error()})
+		return true, &o
+	}
+	return errors.Is(r.Engine.Mirror.Err(), mirror.ErrNotLoaded), nil
 }
 
 // anothers says on an owner that another instance has claimed, and that is to be served or let go, why nothing happens. The status
@@ -230,9 +247,13 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	in.Had = had(c.Object)
 	out, pending := r.run(ctx, client.ObjectKeyFromObject(c.Object), in)
 	asked := r.askForPorts(ctx, cfg, c.Object, in, out)
 	if out.State() == outcome.Unread && (errors.Is(out.Retry(), mirror.ErrNotLoaded) || r.programmed(c.Object)) {
+		if other := new(mirror.OtherClusterError); errors.As(out.Retry(), &other) {
+			r.tellOnce(c.Object, model.ReasonNameTaken, other.Error())
+		}
 		return resultOf(ctx, out.Retry()) // a status that was right would change twice at each restart
 	}
 	if err := r.tell(ctx, c.Object, in, out); err != nil {
@@ -247,6 +268,20 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 		return ctrl.Result{RequeueAfter: spread(min(r.APIs.Grace, time.Minute))}, nil
 	}
 	return resultOf(ctx, out.Retry())
+}
+
+// had are the addresses that the operator has written into the status of an owner, or of the first member of a shared VIP that has any.
+func had(o client.Object) []netip.Addr {
+	group, ok := o.(*gather.Group)
+	if !ok {
+		return status.Had(o)
+	}
+	for _, m := range group.Members {
+		if list := status.Had(m); len(list) > 0 {
+			return list
+		}
+	}
+	return nil
 }
 
 // unreadable reports whether something was left as it is because its type, or the objects of it, can't be read.

@@ -79,7 +79,7 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	}
 	all = append(all, routes...)
 	changes = slices.ContainsFunc(all, func(f foreseen) bool { return f.plan != "" })
-	_, err = io.WriteString(out, report(cfg, all, op.unclaimed(all)))
+	_, err = io.WriteString(out, report(cfg, all, op.unclaimed(all), op.toRecord()))
 	return changes, err
 }
 
@@ -246,7 +246,7 @@ func (op *Operator) unclaimed(all []foreseen) (out []string) {
 }
 
 // report is the preview in words.
-func report(cfg *settings.Settings, all []foreseen, unclaimed []string) string {
+func report(cfg *settings.Settings, all []foreseen, unclaimed []string, toRecord string) string {
 	var b strings.Builder
 	var unchanged int
 	var changed, removed, problems, held []string
@@ -284,6 +284,7 @@ func report(cfg *settings.Settings, all []foreseen, unclaimed []string) string {
 			fmt.Fprintf(&b, "  %s: %d\n", w, writes[w])
 		}
 	}
+	b.WriteString(toRecord)
 	for _, part := range []struct {
 		title string
 		lines []string

@@ -227,8 +227,9 @@ func (c *Client) Put(ctx context.Context, kind model.Kind, tenant, uuid string, 
 	return c.write(ctx, http.MethodPut, kind, tenant, &uuid, body)
 }
 
-// Delete removes an object. That there is none is success, if it is the Controller who says so and not a proxy, and if a
-// read agrees: what is taken for deleted by mistake is never looked at again.
+// Delete removes an object. That there is none is success, if it is the Controller who says so and not a proxy, if a read agrees,
+// and if the tenant's objects can be listed and it isn't among them: a Controller that has lost the tenant, or whatever stands before
+// it, answers 404 to everything, and what is taken for deleted by mistake is never looked at again.
 func (c *Client) Delete(ctx context.Context, kind model.Kind, tenant, uuid string) error {
 	cl, err := c.object(http.MethodDelete, kind, tenant, &uuid)
 	if err != nil {
@@ -238,18 +239,40 @@ func (c *Client) Delete(ctx context.Context, kind model.Kind, tenant, uuid strin
 	if ReasonOf(err) != ReasonNotFound {
 		return err
 	}
-	cl.method = http.MethodGet
-	switch _, err := c.do(ctx, cl); ReasonOf(err) {
-	case ReasonNotFound:
-		return nil
-	case "":
+	return c.absent(ctx, cl, kind, tenant, uuid)
+}
+
+// absent is nil if an object, of which a call has said that there is none, can't be read or listed either.
+func (c *Client) absent(ctx context.Context, cl call, kind model.Kind, tenant, uuid string) error {
+	doubt := func(text string) error {
 		return &Error{
-			Method: http.MethodDelete, Route: cl.route, Tenant: tenant, Status: http.StatusNotFound,
-			Message: "the Controller says there is no such object, and shows it when it is read", Class: Transient, Reason: ReasonBadAnswer,
+			Method: cl.method, Route: cl.route, Tenant: tenant, Status: http.StatusNotFound,
+			Message: "the Controller says there is no such object, and " + text, Class: Transient, Reason: ReasonBadAnswer,
 		}
+	}
+	get := cl
+	get.method = http.MethodGet
+	switch _, err := c.do(ctx, get); ReasonOf(err) {
+	case ReasonNotFound:
+	case "":
+		return doubt("shows it when it is read")
 	default:
 		return err
 	}
+	listed := false
+	err := c.List(ctx, string(kind), tenant, url.Values{"uuid": {uuid}, "fields": {"name"}}, func(raw json.RawMessage) error {
+		listed = listed || identify(raw).UUID == uuid
+		return nil
+	})
+	switch {
+	case ReasonOf(err) == ReasonNotFound:
+		return doubt("lists none of its kind, which says nothing")
+	case err != nil:
+		return err
+	case listed:
+		return doubt("lists it")
+	}
+	return nil
 }
 
 // Get reads a path such as "/api/systemconfiguration". The path may hold a UUID and must hold no query.
@@ -276,6 +299,11 @@ func (c *Client) GetByName(ctx context.Context, kind model.Kind, tenant, name st
 	q.Set("name", name)
 	cl.query = q.Encode()
 	x, err := c.do(ctx, cl)
+	if ReasonOf(err) == ReasonNotFound {
+		// A list that is empty has a 200. This says that there is no such list, which proves nothing about an object.
+		return nil, &Error{Method: cl.method, Route: cl.route, Tenant: tenant, Status: http.StatusNotFound,
+			Message: "there is no list to look in: " + err.Error(), Class: Transient, Reason: ReasonBadAnswer}
+	}
 	if err != nil {
 		return nil, err
 	}

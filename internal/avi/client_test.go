@@ -288,18 +288,29 @@ func TestDeleteOfWhatIsGone(t *testing.T) {
 		status int
 		body   string
 		want   Reason
+		list   string
 	}{
-		"by the controller":   {404, `{"error":"Pool object not found!"}`, ""},
-		"by a proxy":          {404, `<html><title>404 Not Found</title></html>`, ReasonNoEndpoint},
-		"by nobody":           {404, ``, ReasonNoEndpoint},
-		"the tenant is":       {404, `{"error":"Tenant 'x' does not exist!"}`, ReasonTenantMissing},
-		"still referred to":   {403, `{"error":"Cannot delete, object is referred by: ['VirtualService v']"}`, ReasonReferred},
-		"referred, as a 400":  {400, `{"error":"Cannot delete, object is referred by: [VCenterServer v]"}`, ReasonReferred},
-		"belongs to Avi":      {403, `{"error":"Cannot delete system default object"}`, ReasonForbidden},
-		"method not possible": {405, `{"detail":"Method 'DELETE' not allowed."}`, ReasonInvalid},
+		"by the controller": {404, `{"error":"Pool object not found!"}`, "", `{"count":0,"results":[]}`},
+		"and listed": {404, `{"error":"Pool object not found!"}`, ReasonBadAnswer,
+			`{"count":1,"results":[{"uuid":"` + poolUUID + `","name":"p"}]}`},
+		"among others":        {404, `{"error":"Pool object not found!"}`, "", `{"count":1,"results":[{"uuid":"another","name":"p"}]}`},
+		"as everything is":    {404, `{"error":"Pool object not found!"}`, ReasonBadAnswer, ""},
+		"by a proxy":          {404, `<html><title>404 Not Found</title></html>`, ReasonNoEndpoint, ""},
+		"by nobody":           {404, ``, ReasonNoEndpoint, ""},
+		"the tenant is":       {404, `{"error":"Tenant 'x' does not exist!"}`, ReasonTenantMissing, ""},
+		"still referred to":   {403, `{"error":"Cannot delete, object is referred by: ['VirtualService v']"}`, ReasonReferred, ""},
+		"referred, as a 400":  {400, `{"error":"Cannot delete, object is referred by: [VCenterServer v]"}`, ReasonReferred, ""},
+		"belongs to Avi":      {403, `{"error":"Cannot delete system default object"}`, ReasonForbidden, ""},
+		"method not possible": {405, `{"detail":"Method 'DELETE' not allowed."}`, ReasonInvalid, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFake(t, answerWith(tt.status, tt.body))
+			f := newFake(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/api/pool" && tt.list != "" {
+					reply(w, 200, tt.list)
+					return
+				}
+				reply(w, tt.status, tt.body)
+			})
 			wantReason(t, f.client(t).Delete(ctx, model.Pool, "x", poolUUID), tt.want)
 		})
 	}
@@ -365,7 +376,7 @@ func TestMetrics(t *testing.T) {
 		want   float64
 	}{
 		"avi_l4_api_requests_total":           {map[string]string{"method": "DELETE", "kind": "pool", "code": "404"}, 3},
-		"avi_l4_api_request_duration_seconds": {map[string]string{"method": "GET", "kind": "pool"}, 6}, // a delete's 404 is checked by a read
+		"avi_l4_api_request_duration_seconds": {map[string]string{"method": "GET", "kind": "pool"}, 9}, // a delete's 404 is checked by a read and a list
 		"avi_l4_api_logins_total":             {map[string]string{"result": "success"}, 2},
 	} {
 		if got := metric(t, reg, name, tt.labels); got != tt.want {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type Engine struct {
 	Routes *Routes
 
 	replaced sync.Map // model.Owner → what was replaced last
+	removing sync.Map // UUID of a VsVip → the owner of whose removal it is a part
 	ruled    sync.Map // model.Key → the fields that an L4Rule set when last seen, as objects that were taken over don't say
 	commons  commons
 	idle     map[model.Key]string // what RemoveUnused found last, with its UUID
@@ -70,6 +72,9 @@ type run struct {
 	undone []*model.Observed // common objects whose deletion failed in the round before
 	waits  bool              // for something that others of ours have
 	looked bool              // the VirtualService was read in this run
+	asked  []netip.Addr      // for addresses that the status has
+	denied bool              // what was asked for
+	ended  bool              // this run has deleted the VirtualService or the VsVip
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -86,6 +91,7 @@ func (r *run) end(state outcome.State, err error) (again bool) {
 }
 
 func (r *run) outcome() outcome.Outcome {
+	r.record.Doubtful = r.doubtful()
 	r.record.Refused = len(r.in.Refused)+len(r.in.Taken) > 0 || r.waits
 	model.SortFindings(r.record.Findings)
 	switch r.state {
@@ -117,8 +123,8 @@ func (r *run) keepTenant() {
 func (r *run) round(ctx context.Context, round int) (again bool) {
 	log := logr.FromContextOrDiscard(ctx)
 	r.in.Facts = r.Mirror.Facts()
-	if err := r.Mirror.Err(); err != nil || r.in.Facts == nil {
-		return r.end(outcome.Unread, fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded)))
+	if err := r.readable(ctx); err != nil {
+		return r.end(outcome.Unread, err)
 	}
 	if err := r.learn(ctx); err != nil {
 		return r.end(outcome.Failed, err)
@@ -173,18 +179,28 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	return again
 }
 
+// readable is nil if the Controller has been read, and its objects of the cluster's name are this cluster's.
+func (r *run) readable(ctx context.Context) error {
+	if err := r.Mirror.Others(); err != nil {
+		return err
+	}
+	if err := r.Mirror.Err(); err != nil || r.in.Facts == nil {
+		return fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
+	}
+	if r.DryRun {
+		return nil
+	}
+	return r.Mirror.Claim(ctx, r.in.Owner.Key(), r.record.Name)
+}
+
 // learn has the kinds listed that only L4Rules refer to, once there is one.
 func (r *run) learn(ctx context.Context) error {
 	kinds := r.in.Kinds()
 	if len(kinds) == 0 {
 		return nil
 	}
-	learn := func() error { return r.Mirror.Learn(ctx, kinds...) }
-	if tenant := r.record.Tenant; tenant != r.in.Settings.Tenant {
-		learn = func() error { return r.Mirror.LearnIn(ctx, tenant, kinds...) }
-	}
-	if err := learn(); err != nil {
-		return fmt.Errorf("reading what L4Rules and annotations refer to: %w", err)
+	if err := r.Mirror.Learn(ctx, kinds...); err != nil {
+		return fmt.Errorf("reading what L4Rules refer to: %w", err)
 	}
 	r.in.Facts = r.Mirror.Facts()
 	if r.in.Facts == nil { // other settings, meanwhile
@@ -246,6 +262,7 @@ func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
 		r.waits = true
 	}
 	r.record.Findings = append(r.record.Findings, p.Findings...)
+	r.dress(&p, want)
 	return p
 }
 
@@ -256,13 +273,14 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 	for _, s := range results {
 		if s.Err == nil {
 			if !s.Skipped {
+				r.ended = r.ended || s.Step.Op == plan.Delete && s.Step.Key.Kind.Type().Replaced
 				r.count(s.Step.Op)
 				r.ruled.Delete(s.Step.Key) // its markers say it from now on
 			}
 			continue
 		}
 		again = again || s.Replan
-		if r.refuse(built, s) {
+		if r.refuse(built, s) || r.refusedHad(s) {
 			again = true
 			continue
 		}
@@ -356,6 +374,11 @@ func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name strin
 	if err := e.Mirror.Err(); err != nil {
 		return nil, fmt.Errorf("the Controller can't be read: %w", err)
 	}
+	if !e.DryRun {
+		if err := e.Mirror.Confirm(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if first && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
 		if err := e.lookFor(ctx, tenant, name); err != nil {
 			return nil, err
@@ -365,7 +388,7 @@ func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name strin
 	if isForeign(err) {
 		return slices.DeleteFunc(e.Mirror.Of(owner, name), ownedByName), nil
 	}
-	return observed, err
+	return slices.DeleteFunc(observed, func(o *model.Observed) bool { return !e.proven(o, owner) }), err
 }
 
 // removed counts the deletions of a run. err is the first failure, and again reports whether another round may help.

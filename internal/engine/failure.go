@@ -60,11 +60,12 @@ func (f *failure) told() outcome.Failure {
 // Classify maps any error of a run to its class.
 func Classify(err error) outcome.Class {
 	var foreign *mirror.NotOursError
+	var other *mirror.OtherClusterError
 	var dry *DryRunError
 	switch {
 	case err == nil:
 		return outcome.None
-	case errors.As(err, &foreign), errors.As(err, &dry):
+	case errors.As(err, &foreign), errors.As(err, &dry), errors.As(err, &other): // of another's name the mirror tells the end
 		return outcome.Terminal
 	case errors.Is(err, mirror.ErrNotLoaded):
 		return outcome.Transient
@@ -101,9 +102,11 @@ var reasons = map[avi.Reason]string{
 // Reason names a failure for a condition.
 func Reason(err error) string {
 	var foreign *mirror.NotOursError
+	var other *mirror.OtherClusterError
+	var unclaimed *mirror.UnclaimedError
 	var dry *DryRunError
 	switch {
-	case errors.As(err, &foreign):
+	case errors.As(err, &foreign), errors.As(err, &other), errors.As(err, &unclaimed):
 		return model.ReasonNameTaken
 	case errors.As(err, &dry):
 		return model.ReasonDryRun

@@ -118,6 +118,15 @@ func (r *Routes) Sync(ctx context.Context, in staticroutes.Input, confirm func(c
 		out.Err = fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
 		return out
 	}
+	if !r.DryRun && !r.Mirror.Proven() {
+		out.Err = r.Mirror.Claim(ctx, model.Owner{}, "")
+		if unclaimed := new(mirror.UnclaimedError); errors.As(out.Err, &unclaimed) {
+			out.Err = fmt.Errorf("%w: %w", mirror.ErrNotLoaded, out.Err) // the first owner that is served claims the name
+		}
+		if out.Err != nil {
+			return out
+		}
+	}
 	in.Facts = facts
 	defer r.end()
 	if out.Off = staticroutes.Off(in.Settings, facts.Cloud); out.Off != "" {

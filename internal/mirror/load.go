@@ -55,6 +55,7 @@ const retryMax = 30 * time.Second
 // settings take effect.
 func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 	var next, nextHealth time.Time
+	var refused string
 	retry := intervals().withDefaults().Retry
 	for {
 		every := intervals().withDefaults()
@@ -64,7 +65,10 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 		m.mu.Unlock()
 		if !now.Before(next) && m.scoped() {
 			if err := m.Load(ctx); err != nil {
-				m.log.Error(err, "reading the Controller's objects", "again in", retry)
+				if !isOthers(err) || err.Error() != refused { // that lasts, and is told once
+					m.log.Error(err, "reading the Controller's objects", "again in", retry)
+				}
+				refused = err.Error()
 				next, retry = now.Add(retry), min(2*retry, retryMax)
 			} else {
 				next, retry = now.Add(jittered(every.Refresh)), every.Retry
@@ -114,6 +118,10 @@ func (m *Mirror) Load(ctx context.Context) error {
 	scope, start, epoch := m.scope, m.seq, m.epoch
 	m.mu.RUnlock()
 
+	id, err := m.identify(ctx, scope)
+	if err != nil {
+		return m.failed(epoch, err)
+	}
 	facts, err := m.loadFacts(ctx, scope)
 	if err != nil {
 		return m.failed(epoch, err)
@@ -139,7 +147,13 @@ func (m *Mirror) Load(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return m.failed(epoch, err)
 	}
-	return m.replace(epoch, start, facts, lists)
+	missing, err := m.replace(epoch, start, id, facts, lists)
+	if err != nil {
+		return err
+	}
+	m.look(ctx, epoch, start, missing)
+	m.Loaded()
+	return nil
 }
 
 // written is what the Controller lists of a kind that the operator writes; unread: the account may not know, and what was known stands.
@@ -148,12 +162,17 @@ type written struct {
 	unread  bool
 }
 
-// failed remembers why nothing is known yet.
+// failed remembers why nothing is known yet. That the cluster's name is another cluster's makes what was known worthless.
 func (m *Mirror) failed(epoch uint64, err error) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.epoch == epoch && m.err != nil {
+	news := isOthers(err) && m.epoch == epoch && (m.err == nil || m.err.Error() != err.Error())
+	if m.epoch == epoch && (m.err != nil || news) {
 		m.err = err
+	}
+	m.mu.Unlock()
+	if news {
+		m.Refused(err)
+		m.Changed(nil)
 	}
 	return err
 }
@@ -176,11 +195,12 @@ func (m *Mirror) query(kind model.Kind, bulk bool) url.Values {
 	return q
 }
 
-func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []written) error {
+func (m *Mirror) replace(epoch, start uint64, id identity, facts *model.Facts, lists []written) (missing []*model.Observed,
+	err error) {
 	m.mu.Lock()
 	if m.epoch != epoch {
 		m.mu.Unlock()
-		return nil // for other settings, or from before a leader before us stopped; a new load follows
+		return nil, nil // for other settings, or from before a leader before us stopped; a new load follows
 	}
 	first := m.err != nil
 	old := m.facts
@@ -190,7 +210,7 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []writte
 	if err != nil {
 		m.facts = old
 		m.mu.Unlock()
-		return m.failed(epoch, err)
+		return nil, m.failed(epoch, err)
 	}
 	changed := make(map[model.Owner]bool)
 	mark := func(o *model.Observed) {
@@ -211,14 +231,12 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []writte
 	}
 	for key, have := range m.objects {
 		if fresh[key] == nil && have.seq <= start && !unread[key.Kind] {
-			mark(have.Observed)
-			m.drop(key)
+			missing = append(missing, have.Observed)
 		}
 	}
-	for key, seq := range m.gone {
-		if seq <= start {
-			delete(m.gone, key)
-		}
+	maps.DeleteFunc(m.gone, func(_ model.Key, seq uint64) bool { return seq <= start })
+	if m.identity.seq <= start {
+		m.identity = id
 	}
 	m.err, m.at = nil, time.Now()
 	tellAll := first || factsDiffer(old, facts)
@@ -229,9 +247,62 @@ func (m *Mirror) replace(epoch, start uint64, facts *model.Facts, lists []writte
 	} else if len(changed) > 0 {
 		m.Changed(keysOf(changed))
 	}
-	m.Loaded()
-	return nil
+	return missing, nil
 }
+
+// look asks for each object that a complete list lacks and that was known, whether it is really gone: knowledge that shrinks is
+// doubted. Only what the API itself says doesn't exist is dropped, or what is there and isn't ours any more.
+func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*model.Observed) {
+	var mu sync.Mutex
+	var there []string
+	changed := make(map[model.Owner]bool)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(looks)
+	for _, o := range missing {
+		g.Go(func() error {
+			raw, err := m.client.Get(gctx, o.Key.Tenant, "/api/"+string(o.Key.Kind)+"/"+o.UUID, url.Values{"include_name": {"true"}})
+			if err != nil && avi.ReasonOf(err) != avi.ReasonNotFound {
+				m.log.Info("the Controller's list lacks an object, which can't be read either; it is taken for there", "object", o.Key.String(),
+					"error", err.Error())
+				return nil
+			}
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			if have := m.objects[o.Key]; m.epoch != epoch || have == nil || have.UUID != o.UUID || have.seq > start {
+				return nil // known better meanwhile
+			}
+			if err == nil {
+				now, mark, err := m.decode(o.Key.Kind, raw)
+				if err != nil || now.Key == o.Key && m.ours(now, mark) {
+					mu.Lock()
+					there = append(there, o.Key.String())
+					mu.Unlock()
+					return nil
+				}
+			}
+			owners := m.affected(o)
+			m.drop(o.Key)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, owner := range owners {
+				changed[owner] = true
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // none returns an error
+	if len(there) > 0 {
+		slices.Sort(there)
+		m.log.Error(nil, "the Controller contradicts itself: its lists lack objects that it shows when they are read; what was known of them stands",
+			"objects", len(there), "first", there[0])
+	}
+	if len(changed) > 0 {
+		m.Changed(keysOf(changed))
+	}
+}
+
+// looks bounds the reads of single objects at a time.
+const looks = 8
 
 // fresh are the objects of ours among those listed, and the kinds that could not be listed.
 func (m *Mirror) fresh(lists []written, start uint64) (fresh map[model.Key]*entry, unread map[model.Kind]bool, err error) {
@@ -253,15 +324,9 @@ func (m *Mirror) fresh(lists []written, start uint64) (fresh map[model.Key]*entr
 
 // carry gives fresh facts what was learned while they were being read.
 func (m *Mirror) carry(old, fresh *model.Facts) {
-	for a := range m.asked {
-		switch {
-		case old == nil:
-		case a.tenant != "":
-			if have := old.Tenants[a.tenant]; fresh.Tenants[a.tenant].Shared[a.kind] == nil && have.Shared[a.kind] != nil {
-				(&listed{kind: a.kind, names: have.Shared[a.kind], types: have.Types[a.kind]}).intoTenant(fresh, a.tenant)
-			}
-		case fresh.Shared[a.kind] == nil && old.Shared[a.kind] != nil:
-			fresh.Shared[a.kind] = old.Shared[a.kind]
+	for kind := range m.asked {
+		if old != nil && fresh.Shared[kind] == nil && old.Shared[kind] != nil {
+			fresh.Shared[kind] = old.Shared[kind]
 		}
 	}
 }
@@ -325,64 +390,54 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 		f.DNSDomains = model.Domains(answer.Domains)
 		return err
 	})
-	asks := m.asks()
-	for _, kind := range model.Shared {
-		asks = append(asks, ask{kind: kind})
-	}
-	for _, a := range asks {
+	for _, kind := range append(slices.Clone(model.Shared), m.onDemand()...) {
 		g.Go(func() error {
-			l, err := m.list(gctx, scope, a)
+			l, err := m.list(gctx, scope, kind)
 			if err != nil || l == nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			l.into(f, a.tenant)
+			l.into(f)
 			return nil
 		})
 	}
 	return f, g.Wait()
 }
 
-// asks are the kinds that are listed because somebody has referred to one of their objects.
-func (m *Mirror) asks() []ask {
+// onDemand are the kinds that are listed because somebody has referred to one of their objects.
+func (m *Mirror) onDemand() []model.Kind {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return slices.Collect(maps.Keys(m.asked))
+	return slices.Sorted(maps.Keys(m.asked))
 }
 
 // Learn makes sure that the objects of kinds that are listed on demand are known; later loads list them too. A kind that the
 // account may not list stays unknown, which is no error.
 func (m *Mirror) Learn(ctx context.Context, kinds ...model.Kind) error {
-	kinds = slices.DeleteFunc(slices.Clone(kinds), func(k model.Kind) bool { return !k.Type().OnDemand })
-	return m.LearnIn(ctx, "", kinds...)
-}
-
-// LearnIn is Learn for objects of any kind in a tenant that is not the configured one.
-func (m *Mirror) LearnIn(ctx context.Context, tenant string, kinds ...model.Kind) error {
 	m.learning.Lock()
 	defer m.learning.Unlock()
 	for _, kind := range kinds {
 		m.mu.RLock()
-		scope, epoch, facts, asked := m.scope, m.epoch, m.facts, m.asked[ask{tenant, kind}]
+		scope, epoch, facts, asked := m.scope, m.epoch, m.facts, m.asked[kind]
 		m.mu.RUnlock()
 		if facts == nil {
 			return ErrNotLoaded
 		}
-		if asked {
+		if asked || !kind.Type().OnDemand {
 			continue
 		}
-		l, err := m.list(ctx, scope, ask{tenant, kind})
+		l, err := m.list(ctx, scope, kind)
 		if err != nil {
 			return err
 		}
 		m.mu.Lock()
 		if m.epoch == epoch && m.facts != nil {
-			m.asked[ask{tenant, kind}] = true
+			m.asked[kind] = true
 			if l != nil {
 				next := *m.facts
-				next.Shared, next.Types, next.Tenants = maps.Clone(next.Shared), maps.Clone(next.Types), maps.Clone(next.Tenants)
-				l.into(&next, tenant)
+				next.Shared, next.Types = maps.Clone(next.Shared), maps.Clone(next.Types)
+				l.into(&next)
 				m.facts = &next
 			}
 		}
@@ -400,12 +455,8 @@ type listed struct {
 	vrf      string // the tenant's own default VRF context
 }
 
-// into adds what was read in a tenant to facts that nobody else has yet.
-func (l *listed) into(f *model.Facts, tenant string) {
-	if tenant != "" {
-		l.intoTenant(f, tenant)
-		return
-	}
+// into adds what was read to facts that nobody else has yet.
+func (l *listed) into(f *model.Facts) {
 	f.Shared[l.kind] = l.names
 	if len(l.types) > 0 {
 		f.Types[l.kind] = l.types
@@ -416,39 +467,20 @@ func (l *listed) into(f *model.Facts, tenant string) {
 	f.TenantVRF = cmp.Or(f.TenantVRF, l.vrf)
 }
 
-func (l *listed) intoTenant(f *model.Facts, tenant string) {
-	if f.Tenants == nil {
-		f.Tenants = make(map[string]model.TenantFacts)
-	}
-	have := f.Tenants[tenant]
-	next := model.TenantFacts{Shared: maps.Clone(have.Shared), Types: maps.Clone(have.Types)}
-	if next.Shared == nil {
-		next.Shared, next.Types = make(map[model.Kind]map[string]string), make(map[model.Kind]map[string]string)
-	}
-	next.Shared[l.kind], next.Types[l.kind] = l.names, l.types
-	f.Tenants[tenant] = next
-}
-
-// list reads the objects of a kind that bodies refer to; nil for what the account may not list, where only who refers to it needs it. Of
-// two objects with one name the tenant's own counts, and not the one of the tenant admin: so the Controller resolves names.
-func (m *Mirror) list(ctx context.Context, scope Scope, what ask) (*listed, error) {
-	kind := what.kind
-	scope.Tenant = cmp.Or(what.tenant, scope.Tenant)
+// list reads the objects of a kind that bodies refer to; nil for a kind on demand that the account may not list.
+func (m *Mirror) list(ctx context.Context, scope Scope, kind model.Kind) (*listed, error) {
 	out := &listed{kind: kind, names: make(map[string]string), types: make(map[string]string)}
 	q := url.Values{"fields": {"name,tenant_ref,system_default,type,profile,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
 	if kind.Type().OfCloud {
 		q.Set("cloud_ref.name", scope.Cloud)
 	}
 	if kind.Type().OnDemand {
-		q.Set("fields", "name,tenant_ref")
+		q.Set("fields", "name")
 	}
 	err := m.client.List(ctx, string(kind), scope.Tenant, q, func(raw json.RawMessage) error {
 		var o sharedObject
 		if err := json.Unmarshal(raw, &o); err != nil {
 			return err
-		}
-		if _, twice := out.names[o.Name]; twice && o.of() == model.AdminTenant && scope.Tenant != model.AdminTenant {
-			return nil
 		}
 		out.names[o.Name] = o.UUID
 		if t := cmp.Or(o.Type, o.Profile.Type); t != "" {
@@ -463,7 +495,7 @@ func (m *Mirror) list(ctx context.Context, scope Scope, what ask) (*listed, erro
 		return nil
 	})
 	switch {
-	case (kind.Type().OnDemand || what.tenant != "") && slices.Contains(unlistable, avi.ReasonOf(err)):
+	case kind.Type().OnDemand && (avi.ReasonOf(err) == avi.ReasonForbidden || avi.ReasonOf(err) == avi.ReasonNotFound):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("listing %s: %w", kind, err)
@@ -498,17 +530,9 @@ type sharedObject struct {
 // defaultOf reports whether a VRF context is the one that the Controller made for a tenant's data traffic. Those of the tenant
 // admin are everybody's.
 func (o sharedObject) defaultOf(tenant string) bool {
-	return o.Default && o.Name != "management" && tenant != model.AdminTenant && o.of() == tenant
-}
-
-// of is the tenant that an object is in.
-func (o sharedObject) of() string {
 	owner := model.ParseRef(o.Tenant)
-	return cmp.Or(owner.Name, owner.UUID)
+	return o.Default && o.Name != "management" && tenant != model.AdminTenant && cmp.Or(owner.Name, owner.UUID) == tenant
 }
-
-// unlistable are the answers by which nothing is known of objects that only some refer to.
-var unlistable = []avi.Reason{avi.ReasonForbidden, avi.ReasonNotFound, avi.ReasonTenantMissing}
 
 func (o sharedObject) network() model.NetworkFacts {
 	n := model.NetworkFacts{Name: o.Name, UUID: o.UUID, VRF: model.ParseRef(o.VRF).Name}

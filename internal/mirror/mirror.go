@@ -34,6 +34,8 @@ type Scope struct {
 	Cloud       string
 	Tenant      string
 	OwnTenant   bool // the account sees no other tenant
+	// TakeOver is the UID of the cluster that this one replaces under the cluster's name, or TakeOverUnrecorded; empty: none.
+	TakeOver string
 }
 
 // PoolHealth counts a pool's servers in the Controller's inventory.
@@ -58,6 +60,14 @@ type Mirror struct {
 	Changed func(owners []model.Owner)
 	// Loaded is called after each complete load. Set it before Run.
 	Loaded func()
+	// Cluster reads the UID of Namespace kube-system, by which clusters of the same name are told apart; nil: they are not. Set it
+	// before Run.
+	Cluster func(context.Context) (string, error)
+	// Known reports which owners there are in this cluster, whether or not they are served; nil: only the one that claims a name is
+	// looked at. Set it before Run.
+	Known func(context.Context) (map[model.Owner]bool, error)
+	// Refused is told that the cluster's name belongs to another cluster, once until that changes. Set it before Run.
+	Refused func(error)
 
 	mu      sync.RWMutex
 	scope   Scope
@@ -71,21 +81,18 @@ type Mirror struct {
 	seq     uint64                         // counts own writes
 	epoch   uint64                         // counts the times that a load under way became worthless
 	facts   *model.Facts
-	asked   map[ask]bool            // the kinds that are listed because somebody refers to them
+	asked   map[model.Kind]bool     // the kinds on demand that somebody refers to
 	health  map[string]model.Health // by UUID of the VirtualService
 	pools   map[string]PoolHealth   // by UUID of the pool
 	err     error
 	at      time.Time // of the last complete load
 	beat    time.Time // of Run's last round
 
-	reload   chan struct{}
-	learning sync.Mutex
-}
+	identity   identity
+	turnedAway bool // somebody could not claim the name
 
-// ask is a kind that somebody refers to in a tenant; an empty tenant is the configured one.
-type ask struct {
-	tenant string
-	kind   model.Kind
+	reload             chan struct{}
+	learning, claiming sync.Mutex
 }
 
 type entry struct {
@@ -95,8 +102,8 @@ type entry struct {
 
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
-	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[ask]bool), Changed: func([]model.Owner) {},
-		Loaded: func() {}}
+	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[model.Kind]bool), Changed: func([]model.Owner) {},
+		Loaded: func() {}, Refused: func(error) {}}
 	m.clear()
 	m.err = ErrNotLoaded
 	return m
@@ -111,6 +118,7 @@ func (m *Mirror) clear() {
 	m.gone = make(map[model.Key]uint64)
 	m.health, m.pools = nil, nil
 	m.facts = nil
+	m.identity = identity{}
 }
 
 // SetScope says which objects to mirror. A change empties the mirror and loads it anew.
@@ -215,7 +223,8 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 		for key := range m.named[name] {
 			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: key.Tenant, Name: key.Name}]
 			policy := m.objects[model.Key{Kind: model.L4PolicySet, Tenant: key.Tenant, Name: key.Name}]
-			if (vs == nil || vs.Owner.MayBe(owner)) && (policy == nil || policy.Owner.MayBe(owner)) {
+			own := m.objects[key].Owner
+			if (own == (model.Owner{}) || own.MayBe(owner)) && (vs == nil || vs.Owner.MayBe(owner)) && (policy == nil || policy.Owner.MayBe(owner)) {
 				out = append(out, m.objects[key].Observed)
 			}
 		}
@@ -250,9 +259,6 @@ func (m *Mirror) UUID(kind model.Kind, tenant, name string) (string, bool) {
 	}
 	if m.facts == nil {
 		return "", false
-	}
-	if uuid, ok := m.facts.Tenants[tenant].Shared[kind][name]; ok {
-		return uuid, true
 	}
 	uuid, ok := m.facts.Shared[kind][name]
 	return uuid, ok

@@ -90,6 +90,7 @@ const (
 	ReasonRuleMissing          = "L4RuleMissing"
 	ReasonRuleRejected         = "L4RuleRejected"
 	ReasonRuleIgnored          = "L4RuleIgnored"
+	ReasonAddressLost          = "AddressLost"
 )
 
 // SortFindings puts the gravest first, then orders by port, reason and message, so that output doesn't depend on the

@@ -36,6 +36,9 @@ const (
 	HealthMonitor      Kind = "healthmonitor"
 )
 
+// StringGroup is the kind of the one object that says which Kubernetes cluster a clusterName belongs to (internal/mirror).
+const StringGroup Kind = "stringgroup"
+
 // The kinds that only L4Rules refer to; they refer to some of those that the operator writes, too.
 const (
 	AnalyticsProfile Kind = "analyticsprofile"

@@ -41,6 +41,17 @@ func Markers(clusterName string, pairs ...string) []*models.RoleFilterMatchLabel
 	return out
 }
 
+// VsVipMarkers are a VsVip's markers with those of its VirtualService that say whose it is.
+func VsVipMarkers(own, of []*models.RoleFilterMatchLabel) []*models.RoleFilterMatchLabel {
+	out := slices.Clone(own)
+	for _, m := range of {
+		if m != nil && m.Key != nil && slices.Contains([]string{MarkNamespace, MarkServiceName, MarkGatewayName, MarkGatewayNamespace}, *m.Key) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 // Mark is a marker's value, "" if there is none of the key.
 func Mark(marks []*models.RoleFilterMatchLabel, key string) string {
 	for _, m := range marks {

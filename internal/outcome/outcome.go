@@ -40,6 +40,8 @@ type Record struct {
 	// Refused reports whether something was left out that may be had when the Controller, or another owner, has changed: a pool
 	// that it would not take, a name or an address that is taken.
 	Refused bool
+	// Doubtful reports whether the status had addresses that the Controller doesn't show, and it isn't proven that they are gone.
+	Doubtful bool
 	// FailedFor are the names of the Services behind the owner whose pools, and nothing else, could not be changed.
 	FailedFor []string
 	Serving
@@ -124,7 +126,7 @@ func (o *Outcome) Failure() Failure { return o.failure }
 func (o *Outcome) Retry() error { return o.failure.Retry }
 
 // Known reports whether Serving is what serves now. If not, what a status says of it stays as it is.
-func (o *Outcome) Known() bool { return o.state != Unread && !o.unknown }
+func (o *Outcome) Known() bool { return o.state != Unread && !o.unknown && !o.Doubtful }
 
 // Waiting reports whether another run may reach more as soon as the Controller has changed.
 func (o *Outcome) Waiting() bool { return o.state == Unread || o.state == Failed || o.Refused }

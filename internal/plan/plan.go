@@ -44,6 +44,8 @@ type Plan struct {
 	Findings []model.Finding
 	// Replaces says what could not be changed in place and is why objects are deleted and created again.
 	Replaces string
+	// Mends says what no longer serves and is therefore deleted and created again, whoever is asked.
+	Mends string
 }
 
 // Policy is what a plan may do.
@@ -90,6 +92,9 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 			blocked = append(blocked, key.String()+" -> "+wantedKey(want))
 		}
 	}
+	if w, uuid := unserved(want, observed, p.UUIDs); w != nil && !moved {
+		return mending(w, uuid, have, out)
+	}
 	slices.Sort(blocked)
 	unknown := slices.ContainsFunc(want.Objects, func(o model.Object) bool { return len(o.Keep) > 0 })
 	switch text := strings.Join(blocked, ", "); {
@@ -107,6 +112,44 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 			return out
 		}
 	}
+	out.Steps = append(out.Steps, deletions(have, "no longer wanted")...)
+	out.link()
+	return out
+}
+
+// unserved is the wanted VirtualService if the Controller has it with a reference to a VsVip that is gone: one of another UUID has
+// the name, or none. It serves nobody, and its reference can't be changed.
+func unserved(want *model.Set, observed []*model.Observed, uuids UUIDs) (vs *model.Object, uuid string) {
+	w, ok := want.Find(model.VirtualService)
+	vip, okVIP := want.Find(model.VsVip)
+	if !ok || !okVIP || uuids == nil {
+		return nil, ""
+	}
+	var ref model.Ref
+	there, _ := uuids(model.VsVip, vip.Key.Tenant, vip.Key.Name)
+	for _, o := range observed {
+		if body, isVS := o.Body.(*models.VirtualService); isVS && o.Key == w.Key {
+			ref, uuid = model.ParseRef(deref(body.VsvipRef)), o.UUID
+		}
+	}
+	if ref.UUID == "" || ref.UUID == there || ref.Name != "" && ref.Name != vip.Key.Name {
+		return nil, ""
+	}
+	return &w, uuid
+}
+
+// mending makes the missing VsVip, which proves that it is missing since the name would be taken otherwise, and only then the
+// VirtualService anew. Nobody is interrupted, so nobody is asked.
+func mending(vs *model.Object, uuid string, have map[model.Key]*model.Observed, inPlace Plan) Plan {
+	out := Plan{Owner: inPlace.Owner, Mends: "the VsVip that the VirtualService refers to is gone"}
+	for _, s := range inPlace.Steps {
+		if s.Key != vs.Key {
+			out.Steps = append(out.Steps, s)
+		}
+	}
+	slices.SortStableFunc(out.Steps, func(a, b Step) int { return rank(a) - rank(b) })
+	out.Steps = append(out.Steps, Step{Op: Delete, Key: vs.Key, UUID: uuid, Reason: out.Mends},
+		Step{Op: Create, Key: vs.Key, Body: vs.Body, Reason: "replaces the deleted one"})
 	out.Steps = append(out.Steps, deletions(have, "no longer wanted")...)
 	out.link()
 	return out

@@ -84,6 +84,7 @@ var setters = map[string]func(s *Settings, v string) string{
 	"vrfName":                text(func(s *Settings) *string { return &s.VRF }),
 	"nsxtT1LR":               text(func(s *Settings) *string { return &s.Placement.Tier1LR }),
 	"defaultDomain":          setDomain,
+	"takeOverClusterUID":     matched(regexp.MustCompile(`^[0-9a-zA-Z-]+$`), `is neither the UID of a cluster's Namespace kube-system nor "unrecorded"`, func(s *Settings) *string { return &s.TakeOver }),
 	"createdBy":              text(func(s *Settings) *string { return &s.CreatedBy }),
 	"primaryInstance":        func(*Settings, string) string { return "" }, // read by Parse: it needs the namespace
 	"enableEVH":              boolean(func(s *Settings) *bool { return &s.HashNames }),

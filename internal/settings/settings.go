@@ -54,6 +54,7 @@ const (
 type Settings struct {
 	ClusterName string // prefix, marker and owner of every Avi object
 	CreatedBy   string // the objects' created_by
+	TakeOver    string // UID of the cluster whose name this one takes over, or "unrecorded"; empty: none
 	HashNames   bool   // AKO with enableEVH names objects by a digest
 
 	Controller     string // host or host:port

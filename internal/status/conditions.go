@@ -101,6 +101,10 @@ const notProgrammed = "NotProgrammed"
 
 func healthy(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: Healthy, Status: metav1.ConditionUnknown, Reason: "Unknown", Message: "the Controller's inventory doesn't tell yet"}
+	if o.VSUUID == "" && o.Doubtful {
+		c.Message = "the Controller doesn't show the VirtualService, and doesn't prove that it is gone; the addresses stay in the status until it does"
+		return c
+	}
 	if o.VSUUID == "" {
 		c.Reason, c.Message = notProgrammed, "there is no VirtualService yet"
 		return c

@@ -5,6 +5,7 @@ package status
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -39,6 +40,33 @@ func Spoken(o client.Object) bool {
 	}
 	h := apimeta.FindStatusCondition(*list, Healthy)
 	return h != nil && h.Reason != notProgrammed
+}
+
+// Had are the addresses in the status of an owner, if it is the operator that has written them.
+func Had(o client.Object) (out []netip.Addr) {
+	if !Spoken(o) {
+		return nil
+	}
+	add := func(text string) {
+		if a, err := netip.ParseAddr(text); err == nil {
+			out = append(out, a)
+		}
+	}
+	switch o := o.(type) {
+	case *corev1.Service:
+		for _, i := range o.Status.LoadBalancer.Ingress {
+			add(i.IP)
+		}
+	case *svcapi.Gateway:
+		for _, a := range o.Status.Addresses {
+			add(a.Value)
+		}
+	case *gatewayv1.Gateway:
+		for _, a := range o.Status.Addresses {
+			add(a.Value)
+		}
+	}
+	return out
 }
 
 // Stuck says on an owner that is to go why its objects are still on the Controller. The rest of its status stays as it is.

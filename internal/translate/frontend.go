@@ -265,7 +265,7 @@ func (b *builder) applicationProfile() string {
 	if asked == "" {
 		return defaultApplicationProfile
 	}
-	if !b.resolved().Lacks(model.ApplicationProfile, asked) {
+	if b.in.Facts.Has(model.ApplicationProfile, asked) {
 		return asked
 	}
 	b.blockUnlessLive(model.ReasonReferenceMissing, fmt.Sprintf("annotation %s: the Controller has no application profile %q; create it or fix the name", AnnotationApplicationProfile, asked))

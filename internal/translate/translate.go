@@ -11,6 +11,7 @@
 package translate
 
 import (
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,8 @@ type Input struct {
 	Rule Rule
 	// Tenant, where set, is used instead of the namespace's.
 	Tenant string
+	// Had are the addresses that the owner's status has, where the operator wrote it.
+	Had []netip.Addr
 	// Rival is another owner whose objects have the same names, and who came first.
 	Rival *model.Owner
 

@@ -55,7 +55,7 @@ func unwritten(e *suite.Env, services ...client.Object) {
 	e.StartOperator()
 	e.Loads(2)
 	e.LookAgain("service", services...)
-	for _, r := range e.Sim.Writes() {
+	for _, r := range e.Writes() {
 		e.T.Errorf("written at rest: %s %s %s", r.Method, r.Path, r.Body)
 	}
 }
@@ -250,7 +250,7 @@ func TestOperatorOutlivesItsToken(t *testing.T) {
 	e.Sim.ResetRequests()
 	e.Credentials(func(s map[string][]byte) { s["authtoken"], s["password"] = []byte(given.Token), nil })
 	e.Eventually("another token", func() error {
-		for _, r := range e.Sim.Writes() {
+		for _, r := range e.Writes() {
 			if r.Type == "user-token" && r.Method == http.MethodPost && r.Status == http.StatusCreated {
 				return nil
 			}

@@ -69,7 +69,7 @@ func TestCRDsRemovedAndRestored(t *testing.T) {
 	none := func(when string) {
 		t.Helper()
 		e.Sweeps(1)
-		for _, w := range e.Sim.Writes() {
+		for _, w := range e.Writes() {
 			t.Errorf("a write %s: %s %s", when, w.Method, w.Path)
 		}
 	}
@@ -91,7 +91,7 @@ func TestCRDsRemovedAndRestored(t *testing.T) {
 	}
 	e.SvcAPIReady(keep)
 	e.GatewayReady(keepRouted)
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		t.Errorf("a write: %s %s", w.Method, w.Path)
 	}
 	if a, b := e.Object("virtualservice", e.SvcAPIName(gw))["uuid"], e.Object("virtualservice", e.GatewayName(routed))["uuid"]; a != one ||

@@ -121,7 +121,7 @@ func TestFaultAtEachWrite(t *testing.T) {
 			if err := e.Complete(neighbour); err != nil {
 				t.Error(err)
 			}
-			for _, w := range e.Sim.Writes() {
+			for _, w := range e.Writes() {
 				if strings.Contains(string(w.Body), "neighbour") || strings.Contains(w.Path, fmt.Sprint(e.Object("virtualservice", e.Name(neighbour))["uuid"])) {
 					t.Errorf("the neighbour was written: %s %s", w.Method, w.Path)
 				}

@@ -104,7 +104,7 @@ func TestSourceRangesAndAffinityAtEachFault(t *testing.T) {
 func opened(t *testing.T, e *suite.Env) {
 	t.Helper()
 	made := regexp.MustCompile(`"network_security_policy_ref"`)
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		if w.Method == "POST" && w.Type == string(model.VirtualService) && !made.Match(w.Body) {
 			t.Errorf("a VirtualService was open to everybody: %s", w.Body)
 		}

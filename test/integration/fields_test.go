@@ -21,7 +21,7 @@ import (
 // sequence lists the writes since the log was last cleared, in their order, as "PATCH pool".
 func sequence(e *suite.Env) []string {
 	out := []string{}
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		if w.Type != "login" && w.Type != "logout" {
 			out = append(out, w.Method+" "+w.Type)
 		}

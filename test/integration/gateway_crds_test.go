@@ -71,7 +71,7 @@ func TestSingleCRDsRemovedAndRestored(t *testing.T) {
 	// What is left is checked before a type goes and after it came back; removed tells of any write but to a pool's servers.
 	removed := func(when string) {
 		t.Helper()
-		for _, w := range e.Sim.Writes() {
+		for _, w := range e.Writes() {
 			if w.Method != "PATCH" || w.Type != "pool" {
 				t.Errorf("%s: %s %s %s", when, w.Method, w.Path, w.Body)
 			}
@@ -197,7 +197,7 @@ func TestRoutedBesideAKO(t *testing.T) {
 	e.Sweeps(2)
 	e.Delete(ours)
 	gone(e, ours)
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		if containsAny(w.Path+string(w.Body), "ako-gw-") {
 			t.Errorf("%s %s %s", w.Method, w.Path, w.Body)
 		}

@@ -409,7 +409,7 @@ func TestRoutedGatewayOfNoClass(t *testing.T) {
 		t.Fatal(err)
 	}
 	accepted := apimeta.FindStatusCondition(gw.Status.Conditions, "Accepted")
-	if len(gw.Finalizers) > 0 || len(e.Sim.Writes()) > 0 || accepted.ObservedGeneration > 0 {
+	if len(gw.Finalizers) > 0 || len(e.Writes()) > 0 || accepted.ObservedGeneration > 0 {
 		t.Fatalf("it was taken on: %+v %v", gw, e.Written())
 	}
 	e.NoParents(route)

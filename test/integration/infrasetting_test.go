@@ -154,7 +154,7 @@ func TestInfraSettingAcceptedRejectedDeletedRestored(t *testing.T) {
 	e.Delete(s)
 	says("InfraSettingMissing")
 	e.Condition(late, "Accepted", metav1.ConditionFalse, "InfraSettingMissing")
-	if w := e.Sim.Writes(); len(w) > 0 {
+	if w := e.Writes(); len(w) > 0 {
 		t.Fatalf("%d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
 	// Nothing is remembered: what is kept is read from the Controller.
@@ -177,7 +177,7 @@ func TestInfraSettingAcceptedRejectedDeletedRestored(t *testing.T) {
 	e.Condition(u.service, "Accepted", metav1.ConditionTrue, "Accepted")
 	e.SvcAPICondition(u.gateway, "ako.vmware.com/Accepted", metav1.ConditionTrue, "Accepted")
 	e.Programmed(late)
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		if w.Method != "POST" || !strings.Contains(string(w.Body), "late") {
 			t.Errorf("a write for what was served before: %s %s", w.Method, w.Path)
 		}
@@ -230,7 +230,7 @@ func TestInfraSettingChangeReachesEveryUser(t *testing.T) {
 			t.Errorf("message: %s", m)
 		}
 	}
-	if w := e.Sim.Writes(); len(w) > 0 {
+	if w := e.Writes(); len(w) > 0 {
 		t.Errorf("%d writes without consent, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
 	suite.Update(e, u.gateway, func(g *svcapi.Gateway) {

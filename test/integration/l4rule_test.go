@@ -106,12 +106,12 @@ func TestRuleOfAService(t *testing.T) {
 	e.Condition(svc, "Accepted", metav1.ConditionTrue, "L4RuleMissing")
 	e.StopOperator()
 	e.StartOperator() // nothing is remembered: what is kept is read from the Controller
-	e.Never("a write while the rule is missing", time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
+	e.Never("a write while the rule is missing", time.Second, func() bool { return len(e.Writes()) > 0 })
 	has(e, vs, pool, "allow-all", "System-Ping")
 
 	e.Create(e.Rule("rule", guarded("allow-all")))
 	e.Condition(svc, "Accepted", metav1.ConditionTrue, "Accepted")
-	if w := e.Sim.Writes(); len(w) > 0 {
+	if w := e.Writes(); len(w) > 0 {
 		t.Errorf("%d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
 	suite.Update(e, svc, func(s *corev1.Service) { delete(s.Annotations, translate.AnnotationRule) })
@@ -260,7 +260,7 @@ func TestRuleOfAKO(t *testing.T) {
 		})
 	}
 	accepted("Accepted")
-	if w := e.Sim.Writes(); len(w) > 0 {
+	if w := e.Writes(); len(w) > 0 {
 		t.Errorf("%d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
 	suite.Update(e, rule, func(r *v1alpha2.L4Rule) { r.Spec.NetworkSecurityPolicyRef = "nowhere" })

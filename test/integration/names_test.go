@@ -81,7 +81,7 @@ func TestForeignVsVipIsLeftAlone(t *testing.T) {
 		}
 		return nil
 	})
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		if w.Type == "vsvip" || w.Type == "virtualservice" {
 			t.Errorf("%s %s", w.Method, w.Path)
 		}
@@ -108,7 +108,7 @@ func TestIdentityCannotChangeUnderLiveServices(t *testing.T) {
 		})
 		e.Eventually(key+" changed back", func() error { return e.Operator.Settings.Err() })
 	}
-	if w := e.Sim.Writes(); len(w) > 0 {
+	if w := e.Writes(); len(w) > 0 {
 		t.Errorf("writes: %v", methods(e))
 	}
 	serves(e, "another")

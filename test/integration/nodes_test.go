@@ -101,7 +101,7 @@ func TestNodePortFollowsNodes(t *testing.T) {
 	autoscaler := corev1.Taint{Key: "ToBeDeletedByClusterAutoscaler", Value: "1", Effect: corev1.TaintEffectNoSchedule}
 	suite.Update(e, b, func(n *corev1.Node) { n.Spec.Taints = append(n.Spec.Taints, autoscaler) })
 	both(map[string]string{"10.20.0.1": "", "10.20.0.2": " disabled", "10.20.0.3": ""})
-	if w := e.Sim.Writes(); len(w) != 2 {
+	if w := e.Writes(); len(w) != 2 {
 		t.Errorf("writes for the taint of one node behind two pools: %v", w)
 	}
 	suite.Update(e, b, func(n *corev1.Node) { n.Spec.Taints = nil })
@@ -116,7 +116,7 @@ func TestNodePortFollowsNodes(t *testing.T) {
 	e.Configure(func(c map[string]string) { c["nodeValue"] = "nobody" })
 	e.Condition(svc, "Accepted", metav1.ConditionTrue, "NoNodes")
 	e.SvcAPICondition(gw, "ako.vmware.com/Accepted", metav1.ConditionTrue, "NoNodes")
-	if w := e.Sim.Writes(); len(w) > 0 {
+	if w := e.Writes(); len(w) > 0 {
 		t.Errorf("%d writes, the first is %s %s", len(w), w[0].Method, w[0].Path)
 	}
 }

@@ -69,8 +69,8 @@ func nothing(t *testing.T, e *suite.Env, when string) {
 	for _, w := range e.KubeWrites() {
 		t.Errorf("%s: %s", when, w)
 	}
-	for _, w := range e.Written() {
-		t.Errorf("%s: %s", when, w)
+	for _, w := range e.Sim.Writes() { // the record of the cluster's name too
+		t.Errorf("%s: %s %s %s", when, w.Method, w.Path, w.Body)
 	}
 }
 

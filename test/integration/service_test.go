@@ -109,7 +109,7 @@ func TestEndpointsFollow(t *testing.T) {
 	})
 	want("10.244.1.5:9090", "10.244.2.6:9090", "10.244.3.7:9090 disabled")
 	e.Eventually("the log of one PATCH", func() error { // it follows the state
-		if n := len(e.Sim.Writes()); n != 1 {
+		if n := len(e.Writes()); n != 1 {
 			return fmt.Errorf("%d writes for one change of endpoints: %v", n, methods(e))
 		}
 		return nil
@@ -138,7 +138,7 @@ func TestVanishedSlicesEmptyNothing(t *testing.T) {
 	e.Sim.ResetRequests()
 	e.Delete(slice)
 	e.Condition(svc, "Accepted", metav1.ConditionTrue, "EndpointsUnreadable")
-	if w := e.Sim.Writes(); len(w) != 0 {
+	if w := e.Writes(); len(w) != 0 {
 		t.Errorf("%d writes", len(w))
 	}
 	if got := e.Servers(e.PoolName(svc, svc.Spec.Ports[0])); len(got) != 1 {
@@ -246,7 +246,7 @@ func TestStaticAddress(t *testing.T) {
 	if !strings.Contains(message, "10.10.7.7") || !strings.Contains(message, "allow-replacement") {
 		t.Errorf("the message doesn't help: %s", message)
 	}
-	if w := e.Sim.Writes(); len(w) != 0 || e.Programmed(svc) != "10.10.7.7" {
+	if w := e.Writes(); len(w) != 0 || e.Programmed(svc) != "10.10.7.7" {
 		t.Errorf("%d writes, address %s", len(w), e.Programmed(svc))
 	}
 	suite.Update(e, svc, annotate("l4.ako.vmware.com/allow-replacement", "true"))

@@ -173,7 +173,7 @@ func TestControllerWithoutSCTPIsTold(t *testing.T) {
 			e.Condition(sctp, "Accepted", metav1.ConditionFalse, c.reason)
 			e.Condition(both, "Accepted", metav1.ConditionTrue, c.reason)
 			e.Programmed(both)
-			for _, w := range e.Sim.Writes() {
+			for _, w := range e.Writes() {
 				if w.Status >= 400 {
 					t.Errorf("the Controller refused %s %s: %s", w.Method, w.Path, w.Response)
 				}
@@ -194,7 +194,7 @@ func TestTwoInstancesHandOver(t *testing.T) {
 	if err := first.Read(svc); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(svc.Annotations[gather.AnnotationServedBy], "ako-"+first.Cluster+"@") || len(second.Sim.Writes()) > 0 {
+	if !strings.HasPrefix(svc.Annotations[gather.AnnotationServedBy], "ako-"+first.Cluster+"@") || len(second.Writes()) > 0 {
 		t.Errorf("the other instance touched the Service: %+v %v", svc, second.Written())
 	}
 	suite.Update(first, ns, func(n *corev1.Namespace) { n.Labels["served-by"] = second.Cluster })
@@ -251,7 +251,7 @@ func TestDryRunWritesNothing(t *testing.T) {
 	if m := e.Condition(svc, "Programmed", metav1.ConditionFalse, "DryRun"); !strings.Contains(m, "4 to create") {
 		t.Errorf("message: %s", m)
 	}
-	if w := e.Sim.Writes(); len(w) > 0 {
+	if w := e.Writes(); len(w) > 0 {
 		t.Errorf("writes: %v", methods(e))
 	}
 }

@@ -22,7 +22,7 @@ func endpoint(ip string, serving, terminating bool) discoveryEndpoint {
 }
 
 func methods(e *suite.Env) (out []string) {
-	for _, r := range e.Sim.Writes() {
+	for _, r := range e.Writes() {
 		out = append(out, fmt.Sprintf("%s %s %d", r.Method, r.Path, r.Status))
 	}
 	return out

@@ -141,7 +141,7 @@ func TestCopiedManifest(t *testing.T) {
 		"served-by") {
 		t.Errorf("the message is %q", m)
 	}
-	if w := e.Sim.Writes(); len(w) > 0 {
+	if w := e.Writes(); len(w) > 0 {
 		t.Errorf("the Controller was written to: %v", w)
 	}
 	// Without the forged claim it is served.

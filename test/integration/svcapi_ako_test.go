@@ -143,7 +143,7 @@ func TestGatewayTakenOverFromAKO(t *testing.T) {
 		t.Errorf("the address went from %s to %s", was.Address, address)
 	}
 	same(t, was, e.SvcAPIServes(gw, "SCTP/6060 amf [10.244.1.5:9090]"))
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		var body struct{ Replace map[string]any }
 		if err := json.Unmarshal(w.Body, &body); err != nil {
 			t.Error(err)

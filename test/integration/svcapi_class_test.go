@@ -160,7 +160,7 @@ func TestClassOfAnotherController(t *testing.T) {
 			t.Fatal(err)
 		}
 		return len(gw.Finalizers) == 0 && len(gw.Status.Conditions) == 1 && len(c.Finalizers) == 0 &&
-			!apimeta.IsStatusConditionTrue(c.Status.Conditions, "Admitted") && len(e.Sim.Writes()) == 0
+			!apimeta.IsStatusConditionTrue(c.Status.Conditions, "Admitted") && len(e.Writes()) == 0
 	}
 	e.LookAgain("svcapigateway", gw)
 	e.LookAgain("svcapigatewayclass", c)
@@ -207,11 +207,11 @@ func TestGatewayChangesItsClass(t *testing.T) {
 	tree := e.SvcAPIServes(gw, "SCTP/6060 amf [10.244.1.5:9090]")
 	// A class that isn't there says nothing: what serves, serves.
 	e.Eventually("rest", func() error { return e.Operator.Mirror.Err() })
-	calls := len(e.Sim.Writes())
+	calls := len(e.Writes())
 	suite.Update(e, gw, func(gw *gateway) { gw.Spec.GatewayClassName = e.Cluster + "-nowhere" })
 	e.SvcAPICondition(gw, "Scheduled", no, "NoSuchGatewayClass")
 	same(t, tree, e.SvcAPIServes(gw, "SCTP/6060 amf [10.244.1.5:9090]"))
-	if now := len(e.Sim.Writes()); now != calls {
+	if now := len(e.Writes()); now != calls {
 		t.Errorf("it cost writes: %v", e.Written()[calls:])
 	}
 	if w := e.Written(neighbour); len(w) > 0 {

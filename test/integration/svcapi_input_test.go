@@ -457,7 +457,7 @@ func TestGatewayThatAServiceWaitsFor(t *testing.T) {
 	if err := e.Read(svc); err != nil {
 		t.Fatal(err)
 	}
-	if len(e.Sim.Writes()) > 0 || len(svc.Finalizers) > 0 || len(svc.Annotations) > 0 {
+	if len(e.Writes()) > 0 || len(svc.Finalizers) > 0 || len(svc.Annotations) > 0 {
 		t.Errorf("somebody was disturbed: %+v %v", svc.ObjectMeta, e.Written())
 	}
 	e.Create(late)
@@ -496,7 +496,7 @@ func TestGatewayOfNoClass(t *testing.T) {
 	if m := e.SvcAPICondition(gw, "Scheduled", no, "NoSuchGatewayClass"); !strings.Contains(m, "create it") {
 		t.Errorf("the message is %s", m)
 	}
-	if len(gw.Finalizers) > 0 || len(e.Sim.Writes()) > 0 {
+	if len(gw.Finalizers) > 0 || len(e.Writes()) > 0 {
 		t.Errorf("it was taken on: finalizers %v, writes %v", gw.Finalizers, e.Written())
 	}
 }

@@ -52,7 +52,7 @@ func TestGatewayOrphans(t *testing.T) {
 		return nil
 	})
 	e.Sweeps(2)
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		if early := w.Time.Sub(start); w.Method == "DELETE" && early < 2*refresh {
 			t.Errorf("%s %s after %s", w.Method, w.Path, early)
 		}

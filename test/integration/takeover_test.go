@@ -36,6 +36,9 @@ func takeOver(t *testing.T, e *suite.Env, kinds ...looked) {
 		for _, w := range e.Written() {
 			t.Errorf("%s: %s", when, w)
 		}
+		if records := len(e.Sim.Writes()) - len(e.Writes()); when == "the next start" && records > 0 {
+			t.Errorf("%s: the record of the cluster's name was written again", when)
+		}
 	}
 }
 

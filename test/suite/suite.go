@@ -138,6 +138,8 @@ type Env struct {
 	config map[string]string
 	secret map[string][]byte
 	bare   bool // neither ConfigMap nor Secret is created
+	guest  bool // of another Env's Controller
+	rest   *rest.Config
 	stop   func()
 	logs   *os.File
 	kube   *kubeWrites
@@ -169,6 +171,44 @@ func WithSim(o avisim.Options) Option {
 	}
 }
 
+// Cluster is a Kubernetes cluster besides the one that Main started.
+type Cluster struct{ rest *rest.Config }
+
+// SecondCluster starts one more API server, with all CRDs, for the rest of the test.
+func SecondCluster(t testing.TB) *Cluster {
+	t.Helper()
+	c, err := cluster.Start(context.Background(), cluster.Options{ControlPlaneOnly: true, Log: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Errorf("stopping the second API server: %v", err)
+		}
+	})
+	cfg := c.RESTConfig()
+	cfg.QPS, cfg.Burst = -1, 0
+	upstream, err := cluster.GatewayAPI(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := envtest.InstallCRDs(cfg, envtest.CRDInstallOptions{Paths: append(upstream, CRDs...), ErrorIfPathMissing: true}); err != nil {
+		t.Fatal(err)
+	}
+	return &Cluster{rest: cfg}
+}
+
+// In has the operator, and its namespaces, live in another cluster.
+func (c *Cluster) In(e *Env) { e.rest = c.rest }
+
+// Twin has the operator use another Env's Controller, under the same clusterName.
+func Twin(of *Env) Option {
+	return func(e *Env) {
+		e.Sim, e.guest, e.Cluster = of.Sim, true, of.Cluster
+		e.config["clusterName"] = of.Cluster
+	}
+}
+
 // New starts a Controller and an operator that serves one namespace.
 func New(t testing.TB, opts ...Option) *Env {
 	t.Helper()
@@ -187,7 +227,7 @@ func New(t testing.TB, opts ...Option) *Env {
 		secret: map[string][]byte{"username": []byte("admin"), "password": []byte("avi123$%")},
 		Options: controllers.Options{Workers: 8, Concurrency: 8, Timeout: 5 * time.Second, Refresh: time.Hour, Health: 200 * time.Millisecond,
 			DeletionShare: 0.2},
-		kube: new(kubeWrites), runs: &runs{last: make(map[runKey]lastRun)},
+		rest: restCfg, kube: new(kubeWrites), runs: &runs{last: make(map[runKey]lastRun)},
 	}
 	for _, o := range opts {
 		o(e)
@@ -195,12 +235,14 @@ func New(t testing.TB, opts ...Option) *Env {
 	if e.Sim == nil {
 		WithSim(avisim.Options{})(e)
 	}
-	e.must(e.Sim.Start())
-	t.Cleanup(e.Sim.Close)
+	if !e.guest {
+		e.must(e.Sim.Start())
+		t.Cleanup(e.Sim.Close)
+	}
 	scheme := runtime.NewScheme()
 	e.must(controllers.AddToScheme(scheme))
 	e.must(apiextensionsv1.AddToScheme(scheme))
-	c, err := client.New(restCfg, client.Options{Scheme: scheme})
+	c, err := client.New(e.rest, client.Options{Scheme: scheme})
 	e.must(err)
 	e.Client = c
 	e.must(c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.System}}))
@@ -303,7 +345,7 @@ func (e *Env) assemble() (ctrl.Manager, *avi.Client, controllers.Options) {
 	log = logr.New(runSink{runs: e.runs, next: log.GetSink()})
 	scheme := runtime.NewScheme()
 	e.must(controllers.AddToScheme(scheme))
-	cfg := RESTConfig()
+	cfg := rest.CopyConfig(e.rest)
 	cfg.Wrap(e.kube.transport)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Cache: controllers.CacheOptions(e.System), Logger: log,

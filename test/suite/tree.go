@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -17,7 +18,9 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/record"
 )
 
 // Own creates cluster-wide objects, and takes them away after the test whatever finalizers they have.
@@ -225,9 +228,22 @@ func (e *Env) holds(name string, read func() (Tree, error), ports []string) (tre
 	return tree
 }
 
+// Writes are the writes since the last ResetRequests but for the one by which the operator records, once, that the cluster's name is
+// this cluster's; another write to a record is among them.
+func (e *Env) Writes() []record.Request {
+	recorded := false
+	return slices.DeleteFunc(e.Sim.Writes(), func(r record.Request) bool {
+		if recorded || r.Method != http.MethodPost || r.Type != string(model.StringGroup) || r.Status != http.StatusCreated {
+			return false
+		}
+		recorded = true
+		return true
+	})
+}
+
 // Written lists the writes since the last ResetRequests that concern a tree; all of them for none.
 func (e *Env) Written(trees ...Tree) (out []string) {
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		touches := func(uuid string) bool { return strings.Contains(w.Path+string(w.Body), uuid) }
 		if len(trees) == 0 || slices.ContainsFunc(trees, func(t Tree) bool { return slices.ContainsFunc(t.UUIDs, touches) }) {
 			out = append(out, fmt.Sprintf("%s %s %d %s", w.Method, w.Path, w.Status, w.Body))
@@ -239,7 +255,7 @@ func (e *Env) Written(trees ...Tree) (out []string) {
 // WritesByKind counts the writes since the last ResetRequests by type of object.
 func (e *Env) WritesByKind() map[string]int {
 	out := map[string]int{}
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		out[w.Type]++
 	}
 	return out
@@ -248,7 +264,7 @@ func (e *Env) WritesByKind() map[string]int {
 // Calls lists the writes since the last ResetRequests as "POST pool", sorted.
 func (e *Env) Calls() []string {
 	out := []string{}
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		out = append(out, w.Method+" "+w.Type)
 	}
 	slices.Sort(out)
