@@ -57,6 +57,12 @@ func evidence() string {
 	line("| known by name: they can be written, read and listed, and keep what they are sent | %d others, such as `%s` |", len(bare),
 		strings.Join(bare[:3], "` `"))
 
+	line("\nA release has the fields that are dated up to it. Limits and defaults are everywhere those of 30.2.1.")
+	line("\n| release | its fields are | known | fields | later | gone |\n|---|---|---|---|---|---|")
+	for _, r := range schema.Releases() {
+		line("| %s | %s | %s | %d | %d | %d |", r.Version, r.Basis, r.Known, r.Fields, r.Later, r.Gone)
+	}
+
 	line("\n| grade | endpoints |\n|---|---|")
 	for _, known := range schema.Grades {
 		var paths []string

@@ -282,3 +282,43 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestReleases shows which release has which fields, at the places where they are known to differ.
+func TestReleases(t *testing.T) {
+	list := Releases()
+	for i, r := range list {
+		at, err := ParseVersion(r.Version)
+		if err != nil || !slices.Contains(Grades, r.Known) || r.Basis == "" {
+			t.Errorf("%+v: %v", r, err)
+		}
+		if all := list[0]; r.Fields+r.Later+r.Gone != all.Fields+all.Later+all.Gone || i > 0 && (r.Later > list[i-1].Later || r.Gone < list[i-1].Gone) {
+			t.Errorf("%+v does not follow from %+v", r, list[max(0, i-1)])
+		}
+		for field, want := range map[string]string{
+			"SCTPProxyProfile.number_of_streams": "22.1.3 30.1.1 30.2.1 31.1.1 31.2.1",
+			"Tenant.attrs":                       "30.1.1 30.2.1 31.1.1 31.2.1",
+			"VsVip.bgp_local_preference":         "30.2.1 31.1.1 31.2.1",
+			"PoolGroup.enable_http2":             "22.1.3 30.1.1",
+			"Pool.graceful_disable_timeout":      "22.1.3 30.1.1 30.2.1 31.1.1",
+			"Pool.graceful_disable_timeout_sec":  "31.2.1",
+		} {
+			message, name, _ := strings.Cut(field, ".")
+			f := Messages()[message].Fields[name]
+			if has := f.Known(at) && !f.gone(at); has != slices.Contains(strings.Fields(want), r.Version) {
+				t.Errorf("%s in %s: %v", field, r.Version, has)
+			}
+		}
+	}
+	// The default of the older field is filled in as long as there is one.
+	for version, want := range map[string]string{"31.1.1": "1 <nil>", "31.2.1": "<nil> <nil>"} {
+		at, err := ParseVersion(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := map[string]any{}
+		Messages()["Pool"].Fill(body, at, "ENTERPRISE")
+		if got := fmt.Sprint(body["graceful_disable_timeout"], body["graceful_disable_timeout_sec"]); got != want {
+			t.Errorf("%s: %s, want %s", version, got, want)
+		}
+	}
+}

@@ -42,7 +42,7 @@ var ruleTable = []rule{
 	{id: "cloud-change", known: schema.Unverified, text: schema.Unverified, status: 400, summary: "the cloud is fixed"},
 	{id: "tier-field", known: schema.Documented, text: schema.Unverified, status: 400, summary: "fields of the licence tier only"},
 	{id: "tier-contested", known: schema.Unverified, text: schema.Unverified, status: 400,
-		summary: "no dns_info and no protocol in an L4 rule below Enterprise, though AKO sends them"},
+		summary: "no dns_info and no protocol in an L4 rule below Enterprise, as the schema of 30.2.1 has it; later models and AKO have them"},
 	{id: "tier-value", known: schema.Documented, text: schema.Unverified, status: 400, summary: "values of the licence tier only"},
 	{id: "ref-exists", known: schema.Documented, text: schema.Documented, status: 400, summary: "references lead to an object"},
 	{id: "name-unique", known: schema.Documented, text: schema.Documented, status: 409,
