@@ -58,12 +58,8 @@ steps:
 		t.Error(r.header)
 	}
 	c.want(201, "POST", "/api/pool", poolBody("c")) // once
-	waiting := func(n int) func() bool {
-		return func() bool { f := s.Faults(); return len(f) == n && f[n-1].State == "waiting" }
-	}
-	eventually(t, waiting(2)) // beside the spent one
+	eventually(t, func() bool { f := s.Faults(); return len(f) == 2 && f[1].State == "waiting" }) // beside the spent one
 	id := c.want(201, "POST", "/api/pool", poolBody("go")).uuid()
-	eventually(t, waiting(2))
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
