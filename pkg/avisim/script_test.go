@@ -57,7 +57,7 @@ steps:
 	if r := c.want(503, "POST", "/api/pool", poolBody("c")); r.header.Get("Retry-After") != "4" {
 		t.Error(r.header)
 	}
-	c.want(201, "POST", "/api/pool", poolBody("c")) // once
+	c.want(201, "POST", "/api/pool", poolBody("c"))                                               // once
 	eventually(t, func() bool { f := s.Faults(); return len(f) == 2 && f[1].State == "waiting" }) // beside the spent one
 	id := c.want(201, "POST", "/api/pool", poolBody("go")).uuid()
 	if err := <-done; err != nil {
