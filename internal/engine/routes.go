@@ -118,6 +118,12 @@ func (r *Routes) Sync(ctx context.Context, in staticroutes.Input, confirm func(c
 		out.Err = fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
 		return out
 	}
+	in.Facts = facts
+	defer r.end()
+	if out.Off = staticroutes.Off(in.Settings, facts.Cloud); out.Off != "" {
+		r.turn(&out, nil)
+		return out
+	}
 	if !r.DryRun && !r.Mirror.Proven() {
 		out.Err = r.Mirror.Claim(ctx, model.Owner{}, "")
 		if unclaimed := new(mirror.UnclaimedError); errors.As(out.Err, &unclaimed) {
@@ -126,12 +132,6 @@ func (r *Routes) Sync(ctx context.Context, in staticroutes.Input, confirm func(c
 		if out.Err != nil {
 			return out
 		}
-	}
-	in.Facts = facts
-	defer r.end()
-	if out.Off = staticroutes.Off(in.Settings, facts.Cloud); out.Off != "" {
-		r.turn(&out, nil)
-		return out
 	}
 	uuid, missing, err := r.vrf(ctx, in.Settings, facts, &out)
 	if err != nil || missing != nil {

@@ -44,7 +44,7 @@ func TestRoutesFollowNodes(t *testing.T) {
 	node(e, "c", "10.0.0.3", "10.244.3.0/24")
 	want(e, "10.244.1.0/24 via 10.0.0.1", "10.244.2.0/24 via 10.0.0.2", "10.244.3.0/24 via 10.0.0.3")
 	looked(e)
-	if n := len(e.Sim.Writes()); n != 1 {
+	if n := len(e.Writes()); n != 1 {
 		t.Errorf("one more node cost %d writes, want 1", n)
 	}
 
@@ -60,7 +60,7 @@ func TestRoutesFollowNodes(t *testing.T) {
 	addressed(e, b, "")
 	looked(e)
 	want(e, "10.244.1.0/24 via 10.0.0.1", "10.244.2.0/24 via 10.0.0.22", "10.244.3.0/24 via 10.0.0.3")
-	if n := len(e.Sim.Writes()); n != 0 {
+	if n := len(e.Writes()); n != 0 {
 		t.Errorf("a node without an address cost %d writes", n)
 	}
 
@@ -132,7 +132,7 @@ func TestTakeOverOfAKOsRoutesIsNoWrite(t *testing.T) {
 	}
 	e.StartOperator()
 	looked(e)
-	if w := e.Sim.Writes(); len(w) != 0 {
+	if w := e.Writes(); len(w) != 0 {
 		t.Errorf("the take-over wrote %s %s", w[0].Method, w[0].Path)
 	}
 	want(e, "10.244.1.0/24 via 10.0.0.1", "10.244.2.0/24 via 10.0.0.2", "10.244.3.0/24 via 10.0.0.3")
@@ -163,7 +163,7 @@ func TestLostRaceIsRunAgain(t *testing.T) {
 		t.Errorf("the other's route is lost: %s", foreign(e))
 	}
 	var statuses []int
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		statuses = append(statuses, w.Status)
 	}
 	if !slices.Equal(statuses, []int{412, 200}) {
@@ -330,7 +330,7 @@ func TestDeleteConfig(t *testing.T) {
 		t.Errorf("what others have was\n%s\nand is\n%s", others, now)
 	}
 	last := ""
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		if w.Method == "PUT" {
 			last = w.Path
 		} else if last != "" {
@@ -359,7 +359,7 @@ func TestSwitchedOff(t *testing.T) {
 				}
 				return nil
 			})
-			if w := e.Sim.Writes(); len(w) != 0 {
+			if w := e.Writes(); len(w) != 0 {
 				t.Errorf("it wrote %s %s", w[0].Method, w[0].Path)
 			}
 			for _, r := range e.Sim.Requests() {
@@ -423,7 +423,7 @@ func TestOneNodeMoreThan500(t *testing.T) {
 		return nil
 	})
 	looked(e)
-	if n := len(e.Sim.Writes()); n != 1 || puts(e, "vrfcontext") != 1 {
+	if n := len(e.Writes()); n != 1 || puts(e, "vrfcontext") != 1 {
 		t.Errorf("one node more cost %d writes, want one PUT of the VRF context", n)
 	}
 }
@@ -533,7 +533,7 @@ func TestDryRun(t *testing.T) {
 	e := env(t, suite.WithOptions(func(o *controllers.Options) { o.DryRun = true }))
 	node(e, "a", "10.0.0.1", "10.244.1.0/24")
 	event(e, "ConfigMap", "avi-k8s-config", "DryRun", "10.244.1.0/24 via 10.0.0.1")
-	if w := e.Sim.Writes(); len(w) != 0 {
+	if w := e.Writes(); len(w) != 0 {
 		t.Errorf("a dry run wrote %s %s", w[0].Method, w[0].Path)
 	}
 }
@@ -553,7 +553,7 @@ func TestTenantOfTheVRFContext(t *testing.T) {
 		}
 		return nil
 	})
-	for _, w := range e.Sim.Writes() {
+	for _, w := range e.Writes() {
 		if w.Tenant != "admin" {
 			t.Errorf("%s %s in tenant %s", w.Method, w.Path, w.Tenant)
 		}
