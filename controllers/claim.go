@@ -147,8 +147,9 @@ func (r *owners[T]) stuck(ctx context.Context, o T, err error) (ctrl.Result, err
 	if errors.Is(err, mirror.ErrNotLoaded) {
 		return resultOf(ctx, err)
 	}
-	r.tellOnce(o, reasonDeleting, err.Error())
-	if told := r.Status.Stuck(ctx, o, engine.Reason(err), err.Error()); client.IgnoreNotFound(told) != nil {
+	text := engine.Explain(err)
+	r.tellOnce(o, reasonDeleting, text)
+	if told := r.Status.Stuck(ctx, o, engine.Reason(err), text); client.IgnoreNotFound(told) != nil {
 		return resultOf(ctx, told)
 	}
 	return resultOf(ctx, err)

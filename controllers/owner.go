@@ -323,7 +323,7 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 		}
 		return ctrl.Result{}, nil
 	}
-	if !c.Managed || r.programmed(o) {
+	if !c.Managed || r.programmed(o) || status.Judged(o, configuredIn(r.Settings)) {
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid,

@@ -203,9 +203,18 @@ func spread(d time.Duration) time.Duration {
 
 var errUnconfigured = errors.New("the operator has no valid settings")
 
+// configuredIn is the namespace of the settings that can't be used; empty if there is none.
+func configuredIn(s *settings.Store) string {
+	var p *settings.Problem
+	if errors.As(s.Err(), &p) {
+		return p.Object.Namespace
+	}
+	return ""
+}
+
 func configurationError(s *settings.Store) error {
 	if err := s.Err(); err != nil {
-		return fmt.Errorf("%w: %w", errUnconfigured, err)
+		return fmt.Errorf("%w (%w)", err, errUnconfigured)
 	}
 	return fmt.Errorf("%w: they have not been read yet", errUnconfigured)
 }

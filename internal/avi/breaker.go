@@ -74,7 +74,7 @@ func (b *breaker) closedTo() *Error {
 		return nil
 	}
 	return &Error{
-		Message: fmt.Sprintf("calls to the controller are suspended, last failure: %s", b.why),
+		Message: fmt.Sprintf("calls to the Controller are suspended after several failures, the last: %s", b.why),
 		Class:   Transient, Reason: ReasonUnavailable, RetryAfter: wait,
 	}
 }

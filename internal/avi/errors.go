@@ -3,6 +3,7 @@
 package avi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,34 +85,57 @@ type Error struct {
 	RetryAfter time.Duration
 	Class      Class
 	Reason     Reason
+	Host       string // of the Controller, as configured; empty if nothing was sent to it
 
 	cause error
 	sent  bool // the request, or part of it, went out
 }
 
-// Error tells what was asked, what came back, and what a person can do about it.
+// Error says what was asked, what came back, and what a person can do about it.
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Method + " " + e.Route)
-	if e.Tenant != "" {
-		b.WriteString(" in tenant " + e.Tenant)
-	}
-	b.WriteString(": ")
+	status := ""
 	if e.Status != 0 {
-		fmt.Fprintf(&b, "status %d: ", e.Status)
+		status = fmt.Sprintf("status %d: ", e.Status)
 	}
+	return e.request() + ": " + status + e.Cause()
+}
+
+// Cause says what is wrong and what a person can do about it, without the call that met it.
+func (e *Error) Cause() string {
+	what := e.Message
 	switch {
-	case e.Message != "":
-		b.WriteString(e.Message)
+	case what != "":
 	case e.Status != 0:
-		b.WriteString(strings.ToLower(http.StatusText(e.Status)))
+		what = strings.ToLower(http.StatusText(e.Status))
 	default:
-		b.WriteString(string(e.Reason))
+		what = string(e.Reason)
 	}
-	if a := advice[e.Reason]; a != "" {
-		b.WriteString("; " + a)
+	a := advice[e.Reason]
+	if e.Status == 0 && e.Host != "" {
+		a = cmp.Or(a, unreached[e.Reason])
 	}
-	return b.String()
+	if a == "" {
+		return what
+	}
+	return strings.TrimRight(what, ".") + "; " + a
+}
+
+// Call names the call that failed, as in "POST /api/pool in tenant admin, status 400"; empty if none was made.
+func (e *Error) Call() string {
+	switch {
+	case e.Method == "":
+		return ""
+	case e.Status == 0:
+		return e.request()
+	}
+	return fmt.Sprintf("%s, status %d", e.request(), e.Status)
+}
+
+func (e *Error) request() string {
+	if e.Tenant == "" {
+		return e.Method + " " + e.Route
+	}
+	return e.Method + " " + e.Route + " in tenant " + e.Tenant
 }
 
 // Unwrap returns the cause on our side: of a network error, a context's error, nil for an answer of the Controller.
@@ -248,6 +272,12 @@ var advice = map[Reason]string{
 	ReasonTLS:           "configure the CA that signed the Controller's certificate and a host name that the certificate holds",
 	ReasonNoEndpoint:    "check the host and the Controller's release",
 	ReasonBadAnswer:     "check that the host is the Controller itself",
+}
+
+// unreached is what a person can do where the Controller gave no answer.
+var unreached = map[Reason]string{
+	ReasonUnavailable: "check controllerIP, and the way from the operator's pods to the Controller",
+	ReasonTimeout:     "check controllerIP, and the way from the operator's pods to the Controller",
 }
 
 // invalid is an argument refused before anything is sent.

@@ -154,16 +154,25 @@ func (ep *endpoint) observe(ctx context.Context, x *exchange, kind string, took 
 	}
 }
 
+// rootOf is the text of an error without the addresses of the connection, of which ours is another each time.
+func rootOf(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err.Error()
+	}
+	return err.Error()
+}
+
 // failure turns an exchange that did not succeed into an error.
 func (ep *endpoint) failure(x *exchange, route string) *Error {
-	e := &Error{Method: x.method, Route: route, Tenant: x.tenant, Status: x.status, RetryAfter: x.retryAfter, cause: x.err, sent: x.sent}
+	e := &Error{Method: x.method, Route: route, Tenant: x.tenant, Status: x.status, RetryAfter: x.retryAfter, Host: ep.cfg.Host, cause: x.err, sent: x.sent}
 	if x.err != nil {
 		e.Class, e.Reason = Transient, ReasonUnavailable
-		e.Message = ep.scrub(x.err.Error())
+		e.Message = fmt.Sprintf("no answer from the Controller at %s: %s", ep.cfg.Host, ep.scrub(rootOf(x.err)))
 		var cert *tls.CertificateVerificationError
 		switch {
 		case errors.Is(x.err, errAttempt):
-			e.Reason, e.Message = ReasonTimeout, fmt.Sprintf("no complete answer in %s", ep.cfg.Timeout)
+			e.Reason, e.Message = ReasonTimeout, fmt.Sprintf("no complete answer from the Controller at %s in %s", ep.cfg.Host, ep.cfg.Timeout)
 			e.cause = context.DeadlineExceeded
 		case errors.Is(x.err, context.DeadlineExceeded):
 			e.Reason = ReasonTimeout
@@ -173,6 +182,7 @@ func (ep *endpoint) failure(x *exchange, route string) *Error {
 			e.Reason, e.sent = ReasonNotLeader, false
 		case errors.As(x.err, &cert):
 			e.Class, e.Reason, e.RetryAfter = Wait, ReasonTLS, time.Minute
+			e.Message = fmt.Sprintf("the certificate of the Controller at %s can't be verified: %s", ep.cfg.Host, ep.scrub(cert.Err.Error()))
 		}
 		return e
 	}

@@ -5,7 +5,9 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
 
 	"github.com/go-logr/logr"
 	"github.com/vmware/alb-sdk/go/models"
@@ -16,6 +18,32 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
+
+// reservations are the DNS names that runs are about to give to owners, so that of two which ask for one at the same moment only one
+// gets it. The zero value is ready.
+type reservations struct {
+	mu sync.Mutex
+	by map[string]model.Owner
+}
+
+// reserve reserves a name for an owner unless it is reserved already, and returns for whom it is.
+func (r *reservations) reserve(name string, owner model.Owner) model.Owner {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.by == nil {
+		r.by = make(map[string]model.Owner)
+	}
+	if _, reserved := r.by[name]; !reserved {
+		r.by[name] = owner
+	}
+	return r.by[name]
+}
+
+func (r *reservations) release(owner model.Owner) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.by, func(_ string, of model.Owner) bool { return of == owner })
+}
 
 // takeNames notes which of the names that the owner is to have are those of an owner in another namespace, and reports whether
 // there are any. Who has a name keeps it.
@@ -28,7 +56,12 @@ func (r *run) takeNames(built translate.Result) bool {
 		if slices.Contains(r.in.Live.DNSNames, name) {
 			continue
 		}
-		if by := r.claimedBy(name); by != "" {
+		holder := r.names.reserve(name, r.in.Owner.Key()) // before the mirror is asked, which has the names of runs that have ended
+		by := r.claimedBy(name)
+		if by == "" && holder.Namespace != r.in.Owner.Key().Namespace {
+			by = holder.String()
+		}
+		if by != "" {
 			if r.in.Taken == nil {
 				r.in.Taken = make(map[string]string)
 			}

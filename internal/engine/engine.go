@@ -41,6 +41,7 @@ type Engine struct {
 	removing sync.Map // UUID of a VsVip → the owner of whose removal it is a part
 	ruled    sync.Map // model.Key → the fields that an L4Rule set when last seen, as objects that were taken over don't say
 	commons  commons
+	names    reservations
 	idle     map[model.Key]string // what RemoveUnused found last, with its UUID
 }
 
@@ -51,7 +52,10 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings,
 		in.Owner.Key().Kind, in.Namespace)
 	r.keepTenant()
-	defer func() { r.commons.release(r.wanted...) }()
+	defer func() {
+		r.commons.release(r.wanted...)
+		r.names.release(in.Owner.Key())
+	}()
 	for round := range rounds {
 		if !r.round(ctx, round) || ctx.Err() != nil {
 			break
@@ -285,7 +289,7 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 			continue
 		}
 		r.state = outcome.Failed
-		r.failure.add(fmt.Errorf("%s %s: %w", s.Step.Op, s.Step.Key, s.Err), s.Step.Key.Kind)
+		r.failure.add(fmt.Errorf("%s %s: %w", s.Step.Op, s.Step.Key, r.aboutAddress(built, s)), s.Step.Key.Kind)
 		r.failure.concerns(r.serviceOf(s.Step))
 	}
 	return again || r.state == outcome.Done // an error-free run is checked by planning once more: nothing must be left to do
@@ -297,7 +301,7 @@ func (r *run) refuse(built translate.Result, s apply.StepResult) bool {
 	key := s.Step.Key
 	if s.Step.Op == plan.Create && key.Kind.Type().Common && !s.Replan && Classify(s.Err) == outcome.Terminal {
 		r.in.Refused[key.Name] = model.Finding{Severity: model.Degraded, Reason: model.ReasonPersistenceRefused,
-			Message: fmt.Sprintf("the Controller refused the persistence profile %s: %v", key.Name, s.Err)}
+			Message: fmt.Sprintf("the Controller refused the persistence profile %s: %s", key.Name, Explain(s.Err))}
 		return true
 	}
 	port, isPool := built.Pools[key.Name]
@@ -305,8 +309,16 @@ func (r *run) refuse(built translate.Result, s apply.StepResult) bool {
 		return false
 	}
 	r.in.Refused[key.Name] = model.Finding{Severity: model.Blocked, Port: port, Reason: model.ReasonPortRefused,
-		Message: fmt.Sprintf("port %s: the Controller refused its pool: %v", port, s.Err)}
+		Message: fmt.Sprintf("port %s: the Controller refused its pool: %s", port, Explain(s.Err))}
 	return true
+}
+
+// aboutAddress is a step's error, which names the address that the owner asks for where its VsVip is refused.
+func (r *run) aboutAddress(built translate.Result, s apply.StepResult) error {
+	if s.Step.Key.Kind != model.VsVip || built.Asked == "" || Classify(s.Err) != outcome.Terminal {
+		return s.Err
+	}
+	return &addressError{asked: built.Asked, held: r.addressInUse(&built.Set), ranges: built.VIPNetworks, err: s.Err}
 }
 
 func (r *run) count(op plan.Op) {

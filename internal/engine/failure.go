@@ -4,7 +4,9 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
@@ -54,7 +56,58 @@ func (f *failure) add(err error, about model.Kind) {
 
 // told puts the failure into words; there must be one.
 func (f *failure) told() outcome.Failure {
-	return outcome.Failure{Reason: Reason(f.worst), Message: f.worst.Error(), Class: Classify(f.worst), Kind: f.kind, Retry: f.retry}
+	out := outcome.Failure{Reason: Reason(f.worst), Message: Explain(f.worst), Class: Classify(f.worst), Kind: f.kind, Retry: f.retry}
+	var call *avi.Error
+	if errors.As(f.worst, &call) {
+		out.Host = call.Host
+	}
+	return out
+}
+
+// Explain puts an error into words for a person, who may see the beginning alone: the cause and what to do come first, what was
+// being done when it was met comes last.
+func Explain(err error) string {
+	var call *avi.Error
+	if !errors.As(err, &call) {
+		return err.Error()
+	}
+	doing := strings.TrimSuffix(err.Error(), call.Error())
+	what := call.Cause()
+	var asked *addressError
+	if errors.As(err, &asked) {
+		doing, what = strings.Replace(doing, asked.prefix(), "", 1), asked.prefix()+what+asked.advice()
+	}
+	switch at := doing + call.Call(); {
+	case at == "":
+		return what
+	default:
+		return fmt.Sprintf("%s (%s)", what, strings.TrimSuffix(at, ": "))
+	}
+}
+
+// addressError is the refusal of an address that somebody asked for.
+type addressError struct {
+	asked  string // where, and which
+	held   string // what of ours has it; empty if nothing does
+	ranges string // the VIP networks, as configured
+	err    error
+}
+
+func (e *addressError) Error() string { return e.prefix() + e.err.Error() }
+
+func (e *addressError) Unwrap() error { return e.err }
+
+func (e *addressError) prefix() string { return e.asked + " can't be had: " }
+
+func (e *addressError) advice() string {
+	out := ""
+	if e.held != "" {
+		out = "; " + e.held
+	}
+	if e.ranges == "" {
+		return out + "; ask for a free address of the VIP network"
+	}
+	return out + "; ask for a free address of " + e.ranges
 }
 
 // Classify maps any error of a run to its class.

@@ -56,7 +56,7 @@ func TestFailureTellsTheGravest(t *testing.T) {
 		}
 		got := f.told()
 		want := outcome.Failure{
-			Reason: model.ReasonControllerRefused, Message: refused.Error(), Class: outcome.Terminal, Kind: model.VsVip, Retry: away,
+			Reason: model.ReasonControllerRefused, Message: refused.Cause(), Class: outcome.Terminal, Kind: model.VsVip, Retry: away,
 		}
 		if got != want {
 			t.Errorf("told %+v", got)

@@ -173,12 +173,13 @@ func (w *World) resolve(r *Route, ref gatewayv1.BackendRef) Backend {
 		return w.service(r, ref, key)
 	case read:
 		return refused(gatewayv1.RouteReasonRefNotPermitted,
-			"backendRef %s is in another namespace, and no ReferenceGrant there lets a %s of namespace %s refer to it", key, r.Kind, from)
+			"backendRef %s is in another namespace, and no ReferenceGrant there lets %ss of namespace %s refer to it; create one there", key, r.Kind, from)
 	}
 	// The reference is looked up all the same: what serves because of it goes on.
 	b := w.service(r, ref, key)
 	b.Unsure = true
-	b.Verdict = Verdict{string(gatewayv1.RouteReasonRefNotPermitted), fmt.Sprintf("backendRef %s is in another namespace, and it isn't known whether a ReferenceGrant there permits it: the API server has no such type, or has only just got it", key)}
+	b.Verdict = refused(gatewayv1.RouteReasonRefNotPermitted,
+		"backendRef %s is in another namespace, and no ReferenceGrant there lets %ss of namespace %s refer to it; create one there", key, r.Kind, from).Verdict
 	return b
 }
 
@@ -187,7 +188,7 @@ func (w *World) service(r *Route, ref gatewayv1.BackendRef, key types.Namespaced
 	svc := w.Services[key]
 	switch {
 	case svc == nil:
-		return refused(gatewayv1.RouteReasonBackendNotFound, "Service %s doesn't exist", key)
+		return refused(gatewayv1.RouteReasonBackendNotFound, "Service %s doesn't exist; create it or correct the backendRef", key)
 	case svc.Spec.Type == corev1.ServiceTypeExternalName:
 		return refused(gatewayv1.RouteReasonBackendNotFound, "Service %s is of type ExternalName and has no endpoints", key)
 	case ref.Port == nil:

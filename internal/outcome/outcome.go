@@ -81,6 +81,7 @@ type Failure struct {
 	Reason  string // CamelCase, for a condition and an Event
 	Message string // of the gravest error
 	Class   Class  // of the gravest error
+	Host    string // of the Controller that was called; empty if it wasn't
 	// Kind is that of the object whose change failed; empty if the failure is about none.
 	Kind model.Kind
 	// Retry is the error that passes soonest, which decides when to try again.

@@ -33,12 +33,15 @@ type Problem struct {
 	Reason string
 }
 
+// valueMost is the number of characters up to which a value is repeated in what is said about it.
+const valueMost = 40
+
 func (p *Problem) Error() string {
 	text := p.Object.String()
 	if p.Key != "" {
 		text += ", key " + p.Key + ":"
 	}
-	if p.Value != "" {
+	if p.Value != "" && len(p.Value) <= valueMost { // of a long one the reason names the part that is wrong
 		text += fmt.Sprintf(" %q", p.Value)
 	}
 	return text + " " + p.Reason

@@ -67,6 +67,10 @@ func accepted(o outcome.Outcome) metav1.Condition {
 			told = append(told, f.Message)
 		}
 	}
+	if len(told) == 0 && o.State() == outcome.Unread {
+		c.Status, c.Reason = metav1.ConditionUnknown, o.Failure().Reason
+		told = []string{"not known before the Controller can be read, see condition " + Programmed}
+	}
 	if len(told) == 0 {
 		told = []string{c.Message}
 	}
@@ -117,17 +121,18 @@ func healthy(o outcome.Outcome) metav1.Condition {
 	if o.Health.State == "OPER_UP" {
 		c.Status = metav1.ConditionTrue
 	}
-	said := []string{"VirtualService is " + o.Health.State}
+	var said []string // what a person can change comes first
+	for _, f := range o.Findings {
+		if f.Reason == model.ReasonNoEndpoints {
+			said = append(said, f.Message)
+		}
+	}
+	said = append(said, "VirtualService is "+o.Health.State)
 	if o.Health.Reason != "" && o.Health.State != "OPER_UP" {
 		said = append(said, o.Health.Reason)
 	}
 	for _, s := range o.Servers {
 		said = append(said, s.Port.String()+": "+s.Text)
-	}
-	for _, f := range o.Findings {
-		if f.Reason == model.ReasonNoEndpoints {
-			said = append(said, f.Message)
-		}
 	}
 	c.Message = join(said)
 	return c
@@ -140,6 +145,16 @@ func firstBlocked(fs []model.Finding) string {
 		}
 	}
 	return "Blocked"
+}
+
+// blockedBy is the message of the finding that blocks an owner.
+func blockedBy(fs []model.Finding) string {
+	for _, f := range fs {
+		if f.Severity == model.Blocked && f.Port == (model.Port{}) {
+			return f.Message
+		}
+	}
+	return "blocked"
 }
 
 // ingress is the status' load balancer: an entry for each address, with the first DNS name, as AKO writes it. Where a

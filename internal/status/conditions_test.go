@@ -66,7 +66,7 @@ func TestConditions(t *testing.T) {
 		"a note changes nothing": {outcome.NewDone(with(model.Finding{Severity: model.Note, Reason: "NoDomain", Message: "no domain"})),
 			"True/Accepted True/Programmed True/Up", "all ports are accepted; no domain"},
 		"Controller away": {outcome.NewUnread(outcome.Record{}, outcome.Failure{Reason: "ControllerUnavailable", Message: "no answer"}),
-			"True/Accepted False/ControllerUnavailable Unknown/NotProgrammed", "no answer"},
+			"Unknown/ControllerUnavailable False/ControllerUnavailable Unknown/NotProgrammed", "no answer"},
 		"refused": {failed("ControllerRefused", "bad body"),
 			"True/Accepted False/ControllerRefused True/Up", "bad body; VirtualService c--ns-amf keeps serving as it was"},
 		"no address yet": {done(func(r *outcome.Record) { r.Addresses = nil }),

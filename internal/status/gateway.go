@@ -147,6 +147,9 @@ var verdictsOfGateway = map[string]gatewayv1.GatewayConditionReason{
 	model.ReasonUnsupportedAddress:   gatewayv1.GatewayReasonUnsupportedAddress,
 	model.ReasonNameTaken:            gatewayv1.GatewayReasonInvalid,
 	model.ReasonNameTooLong:          gatewayv1.GatewayReasonInvalid,
+	model.ReasonInvalidSourceRange:   gatewayv1.GatewayReasonInvalid,
+	model.ReasonRuleMissing:          gatewayv1.GatewayReasonInvalidParameters,
+	model.ReasonRuleRejected:         gatewayv1.GatewayReasonInvalidParameters,
 	model.ReasonNoGatewayClass:       gatewayv1.GatewayReasonInvalid,
 	model.ReasonConfigurationInvalid: gatewayv1.GatewayReasonPending,
 	model.ReasonServedByAnother:      gatewayv1.GatewayReasonPending,
@@ -158,6 +161,11 @@ func (r *routed) accepted() metav1.Condition {
 	c.Message = general.Message
 	if general.Status == metav1.ConditionTrue && general.Reason == "Accepted" {
 		c.Message = strings.Replace(c.Message, "all ports are accepted", "all listeners are accepted", 1)
+	}
+	if general.Status == metav1.ConditionUnknown {
+		c.Status, c.Reason, c.Message = general.Status, string(gatewayv1.GatewayReasonPending),
+			general.Reason+": "+strings.ReplaceAll(general.Message, Programmed, routedEvents.programmed)
+		return c
 	}
 	for _, f := range r.o.Findings {
 		if reason, ok := verdictsOfGateway[f.Reason]; ok && f.Port == (model.Port{}) && f.Severity != model.Note {
@@ -189,6 +197,9 @@ func (r *routed) programmed() metav1.Condition {
 		if p.Reason == model.ReasonInvalidAddress {
 			c.Reason = string(gatewayv1.GatewayReasonAddressNotUsable)
 		}
+		if r.accepted().Status == metav1.ConditionTrue { // the API calls it so; the obstacle is to be found here all the same
+			c.Message = blockedBy(r.o.Findings) + strings.TrimPrefix(c.Message, "not changed on the Controller, see condition "+routedEvents.accepted)
+		}
 	case outcome.Unread, outcome.Failed:
 		r.failed(&c, p.Reason)
 	case outcome.Done:
@@ -214,7 +225,8 @@ func (r *routed) failed(c *metav1.Condition, reason string) {
 	default:
 		c.Reason, c.Message = string(gatewayv1.GatewayReasonPending), reason+": "+c.Message
 		was := apimeta.FindStatusCondition(r.have, c.Type)
-		if was != nil && was.Reason == c.Reason && strings.HasPrefix(was.Message, unavailable) && strings.HasPrefix(c.Message, unavailable) {
+		if was != nil && was.Reason == c.Reason && strings.HasPrefix(was.Message, unavailable) && strings.HasPrefix(c.Message, unavailable) &&
+			strings.Contains(was.Message, why.Host) {
 			c.Message = was.Message
 		}
 	}

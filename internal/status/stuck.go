@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -67,6 +68,26 @@ func Had(o client.Object) (out []netip.Addr) {
 		}
 	}
 	return out
+}
+
+// Judged reports whether another instance of the operator has judged an owner: for another reason than that it has no valid settings, or
+// because of settings in another namespace. Two instances which disagree would write over each other for ever.
+func Judged(o client.Object, namespace string) bool {
+	list, _ := ConditionsOf(o)
+	if list == nil {
+		return false
+	}
+	for _, kind := range []string{Accepted, routedEvents.accepted} {
+		c := apimeta.FindStatusCondition(*list, kind)
+		if c == nil || c.Status == metav1.ConditionUnknown {
+			continue
+		}
+		unconfigured := c.Reason == model.ReasonConfigurationInvalid || c.Reason == string(gatewayv1.GatewayReasonPending)
+		if !unconfigured || !strings.Contains(c.Message, " "+namespace+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // Stuck says on an owner that is to go why its objects are still on the Controller. The rest of its status stays as it is.

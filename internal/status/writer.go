@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
@@ -152,8 +153,10 @@ func steady(have, want []metav1.Condition, o outcome.Outcome) []metav1.Condition
 		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Healthy })
 	}
 	if was := apimeta.FindStatusCondition(have, Programmed); was != nil && was.Reason == model.ReasonControllerDown {
-		// An outage shows many faces (refused, reset, suspended). Telling each to every owner would be a storm of writes.
-		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Programmed && c.Reason == was.Reason })
+		// An outage shows many faces (refused, reset, suspended). Telling each to every owner would be a storm of writes; that another
+		// Controller is called is told.
+		same := strings.Contains(was.Message, o.Failure().Host)
+		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Programmed && c.Reason == was.Reason && same })
 	}
 	return want
 }
@@ -235,6 +238,7 @@ func annotate(svc *corev1.Service, o outcome.Outcome, clusterUUID string) error 
 // problem is the message of the condition that says most about why something isn't served as asked, "" if all is well.
 func problem(list []metav1.Condition) string {
 	a, p := apimeta.FindStatusCondition(list, Accepted), apimeta.FindStatusCondition(list, Programmed)
+	h := apimeta.FindStatusCondition(list, Healthy)
 	switch {
 	case a != nil && a.Status == metav1.ConditionFalse:
 		return a.Reason + ": " + a.Message
@@ -242,6 +246,8 @@ func problem(list []metav1.Condition) string {
 		return p.Reason + ": " + p.Message
 	case a != nil && a.Reason != "Accepted":
 		return a.Reason + ": " + a.Message
+	case h != nil && h.Status == metav1.ConditionFalse:
+		return h.Reason + ": " + h.Message
 	}
 	return ""
 }
@@ -257,14 +263,11 @@ func (w *Writer) tell(about client.Object, before, after []metav1.Condition, o o
 // an unchanged failure is told once. Normal Events for a program done are called ensured and updated.
 func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o outcome.Outcome, of toldTypes) {
 	if changed(before, after, of.accepted) {
-		for _, f := range o.Findings {
-			if f.Severity != model.Note {
-				// Events of one action and reason are counted as one, of which only the first is told.
-				action := "Accept"
-				if f.Port != (model.Port{}) {
-					action += fmt.Sprintf("Port%d%s", f.Port.Number, f.Port.Protocol)
-				}
-				w.event(about, corev1.EventTypeWarning, f.Reason, action[:min(len(action), 128)], f.Message)
+		told := make(map[string]bool)
+		for _, f := range o.Findings { // the gravest first
+			if f.Severity != model.Note && !told[f.Message] {
+				told[f.Message] = true
+				w.event(about, corev1.EventTypeWarning, f.Reason, "Accept", f.Message)
 			}
 		}
 	}
@@ -306,11 +309,14 @@ func (w *Writer) Tell(about client.Object, reason, message string) {
 	w.event(about, corev1.EventTypeNormal, reason, "Reconcile", message)
 }
 
+// event emits an Event. The recorder counts those of one action and reason as one, of which the first text alone is told for six
+// minutes (k8s.io/client-go/tools/events), so that each text is an action of its own.
 func (w *Writer) event(about client.Object, kind, reason, action, note string) {
 	if w.Silent != nil && w.Silent() {
 		return
 	}
-	w.Recorder.Eventf(about, nil, kind, reason, action, "%s", strings.TrimSpace(shorten(note, noteMax)))
+	note = strings.TrimSpace(shorten(note, noteMax))
+	w.Recorder.Eventf(about, nil, kind, reason, fmt.Sprintf("%s/%08x", action, crc32.ChecksumIEEE([]byte(note))), "%s", note)
 }
 
 func changed(before, after []metav1.Condition, condition string) bool {

@@ -191,13 +191,26 @@ func (b *builder) settle(out []listener) []listener {
 // noneServed makes the ports' obstacle that of the whole owner.
 func (b *builder) noneServed() {
 	kind := b.in.Owner.Key().Kind.Noun()
-	for _, f := range b.findings {
-		if f.Severity == model.Blocked {
-			b.report(model.Blocked, model.Port{}, f.Reason, fmt.Sprintf("none of the %s's ports can be served: %s", kind, f.Message))
-			return
+	reason, text := obstacle(b.findings, kind)
+	b.report(model.Blocked, model.Port{}, reason, text)
+}
+
+// obstacle is why none of the ports of a kind of object is served: what the first finding says, which the others follow if there
+// are several.
+func obstacle(findings []model.Finding, kind string) (reason, text string) {
+	for _, f := range findings {
+		switch {
+		case f.Severity != model.Blocked:
+		case reason == "":
+			reason, text = f.Reason, f.Message
+		default:
+			return reason, fmt.Sprintf("none of the %s's ports can be served", kind)
 		}
 	}
-	b.report(model.Blocked, model.Port{}, model.ReasonUnsupportedProtocol, fmt.Sprintf("the %s has no ports", kind))
+	if reason == "" {
+		return model.ReasonUnsupportedProtocol, fmt.Sprintf("the %s has no ports", kind)
+	}
+	return reason, text
 }
 
 func comparePorts(x, y model.Port) int {
@@ -212,6 +225,8 @@ func (b *builder) staticAddress(source, text string) netip.Addr {
 	addr, problem := parseAddress(text)
 	if problem != "" {
 		b.blockUnlessLive(model.ReasonInvalidAddress, source+": "+problem)
+	} else if addr.IsValid() {
+		b.asked = append(b.asked, source+" "+addr.String())
 	}
 	return addr
 }

@@ -52,6 +52,7 @@ func (v vipSource) named() *string {
 // keeps its place, and what is new waits.
 func (b *builder) network() network {
 	p, problems := b.placement()
+	b.vipNetworks = vipNetworksText(p.VIPNetworks)
 	wanted, readable := b.placed(p), b.in.Live.network.kept
 	if live := b.in.Live.network; readable && slices.EqualFunc(wanted.vips, live.vips, b.sameSource) {
 		if b.in.Settings.VRF == "" && live.vrf != nil && wanted.vrf != nil {
@@ -203,6 +204,18 @@ func (b *builder) refText(ref *string) string {
 		}
 	}
 	return r.UUID
+}
+
+// vipNetworksText names the networks whose addresses can be had, as they are configured.
+func vipNetworksText(list []placement.VIPNetwork) string {
+	texts := make([]string, len(list))
+	for i, n := range list {
+		texts[i] = "VIP network " + cmp.Or(n.Name, n.UUID)
+		if ranges := slices.DeleteFunc([]string{n.CIDR, n.V6CIDR}, func(s string) bool { return s == "" }); len(ranges) > 0 {
+			texts[i] += " (" + strings.Join(ranges, ", ") + ")"
+		}
+	}
+	return strings.Join(texts, " or ")
 }
 
 // placement is the effective one, with what is wrong with it.

@@ -11,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
@@ -163,9 +165,9 @@ func noSuchPort(t target) string {
 	return text + "; they have " + strings.Join(have, ", ")
 }
 
-// withoutEndpoints says why a port has no endpoint that takes connections. whose is the Service's, in words.
+// withoutEndpoints says why a port has no endpoint that takes connections, and what to do. whose is the Service's, in words.
 func (b *builder) withoutEndpoints(t target, whose string) string {
-	port, svc := "port "+t.port.String()+" has no ready endpoint; ", t.backend.Service
+	port, svc := "port "+t.port.String()+" has no ready endpoint: ", t.backend.Service
 	endpoints, other := 0, make(map[discoveryv1.AddressType]bool)
 	for _, slice := range t.backend.Slices {
 		endpoints += len(slice.Endpoints)
@@ -176,12 +178,25 @@ func (b *builder) withoutEndpoints(t target, whose string) string {
 	switch {
 	case endpoints > 0 && len(other) > 0 && !b.anyOfFamily(t):
 		return port + fmt.Sprintf("its EndpointSlices have addresses of type %s, which are not used here; give addresses of another type", textOf(other))
+	case endpoints > 0 && !hasPort(t) && t.backendPort.TargetPort.Type == intstr.String && len(svc.Spec.Selector) > 0:
+		return port + fmt.Sprintf("no container of its pods has a port named %q with %s, which is %s targetPort; correct one of the two", t.backendPort.TargetPort.StrVal, t.port.Protocol, whose)
 	case endpoints > 0 && !hasPort(t):
 		return port + noSuchPort(t) + "; name the port alike in both"
-	case endpoints == 0 && len(svc.Spec.Selector) == 0:
+	case endpoints > 0:
+		return port + notReadyText(whose, endpoints)
+	case len(svc.Spec.Selector) == 0:
 		return port + "the Service has no selector, and nobody has given it an EndpointSlice with endpoints"
+	case len(t.backend.Slices) == 0:
+		return port + "Kubernetes has made no EndpointSlice for it yet; if that lasts, see kube-controller-manager"
 	}
-	return port + "check " + whose + " selector and its pods' readiness"
+	return port + fmt.Sprintf("no running pod of its namespace has the labels of %s selector, %s; correct the selector or start the pods", whose, labels.Set(svc.Spec.Selector))
+}
+
+func notReadyText(whose string, endpoints int) string {
+	if endpoints == 1 {
+		return whose + " one endpoint is not ready; see its pod's readiness probe"
+	}
+	return fmt.Sprintf("none of %s %d endpoints is ready; see the pods' readiness probes", whose, endpoints)
 }
 
 // anyOfFamily reports whether some endpoint has an address of a type that is used.

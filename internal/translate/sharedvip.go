@@ -163,6 +163,7 @@ func (g SharedVIP) addresses(b *builder) []netip.Addr {
 		if problem != "" || !a.IsValid() || i > 0 && b.in.Live.Exists && !slices.Contains(b.in.Live.addresses, a) {
 			continue
 		}
+		b.asked = append(b.asked, askedAddress(m).source+" "+a.String())
 		return []netip.Addr{a}
 	}
 	return nil
@@ -350,13 +351,7 @@ func (b sharedBuilder) judge(m *corev1.Service, listeners []listener) {
 	if slices.ContainsFunc(listeners, func(l listener) bool { return l.targets[0].backend.Service == m }) {
 		return
 	}
-	for _, f := range b.findings {
-		if f.Severity == model.Blocked && f.About == m.Name {
-			b.leftOut(f.Reason, "none of the Service's ports can be served: "+f.Message)
-			return
-		}
-	}
-	b.leftOut(model.ReasonUnsupportedProtocol, "the Service has no ports")
+	b.leftOut(obstacle(slices.DeleteFunc(slices.Clone(b.findings), func(f model.Finding) bool { return f.About != m.Name }), "Service"))
 }
 
 // leftOut reports that the Service that is being looked at isn't served, which doesn't block the others.

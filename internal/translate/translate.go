@@ -13,6 +13,7 @@ package translate
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -93,6 +94,10 @@ type Result struct {
 	Findings []model.Finding
 	Blocked  bool
 	FQDNs    []string
+	// Asked names the static address that is asked for, and where; empty if none is.
+	Asked string
+	// VIPNetworks names those that addresses come from, as they are configured; empty if none is.
+	VIPNetworks string
 	// Pools tells which port a pool is for, by the pool's name.
 	Pools map[string]model.Port
 }
@@ -101,7 +106,7 @@ type Result struct {
 func Objects(in Input) Result {
 	b := &builder{in: in}
 	front := b.frontend()
-	res := Result{Set: model.Set{Owner: in.Owner.Key()}}
+	res := Result{Set: model.Set{Owner: in.Owner.Key()}, Asked: strings.Join(b.asked, " and "), VIPNetworks: b.vipNetworks}
 	if !b.blocked {
 		res.Set.Objects = b.objects(front)
 		res.FQDNs = front.fqdns
@@ -128,6 +133,9 @@ type builder struct {
 	blocked  bool
 	placedAt network
 	labels   []string // markers that the owner asks for, as pairs of key and value
+	asked    []string // the static addresses that the owner asks for, and where
+	// vipNetworks names the networks that addresses come from.
+	vipNetworks string
 	// about is the Service of a group that is being looked at, and holders has, in a group, the one behind each port.
 	about   string
 	holders map[model.Port]string
