@@ -34,6 +34,9 @@ WITH_BINARIES = assets="$$(go run ./hack/local-cluster build)"; KUBEBUILDER_ASSE
 
 CONTAINER_BUILD = $(CONTAINER_TOOL) build $(if $(PLATFORMS),--platform=$(PLATFORMS)) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
 
+# Tests that need what the operator does not are modules of their own.
+TEST_MODULES := $(patsubst %/go.mod,%,$(wildcard test/*/go.mod))
+
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -110,12 +113,16 @@ test: vet ## Run every test with the race detector; builds the cluster's program
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
 	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 20m ./...
 	cd hack/tools/olm-bundle && go test ./...
-	$(MAKE) test-browser
+	$(MAKE) test-explain test-browser
+
+.PHONY: test-explain
+test-explain: ## Hold what users read about broken input to exact texts (its module is test/explain; -update writes them).
+	$(WITH_BINARIES); cd test/explain && go test $(RACE) -timeout 10m -parallel 8 .
 
 .PHONY: test-browser
 test-browser: ## Drive the simulator's page in a headless Chromium (its module is test/browser); installs Debian's chromium if there is none.
 	@hack/install-chromium.sh
-	cd test/browser && go vet . && go test -count=1 -timeout 10m .
+	cd test/browser && go test -count=1 -timeout 10m .
 
 .PHONY: test-unit
 test-unit: ## Run the tests that start no cluster.
@@ -138,10 +145,9 @@ chaos: ## Stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...)
 	$(WITH_BINARIES) AVI_CHAOS_ROUNDS=$(or $(ROUNDS),100) go test -count=1 -v -timeout 120m -run TestFencing ./test/e2e/
 
 .PHONY: vet
-vet: ## Run go vet, also on modules that no other test builds.
+vet: ## Run go vet, also in the modules under test/ and hack/tools/ that have code.
 	go vet ./...
-	cd test/conformance && go vet ./...
-	cd hack/tools/olm-bundle && go vet ./...
+	@for module in $(TEST_MODULES) hack/tools/olm-bundle; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters.
@@ -151,7 +157,7 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 verify: generate bundle ## Fail if a generated file, a go.mod or the formatting is not current, or a file lacks its licence.
 	git diff --exit-code -- config/rbac config/crd config/components bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
-	@for module in . hack/cluster/binaries hack/tools/*/ test/conformance test/browser; do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
+	@for module in . hack/cluster/binaries hack/tools/*/ $(TEST_MODULES); do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	go run ./hack/spdx
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 

@@ -5,6 +5,7 @@
 package docs
 
 import (
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/catalogue"
 )
 
 // root is the repository's, seen from this package's folder, where tests run.
@@ -52,6 +55,21 @@ func TestLinks(t *testing.T) {
 		for _, problem := range brokenLinks(repository, name, read(t, repository, name)) {
 			t.Errorf("%s: %s", name, problem)
 		}
+	}
+}
+
+var update = flag.Bool("update", false, "write the pages that are made from the code instead of comparing them")
+
+// TestTroubleshooting: the page of reasons is made from the catalogue.
+func TestTroubleshooting(t *testing.T) {
+	file, want := filepath.Join(root, "docs", "troubleshooting.md"), catalogue.Markdown()
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if have, err := os.ReadFile(file); err != nil || string(have) != want {
+		t.Errorf("docs/troubleshooting.md is not what internal/catalogue makes (%v); run go test ./test/docs -update", err)
 	}
 }
 

@@ -57,12 +57,25 @@ func TestExplanations(t *testing.T) {
 			if w.prepare != nil {
 				w.prepare(e)
 			}
+			before(e, name)
 			told := apply(e, input)
 			if w.then != nil {
 				w.then(e)
 			}
 			compare(e, told, strings.TrimSuffix(input, ".yaml")+".txt")
 		})
+	}
+}
+
+// before creates what is there before an input, and waits until its Services are served.
+func before(e *suite.Env, name string) {
+	e.T.Helper()
+	file := "testdata/before/" + name + ".yaml"
+	if _, err := os.Stat(file); err != nil {
+		return
+	}
+	for _, o := range apply(e, file) {
+		e.Programmed(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: o.GetName(), Namespace: o.GetNamespace()}})
 	}
 }
 
@@ -275,6 +288,7 @@ var volatile = []struct {
 }{
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "CONTROLLER"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UUID"},
+	{regexp.MustCompile(`\b10\.10\.0\.1\d\b`), "VIP"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 }
 

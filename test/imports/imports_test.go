@@ -26,7 +26,7 @@ const module = "github.com/avi-l4-operator/avi-l4-operator"
 // inside a package's folder belong to its layer.
 var layers = [][]string{
 	{"api", "internal/model", "internal/version", "internal/fence"},
-	{"internal/placement", "internal/gatewayapi", "internal/outcome"},
+	{"internal/placement", "internal/gatewayapi", "internal/outcome", "internal/catalogue"},
 	{"internal/settings"},
 	{"internal/staticroutes"},
 	{"internal/avi", "internal/translate", "internal/plan", "internal/status"},
