@@ -165,7 +165,8 @@ func rootOf(err error) string {
 
 // failure turns an exchange that did not succeed into an error.
 func (ep *endpoint) failure(x *exchange, route string) *Error {
-	e := &Error{Method: x.method, Route: route, Tenant: x.tenant, Status: x.status, RetryAfter: x.retryAfter, Host: ep.cfg.Host, cause: x.err, sent: x.sent}
+	e := &Error{Method: x.method, Route: route, Tenant: x.tenant, Status: x.status, RetryAfter: x.retryAfter, Host: ep.cfg.Host,
+		cause: x.err, sent: x.sent}
 	if x.err != nil {
 		e.Class, e.Reason = Transient, ReasonUnavailable
 		e.Message = fmt.Sprintf("no answer from the Controller at %s: %s", ep.cfg.Host, ep.scrub(rootOf(x.err)))
