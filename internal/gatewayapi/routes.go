@@ -180,6 +180,9 @@ func (w *World) resolve(r *Route, ref gatewayv1.BackendRef) Backend {
 	b.Unsure = true
 	b.Verdict = refused(gatewayv1.RouteReasonRefNotPermitted,
 		"backendRef %s is in another namespace, and no ReferenceGrant there lets %ss of namespace %s refer to it; create one there", key, r.Kind, from).Verdict
+	if w.Unread[KindReferenceGrant] {
+		b.Verdict.Message += " when ReferenceGrants can be read: the API server has no such type"
+	}
 	return b
 }
 

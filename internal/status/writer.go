@@ -3,6 +3,7 @@
 package status
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
@@ -289,7 +291,11 @@ func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o
 		case h.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue):
 			w.event(about, corev1.EventTypeNormal, "LoadBalancerHealthy", "Monitor", h.Message)
 		case h.Status == metav1.ConditionFalse && (was == nil || was.Status != h.Status || was.Reason != h.Reason):
-			w.event(about, corev1.EventTypeWarning, "LoadBalancerUnhealthy", "Monitor", h.Message)
+			kind := corev1.EventTypeWarning
+			if was == nil || was.Status == metav1.ConditionUnknown { // not yet: pods that start with their Service are no cause for alarm
+				kind = corev1.EventTypeNormal
+			}
+			w.event(about, kind, "LoadBalancerUnhealthy", "Monitor", h.Message)
 		}
 	}
 }
@@ -316,7 +322,45 @@ func (w *Writer) event(about client.Object, kind, reason, action, note string) {
 		return
 	}
 	note = strings.TrimSpace(shorten(note, noteMax))
+	if wait := settling - w.Now().Sub(about.GetCreationTimestamp().Time); kind == corev1.EventTypeWarning && arriving[reason] && wait > 0 {
+		if later, ok := about.DeepCopyObject().(client.Object); ok {
+			time.AfterFunc(wait, func() { w.unlessArrived(later, reason, action, note) })
+			return
+		}
+	}
+	w.emit(about, kind, reason, action, note)
+}
+
+func (w *Writer) emit(about client.Object, kind, reason, action, note string) {
 	w.Recorder.Eventf(about, nil, kind, reason, fmt.Sprintf("%s/%08x", action, crc32.ChecksumIEEE([]byte(note))), "%s", note)
+}
+
+// settling is how long what a new object lacks may still be on its way: kubectl apply creates a file's objects one after the other.
+const settling = 5 * time.Second
+
+// arriving are the reasons that pass by themselves then.
+var arriving = map[string]bool{
+	model.ReasonInfraSettingMissing: true, model.ReasonNoGatewayClass: true, model.ReasonNoService: true, model.ReasonRuleMissing: true,
+	model.ReasonReferenceMissing: true, model.ReasonInvalidParameters: true, model.ReasonServiceConflict: true,
+	string(gatewayv1.RouteReasonBackendNotFound): true, string(gatewayv1.RouteReasonNoMatchingParent): true,
+	string(gatewayv1.RouteReasonRefNotPermitted): true,
+}
+
+// unlessArrived warns about an object if its status still says so.
+func (w *Writer) unlessArrived(about client.Object, reason, action, note string) {
+	ctx, cancel := context.WithTimeout(context.Background(), settling)
+	defer cancel()
+	uid := about.GetUID()
+	if w.Client.Get(ctx, client.ObjectKeyFromObject(about), about) != nil || about.GetUID() != uid {
+		return
+	}
+	status, err := json.Marshal(about)
+	if err != nil {
+		return
+	}
+	if text, err := json.Marshal(note); err == nil && bytes.Contains(status, bytes.Trim(text, `"`)) {
+		w.emit(about, corev1.EventTypeWarning, reason, action, note)
+	}
 }
 
 func changed(before, after []metav1.Condition, condition string) bool {

@@ -92,6 +92,7 @@ func TestGatewaySample(t *testing.T) {
 		return address
 	}
 	first := served()
+	f.noWarnings(f.ns, "default")
 	vs, policy := tr.VirtualService, tr.L4PolicySet
 	rule, p := tr.Rules[0], tr.Rules[0].Pool
 	names, err := st.Trees.Names(f.ctx, st.ObjectName(f.ns, ""))

@@ -111,6 +111,7 @@ func TestSample(t *testing.T) {
 		}
 		return err
 	})
+	f.noWarnings("default")
 	_, err = st.Kubectl(f.ctx, "delete", "-f", file, "--timeout=30s")
 	f.must(err)
 	f.nothingLeft("default")

@@ -167,6 +167,20 @@ func complaints(o *stage.Operator) []string {
 	return fresh
 }
 
+// noWarnings: what is applied and well gives no cause for alarm on the way.
+func (f *fixture) noWarnings(namespaces ...string) {
+	f.Helper()
+	for _, ns := range namespaces {
+		var list corev1.EventList
+		f.must(st.Client.List(f.ctx, &list, client.InNamespace(ns)))
+		for _, e := range list.Items {
+			if e.Type == corev1.EventTypeWarning && e.ReportingController == "avi-l4-operator" {
+				f.Errorf("%s %s/%s was warned of %s: %s", e.InvolvedObject.Kind, ns, e.InvolvedObject.Name, e.Reason, e.Message)
+			}
+		}
+	}
+}
+
 func (f *fixture) must(err error) {
 	f.Helper()
 	if err != nil {
