@@ -301,7 +301,7 @@ func (b gatewayBuilder) forward(l listener, r *gatewayapi.Route) listener {
 		if !ref.OK() {
 			kept := ""
 			if ok {
-				kept = "; it is served already and goes on, because ReferenceGrants can't be read or have only just come"
+				kept = "; it is served already and goes on"
 			}
 			b.report(model.Degraded, l.port, model.ReasonReferenceMissing, fmt.Sprintf("%s: %s%s", r, ref.Message, kept))
 		}
