@@ -72,6 +72,8 @@ Event.
 `
 
 var entries = []Entry{
+	{model.ReasonAddressLost, "The Controller that was restored, or lost the objects, can't give the address in the status again.",
+		"Another address is used, which the text names.", "Have names and clients follow the new address, or free the old one on the Controller and recreate the object.", "reliability.md"},
 	{"AddressPending", "The VirtualService exists, and the Controller's IPAM has not given it an address yet.",
 		"", "Wait; on clouds it takes a minute. If it lasts, look at the Controller's events of the VsVip.", "services.md"},
 	{model.ReasonAffinityLimited, "`sessionAffinity: ClientIP` can't be had to the full, for instance because its timeout is beyond what the Controller takes.",

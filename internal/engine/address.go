@@ -72,7 +72,7 @@ func (r *run) refusedHad(s apply.StepResult) bool {
 	}
 	r.denied = true
 	r.kept = append(r.kept, model.Finding{Severity: model.Degraded, Reason: model.ReasonAddressLost,
-		Message: fmt.Sprintf("the address in the status, %v, can't be had any more, and another one is taken: %v", r.asked, s.Err)})
+		Message: fmt.Sprintf("the address in the status, %v, can't be had any more, and another one is taken: %s", r.asked, Explain(s.Err))})
 	return true
 }
 
