@@ -285,18 +285,21 @@ func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o
 	case o.State() == outcome.Unread, o.State() == outcome.Failed:
 		w.event(about, corev1.EventTypeWarning, o.Failure().Reason, "Program", now.Message)
 	}
-	if h := apimeta.FindStatusCondition(after, Healthy); h != nil && changed(before, after, Healthy) {
-		was := apimeta.FindStatusCondition(before, Healthy)
-		switch {
-		case h.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue):
-			w.event(about, corev1.EventTypeNormal, "LoadBalancerHealthy", "Monitor", h.Message)
-		case h.Status == metav1.ConditionFalse && (was == nil || was.Status != h.Status || was.Reason != h.Reason):
-			kind := corev1.EventTypeWarning
-			if was == nil || was.Status == metav1.ConditionUnknown { // not yet: pods that start with their Service are no cause for alarm
-				kind = corev1.EventTypeNormal
-			}
-			w.event(about, kind, "LoadBalancerUnhealthy", "Monitor", h.Message)
-		}
+	w.tellHealth(about, before, after)
+}
+
+// tellHealth emits Events for what changed of condition Healthy.
+func (w *Writer) tellHealth(about client.Object, before, after []metav1.Condition) {
+	h, was := apimeta.FindStatusCondition(after, Healthy), apimeta.FindStatusCondition(before, Healthy)
+	switch {
+	case h == nil || !changed(before, after, Healthy):
+	case h.Status == metav1.ConditionTrue && (was == nil || was.Status != metav1.ConditionTrue):
+		w.event(about, corev1.EventTypeNormal, "LoadBalancerHealthy", "Monitor", h.Message)
+	case h.Status == metav1.ConditionFalse && (was == nil || was.Status == metav1.ConditionUnknown):
+		// Not yet: pods that start with their Service are no cause for alarm.
+		w.event(about, corev1.EventTypeNormal, "LoadBalancerUnhealthy", "Monitor", h.Message)
+	case h.Status == metav1.ConditionFalse && (was.Status != h.Status || was.Reason != h.Reason):
+		w.event(about, corev1.EventTypeWarning, "LoadBalancerUnhealthy", "Monitor", h.Message)
 	}
 }
 
