@@ -3,35 +3,53 @@
 package controllers
 
 import (
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
 
 func TestCalm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c calm
+		var sent []time.Duration // since the first change
+		start := time.Now()
+		change := func() {
+			c.change(types.NamespacedName{Name: "amf"}, time.Now(), func() { sent = append(sent, time.Since(start)) })
+		}
+		change()
+		if len(sent) != 1 || sent[0] != 0 {
+			t.Fatalf("a first change is sent at %v", sent)
+		}
+		for range 100 { // a rollout of ten seconds
+			time.Sleep(100 * time.Millisecond)
+			change()
+		}
+		last := time.Since(start)
+		time.Sleep(time.Minute)
+		if len(sent) < 5 || len(sent) > 8 {
+			t.Errorf("%d updates in ten seconds of changes: %v", len(sent), sent)
+		}
+		if end := sent[len(sent)-1]; end < last || end > last+500*time.Millisecond {
+			t.Errorf("the last change, at %v, is sent at %v", last, end)
+		}
+		n := len(sent)
+		change()
+		if len(sent) != n+1 {
+			t.Error("a change after a quiet minute waits")
+		}
+	})
+}
+
+func TestCalmForgets(t *testing.T) {
 	var c calm
-	key := types.NamespacedName{Name: "amf"}
 	now := time.Unix(1000, 0)
-	if d := c.delay(key, now); d != calmFirst {
-		t.Errorf("a first change waits %s", d)
+	for i := range 3 * calmKept {
+		c.change(types.NamespacedName{Name: strconv.Itoa(i)}, now.Add(time.Duration(i)*time.Second), func() {})
 	}
-	// Changes come all the time: after each update the next is further away, up to the limit.
-	updates := 0
-	for end := now.Add(10 * time.Second); now.Before(end); updates++ {
-		now = now.Add(c.delay(key, now))
-		c.wrote(key, now)
-	}
-	if updates < 5 || updates > 10 {
-		t.Errorf("%d updates in ten seconds of changes, want 5 to 10", updates)
-	}
-	if d := c.delay(key, now.Add(time.Minute)); d != calmFirst {
-		t.Errorf("after a quiet minute a change waits %s", d)
-	}
-	for i := range 5000 {
-		c.wrote(types.NamespacedName{Name: "s", Namespace: string(rune(i))}, now.Add(time.Duration(i)*time.Second))
-	}
-	if len(c.last) > 4200 {
-		t.Errorf("%d keys are remembered", len(c.last))
+	if len(c.last) > calmKept {
+		t.Errorf("%d owners are remembered", len(c.last))
 	}
 }

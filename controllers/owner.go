@@ -295,7 +295,6 @@ func unreadable(findings []model.Finding) bool {
 func (r *owners[T]) run(ctx context.Context, key types.NamespacedName, in translate.Input) (out outcome.Outcome, pending bool) {
 	out = r.Engine.Serve(ctx, in)
 	if did := out.Changes; did.Any() {
-		r.wrote(key, time.Now())
 		ctrl.LoggerFrom(ctx).Info("changed the Controller", "created", did.Created, "updated", did.Updated, "deleted", did.Deleted,
 			"virtualService", out.Name, "addresses", fmt.Sprint(out.Addresses), "complete", out.Retry() == nil)
 	}
@@ -401,18 +400,30 @@ func (r *owners[T]) Watch(c cache.Cache, api gather.API) error {
 // Refers implements part.
 func (r *owners[T]) Refers(api gather.API) bool { return r.refers(api) }
 
-// sliceHandler queues the owners of an EndpointSlice's Service after a moment in which more of the same may come: a rollout
-// changes endpoints many times, and each change of a pool is a call.
+// sliceHandler queues the owners of an EndpointSlice's Service: a rollout changes endpoints many times, and each change of a pool is a
+// call. An owner that serves already goes before those that are yet to be made.
 func (r *owners[T]) sliceHandler() handler.EventHandler {
-	return eachObject(func(_ context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	return eachObject(func(_ context.Context, o client.Object, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		name := o.GetLabels()[discoveryv1.LabelServiceName]
 		if name == "" {
 			return
 		}
 		for _, key := range r.using(types.NamespacedName{Namespace: o.GetNamespace(), Name: name}) {
-			q.AddAfter(reconcile.Request{NamespacedName: key}, r.delay(key, time.Now()))
+			r.change(key, time.Now(), func() {
+				if r.serving(key) {
+					r.before(key)
+				} else {
+					r.enqueue(key)
+				}
+			})
 		}
 	})
+}
+
+// serving reports whether the Controller holds something of an owner.
+func (r *owners[T]) serving(key types.NamespacedName) bool {
+	cfg, owner := r.Settings.Current(), r.ownerAt(key)
+	return cfg != nil && r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner))
 }
 
 func (r *owners[T]) ofNamespace(ctx context.Context, ns client.Object) []reconcile.Request {

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
@@ -63,6 +64,21 @@ func (q *queue) hurry(keys ...types.NamespacedName) {
 	}
 }
 
+// endpointPriority is that of an owner whose servers have changed: before all that is only to be made or looked at again.
+const endpointPriority = 10
+
+// before queues a key before those that are queued in the usual way.
+func (q *queue) before(key types.NamespacedName) {
+	request := reconcile.Request{NamespacedName: key}
+	switch inner := q.get().(type) {
+	case nil:
+	case priorityqueue.PriorityQueue[reconcile.Request]:
+		inner.AddWithOpts(priorityqueue.AddOpts{Priority: new(endpointPriority)}, request)
+	default:
+		inner.Add(request)
+	}
+}
+
 // requestsFor turns keys into requests.
 func requestsFor(keys ...types.NamespacedName) []reconcile.Request {
 	out := make([]reconcile.Request, len(keys))
@@ -75,52 +91,86 @@ func requestsFor(keys ...types.NamespacedName) []reconcile.Request {
 // addressPoll is how soon an address that wasn't given yet is asked for again.
 const addressPoll = 2 * time.Second
 
-// calm spaces the updates of one owner during a burst of endpoint changes. A first change waits a tenth of a second
-// for its like; while changes go on, updates come half a second apart, then one, then two.
+// calm spaces the updates of one owner during a burst of endpoint changes, each of which would cost a call. The first change is sent
+// at once; those that follow are sent when there has been none for calmQuiet, and every calmMost while they go on. The zero value is
+// ready.
 type calm struct {
 	mu   sync.Mutex
-	last map[types.NamespacedName]burst
+	last map[types.NamespacedName]*burst
 }
 
 type burst struct {
-	at  time.Time // of the last update
-	gap time.Duration
+	sent  time.Time   // when the owner was last queued
+	since time.Time   // of the first change that waits; zero if none does
+	timer *time.Timer // queues the owner; nil if nothing waits
 }
 
 const (
-	calmFirst = 100 * time.Millisecond
-	calmGap   = 500 * time.Millisecond
-	calmMax   = 2 * time.Second
-	calmReset = 5 * time.Second
+	calmQuiet = 400 * time.Millisecond
+	calmMost  = 2 * time.Second
+	calmKept  = 4096 // owners that are remembered, about
 )
 
-func (c *calm) delay(key types.NamespacedName, now time.Time) time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	b := c.last[key]
-	return max(calmFirst, b.gap-now.Sub(b.at))
-}
-
-func (c *calm) wrote(key types.NamespacedName, now time.Time) {
+// change has an owner queued by send, at once or in a moment.
+func (c *calm) change(key types.NamespacedName, now time.Time, send func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.last == nil {
-		c.last = make(map[types.NamespacedName]burst)
+		c.last = make(map[types.NamespacedName]*burst)
 	}
 	b := c.last[key]
-	switch {
-	case now.Sub(b.at) > calmReset:
-		b.gap = calmGap
-	default:
-		b.gap = min(2*b.gap, calmMax)
+	if b == nil {
+		c.forgetOld(now)
+		b = new(burst)
+		c.last[key] = b
 	}
-	b.at = now
-	c.last[key] = b
-	if len(c.last) > 4096 { // forget what has long been calm
-		for k, b := range c.last {
-			if now.Sub(b.at) > calmReset {
-				delete(c.last, k)
-			}
+	wait := b.wait(now)
+	if wait <= 0 {
+		b.send(now, send)
+		return
+	}
+	if b.since.IsZero() {
+		b.since = now
+	}
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	b.timer = time.AfterFunc(wait, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !b.since.IsZero() { // else a change that came meanwhile has taken the waiting ones along
+			b.send(time.Now(), send)
+		}
+	})
+}
+
+// wait is how long a change that comes now is to wait for others.
+func (b *burst) wait(now time.Time) time.Duration {
+	switch {
+	case !b.since.IsZero():
+		return min(calmQuiet, b.since.Add(calmMost).Sub(now))
+	case now.Sub(b.sent) < calmQuiet:
+		return calmQuiet
+	}
+	return 0
+}
+
+func (b *burst) send(now time.Time, send func()) {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	b.sent, b.since, b.timer = now, time.Time{}, nil
+	send()
+}
+
+// forgetOld forgets, if many are remembered, those that have long been calm.
+func (c *calm) forgetOld(now time.Time) {
+	if len(c.last) < calmKept {
+		return
+	}
+	for key, b := range c.last {
+		if b.timer == nil && now.Sub(b.sent) > calmMost {
+			delete(c.last, key)
 		}
 	}
 }

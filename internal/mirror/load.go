@@ -51,6 +51,9 @@ func (i Intervals) withDefaults() Intervals {
 
 const retryMax = 30 * time.Second
 
+// healthAgain is how soon an inventory that changed while it was read is read again.
+const healthAgain = time.Second
+
 // Run loads the mirror and keeps it fresh until the context ends. intervals is asked before each wait, so that changed
 // settings take effect.
 func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
@@ -76,10 +79,14 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 			}
 		}
 		if !now.Before(nextHealth) && m.Err() == nil {
-			if err := m.LoadHealth(ctx); err != nil {
+			nextHealth = now.Add(jittered(every.Health))
+			switch err := m.LoadHealth(ctx); {
+			case avi.ReasonOf(err) == avi.ReasonIncomplete: // objects came or went between two pages
+				m.log.Info("the Controller's inventory changed while it was read, and is read again", "what", err.Error())
+				nextHealth = now.Add(min(every.Health, healthAgain))
+			case err != nil:
 				m.log.Error(err, "reading the Controller's inventory")
 			}
-			nextHealth = now.Add(jittered(every.Health))
 		}
 		wait := time.Until(next)
 		if m.Err() == nil {

@@ -37,10 +37,8 @@ var limits = map[string][]claim{
 	"one Service or Gateway":             {{"{} times that", factor("controllers", "Timeout", "o.Timeout")}},
 	"planning rounds in one run":         {{"{}", constantOf("internal/engine", "rounds")}},
 	"endpoint changes of one owner": {
-		{"the first waits {}", constantOf("controllers", "calmFirst")},
-		{"updates are {}", constantOf("controllers", "calmGap")},
-		{"then {} apart", constantOf("controllers", "calmMax")},
-		{"after {} without one", constantOf("controllers", "calmReset")},
+		{"none for {}", constantOf("controllers", "calmQuiet")},
+		{"every {} while", constantOf("controllers", "calmMost")},
 	},
 	"changes of Nodes": {{"gathered for {}", constantOf("controllers", "calmNodes")}},
 	"CRDs":             {{"every {}", constantOf("controllers", "apiPoll")}},
