@@ -25,10 +25,12 @@ func TestCalm(t *testing.T) {
 		}
 		for range 100 { // a rollout of ten seconds
 			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
 			change()
 		}
 		last := time.Since(start)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(sent) < 5 || len(sent) > 8 {
 			t.Errorf("%d updates in ten seconds of changes: %v", len(sent), sent)
 		}
