@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
@@ -271,4 +272,57 @@ func TestRuleOfAKO(t *testing.T) {
 	})
 	suite.Update(e, rule, func(r *v1alpha2.L4Rule) { r.Spec.NetworkSecurityPolicyRef = "allow-core" })
 	accepted("Accepted")
+}
+
+// TestReferencesInATenant: what a rule, an annotation and an AviInfraSetting name is found in the tenant of the Service's namespace, which
+// the operator's own doesn't see.
+func TestReferencesInATenant(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	if err := e.Sim.AddTenant("telco"); err != nil {
+		t.Fatal(err)
+	}
+	for kind, body := range map[string]map[string]any{
+		"networksecuritypolicy": {"name": "theirs"},
+		"applicationprofile":    {"name": "their-l4", "type": "APPLICATION_PROFILE_TYPE_L4"},
+		"serviceenginegroup":    {"name": "their-group", "cloud_ref": "/api/cloud?name=Default-Cloud"},
+	} {
+		if _, err := e.Sim.Create(kind, "telco", body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	suite.Update(e, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}}, func(n *corev1.Namespace) {
+		metav1.SetMetaDataAnnotation(&n.ObjectMeta, translate.AnnotationTenant, "telco")
+	})
+	setting := e.Setting("of-telco", v1beta1.AviInfraSettingSpec{SEGroup: &v1beta1.AviInfraSettingSEGroup{Name: "their-group"}})
+	e.Own(setting)
+	good := e.Rule("good", v1alpha2.L4RuleSpec{NetworkSecurityPolicyRef: "theirs"})
+	bad := e.Rule("bad", v1alpha2.L4RuleSpec{NetworkSecurityPolicyRef: "nobodys"})
+	e.Create(good, bad)
+	svc := e.Service("amf", suite.Port("SCTP", 38412))
+	svc.Annotations = map[string]string{translate.AnnotationRule: "good", translate.AnnotationApplicationProfile: "their-l4",
+		translate.AnnotationInfraSetting: setting.Name}
+	waiting := e.Service("smf", suite.Port("SCTP", 38412))
+	waiting.Annotations = map[string]string{translate.AnnotationRule: "bad"}
+	e.Create(svc, e.Slice(svc, "10.244.1.5"), waiting, e.Slice(waiting, "10.244.1.6"))
+	e.Programmed(svc)
+	vs, _ := e.Sim.Object("virtualservice", "telco", e.Name(svc))
+	for field, name := range map[string]string{
+		"network_security_policy_ref": "theirs", "application_profile_ref": "their-l4", "se_group_ref": "their-group",
+	} {
+		if got := fmt.Sprint(vs[field]); !strings.HasSuffix(got, "#"+name) {
+			t.Errorf("%s is %s", field, got)
+		}
+	}
+	if m := e.Condition(waiting, "Accepted", metav1.ConditionFalse, "L4RuleRejected"); !strings.Contains(m, "nobodys") {
+		t.Errorf("it says %q", m)
+	}
+	e.RuleCondition(good, "Accepted", metav1.ConditionTrue, "Accepted")
+	e.RuleCondition(bad, "Accepted", metav1.ConditionFalse, "Rejected")
+	e.SettingCondition(setting, "Accepted", metav1.ConditionTrue, "Accepted")
+	e.Sim.ResetRequests()
+	e.StopOperator()
+	e.StartOperator()
+	e.Programmed(svc)
+	e.Never("a write after a restart", time.Second, func() bool { return len(e.Sim.Writes()) > 0 })
 }
