@@ -5,6 +5,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // +kubebuilder:rbac:groups=ako.vmware.com,resources=aviinfrasettings,verbs=get;list;watch
@@ -73,7 +75,7 @@ func (d *Deps) Judge(s *v1beta1.AviInfraSetting) Judgement {
 		return j
 	}
 	j.Known = true
-	for _, p := range placement.Check(placement.Overlay(cfg.Placement, s), facts) {
+	for _, p := range placement.Check(placement.Overlay(cfg.Placement, s), facts.With(slices.Collect(maps.Keys(facts.Tenants))...)) {
 		if !p.Inherited {
 			j.Problems = append(j.Problems, p.Message)
 		}
@@ -108,6 +110,9 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if len(using) == 0 && r.others(s) {
 		return ctrl.Result{}, nil
 	}
+	if err := r.learn(ctx, s, using); err != nil {
+		return resultOf(ctx, err)
+	}
 	keeps, err := r.APIs.KeepsConditions(ctx, gather.InfraSettings)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -127,6 +132,28 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		r.Status.Tell(s, "Accepted", verdict.Message)
 	}
 	return ctrl.Result{}, nil
+}
+
+// learn has the Service Engine groups looked up of the tenants in which a setting is used.
+func (r *InfraSettingReconciler) learn(ctx context.Context, s *v1beta1.AviInfraSetting, using []model.Owner) error {
+	cfg, facts, known := r.Settings.Current(), r.Engine.Mirror.Facts(), r.Engine.Mirror.Err() == nil
+	if s.Spec.SEGroup == nil || facts == nil || !known || facts.Has(model.ServiceEngineGroup, s.Spec.SEGroup.Name) {
+		return nil
+	}
+	for _, o := range using {
+		ns := new(corev1.Namespace)
+		if err := r.Client.Get(ctx, types.NamespacedName{Name: o.Namespace}, ns); err != nil {
+			return fmt.Errorf("reading Namespace %s: %w", o.Namespace, err)
+		}
+		tenant := translate.Tenant(cfg, o.Kind, ns)
+		if tenant == cfg.Tenant {
+			continue
+		}
+		if err := r.Engine.Mirror.LearnIn(ctx, tenant, model.ServiceEngineGroup); err != nil {
+			return fmt.Errorf("looking for the Service Engine groups of tenant %s: %w", tenant, err)
+		}
+	}
+	return nil
 }
 
 // settingStatus is the status of an AviInfraSetting.

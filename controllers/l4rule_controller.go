@@ -112,7 +112,11 @@ func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule, ten
 	c = metav1.Condition{Type: conditionAccepted}
 	facts := r.Engine.Mirror.Facts()
 	if facts != nil && r.Engine.Mirror.Err() == nil {
-		if err := r.Engine.Mirror.Learn(ctx, translate.RuleKinds(rule)...); err != nil {
+		learn := func() error { return r.Engine.Mirror.Learn(ctx, translate.RuleKinds(rule)...) }
+		if tenant != r.Settings.Current().Tenant {
+			learn = func() error { return r.Engine.Mirror.LearnIn(ctx, tenant, translate.RuleKinds(rule)...) }
+		}
+		if err := learn(); err != nil {
 			return c, false, fmt.Errorf("reading what L4Rule %s/%s refers to: %w", rule.Namespace, rule.Name, err)
 		}
 		facts = r.Engine.Mirror.Facts()
@@ -124,8 +128,10 @@ func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule, ten
 	}
 	cfg := r.Settings.Current()
 	c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha2.StatusAccepted, "everything that this refers to exists on the Controller"
-	if tenant != cfg.Tenant {
-		c.Message = "not looked up in tenant " + tenant + ": whether what this refers to exists is for the Controller to say"
+	if kinds := translate.RuleKinds(rule); tenant != cfg.Tenant && slices.ContainsFunc(kinds, func(k model.Kind) bool {
+		return facts.Tenants[tenant].Shared[k] == nil
+	}) {
+		c.Message = "not all of it can be looked up in tenant " + tenant + ": whether what this refers to exists is for the Controller to say"
 	}
 	read, err := r.Gather.Rule(ctx, rule)
 	if err != nil {

@@ -203,8 +203,12 @@ func (r *run) learn(ctx context.Context) error {
 	if len(kinds) == 0 {
 		return nil
 	}
-	if err := r.Mirror.Learn(ctx, kinds...); err != nil {
-		return fmt.Errorf("reading what L4Rules refer to: %w", err)
+	learn := func() error { return r.Mirror.Learn(ctx, kinds...) }
+	if tenant := r.record.Tenant; tenant != r.in.Settings.Tenant {
+		learn = func() error { return r.Mirror.LearnIn(ctx, tenant, kinds...) }
+	}
+	if err := learn(); err != nil {
+		return fmt.Errorf("reading what L4Rules and annotations refer to: %w", err)
 	}
 	r.in.Facts = r.Mirror.Facts()
 	if r.in.Facts == nil { // other settings, meanwhile

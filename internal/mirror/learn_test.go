@@ -85,3 +85,70 @@ func TestLearnWhatIsDenied(t *testing.T) {
 		t.Errorf("after it came back: %v", err)
 	}
 }
+
+// TestLearnIn: what another tenant has, with what it sees of the tenant admin, is known apart from the configured tenant's.
+func TestLearnIn(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.sim.Create("tenant", "admin", map[string]any{"name": "telco"}); err != nil {
+		t.Fatal(err)
+	}
+	uuids := make(map[string]string)
+	for _, o := range []struct{ kind, tenant, name string }{
+		{"healthmonitor", "telco", "theirs"}, {"healthmonitor", "telco", "both"}, {"healthmonitor", "admin", "both"},
+		{"networksecuritypolicy", "telco", "policy"},
+	} {
+		body := map[string]any{"name": o.name}
+		if o.kind == "healthmonitor" {
+			body["type"] = "HEALTH_MONITOR_TCP"
+		}
+		uuid, err := w.sim.Create(o.kind, o.tenant, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		uuids[o.tenant+"/"+o.name] = uuid
+	}
+	w.load()
+	w.lists(model.HealthMonitor)
+	if f := w.mirror.Facts().In("telco"); f.Lacks(model.HealthMonitor, "nothing") {
+		t.Error("a tenant that nobody looked at lacks something")
+	}
+	for range 2 {
+		if err := w.mirror.LearnIn(t.Context(), "telco", model.HealthMonitor, model.NetworkSecurityPolicy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := w.lists(model.HealthMonitor); n != 1 {
+		t.Errorf("%d lists, want 1", n)
+	}
+	known := func() {
+		t.Helper()
+		all := w.mirror.Facts()
+		f := all.In("telco")
+		if !f.Has(model.HealthMonitor, "theirs") || !f.Has(model.HealthMonitor, "System-SCTP") || !f.Lacks(model.HealthMonitor, "nothing") ||
+			!f.Has(model.NetworkSecurityPolicy, "policy") || f.Lacks(model.SSLProfile, "nothing") {
+			t.Errorf("in the tenant: %v", f.Shared)
+		}
+		if all.Has(model.HealthMonitor, "theirs") || all.Shared[model.NetworkSecurityPolicy] != nil {
+			t.Error("the configured tenant has what is the other's")
+		}
+		for _, tenant := range []string{"telco", "admin"} {
+			if got, _ := w.mirror.UUID(model.HealthMonitor, tenant, "both"); got != uuids[tenant+"/both"] {
+				t.Errorf("%s: UUID %s, want %s", tenant, got, uuids[tenant+"/both"])
+			}
+		}
+	}
+	known()
+	w.load()
+	known()
+	if n := w.lists(model.HealthMonitor); n != 2 {
+		t.Errorf("a load lists them %d times, want 2", n)
+	}
+	// A tenant that is gone, or that may not be looked at, keeps nobody else from being served.
+	if err := w.mirror.LearnIn(t.Context(), "nowhere", model.HealthMonitor); err != nil {
+		t.Errorf("a tenant that doesn't exist: %v", err)
+	}
+	w.load()
+	if f := w.mirror.Facts().In("nowhere"); f.Lacks(model.HealthMonitor, "nothing") {
+		t.Error("a tenant that doesn't exist lacks something")
+	}
+}

@@ -331,9 +331,15 @@ func (m *Mirror) fresh(lists []written, start uint64) (fresh map[model.Key]*entr
 
 // carry gives fresh facts what was learned while they were being read.
 func (m *Mirror) carry(old, fresh *model.Facts) {
-	for kind := range m.asked {
-		if old != nil && fresh.Shared[kind] == nil && old.Shared[kind] != nil {
-			fresh.Shared[kind] = old.Shared[kind]
+	for a := range m.asked {
+		switch {
+		case old == nil:
+		case a.tenant != "":
+			if have := old.Tenants[a.tenant]; fresh.Tenants[a.tenant].Shared[a.kind] == nil && have.Shared[a.kind] != nil {
+				(&listed{kind: a.kind, names: have.Shared[a.kind], types: have.Types[a.kind]}).intoTenant(fresh, a.tenant)
+			}
+		case fresh.Shared[a.kind] == nil && old.Shared[a.kind] != nil:
+			fresh.Shared[a.kind] = old.Shared[a.kind]
 		}
 	}
 }
@@ -397,54 +403,64 @@ func (m *Mirror) loadFacts(ctx context.Context, scope Scope) (*model.Facts, erro
 		f.DNSDomains = model.Domains(answer.Domains)
 		return err
 	})
-	for _, kind := range append(slices.Clone(model.Shared), m.onDemand()...) {
+	asks := m.asks()
+	for _, kind := range model.Shared {
+		asks = append(asks, ask{kind: kind})
+	}
+	for _, a := range asks {
 		g.Go(func() error {
-			l, err := m.list(gctx, scope, kind)
+			l, err := m.list(gctx, scope, a)
 			if err != nil || l == nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			l.into(f)
+			l.into(f, a.tenant)
 			return nil
 		})
 	}
 	return f, g.Wait()
 }
 
-// onDemand are the kinds that are listed because somebody has referred to one of their objects.
-func (m *Mirror) onDemand() []model.Kind {
+// asks are the kinds that are listed because somebody has referred to one of their objects.
+func (m *Mirror) asks() []ask {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return slices.Sorted(maps.Keys(m.asked))
+	return slices.Collect(maps.Keys(m.asked))
 }
 
 // Learn makes sure that the objects of kinds that are listed on demand are known; later loads list them too. A kind that the
 // account may not list stays unknown, which is no error.
 func (m *Mirror) Learn(ctx context.Context, kinds ...model.Kind) error {
+	kinds = slices.DeleteFunc(slices.Clone(kinds), func(k model.Kind) bool { return !k.Type().OnDemand })
+	return m.LearnIn(ctx, "", kinds...)
+}
+
+// LearnIn is Learn for objects of any kind in a tenant that is not the configured one.
+func (m *Mirror) LearnIn(ctx context.Context, tenant string, kinds ...model.Kind) error {
 	m.learning.Lock()
 	defer m.learning.Unlock()
 	for _, kind := range kinds {
 		m.mu.RLock()
-		scope, epoch, facts, asked := m.scope, m.epoch, m.facts, m.asked[kind]
+		scope, epoch, facts, asked := m.scope, m.epoch, m.facts, m.asked[ask{tenant, kind}]
 		m.mu.RUnlock()
 		if facts == nil {
 			return ErrNotLoaded
 		}
-		if asked || !kind.Type().OnDemand {
+		if asked {
 			continue
 		}
-		l, err := m.list(ctx, scope, kind)
+		l, err := m.list(ctx, scope, ask{tenant, kind})
 		if err != nil {
 			return err
 		}
 		m.mu.Lock()
 		if m.epoch == epoch && m.facts != nil {
-			m.asked[kind] = true
+			m.asked[ask{tenant, kind}] = true
 			if l != nil {
 				next := *m.facts
-				next.Shared, next.Types = maps.Clone(next.Shared), maps.Clone(next.Types)
-				l.into(&next)
+				next.Shared, next.Types, next.Tenants = maps.Clone(next.Shared), maps.Clone(next.Types), maps.Clone(next.Tenants)
+				l.into(&next, tenant)
 				m.facts = &next
 			}
 		}
@@ -462,8 +478,12 @@ type listed struct {
 	vrf      string // the tenant's own default VRF context
 }
 
-// into adds what was read to facts that nobody else has yet.
-func (l *listed) into(f *model.Facts) {
+// into adds what was read in a tenant to facts that nobody else has yet.
+func (l *listed) into(f *model.Facts, tenant string) {
+	if tenant != "" {
+		l.intoTenant(f, tenant)
+		return
+	}
 	f.Shared[l.kind] = l.names
 	if len(l.types) > 0 {
 		f.Types[l.kind] = l.types
@@ -474,20 +494,39 @@ func (l *listed) into(f *model.Facts) {
 	f.TenantVRF = cmp.Or(f.TenantVRF, l.vrf)
 }
 
-// list reads the objects of a kind that bodies refer to; nil for a kind on demand that the account may not list.
-func (m *Mirror) list(ctx context.Context, scope Scope, kind model.Kind) (*listed, error) {
+func (l *listed) intoTenant(f *model.Facts, tenant string) {
+	if f.Tenants == nil {
+		f.Tenants = make(map[string]model.TenantFacts)
+	}
+	have := f.Tenants[tenant]
+	next := model.TenantFacts{Shared: maps.Clone(have.Shared), Types: maps.Clone(have.Types)}
+	if next.Shared == nil {
+		next.Shared, next.Types = make(map[model.Kind]map[string]string), make(map[model.Kind]map[string]string)
+	}
+	next.Shared[l.kind], next.Types[l.kind] = l.names, l.types
+	f.Tenants[tenant] = next
+}
+
+// list reads the objects of a kind that bodies refer to; nil for what the account may not list, where only who refers to it needs it. Of
+// two objects with one name the tenant's own counts, and not the one of the tenant admin: so the Controller resolves names.
+func (m *Mirror) list(ctx context.Context, scope Scope, what ask) (*listed, error) {
+	kind := what.kind
+	scope.Tenant = cmp.Or(what.tenant, scope.Tenant)
 	out := &listed{kind: kind, names: make(map[string]string), types: make(map[string]string)}
 	q := url.Values{"fields": {"name,tenant_ref,system_default,type,profile,vrf_context_ref,configured_subnets"}, "include_name": {"true"}}
 	if kind.Type().OfCloud {
 		q.Set("cloud_ref.name", scope.Cloud)
 	}
 	if kind.Type().OnDemand {
-		q.Set("fields", "name")
+		q.Set("fields", "name,tenant_ref")
 	}
 	err := m.client.List(ctx, string(kind), scope.Tenant, q, func(raw json.RawMessage) error {
 		var o sharedObject
 		if err := json.Unmarshal(raw, &o); err != nil {
 			return err
+		}
+		if _, twice := out.names[o.Name]; twice && o.of() == model.AdminTenant && scope.Tenant != model.AdminTenant {
+			return nil
 		}
 		out.names[o.Name] = o.UUID
 		if t := cmp.Or(o.Type, o.Profile.Type); t != "" {
@@ -502,7 +541,7 @@ func (m *Mirror) list(ctx context.Context, scope Scope, kind model.Kind) (*liste
 		return nil
 	})
 	switch {
-	case kind.Type().OnDemand && (avi.ReasonOf(err) == avi.ReasonForbidden || avi.ReasonOf(err) == avi.ReasonNotFound):
+	case (kind.Type().OnDemand || what.tenant != "") && slices.Contains(unlistable, avi.ReasonOf(err)):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("listing %s: %w", kind, err)
@@ -537,9 +576,17 @@ type sharedObject struct {
 // defaultOf reports whether a VRF context is the one that the Controller made for a tenant's data traffic. Those of the tenant
 // admin are everybody's.
 func (o sharedObject) defaultOf(tenant string) bool {
-	owner := model.ParseRef(o.Tenant)
-	return o.Default && o.Name != "management" && tenant != model.AdminTenant && cmp.Or(owner.Name, owner.UUID) == tenant
+	return o.Default && o.Name != "management" && tenant != model.AdminTenant && o.of() == tenant
 }
+
+// of is the tenant that an object is in.
+func (o sharedObject) of() string {
+	owner := model.ParseRef(o.Tenant)
+	return cmp.Or(owner.Name, owner.UUID)
+}
+
+// unlistable are the answers by which nothing is known of objects that only some refer to.
+var unlistable = []avi.Reason{avi.ReasonForbidden, avi.ReasonNotFound, avi.ReasonTenantMissing}
 
 func (o sharedObject) network() model.NetworkFacts {
 	n := model.NetworkFacts{Name: o.Name, UUID: o.UUID, VRF: model.ParseRef(o.VRF).Name}

@@ -81,7 +81,7 @@ type Mirror struct {
 	seq     uint64                         // counts own writes
 	epoch   uint64                         // counts the times that a load under way became worthless
 	facts   *model.Facts
-	asked   map[model.Kind]bool     // the kinds on demand that somebody refers to
+	asked   map[ask]bool            // the kinds that are listed because somebody refers to them
 	health  map[string]model.Health // by UUID of the VirtualService
 	pools   map[string]PoolHealth   // by UUID of the pool
 	err     error
@@ -95,6 +95,12 @@ type Mirror struct {
 	learning, claiming sync.Mutex
 }
 
+// ask is a kind that somebody refers to in a tenant; an empty tenant is the configured one.
+type ask struct {
+	tenant string
+	kind   model.Kind
+}
+
 type entry struct {
 	*model.Observed
 	seq uint64
@@ -102,7 +108,7 @@ type entry struct {
 
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
-	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[model.Kind]bool), Changed: func([]model.Owner) {},
+	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[ask]bool), Changed: func([]model.Owner) {},
 		Loaded: func() {}, Refused: func(error) {}}
 	m.clear()
 	m.err = ErrNotLoaded
@@ -259,6 +265,9 @@ func (m *Mirror) UUID(kind model.Kind, tenant, name string) (string, bool) {
 	}
 	if m.facts == nil {
 		return "", false
+	}
+	if uuid, ok := m.facts.Tenants[tenant].Shared[kind][name]; ok {
+		return uuid, true
 	}
 	uuid, ok := m.facts.Shared[kind][name]
 	return uuid, ok

@@ -3,6 +3,7 @@
 package model
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -26,6 +27,15 @@ type Facts struct {
 	// Types maps kind and name of network profiles, application profiles and persistence profiles to their types, as the API
 	// spells them. A name that isn't in it is of a type that isn't known.
 	Types map[Kind]map[string]string
+	// Tenants is what was looked up in tenants other than the configured one, by name: see In.
+	Tenants map[string]TenantFacts
+}
+
+// TenantFacts are Shared and Types of one tenant, for the kinds that were looked up there: what the tenant has, and what it sees of the
+// tenant admin.
+type TenantFacts struct {
+	Shared map[Kind]map[string]string
+	Types  map[Kind]map[string]string
 }
 
 // CloudFacts is what matters of the Avi cloud.
@@ -66,10 +76,30 @@ func (f *Facts) Lacks(kind Kind, name string) bool {
 	return f.Shared[kind] != nil && !f.Has(kind, name)
 }
 
-// Elsewhere is what is known of a tenant whose objects were not listed: it lacks nothing for certain.
-func (f *Facts) Elsewhere() *Facts {
+// In is what is known where references are resolved in a tenant that is not the configured one. It lacks nothing for certain of the kinds
+// that were not looked up there.
+func (f *Facts) In(tenant string) *Facts {
 	out := *f
-	out.Shared = nil
+	out.Shared, out.Types = f.Tenants[tenant].Shared, f.Tenants[tenant].Types
+	return &out
+}
+
+// With adds what was looked up in other tenants, where the configured one has nothing of the name.
+func (f *Facts) With(tenants ...string) *Facts {
+	if !slices.ContainsFunc(tenants, func(t string) bool { return f.Tenants[t].Shared != nil }) {
+		return f
+	}
+	out := *f
+	out.Shared = make(map[Kind]map[string]string, len(f.Shared))
+	maps.Copy(out.Shared, f.Shared)
+	for _, t := range tenants {
+		for kind, names := range f.Tenants[t].Shared {
+			both := make(map[string]string, len(names))
+			maps.Copy(both, names)
+			maps.Copy(both, out.Shared[kind])
+			out.Shared[kind] = both
+		}
+	}
 	return &out
 }
 

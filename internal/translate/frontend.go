@@ -280,7 +280,7 @@ func (b *builder) applicationProfile() string {
 	if asked == "" {
 		return defaultApplicationProfile
 	}
-	if b.in.Facts.Has(model.ApplicationProfile, asked) {
+	if !b.resolved().Lacks(model.ApplicationProfile, asked) {
 		return asked
 	}
 	b.blockUnlessLive(model.ReasonReferenceMissing, fmt.Sprintf("annotation %s: the Controller has no application profile %q; create it or fix the name", AnnotationApplicationProfile, asked))

@@ -105,18 +105,25 @@ func references(spec *v1alpha2.L4RuleSpec) []reference {
 	return slices.DeleteFunc(out, func(r reference) bool { return len(r.names) == 0 })
 }
 
-// RuleKinds are the kinds that have to be listed before a rule can be judged, beside those that always are.
+// RuleKinds are the kinds that have to be listed before a rule can be judged: all of them in a tenant that is not the configured one, where
+// some always are.
 func RuleKinds(r *v1alpha2.L4Rule) (out []model.Kind) {
 	for _, ref := range references(&r.Spec) {
-		if ref.kind.Type().OnDemand && !slices.Contains(out, ref.kind) {
+		if !slices.Contains(out, ref.kind) {
 			out = append(out, ref.kind)
 		}
 	}
 	return out
 }
 
-// Kinds are the kinds that the rules of an input refer to and that are listed on demand.
+// Kinds are the kinds that an input refers to by names that people give.
 func (in *Input) Kinds() (out []model.Kind) {
+	if in.Owner.Annotations()[AnnotationApplicationProfile] != "" {
+		out = append(out, model.ApplicationProfile)
+	}
+	if s := in.Setting.Object; s != nil && s.Spec.SEGroup != nil || in.Settings.Placement.VPC { // a VPC's group may be its project's
+		out = append(out, model.ServiceEngineGroup)
+	}
 	add := func(r Rule) {
 		if r.Object != nil {
 			out = append(out, RuleKinds(r.Object)...)

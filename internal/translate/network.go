@@ -187,7 +187,7 @@ func (b *builder) sameRef(x, y *string) bool {
 }
 
 func (b *builder) uuid(r model.Ref) string {
-	return cmp.Or(r.UUID, b.in.Facts.Shared[r.Kind][r.Name])
+	return cmp.Or(r.UUID, b.in.Facts.Tenants[b.tenant()].Shared[r.Kind][r.Name], b.in.Facts.Shared[r.Kind][r.Name])
 }
 
 func (b *builder) refText(ref *string) string {
@@ -198,7 +198,7 @@ func (b *builder) refText(ref *string) string {
 	if r.Name != "" {
 		return r.Name
 	}
-	for name, uuid := range b.in.Facts.Shared[r.Kind] {
+	for name, uuid := range b.in.Facts.With(b.tenant()).Shared[r.Kind] {
 		if uuid == r.UUID {
 			return name
 		}
@@ -240,7 +240,7 @@ func (b *builder) placement() (placement.Placement, []model.Finding) {
 			fail(model.ReasonInfraSettingRejected, fmt.Sprintf("AviInfraSetting %s: %s", setting.Name, problem.Message))
 		}
 	}
-	for _, problem := range placement.Check(p, f) {
+	for _, problem := range placement.Check(p, f.With(b.tenant())) {
 		if !problem.Inherited {
 			fail(model.ReasonInfraSettingRejected, fmt.Sprintf("AviInfraSetting %s: %s", p.Setting, problem.Message))
 		} else {

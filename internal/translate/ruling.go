@@ -17,18 +17,20 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
-// usable is a rule's spec, as Rule.usable says. References are looked up in the operator's tenant; what another tenant has, the
-// Controller has to judge.
+// usable is a rule's spec, as Rule.usable says. References are looked up in the owner's tenant.
 func (b *builder) usable(r Rule) (spec *v1alpha2.L4RuleSpec, reason, problem string) {
-	return r.usable(RuleFacts(b.in.Facts, b.in.Settings, b.tenant()), b.tenant())
+	return r.usable(b.resolved(), b.tenant())
 }
+
+// resolved are the facts by which names in the owner's tenant are resolved.
+func (b *builder) resolved() *model.Facts { return RuleFacts(b.in.Facts, b.in.Settings, b.tenant()) }
 
 // RuleFacts are those by which a rule is judged whose references are resolved in a tenant.
 func RuleFacts(f *model.Facts, s *settings.Settings, tenant string) *model.Facts {
 	if tenant == s.Tenant {
 		return f
 	}
-	return f.Elsewhere()
+	return f.In(tenant)
 }
 
 // ruling is what an owner's rule says about its VirtualService.
@@ -153,7 +155,7 @@ func backendProperties(spec *v1alpha2.L4RuleSpec, port model.Port) *v1alpha2.Bac
 
 // profileProtocol is the protocol that a network profile is of, by its type on the Controller.
 func (b *builder) profileProtocol(name string) (protocol string, known bool) {
-	kind := b.in.Facts.Types[model.NetworkProfile][name]
+	kind := cmp.Or(b.resolved().Types[model.NetworkProfile][name], b.in.Facts.Types[model.NetworkProfile][name])
 	for _, p := range protocols {
 		if strings.HasPrefix(kind, "PROTOCOL_TYPE_"+p.name+"_") {
 			return p.name, true

@@ -60,6 +60,8 @@ type scene struct {
 		// TenantVRF is the default VRF context of the configured tenant's own.
 		TenantVRF string       `json:"tenantVRF"`
 		Unlisted  []model.Kind `json:"unlisted"` // kinds that the account may not list
+		// Tenants are the names that were looked up in other tenants than the configured one; profiles of them are of type L4, or SCTP.
+		Tenants map[string]map[model.Kind][]string `json:"tenants"`
 	} `json:"controller"`
 	SlicesUnread          bool     `json:"slicesUnread"`
 	NodesUnread           bool     `json:"nodesUnread"`
@@ -120,6 +122,21 @@ func facts(s scene) *model.Facts {
 		delete(f.Shared, kind)
 	}
 	f.Networks = networks(s, f.Shared[model.Network])
+	for tenant, kinds := range s.Controller.Tenants {
+		t := model.TenantFacts{Shared: map[model.Kind]map[string]string{}, Types: map[model.Kind]map[string]string{}}
+		for kind, names := range kinds {
+			t.Shared[kind], t.Types[kind] = named(tenant+"-"+string(kind), names...), map[string]string{}
+			for _, n := range names {
+				t.Types[kind][n] = map[model.Kind]string{
+					model.ApplicationProfile: "APPLICATION_PROFILE_TYPE_L4", model.NetworkProfile: "PROTOCOL_TYPE_SCTP_PROXY",
+				}[kind]
+			}
+		}
+		if f.Tenants == nil {
+			f.Tenants = make(map[string]model.TenantFacts)
+		}
+		f.Tenants[tenant] = t
+	}
 	return f
 }
 
