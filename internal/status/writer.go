@@ -325,7 +325,7 @@ func (w *Writer) event(about client.Object, kind, reason, action, note string) {
 		return
 	}
 	note = strings.TrimSpace(shorten(note, noteMax))
-	if wait := settling - w.Now().Sub(about.GetCreationTimestamp().Time); kind == corev1.EventTypeWarning && arriving[reason] && wait > 0 {
+	if wait := settling - w.Now().Sub(about.GetCreationTimestamp().Time); kind == corev1.EventTypeWarning && arriving[reason] && hasStatus(about) && wait > 0 {
 		if later, ok := about.DeepCopyObject().(client.Object); ok {
 			time.AfterFunc(wait, func() { w.unlessArrived(later, reason, action, note) })
 			return
@@ -347,6 +347,15 @@ var arriving = map[string]bool{
 	model.ReasonReferenceMissing: true, model.ReasonInvalidParameters: true, model.ReasonServiceConflict: true,
 	string(gatewayv1.RouteReasonBackendNotFound): true, string(gatewayv1.RouteReasonNoMatchingParent): true,
 	string(gatewayv1.RouteReasonRefNotPermitted): true,
+}
+
+// hasStatus reports whether what is told about an object is in its status too.
+func hasStatus(o client.Object) bool {
+	switch o.(type) {
+	case *corev1.ConfigMap, *corev1.Node:
+		return false
+	}
+	return true
 }
 
 // unlessArrived warns about an object if its status still says so.

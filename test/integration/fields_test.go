@@ -364,6 +364,9 @@ func TestSessionAffinity(t *testing.T) {
 func TestUnusedProfileGoes(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 200 * time.Millisecond }))
+	svc := e.Service("amf", suite.Port("SCTP", 38412))
+	e.Create(svc)
+	e.Programmed(svc) // since then the cluster's name is its own, and what bears it can be swept
 	marks := []any{map[string]any{"key": "clustername", "values": []any{e.Cluster}}}
 	for _, name := range []string{"--client-ip-7", "--client-ip-8"} {
 		profile := map[string]any{"name": e.Cluster + name, "persistence_type": "PERSISTENCE_TYPE_CLIENT_IP_ADDRESS", "markers": marks}
