@@ -325,7 +325,8 @@ func (w *Writer) event(about client.Object, kind, reason, action, note string) {
 		return
 	}
 	note = strings.TrimSpace(shorten(note, noteMax))
-	if wait := settling - w.Now().Sub(about.GetCreationTimestamp().Time); kind == corev1.EventTypeWarning && arriving[reason] && hasStatus(about) && wait > 0 {
+	wait := settling - w.Now().Sub(about.GetCreationTimestamp().Time)
+	if wait > 0 && kind == corev1.EventTypeWarning && arriving[reason] && hasStatus(about) {
 		if later, ok := about.DeepCopyObject().(client.Object); ok {
 			time.AfterFunc(wait, func() { w.unlessArrived(later, reason, action, note) })
 			return

@@ -66,7 +66,7 @@ func TestSample(t *testing.T) {
 		{"remove_listening_port_on_vs_down", *vs.RemoveListeningPortOnVsDown, true},
 		{"state", tr.State, "OPER_UP"},
 
-		{"markers of the VsVip", markers(tr.VsVip.Markers), "clustername=e2e"},
+		{"markers of the VsVip", markers(tr.VsVip.Markers), "clustername=e2e Namespace=default ServiceName=server"},
 		{"names of the VsVip", *tr.VsVip.DNSInfo[0].Fqdn, "server.default.demo.avi.local"},
 
 		{"created_by of the L4PolicySet", *policy.CreatedBy, "ako-e2e"},
