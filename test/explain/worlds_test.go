@@ -14,7 +14,7 @@ import (
 // world is what an input meets that isn't in its file.
 type world struct {
 	options []suite.Option
-	// alone: an operator without settings has something to say about everybody's objects.
+	// alone: the operators of other tests have something to say about the objects, or this one about theirs.
 	alone   bool
 	prepare func(*suite.Env) // before the objects are created
 	then    func(*suite.Env) // after they were
@@ -38,9 +38,10 @@ var worlds = map[string]world{
 		e.Credentials(func(s map[string][]byte) { delete(s, "certificateAuthorityData") })
 		e.StartOperator()
 	}},
-	"service-first-installation":    {alone: true, options: []suite.Option{suite.WithoutSettings()}},
-	"service-invalid-configuration": {alone: true, options: []suite.Option{suite.WithConfig("vipNetworkList", `[{"networkName":"vip-network","cidr":"10.10.0.0/99"}]`)}},
-	"service-network-missing":       {options: []suite.Option{suite.WithConfig("vipNetworkList", `[{"networkName":"nosuch-network","cidr":"10.77.0.0/16"}]`)}},
+	"gateway-class-parameters-missing": {alone: true}, // every operator of the cluster judges classes
+	"service-first-installation":       {alone: true, options: []suite.Option{suite.WithoutSettings()}},
+	"service-invalid-configuration":    {alone: true, options: []suite.Option{suite.WithConfig("vipNetworkList", `[{"networkName":"vip-network","cidr":"10.10.0.0/99"}]`)}},
+	"service-network-missing":          {options: []suite.Option{suite.WithConfig("vipNetworkList", `[{"networkName":"nosuch-network","cidr":"10.77.0.0/16"}]`)}},
 	"service-pool-refused": {prepare: func(e *suite.Env) {
 		e.Sim.Inject(avisim.Fault{Method: "POST", Type: "pool", Status: 400, Body: `{"error": "Pool: server count over the limit of the license"}`})
 	}},
