@@ -12,6 +12,8 @@ KUBECTL       ?= kubectl
 # What the bundle for the Operator Lifecycle Manager runs, and the image that the bundle is put in.
 OLM_IMG       ?= avi-l4-operator:$(VERSION)
 BUNDLE_IMG    ?= avi-l4-operator-bundle:$(VERSION)
+# What image names begin with in a release, such as registry.example.com/avi; empty: nothing.
+REGISTRY      ?=
 # Where the local cluster keeps its state.
 CLUSTER_DIR   ?= .local/cluster
 NODES         ?= 3
@@ -106,6 +108,39 @@ bundle: $(KUSTOMIZE) ## Write bundle/ and catalog/ for the Operator Lifecycle Ma
 	cd hack/tools/olm-bundle && go build -o $(BIN)/olm-bundle .
 	$(KUSTOMIZE) build config/olm | $(BIN)/olm-bundle -version $(VERSION) -image $(OLM_IMG) -bundle-image $(BUNDLE_IMG)
 
+##@ Release (needs no container engine)
+
+RELEASE_DIR     = dist/release-$(VERSION)
+IMAGE_PREFIX    = $(if $(REGISTRY),$(REGISTRY:/=)/)
+RELEASE         = $(BIN)/release
+IMAGE_PLATFORMS = $(or $(PLATFORMS),linux/amd64$(comma)linux/arm64)
+comma := ,
+
+# Not among the tools that are built once: its own code changes with the repository.
+.PHONY: release-tool
+release-tool:
+	cd hack/tools/release && go build -o $(RELEASE) .
+
+.PHONY: images
+images: release-tool ## Write the images of operator and simulator to dist/ as OCI archives (PLATFORMS, REGISTRY), with Go alone.
+	$(RELEASE) images -out dist -platforms $(IMAGE_PLATFORMS) -registry '$(REGISTRY)'
+
+.PHONY: push-images
+push-images: images ## Send both images to a registry (REGISTRY=registry.example.com/avi), with the login of docker or podman.
+	@test -n '$(REGISTRY)' || { echo "REGISTRY=... is needed"; exit 1; }
+	@for image in avi-l4-operator avi-l4-simulator; do $(RELEASE) push -archive dist/$$image-$(VERSION).oci.tar -to $(IMAGE_PREFIX)$$image:$(VERSION); done
+
+# From what is committed alone, and into a folder that is made anew, so that the checksums cover all of it and nothing else.
+.PHONY: release
+release: release-tool $(KUSTOMIZE) ## Write everything that a release has to dist/release-VERSION (VERSION=0.3.0, REGISTRY).
+	rm -rf '$(RELEASE_DIR)' dist/olm dist/*.yaml && mkdir -p '$(RELEASE_DIR)'
+	$(MAKE) build-installer IMG=$(IMAGE_PREFIX)avi-l4-operator:$(VERSION)
+	cd hack/tools/olm-bundle && go build -o $(BIN)/olm-bundle .
+	mkdir -p dist/olm && cp -r catalog dist/olm/
+	$(KUSTOMIZE) build config/olm | $(BIN)/olm-bundle -version $(VERSION) -image $(IMAGE_PREFIX)avi-l4-operator:$(VERSION) \
+		-bundle-image $(IMAGE_PREFIX)avi-l4-operator-bundle:$(VERSION) -bundle dist/olm/bundle -catalog dist/olm/catalog -dockerfile dist/olm/bundle.Dockerfile
+	$(RELEASE) all -version '$(VERSION)' -manifests dist -out '$(RELEASE_DIR)' -platforms $(IMAGE_PLATFORMS) -registry '$(REGISTRY)'
+
 ##@ Test
 
 .PHONY: test
@@ -114,6 +149,7 @@ test: vet ## Run every test, with the race detector where goroutines are; builds
 	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 25m $$(go list ./... | grep -v /test/golden)
 	go test ./test/golden # one goroutine, and seven times as slow with the race detector
 	cd hack/tools/olm-bundle && go test ./...
+	cd hack/tools/release && go test ./...
 	$(MAKE) test-explain test-browser
 
 .PHONY: test-explain
@@ -148,7 +184,7 @@ chaos: ## Stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...)
 .PHONY: vet
 vet: ## Run go vet, also in the modules under test/ and hack/tools/ that have code.
 	go vet ./...
-	@for module in $(TEST_MODULES) hack/tools/olm-bundle; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
+	@for module in $(TEST_MODULES) hack/tools/olm-bundle hack/tools/release; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters.
@@ -225,4 +261,4 @@ undeploy: $(KUSTOMIZE) ## Remove the operator. Services keep its finalizer: set 
 
 .PHONY: clean
 clean: ## Remove what was built, but for the cluster's programs (rm -rf bin/kube removes those).
-	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(BIN)/olm-bundle $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)
+	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(BIN)/olm-bundle $(BIN)/release $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)

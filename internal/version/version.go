@@ -13,7 +13,8 @@ import (
 //go:embed VERSION
 var number string
 
-// revision is the commit that an image is made from, set with -ldflags "-X": the image's build has no repository to ask.
+// revision is the commit that an image is made from, set with -ldflags "-X": the image's build has no repository to ask. It ends with
+// ".modified" if the files differ from the commit.
 var revision string
 
 // Number is the release in the form of Semantic Versioning, such as "0.3.0".
@@ -30,7 +31,7 @@ func String() string {
 const revisionLength = 12
 
 func text(number, revision string, info *debug.BuildInfo) string {
-	modified := false
+	revision, modified := strings.CutSuffix(revision, ".modified")
 	if revision == "" && info != nil {
 		for _, s := range info.Settings {
 			switch s.Key {

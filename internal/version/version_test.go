@@ -29,6 +29,7 @@ func TestText(t *testing.T) {
 		{"a clean repository", "", built("false"), "0.3.0+2e1daa9b1c3d"},
 		{"a changed repository", "", built("true"), "0.3.0+2e1daa9b1c3d.modified"},
 		{"an image", "abc1234", nil, "0.3.0+abc1234"},
+		{"an image of changed files", commit + ".modified", nil, "0.3.0+2e1daa9b1c3d.modified"},
 		{"what was set comes first", "abc1234", built("true"), "0.3.0+abc1234"},
 	}
 	for _, test := range tests {
