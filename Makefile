@@ -150,6 +150,7 @@ test: vet ## Run every test, with the race detector where goroutines are; builds
 	go test ./test/golden # one goroutine, and seven times as slow with the race detector
 	cd hack/tools/olm-bundle && go test ./...
 	cd hack/tools/release && go test ./...
+	cd hack/tools/govulncheck && go test ./...
 	$(MAKE) test-explain test-browser
 
 .PHONY: test-explain
@@ -184,19 +185,25 @@ chaos: ## Stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...)
 .PHONY: vet
 vet: ## Run go vet, also in the modules under test/ and hack/tools/ that have code.
 	go vet ./...
-	@for module in $(TEST_MODULES) hack/tools/olm-bundle hack/tools/release; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
+	@for module in $(TEST_MODULES) hack/tools/olm-bundle hack/tools/release hack/tools/govulncheck; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters.
 	$(GOLANGCI_LINT) run ./...
 
 .PHONY: verify
-verify: generate bundle ## Fail if a generated file, a go.mod or the formatting is not current, or a file lacks its licence.
+verify: generate bundle ## Fail if a generated file, a go.mod or the formatting is not current, a licence is missing, or a vulnerability is known.
 	git diff --exit-code -- config/rbac config/crd config/components bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
 	@for module in . hack/cluster/binaries hack/tools/*/ $(TEST_MODULES); do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	go run ./hack/spdx
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+	@$(MAKE) --no-print-directory govulncheck
+
+.PHONY: govulncheck
+govulncheck: ## Fail if the operator calls code with a known vulnerability that a newer dependency is without, and tell of others.
+	@cd hack/tools/govulncheck && go build -o $(BIN)/govulncheck .
+	$(BIN)/govulncheck
 
 ##@ Generate
 
@@ -261,4 +268,4 @@ undeploy: $(KUSTOMIZE) ## Remove the operator. Services keep its finalizer: set 
 
 .PHONY: clean
 clean: ## Remove what was built, but for the cluster's programs (rm -rf bin/kube removes those).
-	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(BIN)/olm-bundle $(BIN)/release $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)
+	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(BIN)/olm-bundle $(BIN)/release $(BIN)/govulncheck $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)
