@@ -23,6 +23,7 @@ REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 # How many packages' tests run at once: each may start a cluster of five processes.
 TEST_PARALLEL ?= 2
 
+CHART := charts/avi-l4-operator
 BIN := $(CURDIR)/bin
 CONTROLLER_GEN := $(BIN)/controller-gen
 KUSTOMIZE      := $(BIN)/kustomize
@@ -151,11 +152,15 @@ test: vet ## Run every test, with the race detector where goroutines are; builds
 	cd hack/tools/olm-bundle && go test ./...
 	cd hack/tools/release && go test ./...
 	cd hack/tools/govulncheck && go test ./...
-	$(MAKE) test-explain test-browser
+	$(MAKE) test-explain test-helm test-browser
 
 .PHONY: test-explain
 test-explain: ## Hold what users read about broken input to exact texts (its module is test/explain; -update writes them).
 	$(WITH_BINARIES); cd test/explain && go test $(RACE) -timeout 10m -parallel 8 .
+
+.PHONY: test-helm
+test-helm: $(KUSTOMIZE) ## Lint, render and install the Helm chart, and compare it with what kustomize makes (its module is test/helm).
+	$(WITH_BINARIES); cd test/helm && go test -timeout 10m .
 
 .PHONY: test-browser
 test-browser: ## Drive the simulator's page in a headless Chromium (its module is test/browser); installs Debian's chromium if there is none.
@@ -193,8 +198,8 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 
 .PHONY: verify
 verify: generate bundle ## Fail if a generated file, a go.mod or the formatting is not current, a licence is missing, or a vulnerability is known.
-	git diff --exit-code -- config/rbac config/crd config/components bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
-	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
+	git diff --exit-code -- config/rbac config/crd config/components $(CHART) bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
+	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components $(CHART) bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
 	@for module in . hack/cluster/binaries hack/tools/*/ $(TEST_MODULES); do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	go run ./hack/spdx
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
@@ -208,7 +213,7 @@ govulncheck: ## Fail if the operator calls code with a known vulnerability that 
 ##@ Generate
 
 .PHONY: generate
-generate: deepcopy manifests schema ## Generate all that is generated.
+generate: deepcopy manifests schema chart ## Generate all that is generated.
 
 # Before the manifests: the operator's code compiles only with it.
 .PHONY: deepcopy
@@ -220,6 +225,15 @@ manifests: $(CONTROLLER_GEN) ## Generate the role from the markers in controller
 	$(CONTROLLER_GEN) rbac:roleName=operator paths=./controllers/... output:rbac:dir=config/rbac
 	$(CONTROLLER_GEN) crd paths=./api/ako/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) crd paths=./api/networking/... output:crd:dir=config/components/services-api
+
+# The chart's templates start from what kustomize makes, so that both ways of installing give the same.
+.PHONY: chart
+chart: manifests $(KUSTOMIZE) ## Put what kustomize makes of config/, and the version, into the Helm chart.
+	@mkdir -p $(CHART)/files/crds
+	{ echo '# SPDX-License-Identifier: Apache-2.0'; $(KUSTOMIZE) build config/operator; } > $(CHART)/files/operator.yaml
+	cp config/crd/user_roles.yaml $(CHART)/files/
+	rm -f $(CHART)/files/crds/* && cp config/crd/bases/*.yaml $(CHART)/files/crds/
+	@sed -E 's/^(version|appVersion): .*/\1: $(VERSION)/' $(CHART)/Chart.yaml > $(CHART)/Chart.yaml.new && mv $(CHART)/Chart.yaml.new $(CHART)/Chart.yaml
 
 .PHONY: schema
 schema: ## Generate the simulator's table of object types from the API's schema, which the alb-sdk module carries.
