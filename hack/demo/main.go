@@ -14,12 +14,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/stage"
 )
@@ -61,6 +66,11 @@ func run(ctx context.Context) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	logs, err := logLibraries(filepath.Join(dir, "libraries.log"))
+	if err != nil {
+		return err
+	}
+	defer logs.Close() //nolint:errcheck // nothing is lost that is looked for
 	set, err := stage.New(ctx, stage.Options{
 		Dir: dir, Binary: filepath.Join("bin", "avi-l4-operator"), Nodes: 3, ClusterName: "demo",
 		ReadLatency: readLatency, WriteLatency: writeLatency, Log: tell.progress(),
@@ -89,6 +99,18 @@ func run(ctx context.Context) (err error) {
 		err = errors.Join(err, s.keep(ctx))
 	}
 	return err
+}
+
+// logLibraries sends what the libraries of Kubernetes log to a file. Without that one of them prints a stack trace after half a minute.
+func logLibraries(path string) (io.Closer, error) {
+	file, err := os.Create(path) // #nosec G304 -- below the working directory
+	if err != nil {
+		return nil, err
+	}
+	log := funcr.New(func(prefix, args string) { fmt.Fprintln(file, prefix, args) }, funcr.Options{LogTimestamp: true})
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+	return file, nil
 }
 
 // play plays one step within its time, and gives up early if a part of the stage has ended.
@@ -156,7 +178,7 @@ Everything is left running; ctrl-C ends it.
   kubectl apply -f config/samples/gateway-sctp.yaml
   kubectl scale deployment mixed --replicas 5
 
-The simulated Controller listens on https://%s, user %s, password %s:
+The simulated Controller listens on https://%s, user %s, password %s; its page is %s:
 
   curl -s --cacert %s -c .local/demo/cookies -d 'username=%s&password=%s' https://%s/login -o /dev/null
   curl -s --cacert %s -b .local/demo/cookies 'https://%s/api/virtualservice?include_name=true'
@@ -164,7 +186,7 @@ The simulated Controller listens on https://%s, user %s, password %s:
 The operator's log: tail -f %s
 It reads the Controller again every %s, in case somebody changed something there.`,
 		s.Cluster.Kubeconfig(), relative(kubectl.Path),
-		s.Controller.Host(), stage.Username, stage.Password,
+		s.Controller.Host(), stage.Username, stage.Password, s.Page,
 		relative(s.CAFile()), stage.Username, stage.Password, s.Controller.Host(),
 		relative(s.CAFile()), s.Controller.Host(),
 		relative(s.operator.LogFile), refresh)

@@ -82,6 +82,7 @@ func startController(ctx context.Context, s *story) error {
 		return err
 	}
 	s.saw("https://%s answers as version %s; %s for a read, %s for a write", s.Controller.Host(), version, readLatency, writeLatency)
+	s.show("Watch it in a browser: " + s.Page)
 	return nil
 }
 

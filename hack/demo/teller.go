@@ -8,20 +8,71 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/term"
 )
 
 // teller writes the story.
 type teller struct {
-	out    io.Writer
+	out    *screen
 	colour bool
 	begin  time.Time // of the step under way
 }
 
 func newTeller(out *os.File) *teller {
-	info, err := out.Stat()
-	terminal := err == nil && info.Mode()&os.ModeCharDevice != 0
-	return &teller{out: out, colour: terminal && os.Getenv("NO_COLOR") == ""}
+	terminal := term.IsTerminal(int(out.Fd()))
+	s := &screen{out: out}
+	if terminal {
+		s.width = func() int {
+			width, _, err := term.GetSize(int(out.Fd()))
+			if err != nil {
+				return 80
+			}
+			return width
+		}
+	}
+	return &teller{out: s, colour: terminal && os.Getenv("NO_COLOR") == ""}
+}
+
+// screen is where the story is written. On a terminal it has one line for progress, which the next text takes the place of.
+type screen struct {
+	out   io.Writer
+	width func() int // of the terminal, in columns; nil if it is none
+
+	mu        sync.Mutex
+	temporary bool // whether the last line is one of progress
+}
+
+// clearLine goes to the begin of the terminal's line and empties it.
+const clearLine = "\r\x1b[2K"
+
+// Write implements io.Writer.
+func (s *screen) Write(text []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.temporary {
+		s.temporary = false
+		fmt.Fprint(s.out, clearLine)
+	}
+	return s.out.Write(text)
+}
+
+// progress shows a line until the next one, and for good where the screen is no terminal. One that is too long for the terminal is cut: it
+// could not be taken back.
+func (s *screen) progress(line string, paint func(string) string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.width == nil {
+		fmt.Fprintln(s.out, paint(line))
+		return
+	}
+	if characters, width := []rune(line), max(s.width()-1, 1); len(characters) > width {
+		line = string(characters[:width])
+	}
+	s.temporary = true
+	fmt.Fprint(s.out, clearLine, paint(line))
 }
 
 func (t *teller) paint(code, text string) string {
@@ -71,7 +122,7 @@ func (t *teller) show(text string) {
 // say prints a line outside the steps.
 func (t *teller) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
 
-// progress prints what is written to it line by line.
+// progress shows what is written to it line by line, each in the place of the one before on a terminal.
 func (t *teller) progress() io.Writer { return &progress{teller: t} }
 
 type progress struct {
@@ -87,7 +138,7 @@ func (p *progress) Write(text []byte) (int, error) {
 		if !complete {
 			return len(text), nil
 		}
-		fmt.Fprintf(p.out, "%s\n", p.faint("      "+string(line)))
+		p.out.progress("      "+string(line), p.faint)
 		p.rest = rest
 	}
 }

@@ -227,6 +227,26 @@ func TestNewerAPIVersion(t *testing.T) {
 	unwritten(e, svc)
 }
 
+// TestControllerReleases: SCTP is served on each release that docs/compatibility.md names, and a restart of reading it writes nothing.
+func TestControllerReleases(t *testing.T) {
+	t.Parallel()
+	for _, release := range []string{"22.1.3", "30.1.1", "31.1.1", "31.2.1"} {
+		t.Run(release, func(t *testing.T) {
+			t.Parallel()
+			e := suite.New(t, suite.WithSim(avisim.Options{Version: release}))
+			svc := e.Service("amf", suite.Port("SCTP", 38412))
+			e.Create(svc, e.Slice(svc, "10.244.1.5"))
+			e.Programmed(svc)
+			for _, w := range e.Writes() {
+				if w.Status >= 400 {
+					t.Errorf("the Controller refused %s %s: %s", w.Method, w.Path, w.Response)
+				}
+			}
+			unwritten(e, svc)
+		})
+	}
+}
+
 // TestOperatorOutlivesItsToken: the Secret's token ends, and Services go on being served.
 func TestOperatorOutlivesItsToken(t *testing.T) {
 	t.Parallel()

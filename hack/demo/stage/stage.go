@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
 )
 
 // The account at the simulated Controller. It opens nothing but a simulation on loopback.
@@ -70,7 +72,10 @@ type Stage struct {
 	Controller *avisim.Server
 	Avi        *avi.Client
 	Trees      tree.Reader
+	// Page is the address of the Controller's page for people.
+	Page string
 
+	closePage  context.CancelFunc
 	kubeconfig string // of the operator's service account
 
 	mu        sync.Mutex
@@ -131,7 +136,20 @@ func (s *Stage) StartController() (err error) {
 		Host: s.Controller.Host(), Username: Username, Password: Password, CA: s.Controller.CAPEM(), UserAgent: "avi-l4-demo",
 	})
 	s.Trees = tree.Reader{Client: s.Avi, Tenant: "admin"}
-	return err
+	return errors.Join(err, s.startPage())
+}
+
+// startPage serves the simulated Controller's page, and its control API, on loopback.
+func (s *Stage) startPage() error {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("starting the Controller's page: %w", err)
+	}
+	s.Page = "http://" + listener.Addr().String() + "/"
+	ctx, cancel := context.WithCancel(context.Background())
+	s.closePage = cancel
+	go control.New(s.Controller).Serve(ctx, listener) //nolint:errcheck // ends when it is told to
+	return nil
 }
 
 // CAFile is the file with the CA of the Controller's certificate.
@@ -164,6 +182,9 @@ func (s *Stage) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		s.Avi.Close(ctx)
 		cancel()
+	}
+	if s.closePage != nil {
+		s.closePage()
 	}
 	if s.Controller != nil {
 		s.Controller.Close()
