@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -197,9 +197,7 @@ func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
 }
 
 // spread adds up to a fifth, so that what failed together doesn't come back together.
-func spread(d time.Duration) time.Duration {
-	return d + time.Duration(rand.Float64()*0.2*float64(d))
-}
+func spread(d time.Duration) time.Duration { return wait.Jitter(d, 0.2) }
 
 var errUnconfigured = errors.New("the operator has no valid settings")
 
