@@ -70,7 +70,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer logs.Close() //nolint:errcheck // nothing is lost that is looked for
+	defer logs.Close()
 	set, err := stage.New(ctx, stage.Options{
 		Dir: dir, Binary: filepath.Join("bin", "avi-l4-operator"), Nodes: 3, ClusterName: "demo",
 		ReadLatency: readLatency, WriteLatency: writeLatency, Log: tell.progress(),

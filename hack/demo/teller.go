@@ -27,7 +27,7 @@ func newTeller(out *os.File) *teller {
 	if terminal {
 		s.width = func() int {
 			width, _, err := term.GetSize(int(out.Fd()))
-			if err != nil {
+			if err != nil || width <= 0 { // some terminals don't know theirs
 				return 80
 			}
 			return width

@@ -15,7 +15,7 @@ func TestProgress(t *testing.T) {
 		width func() int
 		want  string
 	}{
-		{"terminal", func() int { return 16 }, "a\n\r\x1b[2K      one\r\x1b[2K      two, whic\r\x1b[2Kb\nc\n"},
+		{"terminal", func() int { return 18 }, "a\n\r\x1b[2K      one\r\x1b[2K      two, which \r\x1b[2Kb\nc\n"},
 		{"file", nil, "a\n      one\n      two, which is long\nb\nc\n"},
 	}
 	for _, test := range tests {
