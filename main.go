@@ -67,7 +67,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.Timeout, "avi-timeout", 30*time.Second, "Bound of one call to the Controller.")
 	flag.DurationVar(&o.Refresh, "refresh-interval", 5*time.Minute, "How often everything of ours is read from the Controller and put right.")
 	flag.DurationVar(&o.Health, "health-interval", 15*time.Second, "How often the Controller's inventory is read for condition Healthy.")
-	flag.Float64Var(&o.DeletionShare, "deletion-share", 0.2, "Largest part of our VirtualServices that may be deleted at once because their Services or Gateways don't exist, or are not selected any more by settings or labels.")
+	flag.Float64Var(&o.DeletionShare, "deletion-share", 0.2, "Largest part of our Services and Gateways that may lose their objects within 5 minutes because they don't exist, or are not selected any more by settings or labels; never all.")
 	flag.BoolVar(&o.IgnoreRouteNamespaces, "svcapi-ignore-route-namespaces", false, "Let listeners of networking.x-k8s.io Gateways take Services of every namespace, whatever routes.namespaces says, as AKO does.")
 	flag.Func("gateway-controller-name", "A further controllerName of GatewayClasses of gateway.networking.k8s.io to serve, besides ako.vmware.com/avi-l4; may be given several times.", func(name string) error {
 		o.ControllerNames = append(o.ControllerNames, name)

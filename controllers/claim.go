@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -138,6 +137,9 @@ func (r *owners[T]) release(ctx context.Context, cfg *settings.Settings, c *gath
 		return resultOf(ctx, err)
 	}
 	r.forget(key)
+	if o.GetDeletionTimestamp() != nil {
+		r.letGoOf(key)
+	}
 	r.Freed(key.Namespace + "-" + key.Name)
 	return ctrl.Result{}, nil
 }
@@ -162,19 +164,39 @@ func (r *owners[T]) held(o T) bool {
 
 // keep leaves an owner as it is although it is not selected any more.
 func (r *owners[T]) keep(ctx context.Context, o T, why string, err error) (ctrl.Result, error) {
-	r.tellOnce(o, model.ReasonDeletionHeld, fmt.Sprintf("%s; its objects are kept, because %v", why, err))
+	if !errors.As(err, new(heldError)) {
+		return resultOf(ctx, err) // nobody knows yet
+	}
+	text := fmt.Sprintf("%s; its objects are kept, because %v", why, err)
+	r.tellOnce(o, model.ReasonDeletionHeld, text)
 	ctrl.LoggerFrom(ctx).Info("kept although not selected any more", "reason", why, "held", err.Error())
-	return ctrl.Result{RequeueAfter: spread(guardWindow)}, nil
+	for _, part := range partsOf(o) {
+		if err := r.Status.Held(ctx, part, text); client.IgnoreNotFound(err) != nil {
+			return resultOf(ctx, err)
+		}
+	}
+	return ctrl.Result{RequeueAfter: spread(holdLook)}, nil
+}
+
+// partsOf are the objects that an owner is made of, itself if it is one.
+func partsOf(o client.Object) []client.Object {
+	if several, ok := o.(interface{ Objects() []client.Object }); ok {
+		return several.Objects()
+	}
+	return []client.Object{o}
 }
 
 // deselect asks the guard before an owner is let go that somebody else's word has deselected.
-func (r *owners[T]) deselect(o T, cfg *settings.Settings) error {
+func (r *owners[T]) deselect(ctx context.Context, o T, cfg *settings.Settings) error {
+	if err := r.Engine.Mirror.Err(); err != nil {
+		return err // what isn't known to be there may be there
+	}
 	owner := r.ownerOf(o)
 	if !r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) {
-		r.Guard.settle(owner)
+		r.Guard.settle(ctx, owner)
 		return nil
 	}
-	return r.Guard.allow(owner, r.Engine.VirtualServices(), time.Now())
+	return r.Guard.allow(ctx, owner)
 }
 
 // gone removes what an owner left that the sweep found missing, if the API server itself says that it doesn't exist.
@@ -182,7 +204,7 @@ func (r *owners[T]) gone(ctx context.Context, cfg *settings.Settings, key types.
 	owner, log := r.ownerAt(key), ctrl.LoggerFrom(ctx)
 	r.forget(key)
 	r.hold(key, false)
-	r.Guard.settle(owner)
+	r.Guard.settle(ctx, owner)
 	r.Freed(key.Namespace + "-" + key.Name)
 	if !r.takeOrphan(key) || cfg == nil {
 		return ctrl.Result{}, nil

@@ -16,11 +16,12 @@ type memory struct {
 	waiting map[types.NamespacedName]bool // those whose last run failed, for the day when the Controller is back
 	told    map[types.UID]string          // the last Warning of each that is no condition
 	orphans map[types.NamespacedName]bool // what the sweep found
+	gone    map[types.NamespacedName]bool // those that were deleted and let go by this process
 }
 
 func newMemory() *memory {
 	return &memory{waiting: make(map[types.NamespacedName]bool), told: make(map[types.UID]string),
-		orphans: make(map[types.NamespacedName]bool)}
+		orphans: make(map[types.NamespacedName]bool), gone: make(map[types.NamespacedName]bool)}
 }
 
 // hold remembers whether an owner waits for the Controller.
@@ -56,6 +57,23 @@ func (m *memory) firstTime(o client.Object, text string) bool {
 	}
 	m.told[o.GetUID()] = text
 	return !same
+}
+
+// letGoOf remembers that an owner was deleted, by its own word, and nothing was left of it.
+func (m *memory) letGoOf(key types.NamespacedName) {
+	const most = 10000
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.gone) > most {
+		clear(m.gone)
+	}
+	m.gone[key] = true
+}
+
+func (m *memory) wasLetGo(key types.NamespacedName) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gone[key]
 }
 
 // orphan remembers that the sweep found what an owner has left, and takeOrphan reports that once.

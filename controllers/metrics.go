@@ -24,14 +24,17 @@ var (
 type instruments struct {
 	steps *prometheus.CounterVec
 	held  prometheus.Gauge
-	token prometheus.Gauge
+	// deletions are those that a guard holds.
+	deletions *prometheus.GaugeVec
+	token     prometheus.Gauge
 }
 
 func newInstruments() *instruments {
 	return &instruments{
-		steps: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "avi_l4_plan_steps_total", Help: "Steps of plans, by operation, kind of object and result: done, failed or skipped."}, []string{"op", "kind", "result"}),
-		held:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "avi_l4_orphans_held", Help: "VirtualServices whose Services don't exist and whose deletion is held, because they are too many at once."}),
-		token: prometheus.NewGauge(prometheus.GaugeOpts{Name: "avi_l4_token_expiry_timestamp_seconds", Help: "When the user token of the Secret expires, in Unix time; 0 if there is none, or if it isn't known."}),
+		steps:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "avi_l4_plan_steps_total", Help: "Steps of plans, by operation, kind of object and result: done, failed or skipped."}, []string{"op", "kind", "result"}),
+		held:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "avi_l4_orphans_held", Help: "VirtualServices whose Services don't exist and whose deletion is held, because they are too many at once."}),
+		deletions: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "avi_l4_deletions_held", Help: "Owners whose deletion a guard holds: deselected by settings or labels, or lost because they don't exist."}, []string{"guard"}),
+		token:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "avi_l4_token_expiry_timestamp_seconds", Help: "When the user token of the Secret expires, in Unix time; 0 if there is none, or if it isn't known."}),
 	}
 }
 

@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/events"
@@ -28,6 +31,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
@@ -77,6 +81,8 @@ type ownerPart interface {
 	Failing() int
 	Orphans([]model.Owner)
 	Remaining(context.Context) (map[model.Owner]bool, error)
+	Census(context.Context, *settings.Settings) (census, error)
+	LetGo(model.Owner) bool
 	Absent(context.Context, model.Owner) (bool, error)
 	Marked(model.Owner, *model.Observed) bool
 	Placed(context.Context, *settings.Settings, string) ([]model.Owner, error)
@@ -101,6 +107,7 @@ type Operator struct {
 	APIs     *APIs
 	Nodes    *NodeReconciler
 	Routes   *StaticRoutesReconciler
+	Guard    *guard
 	// Owners has a reconciler for each kind of owner, Classes one for each kind of GatewayClass.
 	Owners  []ownerPart
 	Classes []classPart
@@ -157,6 +164,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	recorder := mgr.GetEventRecorder("avi-l4-operator")
 	op.Mirror.Cluster, op.Mirror.Refused = clusterUID(mgr.GetAPIReader()), refused(recorder, o.Namespace)
 	op.Mirror.Known = op.known
+	op.Guard = op.guard(mgr, recorder, o)
 	deps := op.deps(mgr, recorder, o)
 	op.kinds(deps, o.Log)
 	op.Routes = op.staticRoutes(deps, mgr, o)
@@ -205,12 +213,44 @@ func (op *Operator) deps(mgr ctrl.Manager, recorder events.EventRecorder, o Opti
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings, APIs: op.APIs,
 		Gather: &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, Synced: op.APIs.Synced,
 			IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
-		Guard:   &guard{share: o.DeletionShare, least: deletionLeast},
+		Guard:   op.Guard,
 		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: op.lead, Freed: op.freed, Moved: op.inNamespace,
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
 			return s != nil && !s.Events
 		}},
+	}
+}
+
+// guard makes what holds deletions by settings, labels and absence.
+func (op *Operator) guard(mgr ctrl.Manager, recorder events.EventRecorder, o Options) *guard {
+	return &guard{
+		share: o.DeletionShare, now: time.Now, census: op.census, changed: op.changed,
+		ledger: &ledger{live: mgr.GetAPIReader(), client: mgr.GetClient(), namespace: o.Namespace, dry: o.DryRun},
+		release: func() []string {
+			if s := op.Settings.Current(); s != nil {
+				return s.Released
+			}
+			return nil
+		},
+		told: op.heldTold(recorder, o),
+	}
+}
+
+// heldTold says in metric, log and an Event on the settings what a guard holds.
+func (op *Operator) heldTold(recorder events.EventRecorder, o Options) func(plan.Guard, plan.Hold) {
+	about := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: settings.ConfigMapName}}
+	return func(rule plan.Guard, h plan.Hold) {
+		op.metrics.deletions.WithLabelValues(string(rule)).Set(float64(len(h.Owners)))
+		if h.ID == "" {
+			o.Log.Info("no deletion is held any more", "guard", rule)
+			return
+		}
+		text := heldError{reasonOfGuard[rule], h, o.Namespace}.Error()
+		o.Log.Error(nil, "deletions are held: "+text, "guard", rule, "id", h.ID, "owners", h.Owners)
+		note := fmt.Sprintf("%s. Held: %s", text, strings.Join(h.Owners, ", "))
+		note = strings.ToValidUTF8(note[:min(len(note), 1000)], "")
+		recorder.Eventf(about, nil, corev1.EventTypeWarning, model.ReasonDeletionHeld, "Delete", "%s", note)
 	}
 }
 
@@ -271,7 +311,7 @@ func (op *Operator) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.metrics.token, op.Routes} {
+	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.metrics.deletions, op.metrics.token, op.Routes} {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
@@ -341,7 +381,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	})
 	sweeper := &OrphanSweeper{
 		Cache: mgr.GetCache(), Mirror: op.Mirror, Settings: op.Settings, Owners: op.Owners, APIs: op.APIs,
-		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Share: o.DeletionShare, Unused: op.Engine.RemoveUnused, DryRun: o.DryRun,
+		Interval: o.Refresh, Log: o.Log.WithName("orphans"), Guard: op.Guard, Unused: op.Engine.RemoveUnused, DryRun: o.DryRun,
 		Revisit: op.changed, Lead: op.lead, Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may

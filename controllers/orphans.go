@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,8 +34,8 @@ type OrphanSweeper struct {
 	Owners   []ownerPart
 	Interval time.Duration
 	Log      logr.Logger
-	// Share is the largest part of our VirtualServices, 0 to 1, that one sweep may delete.
-	Share float64
+	// Guard holds what would delete too much.
+	Guard *guard
 	// Held, where set, is told the number of VirtualServices of a sweep that was held; 0 when it no longer is.
 	Held func(int)
 	// Unused deletes what is common to several owners and of use to none any more.
@@ -194,17 +195,23 @@ func (s *OrphanSweeper) confirm(ctx context.Context, gone map[model.Owner][]*mod
 
 func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*model.Observed, total int) error {
 	log := ctrl.LoggerFrom(ctx)
-	doomed := 0
-	for _, objects := range gone {
-		doomed += countKind(objects, model.VirtualService)
+	lost, doomed := make(map[model.Owner]bool), 0
+	for owner, objects := range gone {
+		if n := countKind(objects, model.VirtualService); n > 0 && !s.settled[owner.Kind].LetGo(owner) {
+			lost[owner] = true
+			doomed += n
+		}
 	}
-	if doomed > limit(s.Share, deletionLeast, total) || doomed > 1 && doomed == total {
-		log.Error(nil, "held: too many VirtualServices would be deleted at once, because their Services or Gateways don't exist; if that is right, delete them on the Controller, or raise --deletion-share",
-			"doomed", doomed, "of", total, "share", s.Share)
+	hold, err := s.Guard.allowLost(ctx, lost, total)
+	switch {
+	case errors.As(err, new(heldError)):
 		s.held(doomed)
-		return nil
+	case err != nil:
+		return err
+	default:
+		s.held(0)
 	}
-	s.held(0)
+	maps.DeleteFunc(gone, func(o model.Owner, _ []*model.Observed) bool { return hold.Holds(o.String()) })
 	if len(gone) > 0 {
 		s.remember(gone)
 		owners := slices.Collect(maps.Keys(gone))

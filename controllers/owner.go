@@ -113,13 +113,17 @@ type owners[T client.Object] struct {
 	*calm
 	name string // of the controller
 	// parts takes the place of decide for owners that are made of several objects.
-	parts      func(context.Context, *settings.Settings, *gather.Candidate[T]) (ctrl.Result, error)
+	parts func(context.Context, *settings.Settings, *gather.Candidate[T]) (ctrl.Result, error)
+	// served are the owners in a candidate that the Controller holds something for, and whether settings or labels let go of each.
+	served     func(*settings.Settings, *gather.Candidate[T]) map[model.Owner]bool
 	controller controller.Controller
 }
 
 func newOwners[T client.Object](d Deps, name string, k kind[T], log logr.Logger) *owners[T] {
 	gather.Add(d.Gather, k)
-	return &owners[T]{Deps: d, kind: k, Log: log, queue: new(queue), memory: newMemory(), calm: new(calm), name: name}
+	r := &owners[T]{Deps: d, kind: k, Log: log, queue: new(queue), memory: newMemory(), calm: new(calm), name: name}
+	r.served = r.alone
+	return r
 }
 
 // Reconcile brings one owner's objects on the Controller, and its status, to what it asks for.
@@ -173,7 +177,7 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 	case !v.Ours:
 		return r.letGo(ctx, cfg, c, v.Why)
 	}
-	r.Guard.settle(r.ownerOf(c.Object))
+	r.Guard.settle(ctx, r.ownerOf(c.Object))
 	if wait, why := r.unknownName(); !claimed && wait {
 		if why == nil {
 			return resultOf(ctx, mirror.ErrNotLoaded)
@@ -231,8 +235,8 @@ func (r *owners[T]) classless(ctx context.Context, cfg *settings.Settings, c *ga
 // letGo removes what was made for an object that is not ours to serve, unless too many are let go at once.
 func (r *owners[T]) letGo(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T], why string) (ctrl.Result, error) {
 	if !c.Deselected(cfg) {
-		r.Guard.settle(r.ownerOf(c.Object))
-	} else if err := r.deselect(c.Object, cfg); err != nil {
+		r.Guard.settle(ctx, r.ownerOf(c.Object))
+	} else if err := r.deselect(ctx, c.Object, cfg); err != nil {
 		return r.keep(ctx, c.Object, why, err)
 	}
 	if !gather.Claimed(c.Object) && !r.inherited(cfg, c) {
@@ -546,6 +550,12 @@ func (d *Deps) onServer(ctx context.Context, key types.NamespacedName, o client.
 	return err == nil, err
 }
 
+// LetGo reports whether this process saw an owner being deleted, and let it go: what is there for it came late, from a replica that
+// led before.
+func (r *owners[T]) LetGo(owner model.Owner) bool {
+	return r.wasLetGo(types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})
+}
+
 // Marked reports whether the VirtualService with an owner's markers, nil if there is none, is of the kind.
 func (r *owners[T]) Marked(owner model.Owner, vs *model.Observed) bool { return r.marked(owner, vs) }
 
@@ -624,13 +634,9 @@ func (r *owners[T]) ownerAt(key types.NamespacedName) model.Owner {
 
 // tellOnce emits a Warning that isn't repeated while it stays the same: on the object, or on those that it is made of.
 func (r *owners[T]) tellOnce(o client.Object, reason, message string) {
-	if several, ok := o.(interface{ Objects() []client.Object }); ok {
-		for _, part := range several.Objects() {
-			r.tellOnce(part, reason, message)
+	for _, part := range partsOf(o) {
+		if r.firstTime(part, reason+message) {
+			r.Status.Warn(part, reason, message)
 		}
-		return
-	}
-	if r.firstTime(o, reason+message) {
-		r.Status.Warn(o, reason, message)
 	}
 }

@@ -83,7 +83,7 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctr
 		}
 		return result, nil
 	}
-	r.told = ""
+	r.told, next.Released = "", released(config.Annotations[AnnotationRelease])
 	current := r.Store.Current()
 	if r.Store.Err() == nil && reflect.DeepEqual(current, next) && reflect.DeepEqual(r.applied, credentials) {
 		return result, nil

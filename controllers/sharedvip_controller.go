@@ -47,7 +47,7 @@ func newSharedVIPs(d Deps, log logr.Logger) *owners[*gather.Group] {
 	groups := gather.SharedVIPs{Services: gather.Services{Reader: d.Gather, Place: d.place}, Using: u.set, Serving: d.serving}
 	k := sharedVIPs{groups, u, d, log}
 	r := newOwners(d, "sharedvip", k, log)
-	r.parts = sharing{r, k}.decide
+	r.parts, r.served = sharing{r, k}.decide, sharing{r, k}.census
 	return r
 }
 
@@ -265,7 +265,7 @@ func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.C
 	case left != nil || p.unclaimed != nil:
 		return resultOf(ctx, errors.Join(left, p.unclaimed))
 	case p.held:
-		return ctrl.Result{RequeueAfter: spread(guardWindow)}, nil
+		return ctrl.Result{RequeueAfter: spread(holdLook)}, nil
 	}
 	return ctrl.Result{}, nil
 }
@@ -314,7 +314,7 @@ func (r sharing) leftBehind(ctx context.Context, cfg *settings.Settings, c *gath
 		}
 	}
 	const why = "its Services don't exist, or are not to be served"
-	if err := r.Guard.allow(owner, r.Engine.VirtualServices(), time.Now()); err != nil {
+	if err := r.Guard.allow(ctx, owner); err != nil {
 		return r.keep(ctx, g, why, err)
 	}
 	return r.removeAll(ctx, cfg, gather.NewGroup(key), why)
@@ -352,13 +352,13 @@ func (r sharing) fate(
 	holds := r.holds(client.ObjectKeyFromObject(c.Object), m)
 	switch {
 	case v.Ours:
-		r.Guard.settle(owner)
+		r.Guard.settle(ctx, owner)
 		return stays, ""
 	case deleted || cfg.DeleteConfig || !holds || !translate.Deselected(cfg, m, c.Namespace):
-		r.Guard.settle(owner)
+		r.Guard.settle(ctx, owner)
 	default:
-		if err := r.Guard.allow(owner, r.Engine.VirtualServices(), time.Now()); err != nil {
-			r.tellOnce(m, model.ReasonDeletionHeld, fmt.Sprintf("%s; what serves it is kept, because %v", v.Why, err))
+		if err := r.Guard.allow(ctx, owner); err != nil {
+			r.keepMember(ctx, m, v.Why, err)
 			return kept, ""
 		}
 	}
@@ -366,6 +366,33 @@ func (r sharing) fate(
 		return apart, "" // somebody else's, finalizers and all
 	}
 	return goes, v.Why
+}
+
+// keepMember says on a Service that it is served still although it is not selected any more. The status is the run's to write, which
+// follows.
+func (r sharing) keepMember(ctx context.Context, m *corev1.Service, why string, err error) {
+	text := fmt.Sprintf("%s; what serves it is kept, because %v", why, err)
+	if errors.As(err, new(heldError)) {
+		r.tellOnce(m, model.ReasonDeletionHeld, text)
+	}
+	ctrl.LoggerFrom(ctx).Info("kept although not selected any more", "service", m.Name, "reason", why, "held", err.Error())
+}
+
+// census counts each Service of a group for itself, and a group that is left behind as one.
+func (r sharing) census(cfg *settings.Settings, c *gather.Candidate[*gather.Group]) map[model.Owner]bool {
+	out := make(map[model.Owner]bool)
+	for _, m := range c.Object.Members {
+		if _, handover := handedOver(m, cfg); handover || !r.holds(client.ObjectKeyFromObject(c.Object), m) {
+			continue
+		}
+		v := translate.ServiceOurs(cfg, m, c.Namespace)
+		out[model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}] = m.DeletionTimestamp == nil && !cfg.DeleteConfig &&
+			!v.Ours && translate.Deselected(cfg, m, c.Namespace)
+	}
+	if owner := r.ownerOf(c.Object); len(out) == 0 && r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) {
+		out[owner] = true
+	}
+	return out
 }
 
 // anothersMember is anothers for one Service.

@@ -57,6 +57,9 @@ type Settings struct {
 	TakeOver    string // UID of the cluster whose name this one takes over, or "unrecorded"; empty: none
 	HashNames   bool   // AKO with enableEVH names objects by a digest
 
+	// Released are IDs of held deletions that a person has released.
+	Released []string
+
 	Controller     string // host or host:port
 	APIVersion     string // empty: negotiated
 	Cloud          string

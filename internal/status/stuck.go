@@ -90,6 +90,31 @@ func Judged(o client.Object, namespace string) bool {
 	return false
 }
 
+// Held says on an owner that is served still, although settings or labels let go of it, why and until when. The rest of its status
+// stays as it is.
+func (w *Writer) Held(ctx context.Context, o client.Object, message string) error {
+	next, ok := o.DeepCopyObject().(client.Object)
+	if !ok {
+		return fmt.Errorf("writing the status of %T: it can't be copied", o)
+	}
+	list, programmed := ConditionsOf(next)
+	if list == nil {
+		return nil
+	}
+	was := apimeta.FindStatusCondition(*list, programmed)
+	if was == nil {
+		return nil // nothing was ever said of it
+	}
+	apimeta.SetStatusCondition(list, metav1.Condition{
+		Type: programmed, Status: was.Status, Reason: model.ReasonDeletionHeld, Message: clip(message),
+		ObservedGeneration: o.GetGeneration(), LastTransitionTime: metav1.NewTime(w.Now()),
+	})
+	if svc, ok := next.(*corev1.Service); ok {
+		metav1.SetMetaDataAnnotation(&svc.ObjectMeta, AnnotationProblem, model.ReasonDeletionHeld+": "+clip(message))
+	}
+	return w.Patch(ctx, o, next, apiequality.Semantic.DeepEqual(o, next))
+}
+
 // Stuck says on an owner that is to go why its objects are still on the Controller. The rest of its status stays as it is.
 // Unlike an Event, this can be written in a Namespace that is being deleted, and lasts.
 func (w *Writer) Stuck(ctx context.Context, o client.Object, reason, message string) error {

@@ -46,10 +46,7 @@ var limits = map[string][]claim{
 		{"{}, doubled", constantOf("internal/avi", "loginBackoff")},
 		{"doubled to {}", constantOf("internal/avi", "loginBackoffMax")},
 	},
-	"Services and Gateways that settings": {
-		{"{} or `--deletion-share`", constantOf("controllers", "deletionLeast")},
-		{"in {};", constantOf("controllers", "guardWindow")},
-	},
+	"Services and Gateways that settings": {{"`--deletion-share`, {} of ours", flagDefault("deletion-share")}, {"in {},", constantOf("internal/plan", "Window")}},
 	"breaker": {
 		{"after {} requests in a row", constantOf("internal/avi", "breakerThreshold")},
 		{"one probe after {},", constantOf("internal/avi", "breakerBackoff")},
@@ -81,8 +78,7 @@ var intervals = []claim{
 	{"every `--refresh-interval` ({},", flagDefault("refresh-interval")},
 	{"every `--health-interval` ({})", flagDefault("health-interval")},
 	{"`--deletion-share` ({})", flagDefault("deletion-share")},
-	{"no more than {} or `--deletion-share`", constantOf("controllers", "deletionLeast")},
-	{"counted over {}", constantOf("controllers", "guardWindow")},
+	{"counted over {}", constantOf("internal/plan", "Window")},
 	{"each further {} objects of a kind", constantOf("internal/avi", "pageSize")},
 }
 

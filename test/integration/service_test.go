@@ -308,7 +308,7 @@ func TestNotOurs(t *testing.T) {
 
 func TestWithoutDefaultClassOnlyOurClassIsServed(t *testing.T) {
 	t.Parallel()
-	e := suite.New(t, suite.WithConfig("defaultLBController", "false"))
+	e := suite.New(t, suite.ReleaseHeld(), suite.WithConfig("defaultLBController", "false"))
 	unset := e.Service("unset", suite.Port("SCTP", 1))
 	ours := e.Service("ours", suite.Port("SCTP", 1))
 	ours.Spec.LoadBalancerClass = new("ako.vmware.com/avi-lb")
@@ -325,7 +325,7 @@ func TestWithoutDefaultClassOnlyOurClassIsServed(t *testing.T) {
 
 func TestNamespaceLabelGivesAndTakes(t *testing.T) {
 	t.Parallel()
-	e := suite.New(t)
+	e := suite.New(t, suite.ReleaseHeld())
 	svc := e.Service("amf", suite.Port("SCTP", 38412))
 	e.Create(svc)
 	e.Programmed(svc)

@@ -320,7 +320,7 @@ func TestSharedVIPAndGatewayOfOneName(t *testing.T) {
 // TestSharedVIPOfAKOLeftBehind: one Service became another type while nobody looked, and the other vanished.
 func TestSharedVIPOfAKOLeftBehind(t *testing.T) {
 	t.Parallel()
-	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 300 * time.Millisecond }))
+	e := suite.New(t, suite.ReleaseHeld(), suite.WithOptions(func(o *controllers.Options) { o.Refresh = 300 * time.Millisecond }))
 	e.StopOperator()
 	suite.AKO{Env: e}.SharedVIP(e.Namespace, "n2", behindGateway("SCTP", 38412, e.Namespace, "amf"),
 		behindGateway("TCP", 8080, e.Namespace, "smf"))
@@ -450,7 +450,7 @@ func TestSharedVIPCrashes(t *testing.T) {
 // TestSharedVIPOrphan: the Services vanished, finalizers and all, while the operator was away.
 func TestSharedVIPOrphan(t *testing.T) {
 	t.Parallel()
-	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 300 * time.Millisecond }))
+	e := suite.New(t, suite.ReleaseHeld(), suite.WithOptions(func(o *controllers.Options) { o.Refresh = 300 * time.Millisecond }))
 	amf, smf := member(e, "amf", "n2", "10.244.1.5", n2), member(e, "smf", "n2", "10.244.1.6", webPort)
 	udm := member(e, "udm", "n4", "10.244.1.7", n2)
 	for _, svc := range []*corev1.Service{amf, smf, udm} {
@@ -477,7 +477,7 @@ func TestSharedVIPDeselected(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
 	var services []*corev1.Service
-	for i := range 7 { // more than may go at once
+	for i := range 7 {
 		services = append(services, member(e, fmt.Sprintf("s%d", i), "n2", "10.244.1.5", suite.Port("SCTP", int32(5000+i))))
 	}
 	for _, svc := range services {
@@ -494,12 +494,17 @@ func TestSharedVIPDeselected(t *testing.T) {
 			return err
 		}
 	}
-	e.Eventually("what may go goes", holds(2))
 	since := e.Touch()
 	e.Tried(since, "sharedvip", groupOf(e, "n2"))
-	if err := holds(2)(); err != nil {
+	if err := holds(7)(); err != nil {
 		t.Error(err)
 	}
+	e.Eventually("all are held", func() error {
+		if h := heldBy(e, "deselected"); len(h.Owners) != 7 {
+			return fmt.Errorf("held are %v", h.Owners)
+		}
+		return nil
+	})
 	suite.Update(e, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace}},
 		func(ns *corev1.Namespace) { ns.Labels["served-by"] = e.Cluster })
 	for _, svc := range services {

@@ -365,7 +365,7 @@ func TestGatewayAddressOfALiveGateway(t *testing.T) {
 // TestGatewayNamespaceLabelGivesAndTakes its Gateways to this operator, as with Services.
 func TestGatewayNamespaceLabelGivesAndTakes(t *testing.T) {
 	t.Parallel()
-	e := suite.New(t)
+	e := suite.New(t, suite.ReleaseHeld())
 	e.Own(e.SvcAPIClass(nil))
 	port := suite.Port("SCTP", 6060)
 	gw := gatewayOn(e, "n2", port)

@@ -7,6 +7,7 @@ package suite
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -41,6 +42,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
@@ -135,15 +137,16 @@ type Env struct {
 	Options   controllers.Options
 	Operator  *controllers.Operator
 
-	config map[string]string
-	secret map[string][]byte
-	bare   bool // neither ConfigMap nor Secret is created
-	guest  bool // of another Env's Controller
-	rest   *rest.Config
-	stop   func()
-	logs   *os.File
-	kube   *kubeWrites
-	runs   *runs
+	config   map[string]string
+	secret   map[string][]byte
+	releases bool // whatever is held
+	bare     bool // neither ConfigMap nor Secret is created
+	guest    bool // of another Env's Controller
+	rest     *rest.Config
+	stop     func()
+	logs     *os.File
+	kube     *kubeWrites
+	runs     *runs
 }
 
 // Option changes an Env before its operator starts.
@@ -253,6 +256,11 @@ func New(t testing.TB, opts ...Option) *Env {
 	}
 	e.StartOperator()
 	t.Cleanup(e.StopOperator)
+	if e.releases {
+		ctx, stop := context.WithCancel(context.Background())
+		t.Cleanup(stop)
+		go e.releaseHeld(ctx)
+	}
 	return e
 }
 
@@ -264,6 +272,31 @@ func (e *Env) ConfigMap() *corev1.ConfigMap {
 // Secret has the operator's credentials.
 func (e *Env) Secret() *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "avi-secret", Namespace: e.System}, Data: e.secret}
+}
+
+// ReleaseHeld has a person release whatever the operator holds, until the test ends.
+func ReleaseHeld() Option { return func(e *Env) { e.releases = true } }
+
+// releaseHeld releases what is held, as long as the context lasts.
+func (e *Env) releaseHeld(ctx context.Context) {
+	for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+		held, config := new(corev1.ConfigMap), new(corev1.ConfigMap)
+		if e.Client.Get(ctx, client.ObjectKey{Namespace: e.System, Name: controllers.LedgerName}, held) != nil ||
+			e.Client.Get(ctx, client.ObjectKey{Namespace: e.System, Name: "avi-k8s-config"}, config) != nil {
+			continue
+		}
+		var ids []string
+		for _, text := range held.Data {
+			var h plan.Hold
+			if json.Unmarshal([]byte(text), &h) == nil && h.ID != "" {
+				ids = append(ids, h.ID)
+			}
+		}
+		if len(ids) > 0 {
+			metav1.SetMetaDataAnnotation(&config.ObjectMeta, controllers.AnnotationRelease, strings.Join(ids, ","))
+			_ = e.Client.Update(ctx, config) // on a conflict, the next time
+		}
+	}
 }
 
 // In is the Env for a subtest, in which it fails the subtest. It shares everything else.
