@@ -50,6 +50,14 @@ type OrphanSweeper struct {
 	swept map[model.Owner]map[string]bool
 	// settled are the kinds whose types have been there for a while and are not being removed, at the present sweep.
 	settled map[model.OwnerKind]ownerPart
+	// parts are the owners of which earlier sweeps found something, but no VirtualService.
+	parts map[model.Owner]firstRead
+}
+
+// firstRead is when objects were found first, by the complete read that showed them, and their UUIDs.
+type firstRead struct {
+	loaded time.Time
+	uuids  map[string]bool
 }
 
 // Start sweeps until the context ends. It runs on the leader only.
@@ -101,7 +109,7 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		switch served, exists := live[owner]; {
+		switch served, exists := liveAs(live, owner); {
 		case served:
 			delete(s.swept, owner)
 		case exists:
@@ -116,7 +124,9 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	if err := s.confirm(ctx, gone); err != nil {
 		return err
 	}
+	gone = told(gone)
 	s.spareReturned(ctx, gone)
+	s.awaitSecondRead(gone)
 	if err := s.remove(ctx, gone, total); err != nil {
 		return err
 	}
@@ -158,8 +168,9 @@ func (s *OrphanSweeper) lasting(ctx context.Context, api gather.API) (bool, erro
 	return s.APIs.Lasting(ctx, api, 2*s.Interval)
 }
 
-// ownerOf finds the owner of an object. A VsVip's markers don't tell it, so the VirtualService or L4PolicySet of the same
-// name has to; one without either may be another controller's of the same cluster, and is left alone.
+// ownerOf finds the owner of an object, and reports whether it can be told that the owner is absent. The VirtualService or L4PolicySet
+// beside a VsVip decides before the VsVip's own markers do. A VsVip without either may be another controller's of the same cluster,
+// and is left alone.
 func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
 	owner := o.Owner
 	if o.Key.Kind.Type().OwnerByName {
@@ -170,27 +181,85 @@ func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
 			}
 		}
 	}
-	kind := s.settled[owner.Kind]
-	if kind == nil {
-		return owner, false
-	}
 	vs := s.Mirror.Get(
 		model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: translate.VirtualServiceName(s.Settings.Current(), owner)})
-	return owner, kind.Marked(owner, vs)
+	if vs == nil {
+		return owner, !slices.ContainsFunc(owner.Kinds(), func(k model.OwnerKind) bool { return s.settled[k] == nil })
+	}
+	kind := s.settled[owner.Kind]
+	return owner, kind != nil && kind.Marked(owner, vs)
+}
+
+// as lists what an owner may be, of each kind that its markers leave open.
+func as(owner model.Owner) (out []model.Owner) {
+	for _, kind := range owner.Kinds() {
+		out = append(out, model.Owner{Kind: kind, Namespace: owner.Namespace, Name: owner.Name})
+	}
+	return out
+}
+
+// liveAs reports whether an owner, of any kind that it may be, is or was served, and whether it exists.
+func liveAs(live map[model.Owner]bool, owner model.Owner) (served, exists bool) {
+	for _, o := range as(owner) {
+		is, there := live[o]
+		served, exists = served || is, exists || there
+	}
+	return served, exists
 }
 
 // confirm asks the API server itself about each owner that the cache doesn't have.
 func (s *OrphanSweeper) confirm(ctx context.Context, gone map[model.Owner][]*model.Observed) error {
 	for owner := range gone {
-		absent, err := s.settled[owner.Kind].Absent(ctx, owner)
-		if err != nil {
-			return err
-		}
-		if !absent {
-			delete(gone, owner)
+		for _, o := range as(owner) {
+			absent, err := s.settled[o.Kind].Absent(ctx, o)
+			if err != nil {
+				return err
+			}
+			if !absent {
+				delete(gone, owner)
+				break
+			}
 		}
 	}
 	return nil
+}
+
+// told gives the objects of owners whose kind is open to the first kind that they may be, since there is no owner of any.
+func told(gone map[model.Owner][]*model.Observed) map[model.Owner][]*model.Observed {
+	out := make(map[model.Owner][]*model.Observed, len(gone))
+	for owner, objects := range gone {
+		owner = as(owner)[0]
+		out[owner] = append(out[owner], objects...)
+	}
+	return out
+}
+
+// awaitSecondRead leaves alone for now what has no VirtualService, unless an earlier complete read of the Controller has shown the same
+// objects: a read in the middle of a creation shows just that.
+func (s *OrphanSweeper) awaitSecondRead(gone map[model.Owner][]*model.Observed) {
+	loaded, parts := s.Mirror.LoadedAt(), make(map[model.Owner]firstRead)
+	for owner, objects := range gone {
+		if countKind(objects, model.VirtualService) > 0 {
+			continue
+		}
+		first, known := s.parts[owner]
+		if !known || slices.ContainsFunc(objects, func(o *model.Observed) bool { return !first.uuids[o.UUID] }) {
+			first = firstRead{loaded, uuidsOf(objects)}
+		}
+		parts[owner] = first
+		if !loaded.After(first.loaded) {
+			delete(gone, owner)
+		}
+	}
+	s.parts = parts
+}
+
+func uuidsOf(objects []*model.Observed) map[string]bool {
+	out := make(map[string]bool, len(objects))
+	for _, o := range objects {
+		out[o.UUID] = true
+	}
+	return out
 }
 
 func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*model.Observed, total int) error {

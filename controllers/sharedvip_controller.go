@@ -120,7 +120,8 @@ func (sharedVIPs) inherited(*settings.Settings, *gather.Candidate[*gather.Group]
 
 func (sharedVIPs) marked(model.Owner, *model.Observed) bool { return true }
 
-// exists reports whether there is a Service that asks to be in a group, or is served in it.
+// exists reports whether there is a Service that asks to be in a group, or is served in it. A Service behind a Gateway of the Services API
+// has pools with the same markers, and is of another type.
 func (k sharedVIPs) exists(ctx context.Context, group types.NamespacedName) (bool, error) {
 	var list corev1.ServiceList
 	if err := k.Live.List(ctx, &list, client.InNamespace(group.Namespace)); err != nil {
@@ -128,7 +129,8 @@ func (k sharedVIPs) exists(ctx context.Context, group types.NamespacedName) (boo
 	}
 	served := k.serving(group)
 	return slices.ContainsFunc(list.Items, func(svc corev1.Service) bool {
-		return translate.SharedVIPOf(&svc) == group.Name || slices.Contains(served, svc.Name)
+		mayBe := svc.Spec.Type == corev1.ServiceTypeLoadBalancer || gather.Claimed(&svc)
+		return translate.SharedVIPOf(&svc) == group.Name || mayBe && slices.Contains(served, svc.Name)
 	}), nil
 }
 

@@ -49,6 +49,14 @@ func (o Owner) Untold() Owner {
 	return o
 }
 
+// Kinds lists what the owner may be: its kind, or those that it stands for while it is untold.
+func (o Owner) Kinds() []OwnerKind {
+	if o.Kind == UntoldOwner {
+		return []OwnerKind{SvcAPIGatewayOwner, SharedVIPOwner}
+	}
+	return []OwnerKind{o.Kind}
+}
+
 // MayBe reports whether the owner is the other one, as far as anybody knows.
 func (o Owner) MayBe(other Owner) bool {
 	return o == other || o.Kind == UntoldOwner && o == other.Untold()

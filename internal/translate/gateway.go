@@ -375,7 +375,7 @@ func (b gatewayBuilder) labels() (pairs []string) {
 		return nil
 	}
 	for _, key := range slices.Sorted(maps.Keys(infrastructure.Labels)) {
-		if slices.Contains(reservedMarks, string(key)) {
+		if reservedMark(string(key)) {
 			b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, fmt.Sprintf("spec.infrastructure.labels: %s is not put on the Controller's objects, where it has a meaning of its own; use another key", key))
 			continue
 		}

@@ -25,6 +25,12 @@ func groupName(s *settings.Settings, owner model.Owner, listener model.Port) str
 	return name(s, joined(owner.Namespace, owner.Name, listener.Protocol, number(listener.Number)))
 }
 
+// reservedMark reports whether a key is one of reservedMarks in any case of letters: the Controller's roles decide by markers, and who
+// writes them down for a role may have done so in another case.
+func reservedMark(key string) bool {
+	return slices.ContainsFunc(reservedMarks, func(mark string) bool { return strings.EqualFold(mark, key) })
+}
+
 // reservedMarks are the keys of markers that mean something, to the operator or to AKO.
 var reservedMarks = append([]string{
 	model.MarkCluster, model.MarkNamespace, model.MarkServiceName, model.MarkGatewayName, model.MarkGatewayNamespace, model.MarkPort,
