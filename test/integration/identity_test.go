@@ -162,7 +162,7 @@ func TestNameWithoutRecord(t *testing.T) {
 // TestSweptOnce is a VirtualService, of a Service that doesn't exist, which somebody makes again after it has been swept.
 func TestSweptOnce(t *testing.T) {
 	t.Parallel()
-	e := suite.New(t, suite.WithOptions(often))
+	e := suite.New(t, suite.WithOptions(often), suite.WithOptions(func(o *controllers.Options) { o.DeletionShare = 0.6 })) // one of two
 	kept, lost := e.Service("kept", suite.Port("SCTP", 38412)), e.Service("lost", suite.Port("SCTP", 38412))
 	e.Create(kept, lost, e.Slice(kept, "10.244.1.5"))
 	e.Programmed(kept)

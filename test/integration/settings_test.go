@@ -383,7 +383,7 @@ func TestDeselectingIsHeld(t *testing.T) {
 			tc.right(e)
 			for _, svc := range services {
 				e.Condition(svc, "Programmed", metav1.ConditionTrue, "Programmed")
-				if p := svc.Annotations["l4.ako.vmware.com/problem"]; p != "" {
+				if p := svc.Annotations["l4.ako.vmware.com/problem"]; strings.Contains(p, "DeletionHeld") {
 					t.Errorf("%s still says %s", svc.Name, p)
 				}
 			}
