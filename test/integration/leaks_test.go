@@ -63,7 +63,8 @@ func TestLeaks(t *testing.T) {
 	} {
 		t.Run(ends.name, func(t *testing.T) {
 			t.Parallel()
-			e := suite.New(t, suite.WithOptions(often), suite.WithOptions(func(o *controllers.Options) { o.DeletionShare, o.Timeout = 0.9, time.Second }))
+			e := suite.New(t, suite.WithOptions(often),
+				suite.WithOptions(func(o *controllers.Options) { o.DeletionShare, o.Timeout = 0.9, time.Second }))
 			e.Own(e.SvcAPIClass(nil), e.Class())
 			for _, m := range made {
 				owner, rest := m.with(e, "stays-"+m.kind)
