@@ -52,6 +52,20 @@ func (c *guardedConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b) //nolint:wrapcheck // net/http looks at the net package's errors
 }
 
+// noted is a check that leaves its error in kept, too.
+func noted(check func() error, kept *atomic.Pointer[fencedError]) func() error {
+	if check == nil {
+		return nil
+	}
+	return func() error {
+		err := check()
+		if err != nil {
+			kept.Store(&fencedError{err})
+		}
+		return err
+	}
+}
+
 // dial connects to a Controller.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address)

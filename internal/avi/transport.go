@@ -81,11 +81,15 @@ func (ep *endpoint) send(ctx context.Context, req *http.Request, kind string) *e
 	// From the moment that the request has a connection nobody can tell how much of it got through. net/http takes a new
 	// connection for a POST only if nothing was written to the first.
 	var sent atomic.Bool
+	var fenced atomic.Pointer[fencedError]
 	actx = httptrace.WithClientTrace(actx, &httptrace.ClientTrace{
-		GetConn: func(string) { sent.Store(false) },
+		GetConn: func(string) {
+			sent.Store(false)
+			fenced.Store(nil)
+		},
 		GotConn: func(i httptrace.GotConnInfo) {
 			sent.Store(true)
-			guard(i.Conn, ep.fence(req.Method, kind))
+			guard(i.Conn, noted(ep.fence(req.Method, kind), &fenced))
 		},
 	})
 	start := time.Now()
@@ -100,7 +104,9 @@ func (ep *endpoint) send(ctx context.Context, req *http.Request, kind string) *e
 	if err != nil {
 		x.err = cause(ctx, actx, err)
 	}
-	x.fenced = errors.As(err, new(fencedError))
+	if kept := fenced.Load(); kept != nil && err != nil { // net/http may tell of the closed connection instead
+		x.fenced, x.err = true, *kept
+	}
 	ep.observe(ctx, x, kind, time.Since(start))
 	return x
 }

@@ -3,7 +3,6 @@
 package avisim
 
 import (
-	"context"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -131,13 +130,6 @@ func TestRestartKeepsTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.SetPassword("admin", "again")
-	if sc, err := ParseScript([]byte("steps:\n- do: {effect: read-only}\n")); err != nil {
-		t.Fatal(err)
-	} else {
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		go s.Run(ctx, sc)
-	}
 
 	s = restart(t, s, o)
 	c = newClient(t, s)

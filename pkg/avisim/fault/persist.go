@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// savedFault is what a state file keeps of a fault. Those of a script end with the script, and are not kept.
+// savedFault is what a state file keeps of a fault. What a script waits for ends with the script, and is not kept.
 type savedFault struct {
 	ID      int       `json:"id"`
 	Fault   Fault     `json:"fault"`
