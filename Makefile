@@ -147,7 +147,7 @@ release: release-tool $(KUSTOMIZE) ## Write everything that a release has to dis
 .PHONY: test
 test: vet ## Run every test, with the race detector where goroutines are; builds the cluster's programs first, which takes minutes once.
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
-	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 25m $$(go list ./... | grep -v /test/golden)
+	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 45m $$(go list ./... | grep -v /test/golden)
 	go test ./test/golden # one goroutine, and seven times as slow with the race detector
 	cd hack/tools/olm-bundle && go test ./...
 	cd hack/tools/release && go test ./...
