@@ -88,8 +88,11 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 		ctrl.LoggerFrom(ctx).Info("nothing is swept, because the Controller doesn't say that clusterName is this cluster's", "clusterName", cfg.ClusterName)
 		return nil
 	}
-	if cfg.DeleteConfig && !s.DryRun && len(s.Mirror.All()) == 0 {
-		return s.Mirror.Disown(ctx)
+	if emptied := func() bool {
+		now := s.Settings.Current()
+		return now != nil && now.DeleteConfig && !s.DryRun && len(s.Mirror.All()) == 0
+	}; emptied() {
+		return s.Mirror.Disown(ctx, emptied)
 	}
 	if err := s.Unused(ctx); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "removing what nobody uses any more")

@@ -323,24 +323,41 @@ func (m *Mirror) record(ctx context.Context, scope Scope, was identity) (identit
 	return identity{}, fmt.Errorf("recording whose clusterName %s is: %w", scope.ClusterName, err)
 }
 
-// Disown deletes the record, after everything of the cluster's has been removed, so that another cluster may have the name.
-func (m *Mirror) Disown(ctx context.Context) error {
+// Disown deletes the record, after everything of the cluster's has been removed, so that another cluster may have the name. The
+// name counts as nobody's before the call, so that whoever claims it meanwhile waits and makes the record anew; wanted is asked
+// after that, and false leaves the record.
+func (m *Mirror) Disown(ctx context.Context, wanted func() bool) error {
 	m.claiming.Lock()
 	defer m.claiming.Unlock()
 	m.mu.RLock()
-	id := m.identity
+	was, epoch := m.identity, m.epoch
 	m.mu.RUnlock()
-	if id.standing != ours {
+	if was.standing != ours {
 		return nil
 	}
-	if err := m.client.Delete(ctx, model.StringGroup, m.tenantOf(id.record), id.record.UUID); err != nil {
+	m.become(identity{standing: free}, epoch)
+	if !wanted() {
+		m.become(was, epoch)
+		return nil
+	}
+	if err := m.client.Delete(ctx, model.StringGroup, m.tenantOf(was.record), was.record.UUID); err != nil {
+		m.become(was, epoch)
 		return fmt.Errorf("removing the record of the cluster's name: %w", err)
 	}
+	m.become(identity{standing: free}, epoch) // newer than a read that began before the call
+	return nil
+}
+
+// become sets what is known of the record, as of now, unless the settings have changed since the epoch.
+func (m *Mirror) become(id identity, epoch uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.epoch != epoch {
+		return
+	}
 	m.seq++
-	m.identity = identity{standing: free, seq: m.seq}
-	return nil
+	id.seq = m.seq
+	m.identity = id
 }
 
 // isOthers reports whether an error says that the cluster's name is another cluster's.

@@ -242,6 +242,12 @@ func TestNameIsFreed(t *testing.T) {
 		}
 		return e.Complete()
 	})
+	e.Eventually("the Service's conditions go", func() error {
+		if err := e.Read(svc); err != nil || len(svc.Status.Conditions) == 0 {
+			return err
+		}
+		return fmt.Errorf("they are %v", svc.Status.Conditions)
+	})
 	e.Configure(func(data map[string]string) { data["deleteConfig"] = "false" })
 	e.Programmed(svc)
 	if text := recorded(e); !strings.Contains(text, uid(e)) {
