@@ -125,16 +125,22 @@ func (r *classes[C, G]) write(ctx context.Context, class, next C, same bool, was
 // finalize keeps the API's finalizer on a class while Gateways use it, unless the type itself is being removed, or nothing of
 // ours is to be left behind.
 func (r *classes[C, G]) finalize(ctx context.Context, class C, used bool) error {
-	if cfg := r.Settings.Current(); cfg != nil && cfg.DeleteConfig {
-		used = false
-	}
 	leaves := class.GetDeletionTimestamp() != nil
-	if leaves && used {
+	switch held := controllerutil.ContainsFinalizer(class, r.finalizer); {
+	case leaves && used:
 		leaving, err := r.APIs.Leaving(ctx, r.api)
 		if err != nil {
 			return err
 		}
 		used = !leaving
+	case leaves && held: // the cache may not have a Gateway yet that names the class
+		var err error
+		if used, err = r.usedOnServer(ctx, class.GetName()); err != nil {
+			return err
+		}
+	}
+	if cfg := r.Settings.Current(); cfg != nil && cfg.DeleteConfig {
+		used = false
 	}
 	before, changed := class.DeepCopyObject().(C), false
 	switch {
@@ -150,6 +156,22 @@ func (r *classes[C, G]) finalize(ctx context.Context, class C, used bool) error 
 		return fmt.Errorf("changing the finalizers of GatewayClass %s: %w", class.GetName(), err)
 	}
 	return nil
+}
+
+// usedOnServer asks the API server itself whether a Gateway names a class.
+func (r *classes[C, G]) usedOnServer(ctx context.Context, class string) (used bool, err error) {
+	all := r.gateways()
+	switch err := r.Live.List(ctx, all); {
+	case apimeta.IsNoMatchError(err), apierrors.IsNotFound(err):
+		return false, nil // the API server has no Gateways
+	case err != nil:
+		return false, fmt.Errorf("asking the API server whether a Gateway uses GatewayClass %s: %w", class, err)
+	}
+	return used, apimeta.EachListItem(all, func(o runtime.Object) error {
+		gw, ok := o.(G)
+		used = used || ok && r.classOf(gw) == class
+		return nil
+	})
 }
 
 // All queues every class.
