@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -48,6 +49,21 @@ func (op *Operator) known(ctx context.Context) (map[model.Owner]bool, error) {
 			return nil, err
 		}
 		maps.Copy(all, some)
+	}
+	return all, nil
+}
+
+// statuses are the addresses that the statuses of owners of all kinds have, as the operator wrote them.
+func (op *Operator) statuses(ctx context.Context) (map[netip.Addr]bool, error) {
+	all := make(map[netip.Addr]bool)
+	for _, o := range op.Owners {
+		some, err := o.Addresses(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range some {
+			all[a] = true
+		}
 	}
 	return all, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,6 +82,7 @@ type ownerPart interface {
 	Failing() int
 	Orphans([]model.Owner)
 	Remaining(context.Context) (map[model.Owner]bool, error)
+	Addresses(context.Context) ([]netip.Addr, error)
 	Census(context.Context, *settings.Settings) (census, error)
 	LetGo(model.Owner) bool
 	Absent(context.Context, model.Owner) (bool, error)
@@ -163,7 +165,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	}
 	recorder := mgr.GetEventRecorder("avi-l4-operator")
 	op.Mirror.Cluster, op.Mirror.Refused = clusterUID(mgr.GetAPIReader()), refused(recorder, o.Namespace)
-	op.Mirror.Known = op.known
+	op.Mirror.Known, op.Engine.Statuses = op.known, op.statuses
 	op.Guard = op.guard(mgr, recorder, o)
 	deps := op.deps(mgr, recorder, o)
 	op.kinds(deps, o.Log)

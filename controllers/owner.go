@@ -532,6 +532,21 @@ func (r *owners[T]) Remaining(ctx context.Context) (map[model.Owner]bool, error)
 	return out, nil
 }
 
+// Addresses are those that the statuses of the cache's owners have, as this instance of the operator wrote them.
+func (r *owners[T]) Addresses(ctx context.Context) (out []netip.Addr, err error) {
+	cfg := r.Settings.Current()
+	if cfg == nil {
+		return nil, nil
+	}
+	all, err := r.List(ctx)
+	for _, o := range all { // the members of shared VIPs are among the Services
+		if o.GetAnnotations()[gather.AnnotationServedBy] == cfg.Instance() {
+			out = append(out, had(o)...)
+		}
+	}
+	return out, err
+}
+
 // Absent reports whether the API server itself says that an owner doesn't exist.
 func (r *owners[T]) Absent(ctx context.Context, owner model.Owner) (bool, error) {
 	found, err := r.exists(ctx, types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name})

@@ -3,8 +3,11 @@
 package engine
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vmware/alb-sdk/go/models"
 
@@ -64,16 +67,77 @@ func (r *run) ask(vips []*models.Vip, key model.Key) []*models.Vip {
 
 func isTrue(b *bool) bool { return b != nil && *b }
 
-// refusedHad reports whether a step failed because the Controller doesn't give the address that the status has. Another one will do.
-func (r *run) refusedHad(s apply.StepResult) bool {
+// patience is how long an owner whose address can't be had waits for others to have theirs.
+const patience = 2 * time.Minute
+
+// refusedHad reports whether a step failed because the Controller doesn't give the address that the status has, and another one will
+// do. That may not be one for which its owner is yet to ask.
+func (r *run) refusedHad(ctx context.Context, s *apply.StepResult) bool {
 	asked := s.Step.Op == plan.Create && s.Step.Key.Kind == model.VsVip && len(r.asked) > 0
 	if !asked || s.Replan || isForeign(s.Err) || Classify(s.Err) < outcome.Wait {
 		return false
+	}
+	if r.patient() {
+		others, err := r.awaited(ctx)
+		if err != nil {
+			s.Err = err
+			return false
+		}
+		if others > 0 {
+			s.Err = &awaitedError{asked: r.asked, others: others, why: Explain(s.Err)}
+			return false
+		}
 	}
 	r.denied = true
 	r.kept = append(r.kept, model.Finding{Severity: model.Degraded, Reason: model.ReasonAddressLost,
 		Message: fmt.Sprintf("the address in the status, %v, can't be had any more, and another one is taken: %s", r.asked, Explain(s.Err))})
 	return true
+}
+
+// patient notes that what was asked for was refused, and reports whether that is new.
+func (r *run) patient() (yes bool) {
+	for _, a := range r.asked {
+		since, _ := r.lost.LoadOrStore(a, time.Now())
+		at, ok := since.(time.Time)
+		yes = yes || ok && time.Since(at) < patience
+	}
+	return yes
+}
+
+// awaited counts the addresses in the statuses of others that no VsVip has, and that haven't been refused.
+func (r *run) awaited(ctx context.Context) (n int, err error) {
+	if r.Statuses == nil {
+		return 0, nil
+	}
+	all, err := r.Statuses(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading which addresses others have: %w", err)
+	}
+	for a := range all {
+		if _, refused := r.lost.Load(a); !refused && len(r.Mirror.Claiming(a.String())) == 0 {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// found forgets what was refused: the owner is served, be it on another address.
+func (r *run) found() {
+	for _, a := range r.in.Had {
+		r.lost.Delete(a)
+	}
+}
+
+// awaitedError says why no other address is taken yet in place of the one that can't be had.
+type awaitedError struct {
+	asked  []netip.Addr
+	others int
+	why    string
+}
+
+func (e *awaitedError) Error() string {
+	return fmt.Sprintf("the address in the status, %v, can't be had any more; another one is taken when others, which are without theirs, have asked for them (%d), in %s at the latest: %s",
+		e.asked, e.others, patience, e.why)
 }
 
 // doubtful reports whether the status knows of addresses that the Controller doesn't show, although this run has not removed them and

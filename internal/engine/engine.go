@@ -36,9 +36,12 @@ type Engine struct {
 	DryRun bool
 	// Routes, where set, knows which pods Service Engines reach.
 	Routes *Routes
+	// Statuses, where set, lists the addresses that the statuses of all owners have, as the operator wrote them.
+	Statuses func(context.Context) (map[netip.Addr]bool, error)
 
 	replaced sync.Map // model.Owner → what was replaced last
 	removing sync.Map // UUID of a VsVip → the owner of whose removal it is a part
+	lost     sync.Map // netip.Addr of a status → when it was refused
 	ruled    sync.Map // model.Key → the fields that an L4Rule set when last seen, as objects that were taken over don't say
 	commons  commons
 	names    reservations
@@ -100,6 +103,7 @@ func (r *run) outcome() outcome.Outcome {
 	model.SortFindings(r.record.Findings)
 	switch r.state {
 	case outcome.Done:
+		r.found()
 		return outcome.NewDone(r.record)
 	case outcome.Blocked:
 		return outcome.NewBlocked(r.record)
@@ -176,7 +180,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
 	results := r.Applier.Run(ctx, &p)
 	r.undone = undone(spare, results)
-	again = r.judge(built, results)
+	again = r.judge(ctx, built, results)
 	if p.Replaces != "" && r.state == outcome.Failed {
 		r.restore(ctx, built, observed, results)
 	}
@@ -276,7 +280,7 @@ func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
 
 // judge counts what was done and decides whether another round helps: after a step that found the Controller changed,
 // and after a pool that the Controller won't take, whose port is then left out for its neighbours' sake.
-func (r *run) judge(built translate.Result, results []apply.StepResult) (again bool) {
+func (r *run) judge(ctx context.Context, built translate.Result, results []apply.StepResult) (again bool) {
 	r.end(outcome.Done, nil)
 	for _, s := range results {
 		if s.Err == nil {
@@ -288,7 +292,7 @@ func (r *run) judge(built translate.Result, results []apply.StepResult) (again b
 			continue
 		}
 		again = again || s.Replan
-		if r.refuse(built, s) || r.refusedHad(s) {
+		if r.refuse(built, s) || r.refusedHad(ctx, &s) {
 			again = true
 			continue
 		}

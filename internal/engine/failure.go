@@ -163,6 +163,8 @@ func Reason(err error) string {
 		return model.ReasonNameTaken
 	case errors.As(err, &dry):
 		return model.ReasonDryRun
+	case errors.As(err, new(*awaitedError)):
+		return model.ReasonAddressLost
 	case errors.Is(err, mirror.ErrNotLoaded):
 		return model.ReasonControllerDown
 	case errors.Is(err, mirror.ErrNoCloud):
