@@ -359,7 +359,7 @@ func TestDeselectingIsHeld(t *testing.T) {
 		"nsSyncLabelValue, one Service":  {1, set("nsSyncLabelValue", "a-typing-error"), set("nsSyncLabelValue", "")},
 		"defaultLBController, three":     {3, set("defaultLBController", "false"), set("defaultLBController", "true")},
 		"blockedNamespaceList, five":     {5, block, set("blockedNamespaceList", `["none-of-ours"]`)},
-		"a label of the Namespace, nine": {9, label("a-typing-error"), label("")},
+		"a label of the Namespace, nine": {9, label("another-typing-error"), label("")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -540,13 +540,32 @@ func (e *Env) Condition(svc *corev1.Service, kind string, status metav1.Conditio
 	return message
 }
 
-// Programmed waits until the Service is programmed and returns its first address.
+// Programmed waits until the Service is programmed, with an address and with the endpoints that its EndpointSlices have by now, and
+// returns its first address. A Service is served as soon as it is seen, which may be before its EndpointSlices are: whoever counts
+// writes from here on doesn't mean the one that adds them.
 func (e *Env) Programmed(svc *corev1.Service) string {
 	e.T.Helper()
 	e.Condition(svc, "Programmed", metav1.ConditionTrue, "")
-	if len(svc.Status.LoadBalancer.Ingress) == 0 {
-		e.T.Fatalf("%s is programmed without an address", svc.Name)
-	}
+	e.Eventually(svc.Name+" has an address and its endpoints", func() error {
+		if err := e.Read(svc); err != nil {
+			return err
+		}
+		if len(svc.Status.LoadBalancer.Ingress) == 0 {
+			return errors.New("it is programmed without an address")
+		}
+		health := apimeta.FindStatusCondition(svc.Status.Conditions, "ako.vmware.com/Healthy")
+		if health == nil || health.Reason != model.ReasonNoEndpoints {
+			return nil
+		}
+		var slices discoveryv1.EndpointSliceList
+		err := e.Client.List(e.T.Context(), &slices, client.InNamespace(svc.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: svc.Name})
+		for _, s := range slices.Items {
+			if len(s.Endpoints) > 0 {
+				return fmt.Errorf("EndpointSlice %s has endpoints, and the condition says %s", s.Name, health.Message)
+			}
+		}
+		return err
+	})
 	return svc.Status.LoadBalancer.Ingress[0].IP
 }
 

@@ -31,13 +31,24 @@ type kubeWrites struct {
 	list []KubeWrite
 }
 
-// transport is for rest.Config.Wrap.
+// transport is for rest.Config.Wrap. A write that the API server refuses because the object has changed since is none.
 func (k *kubeWrites) transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if err := k.note(r); err != nil {
+		if !changes(r) {
+			return next.RoundTrip(r)
+		}
+		body, err := bodyOf(r)
+		if err != nil {
 			return nil, err
 		}
-		return next.RoundTrip(r)
+		answer, err := next.RoundTrip(r)
+		if err == nil && answer.StatusCode == http.StatusConflict {
+			return answer, nil
+		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.list = append(k.list, KubeWrite{r.Method, r.URL.Path, body})
+		return answer, err
 	})
 }
 
@@ -46,28 +57,27 @@ type roundTripper func(*http.Request) (*http.Response, error)
 // RoundTrip implements http.RoundTripper.
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func (k *kubeWrites) note(r *http.Request) error {
-	changes := r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch || r.Method == http.MethodDelete
-	if !changes || strings.Contains(r.URL.Path, "/apis/events.k8s.io/") || strings.Contains(r.URL.Path, "/apis/coordination.k8s.io/") {
-		return nil
+func changes(r *http.Request) bool {
+	writes := r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch || r.Method == http.MethodDelete
+	return writes && !strings.Contains(r.URL.Path, "/apis/events.k8s.io/") && !strings.Contains(r.URL.Path, "/apis/coordination.k8s.io/")
+}
+
+// bodyOf reads a request's body and puts it back.
+func bodyOf(r *http.Request) (string, error) {
+	if r.Body == nil {
+		return "", nil
 	}
-	var body []byte
-	if r.Body != nil {
-		var err error
-		if body, err = io.ReadAll(r.Body); err != nil {
-			return fmt.Errorf("reading the body of %s %s: %w", r.Method, r.URL.Path, err)
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return "", fmt.Errorf("reading the body of %s %s: %w", r.Method, r.URL.Path, err)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.list = append(k.list, KubeWrite{r.Method, r.URL.Path, string(body)})
-	return nil
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return string(body), nil
 }
 
 // KubeWrites lists the operator's requests to the API server since the last ResetKubeWrites that are no reads and concern the
 // test's own objects: those in its namespaces, and others that are named after it. A request counts even if the API server finds
-// that it changes nothing. Events and Leases are left out.
+// that it changes nothing, but not if it refuses it as out of date. Events and Leases are left out.
 func (e *Env) KubeWrites() (out []KubeWrite) {
 	e.kube.mu.Lock()
 	defer e.kube.mu.Unlock()
