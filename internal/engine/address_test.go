@@ -24,7 +24,9 @@ func TestLostAddress(t *testing.T) {
 	w.must(err)
 	in := w.input()
 	in.Had = []netip.Addr{taken}
-	w.engine.Statuses = func(context.Context) (map[netip.Addr]bool, error) { return map[netip.Addr]bool{taken: true, free: true}, nil }
+	w.engine.Statuses = func(context.Context) (map[netip.Addr]bool, error) {
+		return map[netip.Addr]bool{taken: true, free: true}, nil
+	}
 
 	o := w.engine.Serve(t.Context(), in)
 	if f := o.Failure(); o.State() != outcome.Failed || f.Reason != model.ReasonAddressLost || f.Class != outcome.Transient ||
@@ -54,7 +56,9 @@ func TestLostAddress(t *testing.T) {
 func TestLostAddressesDoNotWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	one, two := netip.MustParseAddr("10.10.0.10"), netip.MustParseAddr("10.10.0.11")
-	e := &Engine{Statuses: func(context.Context) (map[netip.Addr]bool, error) { return map[netip.Addr]bool{one: true, two: true}, nil }}
+	e := &Engine{Statuses: func(context.Context) (map[netip.Addr]bool, error) {
+		return map[netip.Addr]bool{one: true, two: true}, nil
+	}}
 	e.Mirror = newWorld(t).mirror
 	r := run{Engine: e, asked: []netip.Addr{one}}
 	waits := func() bool {

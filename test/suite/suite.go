@@ -558,7 +558,8 @@ func (e *Env) Programmed(svc *corev1.Service) string {
 			return nil
 		}
 		var slices discoveryv1.EndpointSliceList
-		err := e.Client.List(e.T.Context(), &slices, client.InNamespace(svc.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: svc.Name})
+		err := e.Client.List(e.T.Context(), &slices, client.InNamespace(svc.Namespace),
+			client.MatchingLabels{discoveryv1.LabelServiceName: svc.Name})
 		for _, s := range slices.Items {
 			if len(s.Endpoints) > 0 {
 				return fmt.Errorf("EndpointSlice %s has endpoints, and the condition says %s", s.Name, health.Message)
