@@ -33,7 +33,7 @@ GOLANGCI_LINT  := $(BIN)/golangci-lint
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # Builds the cluster's programs when they are missing, with progress, and tells envtest where they are.
-WITH_BINARIES = assets="$$(go run ./hack/local-cluster build)"; KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$assets}"
+WITH_BINARIES = assets="$$(go run ./hack/local-cluster build)"; export KUBEBUILDER_ASSETS="$${KUBEBUILDER_ASSETS:-$$assets}";
 
 CONTAINER_BUILD = $(CONTAINER_TOOL) build $(if $(PLATFORMS),--platform=$(PLATFORMS)) --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION)
 
@@ -144,23 +144,32 @@ release: release-tool $(KUSTOMIZE) ## Write everything that a release has to dis
 
 ##@ Test
 
+# Integration tests that run every controller and every way to stop and start, for the race detector: all would take a quarter of an hour.
+RACED = ^Test(ServiceFromCreation|GatewayFromCreation|SharedVIPStory|RoutedGatewayStatus|RoutedClass$$|RuleOfAService|InfraSettingChange|NodePortFollows|$\
+	SourceRangesFollow|SessionAffinity$$|ControllerDownAndBack|Drift|SweptOnce|TwoClusters|TwoInstances|DeleteConfig|CredentialsRotate|CRDsRemoved|CrashAfterEachStep)
+
 .PHONY: test
-test: vet ## Run every test, with the race detector where goroutines are; builds the cluster's programs first, which takes minutes once.
+test: vet ## Run every test, with the race detector where goroutines are made; builds the cluster's programs first, which takes minutes once.
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
-	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 45m $$(go list ./... | grep -v /test/golden)
+	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 30m $$(go list ./... | grep -v -e /test/golden -e /test/integration)
 	go test ./test/golden # one goroutine, and seven times as slow with the race detector
+	$(WITH_BINARIES) go test -parallel 6 -timeout 30m ./test/integration $(if $(RACE),&& go test $(RACE) -parallel 4 -timeout 30m -run '$(RACED)' ./test/integration)
 	cd hack/tools/olm-bundle && go test ./...
 	cd hack/tools/release && go test ./...
 	cd hack/tools/govulncheck && go test ./...
 	$(MAKE) test-explain test-helm test-browser
 
+.PHONY: test-race
+test-race: ## Run all integration tests with the race detector, which takes a quarter of an hour.
+	$(WITH_BINARIES) go test -race -timeout 60m ./test/integration
+
 .PHONY: test-explain
 test-explain: ## Hold what users read about broken input to exact texts (its module is test/explain; -update writes them).
-	$(WITH_BINARIES); cd test/explain && go test $(RACE) -timeout 10m -parallel 8 .
+	$(WITH_BINARIES) cd test/explain && go test $(RACE) -timeout 10m -parallel 8 .
 
 .PHONY: test-helm
 test-helm: $(KUSTOMIZE) ## Lint, render and install the Helm chart, and compare it with what kustomize makes (its module is test/helm).
-	$(WITH_BINARIES); cd test/helm && go test -timeout 10m .
+	$(WITH_BINARIES) cd test/helm && go test -timeout 10m .
 
 .PHONY: test-browser
 test-browser: ## Drive the simulator's page in a headless Chromium (its module is test/browser); installs Debian's chromium if there is none.
@@ -177,7 +186,7 @@ test-sdk: ## Run the vendor's own tests of its SDK against the simulator, replay
 
 .PHONY: conformance
 conformance: ## Run those of the Gateway API's own tests that layer 4 alone can pass, and list the rest (its module is test/conformance).
-	$(WITH_BINARIES); cd test/conformance && go test -count=1 -timeout 30m -v -run TestConformance . | grep -v '^cluster'
+	$(WITH_BINARIES) cd test/conformance && go test -count=1 -timeout 30m -v -run TestConformance . | grep -v '^cluster'
 
 .PHONY: bench
 bench: ## Measure the operator against the simulator, and print a table.
