@@ -268,6 +268,8 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 		return ctrl.Result{RequeueAfter: spread(addressPoll)}, nil
 	case out.Retry() == nil && asked != nil:
 		return resultOf(ctx, asked)
+	case out.Retry() == nil && out.Forbidden:
+		return ctrl.Result{RequeueAfter: spread(retryMax)}, nil
 	case out.Retry() == nil && unreadable(out.Findings): // a type that came back grows old
 		return ctrl.Result{RequeueAfter: spread(min(r.APIs.Grace, time.Minute))}, nil
 	}

@@ -30,6 +30,7 @@ func TestResultOf(t *testing.T) {
 		"forbidden in Kubernetes":    {apierrors.NewForbidden(services, "amf", errors.New("starting")), 0, false, true},
 		"not loaded yet":             {fmt.Errorf("reading: %w", mirror.ErrNotLoaded), 5 * time.Second, false, false},
 		"a person must act":          {&avi.Error{Class: avi.Terminal}, 0, true, false},
+		"the account may not":        {&avi.Error{Class: avi.Terminal, Reason: avi.ReasonForbidden}, 0, false, true},
 		"somebody else's object":     {&mirror.NotOursError{}, 0, true, false},
 		"known delay":                {&avi.Error{Class: avi.Wait, RetryAfter: 10 * time.Minute}, 10 * time.Minute, false, false},
 		"unknown delay":              {&avi.Error{Class: avi.Wait}, time.Minute, false, false},

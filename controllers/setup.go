@@ -181,6 +181,9 @@ func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
 	case outcome.None:
 		return ctrl.Result{}, nil
 	case outcome.Terminal:
+		if engine.Forbidden(err) { // whoever gives the account the right tells nobody here
+			return ctrl.Result{}, err
+		}
 		return ctrl.Result{}, reconcile.TerminalError(err)
 	case outcome.Wait:
 		if wait == 0 {

@@ -175,8 +175,8 @@ func (c *Client) availabilityChanged(ep *endpoint) {
 	}
 }
 
-// Version returns the Controller's own version, such as "22.1.7". It is asked for once per configuration, and again after
-// the Controller has refused the version of a request.
+// Version returns the Controller's own version, such as "22.1.7". It asks the Controller, unless that was done, or a login told, in the
+// last moment. Other calls use the version that is known, and it is asked for again after the Controller has refused that of a request.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var v string
 	err := c.with(ctx, func(ep *endpoint) error {
@@ -186,7 +186,7 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 		}
 		defer ep.breaker.end(probe)
 		var err error
-		v, _, err = ep.version.get(ctx)
+		v, err = ep.version.current(ctx)
 		return err
 	})
 	return v, err

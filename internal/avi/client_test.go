@@ -250,6 +250,33 @@ func TestVersionFollowsTheController(t *testing.T) {
 	}
 }
 
+// TestVersionIsAskedForAgain: a release that changes while sessions go on is noticed by who asks for it, and an answer that fails changes
+// nothing.
+func TestVersionIsAskedForAgain(t *testing.T) {
+	f := newFake(t, answerWith(200, `{}`))
+	f.version = "22.1.3"
+	clk := newClock()
+	c := f.client(t, WithClock(clk.now))
+	later := func() { clk.advance(versionFresh) }
+	ask := func(want, api string) {
+		t.Helper()
+		if v, err := c.Version(ctx); err != nil || v != want || c.APIVersion() != api {
+			t.Errorf("version %q, %v, want %q; API %q, want %q", v, err, want, c.APIVersion(), api)
+		}
+	}
+	ask("22.1.3", "22.1.3")
+	f.set(func() { f.version = "30.2.1" })
+	ask("22.1.3", "22.1.3") // a moment ago is good enough
+	later()
+	ask("30.2.1", "30.2.1")
+	later()
+	f.set(func() { f.version = "" })
+	ask("30.2.1", "30.2.1")
+	if n := f.count("GET /api/initial-data"); n != 3 {
+		t.Errorf("initial-data read %d times, want 3", n)
+	}
+}
+
 func TestGetByName(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer string

@@ -17,6 +17,8 @@ const (
 	initialDataRoute = "/api/initial-data"
 	// renegotiate is the shortest time between two questions for the version that refused requests lead to.
 	renegotiate = time.Minute
+	// versionFresh is how long an answer is good enough for who asks by name (Client.Version).
+	versionFresh = 10 * time.Second
 )
 
 // version is what the Controller runs, and what is pinned for it.
@@ -28,6 +30,7 @@ type version struct {
 	controller string // as the Controller says it, "" if unknown
 	pinned     string // X-Avi-Version of all calls; kept while controller is asked for again
 	dropped    time.Time
+	learned    time.Time // when the Controller last said it
 }
 
 // get returns the Controller's version and the pinned one, and asks the Controller if they are not known.
@@ -51,6 +54,21 @@ func (v *version) get(ctx context.Context) (controller, pinned string, err error
 			}
 		}
 	}
+}
+
+// current is get for one who wants to hear of a release that was changed without the sessions' end: what was learned a while ago is asked
+// for again. Where that fails, what is known stands.
+func (v *version) current(ctx context.Context) (controller string, err error) {
+	v.mu.Lock()
+	known, old := v.controller, v.ep.now().Sub(v.learned) >= versionFresh
+	v.mu.Unlock()
+	if known != "" && old {
+		if err := v.ask(ctx); err != nil {
+			v.ep.client.log.V(1).Info("The Controller's version can't be asked for again", "known", known, "error", err.Error())
+		}
+	}
+	controller, _, err = v.get(ctx)
+	return controller, err
 }
 
 func (v *version) known() (controller, pinned string) {
@@ -97,7 +115,7 @@ func (v *version) learn(controller string) {
 	}
 	v.mu.Lock()
 	changed := v.pinned != pinned || v.controller != "" && v.controller != controller
-	v.controller, v.pinned = controller, pinned
+	v.controller, v.pinned, v.learned = controller, pinned, v.ep.now()
 	v.mu.Unlock()
 	if changed {
 		v.ep.client.log.Info("API version chosen", "controller", controller, "pinned", pinned, "max", v.ep.cfg.Version)

@@ -308,6 +308,7 @@ func (r *run) judge(ctx context.Context, built translate.Result, results []apply
 func (r *run) refuse(built translate.Result, s apply.StepResult) bool {
 	key := s.Step.Key
 	if s.Step.Op == plan.Create && key.Kind.Type().Common && !s.Replan && Classify(s.Err) == outcome.Terminal {
+		r.record.Forbidden = r.record.Forbidden || Forbidden(s.Err)
 		r.in.Refused[key.Name] = model.Finding{Severity: model.Degraded, Reason: model.ReasonPersistenceRefused,
 			Message: fmt.Sprintf("the Controller refused the persistence profile %s: %s", key.Name, Explain(s.Err))}
 		return true
@@ -316,6 +317,7 @@ func (r *run) refuse(built translate.Result, s apply.StepResult) bool {
 	if s.Step.Op != plan.Create || key.Kind != model.Pool || !isPool || s.Replan || Classify(s.Err) != outcome.Terminal {
 		return false
 	}
+	r.record.Forbidden = r.record.Forbidden || Forbidden(s.Err)
 	r.in.Refused[key.Name] = model.Finding{Severity: model.Blocked, Port: port, Reason: model.ReasonPortRefused,
 		Message: fmt.Sprintf("port %s: the Controller refused its pool: %s", port, Explain(s.Err))}
 	return true

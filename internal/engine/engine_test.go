@@ -160,13 +160,13 @@ func TestRefusedPool(t *testing.T) {
 	if f := o.Findings[0]; f.Severity != model.Blocked || f.Port != (model.Port{Number: 80, Protocol: "TCP"}) {
 		t.Errorf("findings %+v", o.Findings)
 	}
-	if !o.Refused || !o.Waiting() || o.Retry() != nil || len(o.Ports) != 1 {
+	if !o.Refused || !o.Forbidden || !o.Waiting() || o.Retry() != nil || len(o.Ports) != 1 {
 		t.Errorf("outcome %+v", o)
 	}
 	w.wantHeld("one port is refused", slices.DeleteFunc(all("admin"), func(s string) bool { return strings.HasSuffix(s, "TCP-80") })...)
 
 	heal()
-	if o = w.served(); o.Refused || o.Changes.Created != 1 || len(o.Ports) != 2 {
+	if o = w.served(); o.Refused || o.Forbidden || o.Changes.Created != 1 || len(o.Ports) != 2 {
 		t.Errorf("the Controller takes it again: %+v", o)
 	}
 	w.wantHeld("no port is refused", all("admin")...)

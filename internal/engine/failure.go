@@ -134,6 +134,9 @@ func Classify(err error) outcome.Class {
 	return outcome.Transient
 }
 
+// Forbidden reports whether an error is that the operator's account may not do something on the Controller.
+func Forbidden(err error) bool { return avi.ReasonOf(err) == avi.ReasonForbidden }
+
 // RetryAfter is how long a Wait or Transient failure asks to be left alone; zero if it doesn't say.
 func RetryAfter(err error) time.Duration { return avi.RetryAfterOf(err) }
 

@@ -40,6 +40,8 @@ type Record struct {
 	// Refused reports whether something was left out that may be had when the Controller, or another owner, has changed: a pool
 	// that it would not take, a name or an address that is taken.
 	Refused bool
+	// Forbidden reports whether something was left out because the operator's account may not write it.
+	Forbidden bool
 	// Doubtful reports whether the status had addresses that the Controller doesn't show, and it isn't proven that they are gone.
 	Doubtful bool
 	// FailedFor are the names of the Services behind the owner whose pools, and nothing else, could not be changed.

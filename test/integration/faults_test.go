@@ -330,3 +330,15 @@ func TestAddressesExhausted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestForbiddenIsTriedAgain: who gives the operator's account a right tells nobody, and the next full read is an hour away.
+func TestForbiddenIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	remove := e.Sim.Inject(avisim.Fault{Method: "POST", Type: "virtualservice", Status: 403, Body: `{"error":"not allowed"}`})
+	svc := e.Service("amf", suite.Port("SCTP", 38412))
+	e.Create(svc, e.Slice(svc, "10.244.1.5"))
+	e.Condition(svc, "Programmed", no, "")
+	remove()
+	e.Programmed(svc)
+}
