@@ -30,6 +30,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/fence"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/metricsfilter"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
@@ -234,7 +235,7 @@ func operate(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o option
 func metricsOptions(o options) metricsserver.Options {
 	m := metricsserver.Options{BindAddress: o.metricsAddr, SecureServing: o.metricsSecure}
 	if o.metricsSecure {
-		m.FilterProvider = controllers.MetricsFilter
+		m.FilterProvider = metricsfilter.New
 	}
 	return m
 }

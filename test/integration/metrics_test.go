@@ -15,7 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
-	"github.com/avi-l4-operator/avi-l4-operator/controllers"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/metricsfilter"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -49,7 +49,7 @@ func TestWhoReadsMetrics(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			filter, err := controllers.MetricsFilter(tt.config, httpClient)
+			filter, err := metricsfilter.New(tt.config, httpClient)
 			if err != nil {
 				t.Fatal(err)
 			}

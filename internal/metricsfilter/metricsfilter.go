@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controllers
+// Package metricsfilter decides who may read the operator's metrics. It is a package of its own for the sake of its dependencies, which
+// nothing else needs.
+package metricsfilter
 
 import (
 	"net/http"
@@ -13,10 +15,10 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
-// MetricsFilter lets those read metrics who show a token that the API server knows and may GET the path. Without such a token the answer
-// is 401, without the right 403, and 500 if the API server can't be asked. controller-runtime's own filter, which this one is around,
-// answers 500 to a token that is malformed, expired or of another cluster.
-func MetricsFilter(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
+// New returns a filter that lets those read metrics who show a token that the API server knows and may GET the path. Without such a
+// token the answer is 401, without the right 403, and 500 if the API server can't be asked. controller-runtime's own filter, which this
+// one is around, answers 500 to a token that is malformed, expired or of another cluster.
+func New(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {
 	c, reviews := *httpClient, &reviews{next: httpClient.Transport}
 	if reviews.next == nil {
 		reviews.next = http.DefaultTransport
