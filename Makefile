@@ -85,9 +85,10 @@ run: ## Run the operator on the cluster of the current kubeconfig, with settings
 ##@ Build
 
 .PHONY: build
-build: ## Build the operator and the simulator into bin/.
+build: ## Build the operator, the simulator and the kubectl plugin into bin/.
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avi-l4-operator .
 	CGO_ENABLED=0 go build -trimpath -o $(BIN)/avisim ./cmd/avisim
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(BIN)/kubectl-avi_l4 ./cmd/kubectl-avi_l4
 
 .PHONY: docker-build
 docker-build: ## Build both images (needs docker; IMG, SIMULATOR_IMG, PLATFORMS, CONTAINER_TOOL).
