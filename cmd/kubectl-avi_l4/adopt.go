@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
 // adoption is what is known of a change-over from AKO, and the next steps.
@@ -77,7 +80,7 @@ func (c *connection) adoption(ctx context.Context, akoNamespace, operatorNamespa
 	}
 	var found *appsv1.Deployment
 	for i := range deployments.Items {
-		if d := &deployments.Items[i]; d.Spec.Template.Labels["control-plane"] == "avi-l4-operator" {
+		if d := &deployments.Items[i]; isOperator(d) {
 			found = d
 			operator += replicas(d.Spec.Replicas)
 			a.Operator = append(a.Operator, fmt.Sprintf("Deployment %s/%s, replicas: %d", d.Namespace, d.Name, replicas(d.Spec.Replicas)))
@@ -104,10 +107,10 @@ func replicas(n *int32) int32 {
 func (c *connection) compareSettings(ctx context.Context, a *adoption, akoNamespace, operatorNamespace string) error {
 	var both [2]*corev1.ConfigMap
 	for i, namespace := range []string{akoNamespace, operatorNamespace} {
-		m, err := c.core.CoreV1().ConfigMaps(namespace).Get(ctx, settingsMaps[0], metav1.GetOptions{})
+		m, err := c.core.CoreV1().ConfigMaps(namespace).Get(ctx, settings.ConfigMapName, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
-			a.Settings = append(a.Settings, fmt.Sprintf("ConfigMap %s/%s doesn't exist", namespace, settingsMaps[0]))
+			a.Settings = append(a.Settings, fmt.Sprintf("ConfigMap %s/%s doesn't exist", namespace, settings.ConfigMapName))
 			continue
 		case err != nil:
 			return fmt.Errorf("reading the settings: %w", err)
@@ -137,7 +140,7 @@ func (c *connection) countOwners(ctx context.Context, a *adoption) error {
 		}
 		for _, o := range all {
 			switch {
-			case strings.Contains(strings.Join(o.GetFinalizers(), " "), finalizer):
+			case slices.Contains(o.GetFinalizers(), finalizer):
 				a.Claimed++
 			case ours(o):
 				a.Waiting++

@@ -12,24 +12,36 @@ import (
 	"io"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
 // operatorSelector are the labels of the operator's pods in each way of installing it.
-const operatorSelector = "control-plane=avi-l4-operator"
+const operatorSelector = operatorLabel + "=" + operatorName
+
+const (
+	operatorLabel = "control-plane"
+	operatorName  = "avi-l4-operator" // the label's value, and the reporter of the operator's Events
+)
+
+// isOperator reports whether a Deployment's pods are the operator's.
+func isOperator(d *appsv1.Deployment) bool {
+	return d.Spec.Template.Labels[operatorLabel] == operatorName
+}
 
 // bundle is an archive in the making. What can't be read is told in its file left-out.txt.
 type bundle struct {
@@ -88,7 +100,7 @@ func (p *plugin) bundleCommand() *cobra.Command {
 }
 
 // settingsMaps are the ConfigMaps of the operator's namespace that are taken: its settings, and what it holds.
-var settingsMaps = []string{"avi-k8s-config", "avi-l4-held"}
+var settingsMaps = []string{settings.ConfigMapName, "avi-l4-held"}
 
 // writeBundle writes an archive and returns what was left out of it.
 func writeBundle(ctx context.Context, c *connection, to io.Writer, top, operatorNamespace string, tail int64) (left []string, err error) {
@@ -132,13 +144,25 @@ func (b *bundle) text(name, content string) {
 }
 
 // yaml adds an object as a file.
-func (b *bundle) yaml(name string, o any) {
-	content, err := yaml.Marshal(o)
-	if err != nil {
-		b.skip(name, err)
-		return
+func (b *bundle) yaml(name string, o runtime.Object) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err == nil {
+		var text string
+		if text, err = document(content); err == nil {
+			b.text(name, text)
+			return
+		}
 	}
-	b.text(name, string(content))
+	b.skip(name, err)
+}
+
+// document writes an object as YAML, without its secrets and what repeats the rest of it.
+func document(o map[string]any) (string, error) {
+	unstructured.RemoveNestedField(o, "metadata", "managedFields")
+	unstructured.RemoveNestedField(o, "metadata", "annotations", corev1.LastAppliedConfigAnnotation)
+	hide(o)
+	content, err := yaml.Marshal(o)
+	return string(content), err
 }
 
 // operatorNamespaces are where the operator runs.
@@ -180,12 +204,10 @@ func (b *bundle) operator(ctx context.Context, namespace string, tail int64) {
 	} else {
 		for i := range deployments.Items {
 			d := &deployments.Items[i]
-			if d.Spec.Template.Labels["control-plane"] != "avi-l4-operator" {
+			if !isOperator(d) {
 				continue
 			}
-			d.ManagedFields = nil
 			hideEnvironment(&d.Spec.Template.Spec)
-			delete(d.Annotations, corev1.LastAppliedConfigAnnotation)
 			b.yaml(folder+"/deployment-"+d.Name+".yaml", d)
 		}
 	}
@@ -198,8 +220,9 @@ func (b *bundle) operator(ctx context.Context, namespace string, tail int64) {
 			b.skip("ConfigMap "+namespace+"/"+name, err)
 			continue
 		}
-		m.ManagedFields = nil
-		delete(m.Annotations, corev1.LastAppliedConfigAnnotation)
+		if name == settings.ConfigMapName {
+			hideUnknown(m)
+		}
 		b.yaml(folder+"/configmap-"+name+".yaml", m)
 	}
 }
@@ -225,7 +248,6 @@ func (b *bundle) pod(ctx context.Context, folder string, pod *corev1.Pod, tail i
 		}
 	}
 	pod = pod.DeepCopy()
-	pod.ManagedFields = nil
 	hideEnvironment(&pod.Spec)
 	b.yaml(folder+"/pod-"+pod.Name+".yaml", pod)
 }
@@ -234,17 +256,6 @@ func restarted(pod *corev1.Pod, container string) bool {
 	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
 		return s.Name == container && s.RestartCount > 0
 	})
-}
-
-// hideEnvironment replaces the values of a pod's variables: a proxy's may have a password in it, and no one knows of others.
-func hideEnvironment(spec *corev1.PodSpec) {
-	for i := range spec.Containers {
-		for j := range spec.Containers[i].Env {
-			if v := &spec.Containers[i].Env[j]; v.Value != "" {
-				v.Value = redacted
-			}
-		}
-	}
 }
 
 // versions adds those of the plugin and of the cluster.
@@ -275,9 +286,7 @@ func (b *bundle) collect(ctx context.Context, k kind, folder string, take func(f
 		if take != nil && !take(o) {
 			continue
 		}
-		unstructured.RemoveNestedField(o.Object, "metadata", "managedFields")
-		unstructured.RemoveNestedField(o.Object, "metadata", "annotations", corev1.LastAppliedConfigAnnotation)
-		content, err := yaml.Marshal(o.Object)
+		content, err := document(o.Object)
 		if err != nil {
 			b.skip(full(o), err)
 			continue
@@ -286,7 +295,7 @@ func (b *bundle) collect(ctx context.Context, k kind, folder string, take func(f
 		if files[name] == nil {
 			names = append(names, name)
 		}
-		files[name] = append(files[name], string(content))
+		files[name] = append(files[name], content)
 	}
 	for _, name := range names {
 		b.text(name, strings.Join(files[name], "---\n"))
@@ -307,7 +316,7 @@ func (b *bundle) events(ctx context.Context) {
 	var lines []string
 	for i := range all.Items {
 		ev := &all.Items[i]
-		if !strings.Contains(ev.ReportingController+ev.Source.Component, "avi-l4-operator") {
+		if !strings.Contains(ev.ReportingController+ev.Source.Component, operatorName) {
 			continue
 		}
 		last := ev.LastTimestamp.Time
@@ -320,30 +329,4 @@ func (b *bundle) events(ctx context.Context) {
 	}
 	slices.Sort(lines)
 	b.text("events.txt", strings.Join(append(lines, ""), "\n"))
-}
-
-// redacted stands for what is not given away.
-const redacted = "(redacted)"
-
-// secrets are what is taken for secret in a text, with what takes its place. The operator writes none of it; what a person has put
-// into a ConfigMap, or another program into a log, might be.
-var secrets = []struct {
-	pattern *regexp.Regexp
-	instead string
-}{
-	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)`), redacted},
-	{regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*`), redacted}, // JSON Web Tokens
-	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}`), "$1 " + redacted},
-	{regexp.MustCompile(`(?i)\b((?:set-)?cookie|authorization|x-csrftoken)("?\s*[:=]\s*\[?)[^\n]+`), "$1$2" + redacted},
-	{regexp.MustCompile(`(://[^/\s:@]*):[^/\s@]+@`), "$1:" + redacted + "@"},
-	{regexp.MustCompile(`(?i)([\w.-]*(?:passw(?:or)?d|passphrase|secret(?:key)?|api_?key|auth_?token|access_?token|sessionid|csrftoken)\\?"?\s*[:=]\s*)` +
-		`(?:\\"(?:[^"\\]|\\[^"])*\\"|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;}&"']+)`), "$1" + redacted},
-}
-
-// redact replaces what looks like a secret.
-func redact(text string) string {
-	for _, s := range secrets {
-		text = s.pattern.ReplaceAllString(text, s.instead)
-	}
-	return text
 }

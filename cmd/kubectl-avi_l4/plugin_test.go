@@ -215,16 +215,19 @@ func files(t *testing.T, archive []byte) map[string]string {
 
 func TestSupportBundle(t *testing.T) {
 	labels := map[string]string{"control-plane": "avi-l4-operator"}
-	pod := corev1.PodSpec{Containers: []corev1.Container{{Name: "operator",
-		Env: []corev1.EnvVar{{Name: "HTTPS_PROXY", Value: "http://me:" + password + "@proxy"}}}}}
+	env := []corev1.EnvVar{{Name: "HTTPS_PROXY", Value: "http://me:" + password + "@proxy"}, {Name: "OTHER", Value: password}}
+	pod := corev1.PodSpec{Containers: []corev1.Container{{Name: "operator", Env: env}}, InitContainers: []corev1.Container{{Name: "first", Env: env}}}
 	connect := cluster(t,
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "op-1", Namespace: "avi-l4-system", Labels: labels}, Spec: pod},
 		&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "op", Namespace: "avi-l4-system"},
 			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod}}},
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "avi-k8s-config", Namespace: "avi-l4-system",
 			Annotations: map[string]string{corev1.LastAppliedConfigAnnotation: password}},
-			Data: map[string]string{"clusterName": "prod", "password": password, "nested": `{"authtoken":"` + password + `"}`}},
+			Data: map[string]string{"clusterName": "prod", "password": "two words\n" + password, "unknown": password,
+				"logFile": `{"authtoken":"` + password + `"}`}},
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: "avi-l4-system"}, Data: map[string]string{"x": "not ours"}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "avi-l4-held", Namespace: "avi-l4-system"},
+			Data: map[string]string{"plain_token": "two words and " + password}},
 	)
 	out, errOut, err := run(t, connect, "support-bundle", "-f", "-")
 	if err != nil {

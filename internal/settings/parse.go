@@ -127,6 +127,9 @@ var withoutMeaning = map[string]bool{
 	"advancedL4": true, "tenantsPerCluster": true, "syncNamespace": true, "logFile": true,
 }
 
+// Known reports whether a key of the ConfigMap is this operator's or AKO's.
+func Known(key string) bool { return setters[key] != nil || withoutMeaning[key] }
+
 var (
 	clusterName = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 	domain      = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)

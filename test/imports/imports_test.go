@@ -81,6 +81,9 @@ var elsewhere = []string{
 	"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools",
 }
 
+// command is the module of which commands are made that run on a person's machine, and nothing else.
+const command = "k8s.io/cli-runtime"
+
 // listed is what this test needs of a package; the imports are those of the package itself, not of its tests.
 type listed struct {
 	ImportPath string
@@ -136,6 +139,8 @@ func TestImportsRejects(t *testing.T) {
 		{"pkg/avisim", module + "/hack/demo", "development"},
 		{"cmd/avisim", module + "/pkg/avisim/control", ""},
 		{"cmd/kubectl-avi_l4", module + "/internal/avi", ""},
+		{"cmd/kubectl-avi_l4", command + "/pkg/printers", ""},
+		{"controllers", command + "/pkg/printers", "commands"},
 		{"controllers", module + "/cmd/avisim", "simulat"},
 		{"controllers", module + "/cmd/kubectl-avi_l4", "development"},
 		{"internal/avi", module + "/hack/cluster", "development"},
@@ -214,6 +219,8 @@ func check(p listed) []string {
 		switch {
 		case !ours && under(imported, elsewhere):
 			report(imported, "it belongs in a module of its own under hack/")
+		case !ours && under(imported, []string{command}) && !under(p.name(), []string{"cmd"}):
+			report(imported, "it is for the commands under cmd/ alone")
 		case !ours && operator && under(imported, session) && !under(p.name(), []string{"internal/avi"}):
 			report(imported, "internal/avi is the only package that talks to the Controller")
 		case !ours && slices.Contains(pure, p.name()) && under(imported, pureForbidden):
@@ -286,11 +293,11 @@ func clockUses(file *ast.File) (uses []token.Pos) {
 
 func list(t *testing.T) []listed {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...")
-	command.Dir = filepath.Join("..", "..")
+	golist := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...")
+	golist.Dir = filepath.Join("..", "..")
 	var stderr bytes.Buffer
-	command.Stderr = &stderr
-	out, err := command.Output()
+	golist.Stderr = &stderr
+	out, err := golist.Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, stderr.Bytes())
 	}

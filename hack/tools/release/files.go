@@ -17,6 +17,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
 // notes are what the change log says of the version. A version that it does not have is no release.
@@ -85,20 +87,62 @@ func (r *releaser) plugins(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(r.repository, "cmd", pluginTitle)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	manifest := krewManifest{APIVersion: "krew.googlecontainertools.github.com/v1alpha2", Kind: "Plugin"}
+	manifest.Metadata.Name = "avi-l4"
+	manifest.Spec = krewSpec{
+		Version: "v" + r.version, Homepage: "https://" + modulePath,
+		ShortDescription: "Explain what avi-l4-operator serves",
+		Description: "Explains why a Service or Gateway behind an Avi Controller is not served as asked for, shows what stands\n" +
+			"behind it, and gathers what a report of a problem needs. Reads Kubernetes with your rights and writes nothing.\n",
+	}
 	for _, goos := range []string{"linux", "darwin", "windows"} {
 		for _, goarch := range []string{"amd64", "arm64"} {
-			if err := r.plugin(ctx, goos, goarch); err != nil {
+			platform, err := r.plugin(ctx, goos, goarch)
+			if err != nil {
 				return err
 			}
+			manifest.Spec.Platforms = append(manifest.Spec.Platforms, platform)
 		}
 	}
-	return nil
-}
-
-func (r *releaser) plugin(ctx context.Context, goos, goarch string) error {
-	folder, err := os.MkdirTemp("", "avi-l4-plugin-")
+	content, err := yaml.Marshal(manifest)
 	if err != nil {
 		return err
+	}
+	return r.write("krew.yaml", content)
+}
+
+// krewManifest describes the plugin to krew, the plugin manager of kubectl (https://krew.sigs.k8s.io/docs/developer-guide/plugin-manifest/).
+type krewManifest struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name string `json:"name"`
+	} `json:"metadata"`
+	Spec krewSpec `json:"spec"`
+}
+
+type krewSpec struct {
+	Version          string         `json:"version"`
+	Homepage         string         `json:"homepage"`
+	ShortDescription string         `json:"shortDescription"`
+	Description      string         `json:"description"`
+	Platforms        []krewPlatform `json:"platforms"`
+}
+
+type krewPlatform struct {
+	Selector struct {
+		MatchLabels map[string]string `json:"matchLabels"`
+	} `json:"selector"`
+	URI    string `json:"uri"`
+	SHA256 string `json:"sha256"`
+	Bin    string `json:"bin"`
+}
+
+// plugin packs the plugin for one kind of machine, and returns where krew finds it.
+func (r *releaser) plugin(ctx context.Context, goos, goarch string) (platform krewPlatform, err error) {
+	folder, err := os.MkdirTemp("", "avi-l4-plugin-")
+	if err != nil {
+		return platform, err
 	}
 	defer os.RemoveAll(folder) //nolint:errcheck // a temporary folder
 	binary, pack, suffix := pluginTitle, gzipped, ".tar.gz"
@@ -107,22 +151,22 @@ func (r *releaser) plugin(ctx context.Context, goos, goarch string) error {
 	}
 	file := filepath.Join(folder, binary)
 	if err := r.compile(ctx, program{pkg: "./cmd/" + pluginTitle, os: goos, arch: goarch}, file); err != nil {
-		return err
+		return platform, err
 	}
 	sbom, err := r.contents(file, pluginTitle, goos, goarch)
 	if err != nil {
-		return err
+		return platform, err
 	}
 	if err := r.writeContents(pluginTitle, goos, goarch, sbom); err != nil {
-		return err
+		return platform, err
 	}
 	content, err := os.ReadFile(file) // #nosec G304 -- the file was made above
 	if err != nil {
-		return err
+		return platform, err
 	}
 	license, err := os.ReadFile(filepath.Join(r.repository, "LICENSE"))
 	if err != nil {
-		return err
+		return platform, err
 	}
 	packed, err := pack(r.time, []entry{
 		{name: binary, mode: 0o755, content: content},
@@ -130,9 +174,13 @@ func (r *releaser) plugin(ctx context.Context, goos, goarch string) error {
 		{name: pluginTitle + ".cdx.json", mode: 0o644, content: sbom},
 	})
 	if err != nil {
-		return err
+		return platform, err
 	}
-	return r.write(fmt.Sprintf("%s-%s-%s-%s%s", pluginTitle, r.version, goos, goarch, suffix), packed)
+	name := fmt.Sprintf("%s-%s-%s-%s%s", pluginTitle, r.version, goos, goarch, suffix)
+	platform.Selector.MatchLabels = map[string]string{"os": goos, "arch": goarch}
+	platform.URI = strings.TrimSuffix(r.downloads, "/") + "/v" + r.version + "/" + name
+	platform.SHA256, platform.Bin = fmt.Sprintf("%x", sha256.Sum256(packed)), binary
+	return platform, r.write(name, packed)
 }
 
 func gzipped(modified time.Time, entries []entry) ([]byte, error) {

@@ -51,6 +51,7 @@ type options struct {
 	wanted     string // the version, such as 0.3.0; empty: the one of the sources
 	platforms  string // such as linux/amd64,linux/arm64
 	registry   string // what image names begin with, such as registry.example.com/avi; empty: nothing
+	downloads  string // address under which each release's files are, in a folder of its tag
 	manifests  string // folder of manifests that belong to the release
 }
 
@@ -62,6 +63,8 @@ func build(ctx context.Context, command string, args []string, out io.Writer) er
 	flags.StringVar(&o.wanted, "version", "", "the version; empty: that in internal/version/VERSION")
 	flags.StringVar(&o.platforms, "platforms", "linux/amd64,linux/arm64", "platforms of the images")
 	flags.StringVar(&o.registry, "registry", "", "what the images' names begin with, such as registry.example.com/avi")
+	flags.StringVar(&o.downloads, "downloads", "https://"+modulePath+"/releases/download",
+		"address under which releases are published, each in a folder of its tag (all)")
 	flags.StringVar(&o.manifests, "manifests", "", "folder with install.yaml and whatever else goes into the release as it is (all)")
 	if err := flags.Parse(args); err != nil {
 		return err

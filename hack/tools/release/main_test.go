@@ -17,6 +17,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -31,6 +32,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"sigs.k8s.io/yaml"
 )
 
 // standIn is a repository in the shape of this one, with programs that compile in a moment.
@@ -102,7 +104,8 @@ func release(t *testing.T, command, folder string, args ...string) string {
 
 func TestRelease(t *testing.T) {
 	folder, commit := repository(t)
-	out := release(t, "all", folder, "-version", "1.2.3", "-manifests", manifests(t), "-registry", "registry.example.com/avi/")
+	out := release(t, "all", folder, "-version", "1.2.3", "-manifests", manifests(t), "-registry", "registry.example.com/avi/",
+		"-downloads", "https://files.example.com")
 
 	t.Run("files", func(t *testing.T) { checkFiles(t, out) })
 	t.Run("checksums", func(t *testing.T) { checkSums(t, out) })
@@ -134,7 +137,8 @@ func TestRelease(t *testing.T) {
 	if err := os.CopyFS(again, os.DirFS(folder)); err != nil {
 		t.Fatal(err)
 	}
-	second := release(t, "all", again, "-manifests", manifests(t), "-registry", "registry.example.com/avi")
+	second := release(t, "all", again, "-manifests", manifests(t), "-registry", "registry.example.com/avi",
+		"-downloads", "https://files.example.com/")
 	if a, b := read(t, out, checksumsFile), read(t, second, checksumsFile); a != b {
 		t.Errorf("the second build differs:\n%s\n%s", a, b)
 	}
@@ -143,7 +147,7 @@ func TestRelease(t *testing.T) {
 func checkFiles(t *testing.T, out string) {
 	want := []string{
 		"NOTES.md", checksumsFile, "avi-l4-operator-1.2.3.oci.tar", "avi-l4-operator-1.2.3.tgz", "avi-l4-operator-olm-1.2.3.tgz",
-		"avi-l4-simulator-1.2.3.oci.tar", "install.yaml", "services-api-crds.yaml",
+		"avi-l4-simulator-1.2.3.oci.tar", "install.yaml", "krew.yaml", "services-api-crds.yaml",
 	}
 	for _, title := range []string{"avi-l4-operator", "avi-l4-simulator"} {
 		want = append(want, title+"-1.2.3-linux-amd64.cdx.json", title+"-1.2.3-linux-arm64.cdx.json")
@@ -205,6 +209,24 @@ func checkPlugin(t *testing.T, out string) {
 	start := make([]byte, 2)
 	if _, err := io.ReadFull(f, start); err != nil || string(start) != "MZ" {
 		t.Errorf("the program for Windows begins with %q (%v)", start, err)
+	}
+
+	var manifest krewManifest
+	if err := yaml.UnmarshalStrict([]byte(read(t, out, "krew.yaml")), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	if len(manifest.Spec.Platforms) != 6 || manifest.Metadata.Name != "avi-l4" || manifest.Spec.Version != "v1.2.3" {
+		t.Errorf("krew is told %+v", manifest)
+	}
+	for _, p := range manifest.Spec.Platforms {
+		address, file := path.Split(p.URI)
+		windows := p.Selector.MatchLabels["os"] == "windows"
+		if address != "https://files.example.com/v1.2.3/" || (p.Bin == "kubectl-avi_l4.exe") != windows {
+			t.Errorf("krew is told %+v", p)
+		}
+		if sum := fmt.Sprintf("%x", sha256.Sum256([]byte(read(t, out, file)))); sum != p.SHA256 {
+			t.Errorf("krew is told sum %s of %s, which has %s", p.SHA256, file, sum)
+		}
 	}
 }
 
