@@ -69,6 +69,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.Health, "health-interval", 15*time.Second, "How often the Controller's inventory is read for condition Healthy.")
 	flag.Float64Var(&o.DeletionShare, "deletion-share", 0.2, "Largest part of our Services and Gateways that may lose their objects within 5 minutes because they don't exist, or are not selected any more by settings or labels; never all.")
 	flag.BoolVar(&o.IgnoreRouteNamespaces, "svcapi-ignore-route-namespaces", false, "Let listeners of networking.x-k8s.io Gateways take Services of every namespace, whatever routes.namespaces says, as AKO does.")
+	flag.BoolVar(&o.TakeUnnamed, "svcapi-take-unnamed-services", false, "Let listeners of networking.x-k8s.io Gateways take Services of other namespaces that selector and routes.namespaces admit also if these don't name the Gateway by label.")
 	flag.Func("gateway-controller-name", "A further controllerName of GatewayClasses of gateway.networking.k8s.io to serve, besides ako.vmware.com/avi-l4; may be given several times.", func(name string) error {
 		o.ControllerNames = append(o.ControllerNames, name)
 		return nil

@@ -53,6 +53,8 @@ type Options struct {
 	DryRun          bool
 	// IgnoreRouteNamespaces lets Gateways of the Services API take Services of every namespace, as AKO does.
 	IgnoreRouteNamespaces bool
+	// TakeUnnamed lets Gateways of the Services API take Services of other namespaces that don't name them by their labels.
+	TakeUnnamed bool
 	// ControllerNames are further controllerNames of GatewayClasses of gateway.networking.k8s.io to serve.
 	ControllerNames []string
 	SetLogLevel     func(string) // nil: the level isn't the ConfigMap's to choose
@@ -214,7 +216,8 @@ func (op *Operator) deps(mgr ctrl.Manager, recorder events.EventRecorder, o Opti
 	return Deps{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Engine: op.Engine, Settings: op.Settings, APIs: op.APIs,
 		Gather: &gather.Reader{Client: mgr.GetClient(), Serves: op.APIs.Serves, Synced: op.APIs.Synced,
-			IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
+			IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, TakeUnnamed: o.TakeUnnamed,
+			ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
 		Guard:   op.Guard,
 		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: op.lead, Freed: op.freed, Moved: op.inNamespace,
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {

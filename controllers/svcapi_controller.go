@@ -113,7 +113,7 @@ func (k svcAPIGateways) ofService(ctx context.Context, o client.Object) []reconc
 	}
 	users := k.using(client.ObjectKeyFromObject(svc))
 	return requestsFor(k.where(ctx, func(gw *svcapi.Gateway) bool {
-		return slices.Contains(users, client.ObjectKeyFromObject(gw)) || gather.Selects(gw, svc)
+		return slices.Contains(users, client.ObjectKeyFromObject(gw)) || k.Reader.Selects(gw, svc)
 	})...)
 }
 

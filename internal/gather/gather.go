@@ -132,6 +132,8 @@ type Reader struct {
 	Synced func(API) bool
 	// IgnoreRouteNamespaces lets Gateways take Services of every namespace, as AKO does.
 	IgnoreRouteNamespaces bool
+	// TakeUnnamed lets Gateways of the Services API take Services of other namespaces that don't name them.
+	TakeUnnamed bool
 	// ControllerNames are those of the GatewayClasses of gateway.networking.k8s.io that are ours.
 	ControllerNames []string
 

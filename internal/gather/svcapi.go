@@ -116,7 +116,7 @@ func (k SvcAPIGateways) Behind(ctx context.Context, s *settings.Settings, c *Can
 		backend.NamespaceLabels = ns.Labels
 		backends = append(backends, backend)
 	}
-	return translate.SvcAPIGateway{Object: gw, EveryNamespace: k.IgnoreRouteNamespaces}, backends, nil
+	return translate.SvcAPIGateway{Object: gw, EveryNamespace: k.IgnoreRouteNamespaces, Unnamed: k.TakeUnnamed}, backends, nil
 }
 
 func keysOf[T client.Object](objects []T) []types.NamespacedName {
@@ -133,7 +133,7 @@ func named[T client.Object](ctx context.Context, k Kind[T], name string) ([]T, e
 	return slices.DeleteFunc(all, func(o T) bool { return o.GetNamespace()+"-"+o.GetName() != name }), err
 }
 
-// services are those that name the Gateway, and those that its listeners' selectors match.
+// services are those that name the Gateway, and those that its listeners' selectors match where the Gateway needs no consent.
 func (r *Reader) services(ctx context.Context, gw *svcapi.Gateway) ([]*corev1.Service, error) {
 	seen := make(map[types.NamespacedName]bool)
 	var out []*corev1.Service
@@ -155,7 +155,7 @@ func (r *Reader) services(ctx context.Context, gw *svcapi.Gateway) ([]*corev1.Se
 		return nil, err
 	}
 	for _, l := range gw.Spec.Listeners {
-		match, where, all := reach(gw, l, r.IgnoreRouteNamespaces)
+		match, where, all := r.reach(gw, l)
 		if all {
 			continue // they name the Gateway, and are among those already
 		}
@@ -166,9 +166,10 @@ func (r *Reader) services(ctx context.Context, gw *svcapi.Gateway) ([]*corev1.Se
 	return out, nil
 }
 
-// reach is where a listener's Services are and what their labels have to match. all is true if its selector takes only
-// Services that name the Gateway, which is how AKO's users write it.
-func reach(gw *svcapi.Gateway, l svcapi.Listener, everywhere bool) (match labels.Selector, where []client.ListOption, all bool) {
+// reach is where a listener's Services that don't name the Gateway are, and what their labels have to match: in the Gateway's own
+// namespace, unless sites do without the consent of others. all is true if the selector takes only Services that name the
+// Gateway, which is how AKO's users write it.
+func (r *Reader) reach(gw *svcapi.Gateway, l svcapi.Listener) (match labels.Selector, where []client.ListOption, all bool) {
 	selector := l.Routes.Selector
 	if selector == nil {
 		selector = new(metav1.LabelSelector)
@@ -178,21 +179,23 @@ func reach(gw *svcapi.Gateway, l svcapi.Listener, everywhere bool) (match labels
 	}
 	match, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
-		return labels.Everything(), nil, false // the build says so, and finds what serves among them
+		match = labels.Everything() // the build says so, and finds what serves among them
 	}
-	if n := l.Routes.Namespaces; !everywhere && (n == nil || n.From == nil || *n.From == svcapi.RouteSelectSame) {
+	n := l.Routes.Namespaces
+	if !r.TakeUnnamed || err == nil && !r.IgnoreRouteNamespaces && (n == nil || n.From == nil || *n.From == svcapi.RouteSelectSame) {
 		where = []client.ListOption{client.InNamespace(gw.Namespace)}
 	}
 	return match, where, false
 }
 
 // Selects reports whether a Service may be attached to a Gateway, so that a change of it is one of the Gateway.
-func Selects(gw *svcapi.Gateway, svc *corev1.Service) bool {
+func (r *Reader) Selects(gw *svcapi.Gateway, svc *corev1.Service) bool {
 	if namespace, name, ok := translate.NamedGateway(svc.Labels); ok {
 		return namespace == gw.Namespace && name == gw.Name
 	}
 	for _, l := range gw.Spec.Listeners {
-		if match, _, all := reach(gw, l, true); !all && match.Matches(labels.Set(svc.Labels)) {
+		match, where, all := r.reach(gw, l)
+		if !all && (len(where) == 0 || svc.Namespace == gw.Namespace) && match.Matches(labels.Set(svc.Labels)) {
 			return true
 		}
 	}

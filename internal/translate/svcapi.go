@@ -25,6 +25,8 @@ type SvcAPIGateway struct {
 	Object *svcapi.Gateway
 	// EveryNamespace lets its listeners take Services of every namespace, as AKO does.
 	EveryNamespace bool
+	// Unnamed lets its listeners take Services of other namespaces that don't consent to that by naming it.
+	Unnamed bool
 }
 
 // Key implements Owner.
@@ -36,7 +38,7 @@ func (g SvcAPIGateway) Key() model.Owner {
 func (g SvcAPIGateway) Annotations() map[string]string { return g.Object.Annotations }
 
 func (g SvcAPIGateway) in(b *builder) svcAPIBuilder {
-	return svcAPIBuilder{b, g.Object, g.EveryNamespace}
+	return svcAPIBuilder{b, g.Object, g.EveryNamespace, g.Unnamed}
 }
 
 func (SvcAPIGateway) speaker() string { return "" }
@@ -99,6 +101,7 @@ type svcAPIBuilder struct {
 	*builder
 	gw             *svcapi.Gateway
 	everyNamespace bool
+	unnamed        bool
 }
 
 // NamedGateway is the Gateway that a Service's labels name, "" if they name none.
@@ -317,7 +320,7 @@ func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector
 		sp, has := servicePort(svc, port)
 		matches := selector.Matches(labels.Set(svc.Labels))
 		switch {
-		case !own && !matches:
+		case !own && !(matches && b.mayTake(svc)):
 		case names && !own:
 			hint(has && inNamespace(backend), "%s names Gateway %s/%s", who, namespace, name)
 		case !attachable(svc):
@@ -341,6 +344,11 @@ func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector
 		return inherited, nil
 	}
 	return out, hints
+}
+
+// mayTake reports whether a Service that doesn't name the Gateway may be taken by a selector.
+func (b svcAPIBuilder) mayTake(svc *corev1.Service) bool {
+	return svc.Namespace == b.gw.Namespace || b.unnamed
 }
 
 // attachable reports whether a Service is of a type that Gateways take.
@@ -389,10 +397,21 @@ func (b svcAPIBuilder) noService(spec svcapi.Listener, port model.Port, hints []
 	if len(hints) > 3 {
 		hints = append(hints[:3:3], fmt.Sprintf("%d more", len(hints)-3))
 	}
+	if b.reachesOut(spec.Routes) {
+		hints = append(hints, fmt.Sprintf("in another namespace it also needs the labels %s=%s and %s=%s", LabelGatewayName, b.gw.Name,
+			LabelGatewayNamespace, b.gw.Namespace))
+	}
 	if len(hints) > 0 {
 		text += " (" + strings.Join(hints, "; ") + ")"
 	}
 	return text
+}
+
+// reachesOut reports whether a listener admits other namespaces, of which only Services are taken that name the Gateway, and its selector
+// doesn't say so.
+func (b svcAPIBuilder) reachesOut(r svcapi.RouteBindingSelector) bool {
+	others := b.everyNamespace || r.Namespaces != nil && !slices.Contains([]svcapi.RouteSelectType{"", svcapi.RouteSelectSame}, deref(r.Namespaces.From, ""))
+	return others && !b.unnamed && (r.Selector == nil || r.Selector.MatchLabels[LabelGatewayName] == "")
 }
 
 func selectorText(s *metav1.LabelSelector) string {

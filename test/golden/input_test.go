@@ -68,6 +68,7 @@ type scene struct {
 	Young                 []string `json:"young"`  // kinds whose type has only just come back
 	Unread                []string `json:"unread"` // kinds of routes, or "<group> <kind>", that the API server doesn't have
 	IgnoreRouteNamespaces bool     `json:"ignoreRouteNamespaces"`
+	TakeUnnamed           bool     `json:"takeUnnamed"`
 	Rival                 string   `json:"rival"`       // "namespace/name"
 	Refused               []string `json:"refused"`     // "SCTP/80": the Controller would not create the pool
 	Edits                 []edit   `json:"edits"`       // of what the Controller holds, made there by people
@@ -389,8 +390,9 @@ func reader(t *testing.T, w *world) *gather.Reader {
 		return slices.ContainsFunc(w.Unread, func(kind string) bool { return gather.KindAPIs[kind] == api || string(api) == kind })
 	}
 	r := &gather.Reader{
-		Client: cached(t, w), IgnoreRouteNamespaces: w.IgnoreRouteNamespaces, ControllerNames: []string{gatewayapi.Controller},
-		Serves: func(api gather.API) bool { return !lacks(api) }, Synced: func(api gather.API) bool { return !lacks(api) },
+		Client: cached(t, w), IgnoreRouteNamespaces: w.IgnoreRouteNamespaces, TakeUnnamed: w.TakeUnnamed,
+		ControllerNames: []string{gatewayapi.Controller},
+		Serves:          func(api gather.API) bool { return !lacks(api) }, Synced: func(api gather.API) bool { return !lacks(api) },
 	}
 	return r
 }

@@ -164,6 +164,43 @@ func TestGatewayServicesOfOtherNamespaces(t *testing.T) {
 	e.SvcAPIReady(gw)
 }
 
+// TestGatewayNeedsConsentOfOtherNamespaces: a listener that selects everything everywhere gets the Services of its own namespace, and of
+// others those that name the Gateway, for as long as they do.
+func TestGatewayNeedsConsentOfOtherNamespaces(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	e.Own(e.SvcAPIClass(nil))
+	red := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace + "-red"}}
+	gw := e.SvcAPIGateway("n2", e.SvcAPIListener("n2", "SCTP", 6060))
+	gw.Spec.Listeners[0].Routes.Selector = nil
+	gw.Spec.Listeners[0].Routes.Namespaces = &svcapi.RouteNamespaces{From: new(svcapi.RouteSelectAll)}
+	svc := e.Backend("amf", "n2", suite.Port("SCTP", 6060))
+	svc.Namespace, svc.Labels = red.Name, nil
+	e.Create(red, svc, e.Slice(svc, "10.244.1.5"), gw)
+	const serves, open = "SCTP/6060 amf [10.244.1.5:9090]", "SCTP/6060 open"
+	alone := func() {
+		t.Helper()
+		e.SvcAPIServes(gw, open)
+		m := e.SvcAPIListenerCondition(gw, 6060, "Ready", no, "Pending")
+		if !strings.Contains(m, "ako.vmware.com/gateway-name=n2") || strings.Contains(m, red.Name) {
+			t.Errorf("the listener says %s", m) // what is needed, and nothing of what others have
+		}
+	}
+	alone()
+	suite.Update(e, svc, func(s *corev1.Service) { s.Labels = e.Labels("n2") })
+	e.SvcAPIServes(gw, serves)
+	e.SvcAPIReady(gw)
+	suite.Update(e, svc, func(s *corev1.Service) { s.Labels = nil })
+	alone()
+	e.StopOperator()
+	suite.WithOptions(func(o *controllers.Options) { o.TakeUnnamed = true })(e)
+	e.StartOperator()
+	e.SvcAPIServes(gw, serves)
+	e.SvcAPIReady(gw)
+	suite.Update(e, svc, func(s *corev1.Service) { s.Spec.Ports[0].Port = 6061 })
+	e.SvcAPIServes(gw, open)
+}
+
 // TestGatewayServiceChangesGateways: its labels name another Gateway than before.
 func TestGatewayServiceChangesGateways(t *testing.T) {
 	t.Parallel()
