@@ -18,6 +18,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -26,10 +27,24 @@ import (
 // reasonDeleting is that of the Event which tells why the objects of a deleted owner are still there.
 const reasonDeleting = "DeletingLoadBalancerFailed"
 
-// handedOver reports whether another instance of the operator serves an owner, which has to let go of it first.
-func handedOver(o client.Object, cfg *settings.Settings) (other string, yes bool) {
+// saysAnother reports whether an object says that another instance of the operator serves it.
+func saysAnother(o client.Object, cfg *settings.Settings) (other string, yes bool) {
 	other = o.GetAnnotations()[gather.AnnotationServedBy]
 	return other, other != "" && other != cfg.Instance() && gather.Claimed(o)
+}
+
+// handedOver reports whether another instance of the operator serves an object, which has to let go of it first. Who may write the
+// object can write anything there: it counts for nothing where the Controller holds what this instance has made for the owner.
+func (d *Deps) handedOver(o client.Object, owner model.Owner, cfg *settings.Settings) (other string, yes bool) {
+	other, yes = saysAnother(o, cfg)
+	return other, yes && !d.Engine.Made(owner, translate.VirtualServiceName(cfg, owner))
+}
+
+// unserved reports whether an object that is being deleted, and says that another instance serves it, is this instance's to let go:
+// no instance has ever written its status, the settings say that it is to be served here, and nothing of it is on the Controller,
+// which release looks for.
+func unserved(o client.Object, here bool) bool {
+	return o.GetDeletionTimestamp() != nil && here && !status.Spoken(o)
 }
 
 func servedByAnother(kind model.OwnerKind, instance string) string {

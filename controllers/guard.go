@@ -245,7 +245,7 @@ func (r *owners[T]) alone(cfg *settings.Settings, c *gather.Candidate[T]) map[mo
 	if c.Judge(cfg).Elsewhere || !r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) {
 		return nil
 	}
-	if other, handover := handedOver(c.Object, cfg); handover && other != "" {
+	if _, handover := r.handedOver(c.Object, owner, cfg); handover {
 		return nil // another instance's
 	}
 	return map[model.Owner]bool{owner: !v.Ours && !v.Unknown && c.Deselected(cfg)}

@@ -164,8 +164,12 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 	if c.Judge(cfg).Elsewhere {
 		return ctrl.Result{}, nil
 	}
-	other, handover := handedOver(c.Object, cfg)
+	other, handover := r.handedOver(c.Object, r.ownerOf(c.Object), cfg)
 	switch {
+	case handover && r.Engine.Mirror.Err() != nil:
+		return resultOf(ctx, mirror.ErrNotLoaded) // whether that is true
+	case handover && unserved(c.Object, c.Judge(cfg).Ours):
+		return r.letGo(ctx, cfg, c, v.Why)
 	case handover && (v.Ours || deleted):
 		return r.anothers(ctx, c, other)
 	case handover:

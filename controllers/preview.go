@@ -186,7 +186,7 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 	f.owner = owner
 	v := r.verdict(cfg, c)
 	name := translate.VirtualServiceName(cfg, owner)
-	other, handover := handedOver(c.Object, cfg)
+	other, handover := r.handedOver(c.Object, owner, cfg)
 	switch {
 	case handover:
 		f.problem = servedByAnother(r.Owner(), other)

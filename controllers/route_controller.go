@@ -29,6 +29,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gatewayapi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
@@ -121,7 +122,7 @@ func (r *RouteReconciler) parent(ctx context.Context, cfg *settings.Settings, ro
 		p.Keep = v.Unknown || c.Managed
 		return p, p.Keep, nil
 	}
-	if _, handover := handedOver(c.Object, cfg); handover {
+	if _, handover := r.handedOver(c.Object, model.Owner{Kind: model.GatewayOwner, Namespace: key.Namespace, Name: key.Name}, cfg); handover {
 		p.Keep = true
 		return p, true, nil
 	}

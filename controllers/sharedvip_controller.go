@@ -304,7 +304,7 @@ func (r sharing) part(ctx context.Context, cfg *settings.Settings, c *gather.Can
 func (r sharing) leftBehind(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[*gather.Group]) (ctrl.Result, error) {
 	g, key, owner := c.Object, client.ObjectKeyFromObject(c.Object), r.ownerOf(c.Object)
 	if !r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) || slices.ContainsFunc(g.Members, func(m *corev1.Service) bool {
-		_, handover := handedOver(m, cfg)
+		_, handover := r.handedOverMember(key, m, cfg)
 		return handover
 	}) {
 		return ctrl.Result{}, nil
@@ -337,6 +337,7 @@ func (r sharing) fate(
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}
 	claimed, deleted := gather.Claimed(m), m.DeletionTimestamp != nil
 	v := translate.ServiceOurs(cfg, m, c.Namespace)
+	here := v.Ours
 	switch {
 	case deleted:
 		v = translate.Verdict{Why: "the Service is being deleted"}
@@ -345,8 +346,12 @@ func (r sharing) fate(
 	case v.Ours && r.of.Deps.place(m).Leaving:
 		v = translate.Verdict{Why: "it leaves shared VIP " + c.Object.Name}
 	}
-	if other, handover := handedOver(m, cfg); handover {
-		if v.Ours || deleted {
+	if other, handover := r.handedOverMember(client.ObjectKeyFromObject(c.Object), m, cfg); handover {
+		switch {
+		case r.Engine.Mirror.Err() != nil: // whether that is true: its load has all looked at again
+		case unserved(m, here):
+			return goes, v.Why
+		case v.Ours || deleted:
 			r.anothersMember(ctx, m, servedByAnother(owner.Kind, other))
 		}
 		return apart, ""
@@ -384,7 +389,7 @@ func (r sharing) keepMember(ctx context.Context, m *corev1.Service, why string, 
 func (r sharing) census(cfg *settings.Settings, c *gather.Candidate[*gather.Group]) map[model.Owner]bool {
 	out := make(map[model.Owner]bool)
 	for _, m := range c.Object.Members {
-		if _, handover := handedOver(m, cfg); handover || !r.holds(client.ObjectKeyFromObject(c.Object), m) {
+		if !r.holds(client.ObjectKeyFromObject(c.Object), m) {
 			continue
 		}
 		v := translate.ServiceOurs(cfg, m, c.Namespace)
@@ -395,6 +400,12 @@ func (r sharing) census(cfg *settings.Settings, c *gather.Candidate[*gather.Grou
 		out[owner] = true
 	}
 	return out
+}
+
+// handedOverMember is handedOver for one Service of a group.
+func (r sharing) handedOverMember(group types.NamespacedName, m *corev1.Service, cfg *settings.Settings) (other string, yes bool) {
+	other, yes = saysAnother(m, cfg)
+	return other, yes && !r.holds(group, m)
 }
 
 // anothersMember is anothers for one Service.

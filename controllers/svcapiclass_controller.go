@@ -15,6 +15,7 @@ import (
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -85,7 +86,8 @@ func (r *SvcAPIClassReconciler) others(class *svcapi.GatewayClass, gateways []*s
 		return false
 	}
 	for i := range gateways {
-		if _, handover := handedOver(gateways[i], cfg); !handover {
+		owner := model.Owner{Kind: model.SvcAPIGatewayOwner, Namespace: gateways[i].Namespace, Name: gateways[i].Name}
+		if _, handover := r.handedOver(gateways[i], owner, cfg); !handover {
 			return false // ours, or about to be
 		}
 	}

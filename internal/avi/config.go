@@ -116,6 +116,25 @@ func (c Config) tlsConfig() (*tls.Config, error) {
 	return t, nil
 }
 
+// longestTenant is the longest name, in bytes, that an object of the Controller has.
+const longestTenant = 255
+
+// TenantProblem says why a tenant can't have a name, in words that follow the name; "" if it may. Such a name is refused before it is
+// sent: some would be understood as another tenant, or as all of them.
+func TenantProblem(name string) string {
+	switch {
+	case name == "*":
+		return "stands for all tenants"
+	case strings.TrimSpace(name) != name:
+		return "begins or ends with a blank"
+	case !headerValue(name):
+		return "has characters that no request can carry"
+	case len(name) > longestTenant:
+		return fmt.Sprintf("is longer than %d characters", longestTenant)
+	}
+	return ""
+}
+
 // headerValue reports whether net/http will send s as a header value.
 func headerValue(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })

@@ -54,7 +54,7 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 	r := run{Engine: e, in: in}
 	r.record.Name, r.record.Tenant = translate.VirtualServiceName(in.Settings, in.Owner.Key()), translate.Tenant(in.Settings,
 		in.Owner.Key().Kind, in.Namespace)
-	r.keepTenant()
+	r.settleTenant(ctx)
 	defer func() {
 		r.commons.release(r.wanted...)
 		r.names.release(in.Owner.Key())
@@ -71,17 +71,18 @@ func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome 
 // run is one call of Serve.
 type run struct {
 	*Engine
-	in     translate.Input
-	kept   []model.Finding // about what keepTenant keeps
-	last   string          // the plan of the round before
-	record outcome.Record
-	wanted []model.Key       // common objects that are kept from being deleted until the run ends
-	undone []*model.Observed // common objects whose deletion failed in the round before
-	waits  bool              // for something that others of ours have
-	looked bool              // the VirtualService was read in this run
-	asked  []netip.Addr      // for addresses that the status has
-	denied bool              // what was asked for
-	ended  bool              // this run has deleted the VirtualService or the VsVip
+	in      translate.Input
+	kept    []model.Finding // about the tenant that it stays in
+	nowhere error           // why nothing can be made in the tenant that is wanted
+	last    string          // the plan of the round before
+	record  outcome.Record
+	wanted  []model.Key       // common objects that are kept from being deleted until the run ends
+	undone  []*model.Observed // common objects whose deletion failed in the round before
+	waits   bool              // for something that others of ours have
+	looked  bool              // the VirtualService was read in this run
+	asked   []netip.Addr      // for addresses that the status has
+	denied  bool              // what was asked for
+	ended   bool              // this run has deleted the VirtualService or the VsVip
 
 	// state is what came of the last round, and failure why it is Unread or Failed.
 	state   outcome.State
@@ -116,20 +117,12 @@ func (r *run) outcome() outcome.Outcome {
 	return outcome.NewUnread(r.record, r.failure.told())
 }
 
-// keepTenant has a Service that serves in another tenant than its namespace's go on there, endpoints and all, unless it
-// may be interrupted.
-func (r *run) keepTenant() {
-	vs := r.serving(r.in.Owner.Key(), &r.record.Serving)
-	if vs == nil || vs.Key.Tenant == r.record.Tenant || vs.Key.Name != r.record.Name || r.in.ReplacementAllowed() {
-		return
-	}
-	r.kept = []model.Finding{model.NeedsConsent(fmt.Sprintf("tenant: %s -> %s", vs.Key.Tenant, r.record.Tenant))}
-	r.in.Tenant, r.record.Tenant = vs.Key.Tenant, vs.Key.Tenant
-}
-
 // round builds, plans and applies once, and reports whether another round is needed.
 func (r *run) round(ctx context.Context, round int) (again bool) {
 	log := logr.FromContextOrDiscard(ctx)
+	if r.nowhere != nil {
+		return r.end(outcome.Failed, r.nowhere)
+	}
 	r.in.Facts = r.Mirror.Facts()
 	if err := r.readable(ctx); err != nil {
 		return r.end(outcome.Unread, err)
@@ -359,6 +352,9 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 	var failed []*model.Observed
 	for round := range rounds {
 		observed, lookErr := e.left(ctx, owner, tenant, name, round == 0)
+		if lookErr != nil && e.vanished(ctx, owner, name, lookErr, nil) {
+			continue
+		}
 		if lookErr != nil {
 			return deleted, lookErr
 		}
@@ -380,7 +376,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		var again bool
 		n, again, err = e.removed(results)
 		deleted += n
-		if err != nil && (!again || ctx.Err() != nil) {
+		if err != nil && (!again || ctx.Err() != nil) && !e.vanished(ctx, owner, name, err, results) {
 			return deleted, err
 		}
 	}
@@ -401,7 +397,7 @@ func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name strin
 			return nil, err
 		}
 	}
-	if first && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
+	if first && avi.TenantProblem(tenant) == "" && !slices.ContainsFunc(e.Mirror.Of(owner, name), ownedByName) {
 		if err := e.lookFor(ctx, tenant, name); err != nil {
 			return nil, err
 		}
@@ -493,6 +489,12 @@ func (e *Engine) VirtualServices() (n int) {
 		}
 	}
 	return n
+}
+
+// Made reports whether the Controller holds objects in the operator's cloud that are marked as an owner's: it is this instance that
+// serves it, whatever the owner itself says.
+func (e *Engine) Made(owner model.Owner, name string) bool {
+	return slices.ContainsFunc(e.Mirror.Of(owner, name), func(o *model.Observed) bool { return o.Key.Kind.Type().OfCloud && !ownedByName(o) })
 }
 
 // Holds reports whether the Controller is known to hold objects of an owner whose VirtualService is called name.

@@ -122,6 +122,8 @@ func Classify(err error) outcome.Class {
 		return outcome.Terminal
 	case errors.Is(err, mirror.ErrNotLoaded):
 		return outcome.Transient
+	case errors.As(err, new(*tenantError)):
+		return outcome.Wait
 	}
 	switch avi.ClassOf(err) {
 	case avi.Terminal:
@@ -138,7 +140,12 @@ func Classify(err error) outcome.Class {
 func Forbidden(err error) bool { return avi.ReasonOf(err) == avi.ReasonForbidden }
 
 // RetryAfter is how long a Wait or Transient failure asks to be left alone; zero if it doesn't say.
-func RetryAfter(err error) time.Duration { return avi.RetryAfterOf(err) }
+func RetryAfter(err error) time.Duration {
+	if errors.As(err, new(*tenantError)) {
+		return tenantAgain
+	}
+	return avi.RetryAfterOf(err)
+}
 
 // reasons maps the client's reasons to those of conditions and Events.
 var reasons = map[avi.Reason]string{
@@ -166,6 +173,8 @@ func Reason(err error) string {
 		return model.ReasonNameTaken
 	case errors.As(err, &dry):
 		return model.ReasonDryRun
+	case errors.As(err, new(*tenantError)):
+		return model.ReasonTenantMissing
 	case errors.As(err, new(*awaitedError)):
 		return model.ReasonAddressLost
 	case errors.Is(err, mirror.ErrNotLoaded):

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -268,7 +269,7 @@ func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*model
 	for _, o := range missing {
 		g.Go(func() error {
 			raw, err := m.client.Get(gctx, o.Key.Tenant, "/api/"+string(o.Key.Kind)+"/"+o.UUID, url.Values{"include_name": {"true"}})
-			if err != nil && avi.ReasonOf(err) != avi.ReasonNotFound {
+			if err != nil && avi.ReasonOf(err) != avi.ReasonNotFound && !m.goneWithTenant(gctx, err) {
 				m.log.Info("the Controller's list lacks an object, which can't be read either; it is taken for there", "object", o.Key.String(),
 					"error", err.Error())
 				return nil
@@ -306,6 +307,16 @@ func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*model
 	if len(changed) > 0 {
 		m.Changed(keysOf(changed))
 	}
+}
+
+// goneWithTenant reports whether an object can't be read because its tenant, and so the object, is proven to be gone.
+func (m *Mirror) goneWithTenant(ctx context.Context, err error) bool {
+	var call *avi.Error
+	if !errors.As(err, &call) || call.Reason != avi.ReasonTenantMissing {
+		return false
+	}
+	gone, err := m.TenantGone(ctx, call.Tenant)
+	return err == nil && gone
 }
 
 // looks bounds the reads of single objects at a time.

@@ -93,6 +93,9 @@ type Mirror struct {
 
 	reload             chan struct{}
 	learning, claiming sync.Mutex
+
+	tenants sync.Mutex
+	absent  map[string]absence // by a tenant's name; under tenants
 }
 
 // ask is a kind that somebody refers to in a tenant; an empty tenant is the configured one.
@@ -108,8 +111,8 @@ type entry struct {
 
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
-	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[ask]bool), Changed: func([]model.Owner) {},
-		Loaded: func() {}, Refused: func(error) {}}
+	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[ask]bool),
+		absent: make(map[string]absence), Changed: func([]model.Owner) {}, Loaded: func() {}, Refused: func(error) {}}
 	m.clear()
 	m.err = ErrNotLoaded
 	return m
