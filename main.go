@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -39,26 +40,37 @@ const program = "avi-l4-operator"
 
 type options struct {
 	controllers.Options
-	metricsAddr, probeAddr string
-	metricsSecure          bool
-	logLevel, logFormat    string
-	version                bool
-	preview, handBack      bool
-	lease, renew, retry    time.Duration
+	metricsAddr, probeAddr, pprofAddr                string
+	metricsSecure                                    bool
+	metricsCertPath, metricsCertName, metricsCertKey string
+	leaseName, leaseNamespace                        string
+	kubeQPS                                          float64
+	kubeBurst                                        int
+	logLevel, logFormat                              string
+	version                                          bool
+	preview, handBack                                bool
+	lease, renew, retry                              time.Duration
 }
 
+// parse reads the process's flags. A wrong one ends it with exit code 1: 2, the flag package's own, is the one of exitChanges.
 func parse() (options, error) {
-	flag.CommandLine.Init(program, flag.ContinueOnError) // its own exit code for a wrong flag is the one of exitChanges
 	o := options{}
+	flag.CommandLine.Init(program, flag.ContinueOnError)
+	o.define(flag.CommandLine)
+	o.defineServers(flag.CommandLine)
+	return o, flag.CommandLine.Parse(os.Args[1:])
+}
+
+// define adds the operator's flags to a set.
+func (o *options) define(flag *flag.FlagSet) {
 	flag.StringVar(&o.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "The operator's own namespace, with ConfigMap avi-k8s-config and Secret avi-secret (default $POD_NAMESPACE).")
 	flag.StringVar(&o.CAFile, "avi-ca-file", "", "File of PEM certificates to trust besides those of the Secret; read again when it changes.")
-	flag.StringVar(&o.metricsAddr, "metrics-bind-address", ":8443", "Address of the metrics server; 0 switches it off.")
-	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS to authorized clients only.")
-	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
 	flag.BoolVar(&o.LeaderElect, "leader-elect", false, "Elect a leader, so that one of several replicas writes.")
 	flag.DurationVar(&o.lease, "leader-elect-lease-duration", 15*time.Second, "How long a standby waits for a leader that renews its lease no more, in whole seconds.")
 	flag.DurationVar(&o.renew, "leader-elect-renew-deadline", 10*time.Second, "How long a leader tries to renew its lease before it ends; less than the lease's duration.")
 	flag.DurationVar(&o.retry, "leader-elect-retry-period", 2*time.Second, "How often the lease is renewed, and a standby looks at it.")
+	flag.StringVar(&o.leaseName, "leader-elect-id", "avi-l4-operator.ako.vmware.com", "Name of the Lease that the leader holds. Replicas of one installation need the same.")
+	flag.StringVar(&o.leaseNamespace, "leader-elect-namespace", "", "Namespace of that Lease; the operator's role reaches its own only (default --namespace).")
 	flag.StringVar(&o.logLevel, "zap-log-level", "", "debug, info, warn or error; overrides logLevel of the ConfigMap.")
 	flag.StringVar(&o.logFormat, "zap-encoder", "json", "json or console.")
 	flag.IntVar(&o.Workers, "workers", 16, "Services, and Gateways, worked on at once.")
@@ -78,7 +90,19 @@ func parse() (options, error) {
 	flag.BoolVar(&o.preview, "preview", false, "Print what would change on the Controller, what would be held and why, and exit: 0 if nothing would change, 2 if something would. Nothing is written anywhere.")
 	flag.BoolVar(&o.handBack, "hand-back", false, "Take finalizers, annotations and conditions off Services and Gateways so that AKO can serve them again, and exit. Nothing is said to the Controller. The operator itself must not run.")
 	flag.BoolVar(&o.version, "version", false, "Print the version and exit.")
-	return o, flag.CommandLine.Parse(os.Args[1:])
+}
+
+// defineServers adds the flags of what the operator serves, and of how it talks to the API server.
+func (o *options) defineServers(flag *flag.FlagSet) {
+	flag.StringVar(&o.metricsAddr, "metrics-bind-address", ":8443", "Address of the metrics server; 0 switches it off.")
+	flag.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over HTTPS to authorized clients only.")
+	flag.StringVar(&o.metricsCertPath, "metrics-cert-path", "", "Folder of the metrics server's certificate and key, which are read again when they change; without it the operator signs a certificate of its own at each start.")
+	flag.StringVar(&o.metricsCertName, "metrics-cert-name", "tls.crt", "File of the certificate in --metrics-cert-path.")
+	flag.StringVar(&o.metricsCertKey, "metrics-cert-key", "tls.key", "File of the key in --metrics-cert-path.")
+	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
+	flag.StringVar(&o.pprofAddr, "pprof-bind-address", "0", "Address of Go's profiles at /debug/pprof/, to anybody who reaches it: use a loopback address such as 127.0.0.1:6060, and kubectl port-forward. 0 switches them off.")
+	flag.Float64Var(&o.kubeQPS, "kube-api-qps", 0, "Requests to the API server per second; 0 leaves it to the API server's priority and fairness.")
+	flag.IntVar(&o.kubeBurst, "kube-api-burst", 0, "Requests to the API server that --kube-api-qps lets through at once; 0 is twice the rate.")
 }
 
 func main() {
@@ -165,7 +189,10 @@ func assemble(o *options, level zap.AtomicLevel) (ctrl.Manager, *avi.Client, err
 	scheme := runtime.NewScheme()
 	utilruntime.Must(controllers.AddToScheme(scheme))
 	cfg := ctrl.GetConfigOrDie()
-	cfg.UserAgent = fmt.Sprintf("%s/%s (%s/%s)", program, version.Number(), goruntime.GOOS, goruntime.GOARCH)
+	cfg.UserAgent = fmt.Sprintf("%s/%s (%s/%s)", program, version.String(), goruntime.GOOS, goruntime.GOARCH)
+	if o.kubeQPS > 0 {
+		cfg.QPS, cfg.Burst = float32(o.kubeQPS), cmp.Or(o.kubeBurst, max(1, int(2*o.kubeQPS)))
+	}
 	lock, fenced, err := elect(cfg, scheme, *o)
 	if err != nil {
 		return nil, nil, err
@@ -175,6 +202,7 @@ func assemble(o *options, level zap.AtomicLevel) (ctrl.Manager, *avi.Client, err
 		Cache:                               controllers.CacheOptions(o.Namespace),
 		Metrics:                             metricsOptions(*o),
 		HealthProbeBindAddress:              o.probeAddr,
+		PprofBindAddress:                    o.pprofAddr,
 		LeaderElection:                      lock != nil,
 		LeaderElectionReleaseOnCancel:       true, // nothing is written once the manager has ended
 		LeaderElectionResourceLockInterface: lock,
@@ -206,7 +234,7 @@ func elect(cfg *rest.Config, scheme *runtime.Scheme, o options) (resourcelock.In
 		return nil, nil, nil
 	}
 	fenced := fence.New()
-	lock, err := fenced.Lease(rest.CopyConfig(cfg), scheme, o.Namespace, "avi-l4-operator.ako.vmware.com", o.renew)
+	lock, err := fenced.Lease(rest.CopyConfig(cfg), scheme, cmp.Or(o.leaseNamespace, o.Namespace), o.leaseName, o.renew)
 	if err != nil {
 		return nil, nil, fmt.Errorf("preparing the election of a leader: %w", err)
 	}
@@ -234,7 +262,8 @@ func operate(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o option
 }
 
 func metricsOptions(o options) metricsserver.Options {
-	m := metricsserver.Options{BindAddress: o.metricsAddr, SecureServing: o.metricsSecure}
+	m := metricsserver.Options{BindAddress: o.metricsAddr, SecureServing: o.metricsSecure,
+		CertDir: o.metricsCertPath, CertName: o.metricsCertName, KeyName: o.metricsCertKey}
 	if o.metricsSecure {
 		m.FilterProvider = metricsfilter.New
 	}

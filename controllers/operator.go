@@ -82,6 +82,7 @@ type ownerPart interface {
 	Changed([]model.Owner)
 	Waiting()
 	Failing() int
+	Conditions(context.Context) map[conditionCount]int
 	Orphans([]model.Owner)
 	Remaining(context.Context) (map[model.Owner]bool, error)
 	Addresses(context.Context) ([]netip.Addr, error)
@@ -158,7 +159,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op.available.Store(true)
 	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
 	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step},
-		DryRun: o.DryRun}
+		DryRun: o.DryRun, Watch: op.metrics.watch()}
 	if o.LeaderElect {
 		op.lead = sync.OnceFunc(op.Mirror.Expire)
 	}
@@ -316,7 +317,7 @@ func (op *Operator) register(r prometheus.Registerer) error {
 	if r == nil {
 		return nil
 	}
-	for _, c := range []prometheus.Collector{op, op.metrics.steps, op.metrics.held, op.metrics.deletions, op.metrics.token, op.Routes} {
+	for _, c := range append(op.metrics.collectors(), op, op.Routes) {
 		if err := r.Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}

@@ -251,7 +251,9 @@ func (r *owners[T]) letGo(ctx context.Context, cfg *settings.Settings, c *gather
 
 // serve runs the pipeline for an object that is ours and tells what came of it.
 func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
+	gathered := r.Engine.Time(engine.Gather)
 	in, err := gather.Input(ctx, r.Gather, r.kind, cfg, c)
+	gathered()
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -264,7 +266,7 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 		}
 		return resultOf(ctx, out.Retry()) // a status that was right would change twice at each restart
 	}
-	if err := r.tell(ctx, c.Object, in, out); err != nil {
+	if err := r.told(ctx, c.Object, in, out); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	switch {
@@ -278,6 +280,12 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 		return ctrl.Result{RequeueAfter: spread(min(r.APIs.Grace, time.Minute))}, nil
 	}
 	return resultOf(ctx, out.Retry())
+}
+
+// told writes a run's status and takes the time.
+func (r *owners[T]) told(ctx context.Context, o T, in translate.Input, out outcome.Outcome) error {
+	defer r.Engine.Time(engine.Status)()
+	return r.tell(ctx, o, in, out)
 }
 
 // had are the addresses that the operator has written into the status of an owner, or of the first member of a shared VIP that has any.
@@ -509,6 +517,25 @@ func (r *owners[T]) Waiting() { r.hurry(r.failing()...) }
 
 // Failing counts them.
 func (r *owners[T]) Failing() int { return len(r.failing()) }
+
+// Conditions counts what the status of the owners says, as the cache has it. An owner without conditions of its own, such as a shared
+// VIP, whose Services have them, counts for nothing.
+func (r *owners[T]) Conditions(ctx context.Context) map[conditionCount]int {
+	if api := r.API(); api != "" && !r.APIs.Synced(api) {
+		return nil
+	}
+	all, err := r.List(ctx)
+	if err != nil {
+		return nil // the cache has not begun
+	}
+	out := make(map[conditionCount]int)
+	for _, o := range all {
+		if list, _ := status.ConditionsOf(o); list != nil && gather.Claimed(o) {
+			countConditions(out, string(r.Owner()), *list)
+		}
+	}
+	return out
+}
 
 // Orphans has the objects of owners removed that don't exist. It happens in the owners' own turn, so that one that is
 // created meanwhile doesn't lose what it has just been given.

@@ -491,6 +491,10 @@ func (c *Client) newEndpoint(cfg Config) (*endpoint, error) {
 	if newer(cfg.Version, MaxVersion) {
 		c.log.Info("The configured API version is newer than what this operator knows, and is not used", "configured", cfg.Version, "used", MaxVersion)
 	}
+	if p := unusedProxy(ep.base); p != "" {
+		c.log.Info("The environment names a proxy (HTTPS_PROXY), which is not used for the Controller: it must be reached directly; "+
+			"name it in NO_PROXY to silence this", "host", cfg.Host, "proxy", p)
+	}
 	if cfg.Insecure {
 		c.log.Info("The Controller's certificate is not verified, as configured", "host", cfg.Host)
 	}

@@ -402,7 +402,7 @@ func TestMetrics(t *testing.T) {
 		labels map[string]string
 		want   float64
 	}{
-		"avi_l4_api_requests_total":           {map[string]string{"method": "DELETE", "kind": "pool", "code": "404"}, 3},
+		"avi_l4_api_requests_total":           {map[string]string{"method": "DELETE", "route": "/api/pool/{uuid}", "code": "404"}, 3},
 		"avi_l4_api_request_duration_seconds": {map[string]string{"method": "GET", "kind": "pool"}, 9}, // a delete's 404 is checked by a read and a list
 		"avi_l4_api_logins_total":             {map[string]string{"result": "success"}, 2},
 	} {

@@ -69,7 +69,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Tenant = cmp.Or(c.Tenant, defaultTenant)
 	c.Version = cmp.Or(c.Version, DefaultVersion)
-	c.UserAgent = cmp.Or(c.UserAgent, "avi-l4-operator/"+release.Number())
+	c.UserAgent = cmp.Or(c.UserAgent, "avi-l4-operator/"+release.String())
 	c.Concurrency = cmp.Or(c.Concurrency, defaultConcurrency)
 	c.Burst = cmp.Or(c.Burst, c.Concurrency)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)

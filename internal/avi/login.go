@@ -208,7 +208,7 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 func (l *login) attempt(ctx context.Context, req *http.Request, body []byte) (x *exchange, g *grant, e *Error) {
 	req = req.Clone(ctx)
 	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	x = l.ep.send(ctx, req, "login")
+	x = l.ep.send(ctx, req, "login", loginRoute)
 	g = &grant{setCookie: x.setCookie}
 	if !x.ok() {
 		e = l.ep.failure(x, loginRoute)

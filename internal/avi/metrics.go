@@ -20,8 +20,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "avi_l4_api_requests_total",
-			Help: "Requests to the Avi Controller by method, kind of object, and HTTP status or error, timeout, canceled.",
-		}, []string{"method", "kind", "code"}),
+			Help: "Requests to the Avi Controller by method, kind of object, route with {uuid} for a UUID, and HTTP status or error, timeout, canceled.",
+		}, []string{"method", "kind", "route", "code"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "avi_l4_api_request_duration_seconds",
 			Help: "Time from sending a request to the Avi Controller to the end of its answer.",

@@ -26,6 +26,7 @@ type worker struct {
 	// The request in progress.
 	ctx    context.Context
 	kind   string
+	route  string
 	renew  bool      // a lost session may be replaced
 	last   *exchange // nil if nothing was sent
 	unsent error     // why nothing was sent: the login failed, or the fence is closed
@@ -35,7 +36,7 @@ type worker struct {
 // is an *Error.
 func (w *worker) call(ctx context.Context, c call, pinned string) (*exchange, error) {
 	defer func() { w.ctx, w.last, w.unsent = nil, nil, nil }()
-	w.ctx, w.kind = ctx, c.kind
+	w.ctx, w.kind, w.route = ctx, c.kind, c.route
 	if err := w.refresh(pinned); err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func (w *worker) Do(req *http.Request) (*http.Response, error) {
 	if w.unsent = w.ep.fenced(req.Method, w.kind); w.unsent != nil {
 		return answer(req, http.StatusOK), nil //nolint:nilerr // the caller takes it from w.unsent
 	}
-	w.last = w.ep.send(w.ctx, req, w.kind)
+	w.last = w.ep.send(w.ctx, req, w.kind, w.route)
 	w.last.tenant = req.Header.Get("X-Avi-Tenant")
 	if !w.last.sessionLost() {
 		if w.last.err == nil && w.last.status < 500 {

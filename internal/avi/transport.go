@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/net/http/httpproxy"
 )
 
 const (
@@ -34,7 +36,7 @@ const (
 var errAttempt = errors.New("no complete answer in time")
 
 // newTransport returns connections to one Controller. There is no proxy, whatever the environment says: the Controller
-// is on the cluster's management network, and AKO uses none either.
+// is on the cluster's management network, and AKO uses none either. newEndpoint says so where there would be one.
 func newTransport(cfg Config) (*http.Transport, error) {
 	tc, err := cfg.tlsConfig()
 	if err != nil {
@@ -54,9 +56,27 @@ func newTransport(cfg Config) (*http.Transport, error) {
 	return t, nil
 }
 
+// unusedProxy is the host of the proxy that the environment would have a program use for an address, "" if there is none. A proxy's
+// user and password are not in it.
+func unusedProxy(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	p, err := httpproxy.FromEnvironment().ProxyFunc()(u)
+	switch {
+	case err != nil:
+		return "one that can't be parsed"
+	case p == nil:
+		return ""
+	}
+	return p.Host
+}
+
 // exchange is one request and what came of it.
 type exchange struct {
 	method     string
+	route      string // with {uuid} in place of a UUID
 	tenant     string
 	status     int // 0 if no answer came
 	retryAfter time.Duration
@@ -74,8 +94,8 @@ func (x *exchange) ok() bool { return x.err == nil && x.status >= 200 && x.statu
 func (x *exchange) sessionLost() bool { return x.err == nil && (x.status == 401 || x.status == 419) }
 
 // send makes one HTTP request within Config.Timeout, reads the answer to its end, and counts it. It follows no redirect.
-func (ep *endpoint) send(ctx context.Context, req *http.Request, kind string) *exchange {
-	x := &exchange{method: req.Method}
+func (ep *endpoint) send(ctx context.Context, req *http.Request, kind, route string) *exchange {
+	x := &exchange{method: req.Method, route: route}
 	actx, cancel := context.WithTimeoutCause(ctx, ep.cfg.Timeout, errAttempt)
 	defer cancel()
 	// From the moment that the request has a connection nobody can tell how much of it got through. net/http takes a new
@@ -145,7 +165,7 @@ func (ep *endpoint) observe(ctx context.Context, x *exchange, kind string, took 
 	case x.err != nil:
 		code = "error"
 	}
-	ep.client.metrics.requests.WithLabelValues(x.method, kind, code).Inc()
+	ep.client.metrics.requests.WithLabelValues(x.method, kind, x.route, code).Inc()
 	ep.client.metrics.latency.WithLabelValues(x.method, kind).Observe(took.Seconds())
 	ep.client.log.V(1).Info("Request to the Controller", "method", x.method, "kind", kind, "code", code, "took", took.String())
 

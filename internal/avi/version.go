@@ -86,7 +86,7 @@ func (v *version) ask(ctx context.Context) error {
 	for k, val := range v.ep.headers {
 		req.Header.Set(k, val)
 	}
-	x := v.ep.send(ctx, req, "initial-data")
+	x := v.ep.send(ctx, req, "initial-data", initialDataRoute)
 	if !x.ok() {
 		e := v.ep.failure(x, initialDataRoute)
 		e.sent = false // the caller's request, that is

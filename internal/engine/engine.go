@@ -34,11 +34,14 @@ type Engine struct {
 	Applier *apply.Applier
 	// DryRun prints plans to the log and carries none out.
 	DryRun bool
+	// Watch, where set, is told how long stages take, and of drift.
+	Watch Watch
 	// Routes, where set, knows which pods Service Engines reach.
 	Routes *Routes
 	// Statuses, where set, lists the addresses that the statuses of all owners have, as the operator wrote them.
 	Statuses func(context.Context) (map[netip.Addr]bool, error)
 
+	drifts   sync.Map // model.Key → true, of the objects whose drift was found and is not repaired yet
 	replaced sync.Map // model.Owner → what was replaced last
 	removing sync.Map // UUID of a VsVip → the owner of whose removal it is a part
 	lost     sync.Map // netip.Addr of a status → when it was refused
@@ -146,6 +149,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	spare, taken := r.spare(r.in.Owner.Key(), append(used, r.undone...), &built.Set)
 	defer r.commons.leave(taken...)
 	p := r.plan(&built.Set, slices.Concat(observed, have, spare))
+	r.findDrift(&p)
 	if p.Empty() {
 		r.remember(&built.Set)
 		return r.end(outcome.Done, nil)
@@ -171,7 +175,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	}
 	log.Info("changing the Controller",
 		"creates", count(&p, plan.Create), "updates", count(&p, plan.Update), "deletes", count(&p, plan.Delete))
-	results := r.Applier.Run(ctx, &p)
+	results := r.apply(ctx, &p)
 	r.undone = undone(spare, results)
 	again = r.judge(ctx, built, results)
 	if p.Replaces != "" && r.state == outcome.Failed {
@@ -231,6 +235,7 @@ const networkLost = "No network/subnet matched"
 
 // build makes the wanted objects of what the Controller holds now.
 func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
+	defer r.Time(Translate)()
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
@@ -255,6 +260,7 @@ func (r *run) build(ctx context.Context, observed []*model.Observed) translate.R
 }
 
 func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
+	defer r.Time(Plan)()
 	owner := r.in.Owner.Key()
 	policy := plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID}
 	p := plan.Diff(want, observed, policy)
@@ -280,6 +286,7 @@ func (r *run) judge(ctx context.Context, built translate.Result, results []apply
 			if !s.Skipped {
 				r.ended = r.ended || s.Step.Op == plan.Delete && s.Step.Key.Kind.Type().Replaced
 				r.count(s.Step.Op)
+				r.repairedDrift(s.Step.Key)
 				r.ruled.Delete(s.Step.Key) // its markers say it from now on
 			}
 			continue

@@ -220,6 +220,7 @@ func (m *Mirror) replace(epoch, start uint64, id identity, facts *model.Facts, l
 		m.mu.Unlock()
 		return nil, m.failed(epoch, err)
 	}
+	m.drift = make(map[model.Key]bool) // what nobody has asked for since the last load, nobody will
 	changed := make(map[model.Owner]bool)
 	mark := func(o *model.Observed) {
 		for _, owner := range m.affected(o) {
@@ -233,6 +234,7 @@ func (m *Mirror) replace(epoch, start uint64, id identity, facts *model.Facts, l
 		case have != nil && have.seq > start: // written by us meanwhile
 		case have != nil && have.UUID == e.UUID && sameBody(have.Body, e.Body):
 		default:
+			m.drift[key] = !first && have != nil
 			m.put(e)
 			mark(e.Observed)
 		}
@@ -288,6 +290,7 @@ func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*model
 					return nil
 				}
 			}
+			m.drift[o.Key] = true
 			owners := m.affected(o)
 			m.drop(o.Key)
 			mu.Lock()

@@ -77,6 +77,7 @@ type Mirror struct {
 	common  map[model.Key]bool             // the objects without an owner
 	behind  map[service]map[model.Key]bool // pools of Gateways and of shared VIPs, by the Service that their markers name
 	claims  map[string]map[model.Key]bool  // by DNS name and by address
+	drift   map[model.Key]bool             // what the last load found changed, or gone, behind the operator's back
 	gone    map[model.Key]uint64           // own deletes, so that an older list doesn't bring the object back
 	seq     uint64                         // counts own writes
 	epoch   uint64                         // counts the times that a load under way became worthless
@@ -125,6 +126,7 @@ func (m *Mirror) clear() {
 	m.common = make(map[model.Key]bool)
 	m.behind = make(map[service]map[model.Key]bool)
 	m.gone = make(map[model.Key]uint64)
+	m.drift = make(map[model.Key]bool)
 	m.health, m.pools = nil, nil
 	m.facts = nil
 	m.identity = identity{}
@@ -316,6 +318,16 @@ func (m *Mirror) Gone(key model.Key) {
 	m.seq++
 	m.gone[key] = m.seq
 	m.drop(key)
+}
+
+// TakeDrift reports, once for each load, whether that load found an object changed or gone which the operator hadn't touched.
+// Whether the change matters only a plan can tell: others may set the fields that we do not own.
+func (m *Mirror) TakeDrift(key model.Key) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := m.drift[key]
+	delete(m.drift, key)
+	return found
 }
 
 // Fetch reads one object by name and folds it in. A name that is taken by somebody else gives a *NotOursError, one

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+)
+
+// Stage is a part of a run for one owner.
+type Stage string
+
+// The stages of a run. Gather and Status are the reconcilers', the others the engine's; a run may have several rounds of those.
+const (
+	Gather    Stage = "gather"
+	Translate Stage = "translate"
+	Plan      Stage = "plan"
+	Apply     Stage = "apply"
+	Status    Stage = "status"
+)
+
+// Stages are all of them, in the order of a run.
+func Stages() []Stage { return []Stage{Gather, Translate, Plan, Apply, Status} }
+
+// Watch is told what metrics count. Its functions may be nil, and are called by several owners' runs at once.
+type Watch struct {
+	// Took is told how long a stage took.
+	Took func(Stage, time.Duration)
+	// Drift is told of an object that others have changed or deleted, in fields that are ours: when that is found, and again,
+	// with repaired, when it was put right.
+	Drift func(kind model.Kind, repaired bool)
+}
+
+// Time starts the clock of a stage; what it returns stops it.
+func (e *Engine) Time(s Stage) (stop func()) {
+	if e.Watch.Took == nil {
+		return func() {}
+	}
+	start := time.Now()
+	return func() { e.Watch.Took(s, time.Since(start)) }
+}
+
+// apply carries a plan out and takes the time.
+func (r *run) apply(ctx context.Context, p *plan.Plan) []apply.StepResult {
+	defer r.Time(Apply)()
+	return r.Applier.Run(ctx, p)
+}
+
+// findDrift tells of the steps of a plan that are there because others have changed something.
+func (e *Engine) findDrift(p *plan.Plan) {
+	if e.Watch.Drift == nil {
+		return
+	}
+	for _, s := range p.Steps {
+		if e.Mirror.TakeDrift(s.Key) {
+			e.drifts.Store(s.Key, true)
+			e.Watch.Drift(s.Key.Kind, false)
+		}
+	}
+}
+
+// repairedDrift tells that a change of others was put right, where there was one.
+func (e *Engine) repairedDrift(key model.Key) {
+	if _, found := e.drifts.LoadAndDelete(key); found {
+		e.Watch.Drift(key.Kind, true)
+	}
+}
