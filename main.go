@@ -9,7 +9,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	goruntime "runtime"
 	"runtime/debug"
@@ -32,6 +31,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/fence"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/metricsfilter"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/probes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
@@ -99,7 +99,7 @@ func (o *options) defineServers(flag *flag.FlagSet) {
 	flag.StringVar(&o.metricsCertPath, "metrics-cert-path", "", "Folder of the metrics server's certificate and key, which are read again when they change; without it the operator signs a certificate of its own at each start.")
 	flag.StringVar(&o.metricsCertName, "metrics-cert-name", "tls.crt", "File of the certificate in --metrics-cert-path.")
 	flag.StringVar(&o.metricsCertKey, "metrics-cert-key", "tls.key", "File of the key in --metrics-cert-path.")
-	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz.")
+	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 switches them off.")
 	flag.StringVar(&o.pprofAddr, "pprof-bind-address", "0", "Address of Go's profiles at /debug/pprof/, to anybody who reaches it: use a loopback address such as 127.0.0.1:6060, and kubectl port-forward. 0 switches them off.")
 	flag.Float64Var(&o.kubeQPS, "kube-api-qps", 0, "Requests to the API server per second; 0 leaves it to the API server's priority and fairness.")
 	flag.IntVar(&o.kubeBurst, "kube-api-burst", 0, "Requests to the API server that --kube-api-qps lets through at once; 0 is twice the rate.")
@@ -201,7 +201,6 @@ func assemble(o *options, level zap.AtomicLevel) (ctrl.Manager, *avi.Client, err
 		Scheme:                              scheme,
 		Cache:                               controllers.CacheOptions(o.Namespace),
 		Metrics:                             metricsOptions(*o),
-		HealthProbeBindAddress:              o.probeAddr,
 		PprofBindAddress:                    o.pprofAddr,
 		LeaderElection:                      lock != nil,
 		LeaderElectionReleaseOnCancel:       true, // nothing is written once the manager has ended
@@ -248,14 +247,13 @@ func operate(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o option
 	if err != nil {
 		return err
 	}
-	for name, check := range map[string]func(*http.Request) error{"controller-loop": operator.Alive} {
-		if err := mgr.AddHealthzCheck(name, check); err != nil {
-			return fmt.Errorf("adding health check %s: %w", name, err)
+	if o.probeAddr != "" && o.probeAddr != "0" {
+		server, err := probes.Server(o.probeAddr, operator.Live(), operator.Readiness())
+		if err != nil {
+			return err
 		}
-	}
-	for name, check := range map[string]func(*http.Request) error{"ready": operator.Ready, "own-cluster-name": operator.OwnName} {
-		if err := mgr.AddReadyzCheck(name, check); err != nil {
-			return fmt.Errorf("adding readiness check %s: %w", name, err)
+		if err := mgr.Add(server); err != nil {
+			return fmt.Errorf("adding the server of the probes: %w", err)
 		}
 	}
 	return operator.Run(ctx, mgr)

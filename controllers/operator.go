@@ -33,6 +33,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/probes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
@@ -476,6 +477,14 @@ func (op *Operator) Ready(*http.Request) error {
 		return configurationError(op.Settings)
 	}
 	return op.Mirror.Err()
+}
+
+// Live are the checks of /healthz.
+func (op *Operator) Live() probes.Checks { return probes.Checks{"controller-loop": op.Alive} }
+
+// Readiness are the checks of /readyz.
+func (op *Operator) Readiness() probes.Checks {
+	return probes.Checks{"ready": op.Ready, "own-cluster-name": op.OwnName}
 }
 
 // everyReplica is a loop that doesn't wait for leadership.
