@@ -505,4 +505,4 @@ func (e *Engine) Made(owner model.Owner, name string) bool {
 }
 
 // Holds reports whether the Controller is known to hold objects of an owner whose VirtualService is called name.
-func (e *Engine) Holds(owner model.Owner, name string) bool { return len(e.Mirror.Of(owner, name)) > 0 }
+func (e *Engine) Holds(owner model.Owner, name string) bool { return e.Mirror.Has(owner, name) }

@@ -2,15 +2,19 @@
 
 package mirror
 
-import "github.com/avi-l4-operator/avi-l4-operator/internal/model"
+import (
+	"slices"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+)
 
 // Common returns all objects that have no owner of their own; the order is undefined.
 func (m *Mirror) Common() []*model.Observed {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	out := make([]*model.Observed, 0, len(m.common))
-	for key := range m.common {
-		out = append(out, m.objects[key].Observed)
+	out := make([]*model.Observed, 0, len(m.common[true]))
+	for _, e := range m.common[true] {
+		out = append(out, e.observed())
 	}
 	return out
 }
@@ -19,13 +23,9 @@ func (m *Mirror) Common() []*model.Observed {
 func (m *Mirror) Used(by []*model.Observed) (out []*model.Observed) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for key := range m.common {
-		o := m.objects[key].Observed
-		for _, user := range by {
-			if uses(user, o) {
-				out = append(out, o)
-				break
-			}
+	for _, e := range m.common[true] {
+		if slices.ContainsFunc(by, func(user *model.Observed) bool { return uses(user, &e.head) }) {
+			out = append(out, e.observed())
 		}
 	}
 	return out
@@ -41,9 +41,9 @@ func (m *Mirror) Users(o *model.Observed) []model.Owner {
 func (m *Mirror) users(o *model.Observed) (out []model.Owner) {
 	seen := make(map[model.Owner]bool)
 	for _, e := range m.objects {
-		if !seen[e.Owner] && uses(e.Observed, o) {
-			seen[e.Owner] = true
-			out = append(out, e.Owner)
+		if !seen[e.head.Owner] && refers(e.uses, e.head.Key, o) {
+			seen[e.head.Owner] = true
+			out = append(out, e.head.Owner)
 		}
 	}
 	return out
@@ -56,5 +56,10 @@ func uses(user, o *model.Observed) bool {
 		return false
 	}
 	text := ref(user.Body)
-	return text != nil && (user.Key.Tenant == o.Key.Tenant || model.ParseRef(*text).UUID != "") && model.ParseRef(*text).Names(o)
+	return text != nil && refers(*text, user.Key, o)
+}
+
+// refers reports whether a reference in an object is to a common one.
+func refers(text string, in model.Key, o *model.Observed) bool {
+	return text != "" && (in.Tenant == o.Key.Tenant || model.ParseRef(text).UUID != "") && model.ParseRef(text).Names(o)
 }

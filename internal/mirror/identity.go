@@ -148,7 +148,7 @@ func (m *Mirror) identify(ctx context.Context, scope Scope) (identity, error) {
 func (m *Mirror) tenantOf(r *record) string {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.tenant(r.TenantRef)
+	return m.reader().tenant(r.TenantRef)
 }
 
 // Others is an *OtherClusterError if the cluster's name belongs to another cluster, else nil.

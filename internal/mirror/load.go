@@ -123,7 +123,7 @@ func (m *Mirror) scoped() bool {
 // mirror as it was. Objects that the operator wrote since the load began keep what the write's answer said.
 func (m *Mirror) Load(ctx context.Context) error {
 	m.mu.RLock()
-	scope, start, epoch := m.scope, m.seq, m.epoch
+	scope, start, epoch, c := m.scope, m.seq, m.epoch, m.codec
 	m.mu.RUnlock()
 
 	id, err := m.identify(ctx, scope)
@@ -135,12 +135,12 @@ func (m *Mirror) Load(ctx context.Context) error {
 		return m.failed(epoch, err)
 	}
 	lists := make([]written, len(model.Written))
+	r := reader{scope, facts}
 	g, gctx := errgroup.WithContext(ctx)
 	for i, kind := range model.Written {
 		g.Go(func() error {
 			err := m.client.List(gctx, string(kind), scope.tenants(), m.query(kind, true), func(raw json.RawMessage) error {
-				lists[i].objects = append(lists[i].objects, raw)
-				return nil
+				return lists[i].take(r, c, kind, raw, start)
 			})
 			if kind.Type().Optional && avi.ReasonOf(err) == avi.ReasonForbidden {
 				lists[i] = written{unread: true}
@@ -155,19 +155,31 @@ func (m *Mirror) Load(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return m.failed(epoch, err)
 	}
-	missing, err := m.replace(epoch, start, id, facts, lists)
-	if err != nil {
-		return err
-	}
+	missing := m.replace(epoch, start, id, facts, lists)
 	m.look(ctx, epoch, start, missing)
 	m.Loaded()
 	return nil
 }
 
-// written is what the Controller lists of a kind that the operator writes; unread: the account may not know, and what was known stands.
+// written is what the Controller lists of a kind that the operator writes, of which only ours is kept; unread: the account may not know,
+// and what was known stands.
 type written struct {
-	objects []json.RawMessage
+	objects []*entry
 	unread  bool
+}
+
+// take keeps an object of a list if it is ours.
+func (w *written) take(r reader, c *codec, kind model.Kind, raw json.RawMessage, start uint64) error {
+	o, mark, err := r.decode(kind, raw)
+	if err != nil || !r.ours(o, mark) {
+		return err
+	}
+	e, err := c.entry(o, start)
+	if err != nil {
+		return err
+	}
+	w.objects = append(w.objects, e)
+	return nil
 }
 
 // failed remembers why nothing is known yet. That the cluster's name is another cluster's makes what was known worthless.
@@ -203,45 +215,35 @@ func (m *Mirror) query(kind model.Kind, bulk bool) url.Values {
 	return q
 }
 
-func (m *Mirror) replace(epoch, start uint64, id identity, facts *model.Facts, lists []written) (missing []*model.Observed,
-	err error) {
+func (m *Mirror) replace(epoch, start uint64, id identity, facts *model.Facts, lists []written) (missing []*entry) {
 	m.mu.Lock()
 	if m.epoch != epoch {
 		m.mu.Unlock()
-		return nil, nil // for other settings, or from before a leader before us stopped; a new load follows
+		return nil // for other settings, or from before a leader before us stopped; a new load follows
 	}
 	first := m.err != nil
 	old := m.facts
 	m.carry(old, facts)
 	m.facts = facts
-	fresh, unread, err := m.fresh(lists, start)
-	if err != nil {
-		m.facts = old
-		m.mu.Unlock()
-		return nil, m.failed(epoch, err)
-	}
 	m.drift = make(map[model.Key]bool) // what nobody has asked for since the last load, nobody will
+	fresh, unread := freshOf(lists)
 	changed := make(map[model.Owner]bool)
-	mark := func(o *model.Observed) {
-		for _, owner := range m.affected(o) {
-			changed[owner] = true
-		}
-	}
 	for key, e := range fresh {
 		have := m.objects[key]
 		switch {
 		case m.gone[key] > start: // deleted by us while the list was being read
 		case have != nil && have.seq > start: // written by us meanwhile
-		case have != nil && have.UUID == e.UUID && sameBody(have.Body, e.Body):
+		case have != nil && have.same(e):
 		default:
 			m.drift[key] = !first && have != nil
-			m.put(e)
-			mark(e.Observed)
+			for _, owner := range m.affected(m.put(e)) {
+				changed[owner] = true
+			}
 		}
 	}
 	for key, have := range m.objects {
 		if fresh[key] == nil && have.seq <= start && !unread[key.Kind] {
-			missing = append(missing, have.Observed)
+			missing = append(missing, have)
 		}
 	}
 	maps.DeleteFunc(m.gone, func(_ model.Key, seq uint64) bool { return seq <= start })
@@ -257,18 +259,19 @@ func (m *Mirror) replace(epoch, start uint64, id identity, facts *model.Facts, l
 	} else if len(changed) > 0 {
 		m.Changed(keysOf(changed))
 	}
-	return missing, nil
+	return missing
 }
 
 // look asks for each object that a complete list lacks and that was known, whether it is really gone: knowledge that shrinks is
 // doubted. Only what the API itself says doesn't exist is dropped, or what is there and isn't ours any more.
-func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*model.Observed) {
+func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*entry) {
 	var mu sync.Mutex
 	var there []string
 	changed := make(map[model.Owner]bool)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(looks)
-	for _, o := range missing {
+	for _, known := range missing {
+		o := &known.head
 		g.Go(func() error {
 			raw, err := m.client.Get(gctx, o.Key.Tenant, "/api/"+string(o.Key.Kind)+"/"+o.UUID, url.Values{"include_name": {"true"}})
 			if err != nil && avi.ReasonOf(err) != avi.ReasonNotFound && !m.goneWithTenant(gctx, err) {
@@ -278,12 +281,13 @@ func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*model
 			}
 			m.mu.Lock()
 			defer m.mu.Unlock()
-			if have := m.objects[o.Key]; m.epoch != epoch || have == nil || have.UUID != o.UUID || have.seq > start {
+			if have := m.objects[o.Key]; m.epoch != epoch || have == nil || have.head.UUID != o.UUID || have.seq > start {
 				return nil // known better meanwhile
 			}
 			if err == nil {
-				now, mark, err := m.decode(o.Key.Kind, raw)
-				if err != nil || now.Key == o.Key && m.ours(now, mark) {
+				r := m.reader()
+				now, mark, err := r.decode(o.Key.Kind, raw)
+				if err != nil || now.Key == o.Key && r.ours(now, mark) {
 					mu.Lock()
 					there = append(there, o.Key.String())
 					mu.Unlock()
@@ -291,7 +295,7 @@ func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*model
 				}
 			}
 			m.drift[o.Key] = true
-			owners := m.affected(o)
+			owners := m.affected(known)
 			m.drop(o.Key)
 			mu.Lock()
 			defer mu.Unlock()
@@ -325,22 +329,16 @@ func (m *Mirror) goneWithTenant(ctx context.Context, err error) bool {
 // looks bounds the reads of single objects at a time.
 const looks = 8
 
-// fresh are the objects of ours among those listed, and the kinds that could not be listed.
-func (m *Mirror) fresh(lists []written, start uint64) (fresh map[model.Key]*entry, unread map[model.Kind]bool, err error) {
+// freshOf are the listed objects, and the kinds that could not be listed.
+func freshOf(lists []written) (fresh map[model.Key]*entry, unread map[model.Kind]bool) {
 	fresh, unread = make(map[model.Key]*entry), make(map[model.Kind]bool)
 	for i, list := range lists {
 		unread[model.Written[i]] = list.unread
-		for _, raw := range list.objects {
-			o, mark, err := m.decode(model.Written[i], raw)
-			if err != nil {
-				return nil, nil, err
-			}
-			if m.ours(o, mark) {
-				fresh[o.Key] = &entry{o, start}
-			}
+		for _, e := range list.objects {
+			fresh[e.head.Key] = e
 		}
 	}
-	return fresh, unread, nil
+	return fresh, unread
 }
 
 // carry gives fresh facts what was learned while they were being read.
@@ -708,14 +706,14 @@ func (m *Mirror) LoadHealth(ctx context.Context) error {
 	m.mu.Lock()
 	changed := make(map[model.Owner]bool)
 	for _, e := range m.objects {
-		switch e.Key.Kind {
+		switch uuid := e.head.UUID; e.head.Key.Kind {
 		case model.VirtualService:
-			if health[e.UUID] != m.health[e.UUID] {
-				changed[e.Owner] = true
+			if health[uuid] != m.health[uuid] {
+				changed[e.head.Owner] = true
 			}
 		case model.Pool:
-			if pools[e.UUID] != m.pools[e.UUID] {
-				changed[e.Owner] = true
+			if pools[uuid] != m.pools[uuid] {
+				changed[e.head.Owner] = true
 			}
 		}
 	}

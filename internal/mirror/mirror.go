@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -23,7 +22,6 @@ import (
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
 
 // Scope says which objects are the operator's.
@@ -72,15 +70,16 @@ type Mirror struct {
 	mu      sync.RWMutex
 	scope   Scope
 	objects map[model.Key]*entry
-	owners  map[model.Owner]map[model.Key]bool
-	named   map[string]map[model.Key]bool  // by name, the kinds whose markers don't tell an owner
-	common  map[model.Key]bool             // the objects without an owner
-	behind  map[service]map[model.Key]bool // pools of Gateways and of shared VIPs, by the Service that their markers name
-	claims  map[string]map[model.Key]bool  // by DNS name and by address
-	drift   map[model.Key]bool             // what the last load found changed, or gone, behind the operator's back
-	gone    map[model.Key]uint64           // own deletes, so that an older list doesn't bring the object back
-	seq     uint64                         // counts own writes
-	epoch   uint64                         // counts the times that a load under way became worthless
+	owners  index[model.Owner]
+	named   index[string]  // by name, the kinds whose markers don't tell an owner
+	common  index[bool]    // the objects without an owner, at true
+	behind  index[service] // pools of Gateways and of shared VIPs, by the Service that their markers name
+	claims  index[string]  // by DNS name and by address
+	codec   *codec
+	drift   map[model.Key]bool   // what the last load found changed, or gone, behind the operator's back
+	gone    map[model.Key]uint64 // own deletes, so that an older list doesn't bring the object back
+	seq     uint64               // counts own writes
+	epoch   uint64               // counts the times that a load under way became worthless
 	facts   *model.Facts
 	asked   map[ask]bool            // the kinds that are listed because somebody refers to them
 	health  map[string]model.Health // by UUID of the VirtualService
@@ -105,11 +104,6 @@ type ask struct {
 	kind   model.Kind
 }
 
-type entry struct {
-	*model.Observed
-	seq uint64
-}
-
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
 	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[ask]bool),
@@ -120,11 +114,9 @@ func New(client *avi.Client, log logr.Logger) *Mirror {
 }
 
 func (m *Mirror) clear() {
-	m.objects = make(map[model.Key]*entry)
-	m.owners = make(map[model.Owner]map[model.Key]bool)
-	m.named, m.claims = make(map[string]map[model.Key]bool), make(map[string]map[model.Key]bool)
-	m.common = make(map[model.Key]bool)
-	m.behind = make(map[service]map[model.Key]bool)
+	m.objects, m.codec = make(map[model.Key]*entry), new(codec)
+	m.owners, m.behind, m.common = make(index[model.Owner]), make(index[service]), make(index[bool])
+	m.named, m.claims = make(index[string]), make(index[string])
 	m.gone = make(map[model.Key]uint64)
 	m.drift = make(map[model.Key]bool)
 	m.health, m.pools = nil, nil
@@ -206,7 +198,7 @@ func (m *Mirror) Get(key model.Key) *model.Observed {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if e := m.objects[key]; e != nil {
-		return e.Observed
+		return e.observed()
 	}
 	return nil
 }
@@ -217,46 +209,65 @@ func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var out []*model.Observed
+	for _, e := range m.of(owner, name) {
+		out = append(out, e.observed())
+	}
+	return out
+}
+
+// Has reports whether there are objects of an owner whose VirtualService is called name.
+func (m *Mirror) Has(owner model.Owner, name string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return len(m.of(owner, name)) > 0
+}
+
+func (m *Mirror) of(owner model.Owner, name string) []*entry {
+	out := slices.Clone(m.owners[owner])
+	if untold := owner.Untold(); untold != owner {
+		out = append(out, m.owners[untold]...)
+	}
 	names := map[string]bool{name: true}
-	take := func(keys map[model.Key]bool) {
-		for key := range keys {
-			out = append(out, m.objects[key].Observed)
-			if key.Kind == model.VirtualService {
-				names[key.Name] = true
-			}
+	for _, e := range out {
+		if e.head.Key.Kind == model.VirtualService {
+			names[e.head.Key.Name] = true
 		}
 	}
-	take(m.owners[owner])
-	if untold := owner.Untold(); untold != owner {
-		take(m.owners[untold])
-	}
 	for name := range names {
-		for key := range m.named[name] {
-			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: key.Tenant, Name: key.Name}]
-			policy := m.objects[model.Key{Kind: model.L4PolicySet, Tenant: key.Tenant, Name: key.Name}]
-			own := m.objects[key].Owner
-			if (own == (model.Owner{}) || own.MayBe(owner)) && (vs == nil || vs.Owner.MayBe(owner)) && (policy == nil || policy.Owner.MayBe(owner)) {
-				out = append(out, m.objects[key].Observed)
+		for _, e := range m.named[name] {
+			vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: e.head.Key.Tenant, Name: name}]
+			policy := m.objects[model.Key{Kind: model.L4PolicySet, Tenant: e.head.Key.Tenant, Name: name}]
+			own := e.head.Owner
+			if (own == (model.Owner{}) || own.MayBe(owner)) && vs.mayBe(owner) && policy.mayBe(owner) {
+				out = append(out, e)
 			}
 		}
 	}
 	return out
 }
 
+// mayBe reports whether nothing, or an object that may be of the owner, is there.
+func (e *entry) mayBe(owner model.Owner) bool { return e == nil || e.head.Owner.MayBe(owner) }
+
 // Claiming lists the VsVips that have a DNS name, in small letters, or an address.
 func (m *Mirror) Claiming(claim string) []model.Key {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return slices.SortedFunc(maps.Keys(m.claims[claim]), func(a, b model.Key) int { return cmp.Compare(a.String(), b.String()) })
+	var out []model.Key
+	for _, e := range m.claims[claim] {
+		out = append(out, e.head.Key)
+	}
+	slices.SortFunc(out, func(a, b model.Key) int { return cmp.Compare(a.String(), b.String()) })
+	return out
 }
 
-// All returns every object; the order is undefined.
+// All returns every object without its body; the order is undefined.
 func (m *Mirror) All() []*model.Observed {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	out := make([]*model.Observed, 0, len(m.objects))
 	for _, e := range m.objects {
-		out = append(out, e.Observed)
+		out = append(out, &e.head)
 	}
 	return out
 }
@@ -266,7 +277,7 @@ func (m *Mirror) UUID(kind model.Kind, tenant, name string) (string, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if e := m.objects[model.Key{Kind: kind, Tenant: tenant, Name: name}]; e != nil {
-		return e.UUID, true
+		return e.head.UUID, true
 	}
 	if m.facts == nil {
 		return "", false
@@ -298,17 +309,21 @@ func (m *Mirror) PoolHealth(uuid string) (PoolHealth, bool) {
 func (m *Mirror) Wrote(kind model.Kind, answer json.RawMessage) (*model.Observed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o, mark, err := m.decode(kind, answer)
+	r := m.reader()
+	o, mark, err := r.decode(kind, answer)
 	if err != nil {
 		return nil, err
 	}
-	if !m.ours(o, mark) {
+	if !r.ours(o, mark) {
 		return o, &NotOursError{Key: o.Key, CreatedBy: o.CreatedBy, Cluster: mark.cluster, Unformed: !mark.formed}
 	}
 	m.seq++
+	e, err := m.codec.entry(o, m.seq)
+	if err != nil {
+		return nil, err
+	}
 	delete(m.gone, o.Key)
-	m.put(&entry{o, m.seq})
-	return o, nil
+	return m.put(e).observed(), nil
 }
 
 // Gone folds in an own delete, or the news that an object isn't there any more.
@@ -374,39 +389,30 @@ type marked struct {
 	formed  bool
 }
 
-// ours: the markers and the name for all, created_by where the type has it.
-func (m *Mirror) ours(o *model.Observed, mark marked) bool {
-	if !mark.formed || !model.Ours(m.scope.ClusterName, o.Key.Name, mark.cluster) {
-		return false
+// put takes an entry in, and returns it as it is kept.
+func (m *Mirror) put(e *entry) *entry {
+	e = m.tell(e)
+	key := e.head.Key
+	m.drop(key)
+	m.objects[key] = e
+	for _, c := range e.claims {
+		m.claims.insert(c, e)
 	}
-	rest := strings.TrimPrefix(o.Key.Name, m.scope.ClusterName+"--")
-	if names := o.Key.Kind.Type().Names; names != nil && !names.MatchString(rest) {
-		return false
-	}
-	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == m.scope.CreatedBy
-}
-
-func (m *Mirror) put(e *entry) {
-	m.tell(e)
-	m.drop(e.Key)
-	m.objects[e.Key] = e
-	for _, c := range model.Claims(e.Body) {
-		insert(m.claims, c, e.Key)
-	}
-	switch t := e.Key.Kind.Type(); {
+	switch t := key.Kind.Type(); {
 	case t.Common:
-		m.common[e.Key] = true
+		m.common.insert(true, e)
 	case t.OwnerByName:
-		insert(m.named, e.Key.Name, e.Key)
+		m.named.insert(key.Name, e)
 	default:
-		insert(m.owners, e.Owner, e.Key)
+		m.owners.insert(e.head.Owner, e)
 	}
-	if s, ok := serviceOf(e.Observed); ok {
-		insert(m.behind, s, e.Key)
+	if s, ok := e.behind(); ok {
+		m.behind.insert(s, e)
 	}
-	if e.Key.Kind == model.VirtualService {
-		m.tellOthers(e.Owner, e.Key.Tenant)
+	if key.Kind == model.VirtualService {
+		m.tellOthers(e.head.Owner, key.Tenant)
 	}
+	return e
 }
 
 func (m *Mirror) drop(key model.Key) {
@@ -415,38 +421,44 @@ func (m *Mirror) drop(key model.Key) {
 		return
 	}
 	delete(m.objects, key)
-	for _, c := range model.Claims(old.Body) {
-		remove(m.claims, c, key)
+	for _, c := range old.claims {
+		m.claims.remove(c, old)
 	}
 	switch t := key.Kind.Type(); {
 	case t.Common:
-		delete(m.common, key)
+		m.common.remove(true, old)
 	case t.OwnerByName:
-		remove(m.named, key.Name, key)
+		m.named.remove(key.Name, old)
 	default:
-		remove(m.owners, old.Owner, key)
+		m.owners.remove(old.head.Owner, old)
 	}
-	if s, ok := serviceOf(old.Observed); ok {
-		remove(m.behind, s, key)
+	if s, ok := old.behind(); ok {
+		m.behind.remove(s, old)
 	}
 }
 
-func insert[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
-	if index[at] == nil {
-		index[at] = make(map[model.Key]bool, 1)
-	}
-	index[at][key] = true
+// reader reads what the Controller renders, for settings and with what is known of the Controller.
+type reader struct {
+	scope Scope
+	facts *model.Facts
 }
 
-func remove[K comparable](index map[K]map[model.Key]bool, at K, key model.Key) {
-	delete(index[at], key)
-	if len(index[at]) == 0 {
-		delete(index, at)
+func (m *Mirror) reader() reader { return reader{m.scope, m.facts} }
+
+// ours: the markers and the name for all, created_by where the type has it.
+func (r reader) ours(o *model.Observed, mark marked) bool {
+	if !mark.formed || !model.Ours(r.scope.ClusterName, o.Key.Name, mark.cluster) {
+		return false
 	}
+	rest := strings.TrimPrefix(o.Key.Name, r.scope.ClusterName+"--")
+	if names := o.Key.Kind.Type().Names; names != nil && !names.MatchString(rest) {
+		return false
+	}
+	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == r.scope.CreatedBy
 }
 
 // decode reads a body as the Controller renders it.
-func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed, mark marked, err error) {
+func (r reader) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed, mark marked, err error) {
 	body := model.NewBody(kind)
 	if err := json.Unmarshal(raw, body); err != nil {
 		return nil, mark, fmt.Errorf("reading a %s of the Controller: %w", kind.Title(), err)
@@ -456,7 +468,7 @@ func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed
 		return nil, mark, fmt.Errorf("reading a %s of the Controller: it has no name or no uuid", kind.Title())
 	}
 	o = &model.Observed{
-		Key:  model.Key{Kind: kind, Tenant: m.tenant(deref(head.TenantRef)), Name: *head.Name},
+		Key:  model.Key{Kind: kind, Tenant: r.tenant(deref(head.TenantRef)), Name: *head.Name},
 		UUID: *head.UUID, LastModified: deref(head.LastModified), CreatedBy: deref(head.CreatedBy), Body: body,
 	}
 	mark.cluster, o.Owner = model.OwnerOf(head.Markers)
@@ -464,31 +476,31 @@ func (m *Mirror) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed
 	if vs, ok := body.(*models.VirtualService); ok {
 		o.Owner = model.VirtualServiceOwner(o.Owner, vs.ServiceMetadata)
 	}
-	plan.Prune(body)
 	return o, mark, nil
 }
 
 // tenant names the tenant of a reference, which carries the name behind '#' or only the UUID.
-func (m *Mirror) tenant(ref string) string {
-	r := model.ParseRef(ref)
+func (r reader) tenant(text string) string {
+	ref := model.ParseRef(text)
 	switch {
-	case r.Name != "":
-		return r.Name
-	case r.UUID == "":
-		return m.scope.Tenant
-	case m.facts != nil:
-		for name, uuid := range m.facts.Shared[model.Tenant] {
-			if uuid == r.UUID {
+	case ref.Name != "":
+		return ref.Name
+	case ref.UUID == "":
+		return r.scope.Tenant
+	case r.facts != nil:
+		for name, uuid := range r.facts.Shared[model.Tenant] {
+			if uuid == ref.UUID {
 				return name
 			}
 		}
 	}
-	return r.UUID // the tenant admin has its name as its UUID
+	return ref.UUID // the tenant admin has its name as its UUID
 }
 
 // affected are the owners that have to look when an object changes: its own, or that of the VirtualService that a VsVip
 // belongs to, or all whose objects use it.
-func (m *Mirror) affected(o *model.Observed) []model.Owner {
+func (m *Mirror) affected(e *entry) []model.Owner {
+	o := &e.head
 	if o.Key.Kind.Type().Common {
 		return m.users(o)
 	}
@@ -496,7 +508,7 @@ func (m *Mirror) affected(o *model.Observed) []model.Owner {
 		return []model.Owner{o.Owner}
 	}
 	if vs := m.objects[model.Key{Kind: model.VirtualService, Tenant: o.Key.Tenant, Name: o.Key.Name}]; vs != nil {
-		return []model.Owner{vs.Owner}
+		return []model.Owner{vs.head.Owner}
 	}
 	return nil
 }

@@ -5,8 +5,6 @@ package mirror
 import (
 	"slices"
 
-	"github.com/vmware/alb-sdk/go/models"
-
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
@@ -17,25 +15,29 @@ import (
 // twins are the kinds that have the same markers.
 var twins = []model.OwnerKind{model.SvcAPIGatewayOwner, model.SharedVIPOwner}
 
-// tell sets the owner of an object whose markers leave it open: that of the VirtualService or, while there is none, the one
-// that it was known to have.
-func (m *Mirror) tell(e *entry) {
-	if e.Owner.Kind != model.UntoldOwner || e.Key.Kind == model.VirtualService {
-		return
+// tell gives an object whose markers leave its owner open that of the VirtualService or, while there is none, the one that it was
+// known to have.
+func (m *Mirror) tell(e *entry) *entry {
+	if e.head.Owner.Kind != model.UntoldOwner || e.head.Key.Kind == model.VirtualService {
+		return e
 	}
 	for _, kind := range twins {
-		owner := e.Owner
+		owner := e.head.Owner
 		owner.Kind = kind
-		for key := range m.owners[owner] {
-			if key.Kind == model.VirtualService && key.Tenant == e.Key.Tenant {
-				e.Observed = owned(e.Observed, owner)
-				return
-			}
+		if m.hasVirtualService(owner, e.head.Key.Tenant) {
+			return e.owned(owner)
 		}
 	}
-	if have := m.objects[e.Key]; have != nil && have.Owner.Untold() == e.Owner {
-		e.Observed = owned(e.Observed, have.Owner)
+	if have := m.objects[e.head.Key]; have != nil && have.head.Owner.Untold() == e.head.Owner {
+		return e.owned(have.head.Owner)
 	}
+	return e
+}
+
+func (m *Mirror) hasVirtualService(owner model.Owner, tenant string) bool {
+	return slices.ContainsFunc(m.owners[owner], func(e *entry) bool {
+		return e.head.Key.Kind == model.VirtualService && e.head.Key.Tenant == tenant
+	})
 }
 
 // tellOthers gives a VirtualService's owner to what else has its markers in its tenant.
@@ -49,36 +51,24 @@ func (m *Mirror) tellOthers(owner model.Owner, tenant string) {
 		if from == owner {
 			continue
 		}
-		for key := range m.owners[from] {
-			if key.Tenant != tenant || key.Kind == model.VirtualService {
-				continue
+		for _, e := range slices.Clone(m.owners[from]) {
+			if e.head.Key.Tenant == tenant && e.head.Key.Kind != model.VirtualService {
+				m.drop(e.head.Key)
+				m.put(e.owned(owner))
 			}
-			e := m.objects[key]
-			m.objects[key] = &entry{owned(e.Observed, owner), e.seq}
-			remove(m.owners, from, key)
-			insert(m.owners, owner, key)
 		}
 	}
-}
-
-// owned is a copy, since what the mirror has returned is shared.
-func owned(o *model.Observed, owner model.Owner) *model.Observed {
-	out := *o
-	out.Owner = owner
-	return &out
 }
 
 // service names a Service.
 type service struct{ namespace, name string }
 
-// serviceOf is the Service that the markers of a pool of a Gateway or of a shared VIP name.
-func serviceOf(o *model.Observed) (s service, ok bool) {
-	pool, isPool := o.Body.(*models.Pool)
-	if !isPool || o.Owner.Untold().Kind != model.UntoldOwner {
+// behind is the Service that the markers of a pool of a Gateway or of a shared VIP name.
+func (e *entry) behind() (s service, ok bool) {
+	if e.service == "" || e.head.Owner.Untold().Kind != model.UntoldOwner {
 		return s, false
 	}
-	s = service{o.Owner.Namespace, model.Mark(pool.Markers, model.MarkServiceName)}
-	return s, s.name != ""
+	return service{e.head.Owner.Namespace, e.service}, true
 }
 
 // SharedVIPs are the names of the shared VIPs that have a pool of a Service, in order. One without a VirtualService isn't
@@ -86,8 +76,8 @@ func serviceOf(o *model.Observed) (s service, ok bool) {
 func (m *Mirror) SharedVIPs(namespace, name string) (out []string) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	for key := range m.behind[service{namespace, name}] {
-		if o := m.objects[key].Owner; o.Kind == model.SharedVIPOwner && !slices.Contains(out, o.Name) {
+	for _, e := range m.behind[service{namespace, name}] {
+		if o := e.head.Owner; o.Kind == model.SharedVIPOwner && !slices.Contains(out, o.Name) {
 			out = append(out, o.Name)
 		}
 	}
