@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -291,10 +292,16 @@ func (r sharing) part(ctx context.Context, cfg *settings.Settings, c *gather.Can
 		members = append(members, m)
 	}
 	unserved := make(map[*corev1.Service]bool)
-	for i, err := range eachMember(staying, func(m *corev1.Service) error { return r.claimMember(ctx, cfg, c.Object, m) }) {
+	slices.SortStableFunc(staying, translate.CompareSeniority(c.Object.Name))
+	joining := make(map[*corev1.Service]time.Time) // those that join in one pass do so in this order
+	for i, m := range staying {
+		joining[m] = r.Status.Now().Add(time.Duration(i))
+	}
+	for i, err := range eachMember(staying, func(m *corev1.Service) error { return r.claimMember(ctx, cfg, c.Object, m, joining[m]) }) {
+		m := staying[i]
 		out.unclaimed = errors.Join(out.unclaimed, client.IgnoreNotFound(err))
 		// What AKO made for one isn't taken away, claimed or not.
-		unserved[staying[i]] = err != nil && !r.holds(client.ObjectKeyFromObject(c.Object), staying[i])
+		unserved[m] = err != nil && !r.holds(client.ObjectKeyFromObject(c.Object), m)
 	}
 	out.serve = slices.DeleteFunc(members, func(m *corev1.Service) bool { return unserved[m] })
 	return out
@@ -421,19 +428,26 @@ func (r sharing) anothersMember(ctx context.Context, m *corev1.Service, text str
 }
 
 // claimMember claims a Service. One that waits for others notes since when it does, so that a younger one which is served before it
-// doesn't become its senior; one that is older than others which are served when it joins does so after them.
-func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gather.Group, m *corev1.Service) error {
+// doesn't become its senior; one that is older than others which are served when it joins does so now, after them.
+func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gather.Group, m *corev1.Service, now time.Time) error {
 	annotations := map[string]string{gather.AnnotationServedBy: cfg.Instance()}
 	served := r.of.serving(client.ObjectKeyFromObject(g))
 	waits := r.Engine.Mirror.Err() == nil && r.of.Deps.place(m).Group == g.Name && !slices.Contains(served, m.Name)
 	if waits && !translate.HasJoined(g.Name, m) {
 		since, senior := m.CreationTimestamp.Time, translate.CompareSeniority(g.Name)
 		if slices.ContainsFunc(g.Members, func(o *corev1.Service) bool { return slices.Contains(served, o.Name) && senior(m, o) < 0 }) {
-			since = time.Now()
+			since = now
 		}
 		annotations[translate.AnnotationJoined] = translate.Joined(g.Name, since)
 	}
-	return r.claimWith(ctx, m, annotations)
+	err := r.claimWith(ctx, m, annotations)
+	if apierrors.IsConflict(err) { // left for later, it would join after those that are served in this run
+		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(m), m); err != nil {
+			return fmt.Errorf("reading Service %s again, which has changed: %w", m.Name, err)
+		}
+		err = r.claimWith(ctx, m, annotations)
+	}
+	return err
 }
 
 // letMembersGo lets Services go of which the group holds nothing any more; the error is errLeft if it does of some, which failed may

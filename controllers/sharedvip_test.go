@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -23,6 +24,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
@@ -42,7 +44,7 @@ import (
 type sharedWorld struct {
 	site *site // of the guard
 	*testing.T
-	client   client.Client
+	client   client.WithWatch
 	sim      *avisim.Server
 	mirror   *mirror.Mirror
 	services *owners[*corev1.Service]
@@ -417,6 +419,47 @@ func TestAFailureForOneServiceIsItsOwn(t *testing.T) {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
+}
+
+// TestAnUnclaimedServiceKeepsItsPlace: a Service that changes while it is claimed is claimed all the same, and a younger one that asks
+// for its port doesn't get it.
+func TestAnUnclaimedServiceKeepsItsPlace(t *testing.T) {
+	w := newSharedWorld(t)
+	refused := 0
+	w.client = interceptor.NewClient(w.client, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			if o.GetName() == "amf" && refused == 0 {
+				refused++
+				return apierrors.NewConflict(corev1.Resource("services"), "amf", errors.New("the object has been modified"))
+			}
+			return c.Patch(ctx, o, p, opts...)
+		},
+	})
+	w.start()
+	w.create("amf", "n2", "SCTP", 38412)
+	w.create("smf", "n2", "SCTP", 38412)
+	w.create("web", "n2", "TCP", 80)
+	w.settle("n2")
+	w.told("smf", "!ServiceConflict")
+	w.want("amf-n2-SCTP-38412", "n2", "web-n2-TCP-80")
+	if refused == 0 {
+		t.Error("nothing was refused")
+	}
+}
+
+// TestServicesThatJoinAtOnce join in the order of their age, after those that were served before.
+func TestServicesThatJoinAtOnce(t *testing.T) {
+	w := newSharedWorld(t)
+	for i := range 6 {
+		w.create(fmt.Sprintf("late%d", 5-i), "other", "SCTP", 38412)
+	}
+	w.create("web", "n2", "TCP", 80)
+	w.settle("n2")
+	for i := range 6 {
+		w.annotate(fmt.Sprintf("late%d", i), translate.AnnotationSharedVIP, "n2")
+	}
+	w.settle("n2")
+	w.want("late5-n2-SCTP-38412", "n2", "web-n2-TCP-80")
 }
 
 // TestSettingsLetSharedServicesGo: they are let go by mistake, and held, and by wish.
