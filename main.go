@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -117,9 +118,7 @@ func main() {
 		fmt.Fprintln(os.Stdout, program, version.String())
 		return
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50) // the operator is idle most of its life: memory is dearer than the collector's time
-	}
+	collectEarly(memlimit.FromCgroup)
 	level := zap.NewAtomicLevel()
 	logger, err := newLogger(o, level)
 	if err != nil {
@@ -133,6 +132,16 @@ func main() {
 		ctrl.Log.Error(err, "the operator stops")
 	}
 	os.Exit(code)
+}
+
+// collectEarly makes the garbage collector take its time: the operator is idle most of its life, and memory is dearer. The environment
+// variables GOGC and GOMEMLIMIT have the last word.
+func collectEarly(limit memlimit.Provider) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	// Near the limit of the container it collects all the time, before the kernel kills the process. Without a limit there is an error.
+	_, _ = memlimit.SetGoMemLimitWithOpts(memlimit.WithProvider(limit))
 }
 
 // The codes that the process exits with besides 0.

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"sigs.k8s.io/controller-runtime/pkg/client/config"
 )
 
@@ -63,5 +65,22 @@ func TestMetricsCertificate(t *testing.T) {
 	m := metricsOptions(o)
 	if m.CertDir != "/certs" || m.CertName != "tls.crt" || m.KeyName != "key.pem" || !m.SecureServing || m.FilterProvider == nil {
 		t.Errorf("metrics server %+v", m)
+	}
+}
+
+// TestMemoryLimit: the garbage collector learns the container's limit.
+func TestMemoryLimit(t *testing.T) {
+	limit, percent := debug.SetMemoryLimit(-1), debug.SetGCPercent(-1)
+	t.Cleanup(func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(percent)
+	})
+	collectEarly(func() (uint64, error) { return 0, memlimit.ErrNoLimit })
+	if got := debug.SetMemoryLimit(-1); got != limit {
+		t.Errorf("without a limit it is %d", got)
+	}
+	collectEarly(memlimit.Limit(512 << 20))
+	if got := debug.SetMemoryLimit(-1); got != 512<<20*9/10 {
+		t.Errorf("with one of 512 MiB it is %d", got)
 	}
 }
