@@ -179,14 +179,15 @@ func (r *owners[T]) held(o T) bool {
 
 // keep leaves an owner as it is although it is not selected any more.
 func (r *owners[T]) keep(ctx context.Context, o T, why string, err error) (ctrl.Result, error) {
-	if !errors.As(err, new(heldError)) {
+	reason := reasonHeld(err)
+	if reason == "" {
 		return resultOf(ctx, err) // nobody knows yet
 	}
 	text := fmt.Sprintf("%s; its objects are kept, because %v", why, err)
-	r.tellOnce(o, model.ReasonDeletionHeld, text)
+	r.tellOnce(o, reason, text)
 	ctrl.LoggerFrom(ctx).Info("kept although not selected any more", "reason", why, "held", err.Error())
 	for _, part := range partsOf(o) {
-		if err := r.Status.Held(ctx, part, text); client.IgnoreNotFound(err) != nil {
+		if err := r.Status.Held(ctx, part, reason, text); client.IgnoreNotFound(err) != nil {
 			return resultOf(ctx, err)
 		}
 	}

@@ -248,5 +248,5 @@ func (r *owners[T]) alone(cfg *settings.Settings, c *gather.Candidate[T]) map[mo
 	if _, handover := r.handedOver(c.Object, owner, cfg); handover {
 		return nil // another instance's
 	}
-	return map[model.Owner]bool{owner: !v.Ours && !v.Unknown && c.Deselected(cfg)}
+	return map[model.Owner]bool{owner: !v.Ours && !v.Unknown && c.Deselected(cfg) && !clinging(cfg, c.Object).Any()}
 }

@@ -238,6 +238,10 @@ func (r *owners[T]) classless(ctx context.Context, cfg *settings.Settings, c *ga
 
 // letGo removes what was made for an object that is not ours to serve, unless too many are let go at once.
 func (r *owners[T]) letGo(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T], why string) (ctrl.Result, error) {
+	if err := r.restrained(cfg, c.Object, why); err != nil {
+		r.Guard.settle(ctx, r.ownerOf(c.Object))
+		return r.keep(ctx, c.Object, why, err)
+	}
 	if !c.Deselected(cfg) {
 		r.Guard.settle(ctx, r.ownerOf(c.Object))
 	} else if err := r.deselect(ctx, c.Object, cfg); err != nil {
@@ -321,7 +325,7 @@ func (r *owners[T]) run(ctx context.Context, key types.NamespacedName, in transl
 			ctrl.LoggerFrom(ctx).Info("the address isn't known yet", "error", err.Error())
 		}
 	}
-	r.hold(key, out.Waiting())
+	r.hold(key, out.Waiting() && !engine.Restrained(out.Retry()).Paused())
 	return out, out.AddressPending()
 }
 
@@ -352,7 +356,7 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 // keep the others from it.
 func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, about T, in translate.Input,
 	out outcome.Outcome) (failed error) {
-	if cfg.ServiceType != settings.NodePortLocal || r.Engine.DryRun {
+	if cfg.ServiceType != settings.NodePortLocal || r.Engine.DryRun || in.Owner.Restraint().Any() {
 		return nil
 	}
 	for _, b := range in.Backends {

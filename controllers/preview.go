@@ -198,6 +198,10 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 		if !gather.Claimed(c.Object) && !r.inherited(cfg, c) || !r.Engine.Holds(owner, name) {
 			return f, false, nil
 		}
+		if by := clinging(cfg, c.Object); by.Any() {
+			f.learn(r.Engine.Kept(owner, name, v.Why, by))
+			return f, true, nil
+		}
 		f.removed = v.Why
 		_, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, owner.Kind, c.Namespace), name, v.Why)
 		f.learn(err)
@@ -208,18 +212,20 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 		return f, false, err
 	}
 	o := r.Engine.Serve(ctx, in)
+	f.findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f model.Finding) bool { return f.Severity == model.Note })
 	f.learn(o.Retry())
 	if o.State() == outcome.Blocked && len(o.Findings) == 0 {
 		f.problem = "nothing can be planned"
 	}
-	f.findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f model.Finding) bool { return f.Severity == model.Note })
 	return f, true, nil
 }
 
-// learn takes the plan from the error of a dry run; another error is a problem.
+// learn takes the plan from the error of a dry run, unless the owner itself keeps it from being carried out; another error is a problem.
 func (f *foreseen) learn(err error) {
-	var dry *engine.DryRunError
+	var dry *engine.RestrainedError
 	switch {
+	case errors.As(err, &dry) && dry.By.Own():
+		f.findings = append(f.findings, model.Finding{Severity: model.Degraded, Reason: dry.By.Reason, Message: dry.Error()})
 	case errors.As(err, &dry):
 		f.plan, f.steps = dry.Plan, dry.Steps
 	case err != nil:

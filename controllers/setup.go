@@ -173,6 +173,9 @@ func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
 	if apierrors.IsConflict(err) { // the cache was behind; its next event may be here already
 		return ctrl.Result{RequeueAfter: spread(200 * time.Millisecond)}, nil
 	}
+	if engine.Restrained(err).Own() { // as the owner asks; its change is an event
+		return ctrl.Result{}, nil
+	}
 	if errors.Is(err, mirror.ErrNotLoaded) { // the load itself re-queues what waits for it
 		return ctrl.Result{RequeueAfter: spread(5 * time.Second)}, nil
 	}

@@ -228,7 +228,7 @@ type fate int
 const (
 	apart fate = iota // it is none of ours, or not to be touched
 	stays             // it is served
-	kept              // it is served although it is to be let go, because too much would be let go at once
+	kept              // it is served although it is to be let go: too much would be let go at once, or it is not to be changed
 	goes              // what there is of it is removed, and it is let go
 )
 
@@ -236,7 +236,7 @@ const (
 type parting struct {
 	serve, leave []*corev1.Service
 	why          string // they leave
-	held         bool   // some are served because too much would be let go at once
+	held         bool   // some are kept
 	unclaimed    error  // why some could not be claimed
 }
 
@@ -256,7 +256,11 @@ func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.C
 		return ctrl.Result{}, err
 	}
 	result, err := r.serve(ctx, cfg, next)
-	left := r.letMembersGo(ctx, key, p, err)
+	restraint, failed := translate.SharedVIP{Members: p.serve}.Restraint(), err
+	if failed == nil && restraint.Any() {
+		failed = &engine.RestrainedError{By: restraint}
+	}
+	left := r.letMembersGo(ctx, key, p, failed)
 	if err != nil || !result.IsZero() {
 		return result, err // what else is to be done comes with it
 	}
@@ -265,6 +269,8 @@ func (r sharing) decide(ctx context.Context, cfg *settings.Settings, c *gather.C
 	case errors.Is(left, errLeft) && !serves:
 		// Those that stay can't be served, and what there is serves only those that go.
 		return r.removeAll(ctx, cfg, gather.NewGroup(key, p.leave...), p.why)
+	case errors.Is(left, errLeft) && restraint.Any():
+		return ctrl.Result{RequeueAfter: spread(holdLook)}, nil // the restraint's end is an event
 	case left != nil || p.unclaimed != nil:
 		return resultOf(ctx, errors.Join(left, p.unclaimed))
 	case p.held:
@@ -363,18 +369,14 @@ func (r sharing) fate(
 		}
 		return apart, ""
 	}
-	holds := r.holds(client.ObjectKeyFromObject(c.Object), m)
-	switch {
-	case v.Ours:
+	if v.Ours {
 		r.Guard.settle(ctx, owner)
 		return stays, ""
-	case deleted || cfg.DeleteConfig || !holds || !translate.Deselected(cfg, m, c.Namespace):
-		r.Guard.settle(ctx, owner)
-	default:
-		if err := r.Guard.allow(ctx, owner); err != nil {
-			r.keepMember(ctx, m, v.Why, err)
-			return kept, ""
-		}
+	}
+	holds := r.holds(client.ObjectKeyFromObject(c.Object), m)
+	if err := r.bound(ctx, cfg, c.Namespace, m, holds); err != nil {
+		r.keepMember(ctx, m, v.Why, err)
+		return kept, ""
 	}
 	if !claimed && !holds {
 		return apart, "" // somebody else's, finalizers and all
@@ -382,12 +384,27 @@ func (r sharing) fate(
 	return goes, v.Why
 }
 
+// bound is why a Service that is not to be served keeps what the Controller holds of it; nil if it doesn't.
+func (r sharing) bound(ctx context.Context, cfg *settings.Settings, ns *corev1.Namespace, m *corev1.Service, holds bool) error {
+	owner := model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}
+	by := clinging(cfg, m)
+	switch {
+	case by.Any() && (holds || r.Engine.Mirror.Err() != nil): // what isn't known to be there may be there
+		r.Guard.settle(ctx, owner)
+		return &engine.RestrainedError{By: by}
+	case m.DeletionTimestamp != nil || cfg.DeleteConfig || !holds || !translate.Deselected(cfg, m, ns):
+		r.Guard.settle(ctx, owner)
+		return nil
+	}
+	return r.Guard.allow(ctx, owner)
+}
+
 // keepMember says on a Service that it is served still although it is not selected any more. The status is the run's to write, which
 // follows.
 func (r sharing) keepMember(ctx context.Context, m *corev1.Service, why string, err error) {
 	text := fmt.Sprintf("%s; what serves it is kept, because %v", why, err)
-	if errors.As(err, new(heldError)) {
-		r.tellOnce(m, model.ReasonDeletionHeld, text)
+	if reason := reasonHeld(err); reason != "" {
+		r.tellOnce(m, reason, text)
 	}
 	ctrl.LoggerFrom(ctx).Info("kept although not selected any more", "service", m.Name, "reason", why, "held", err.Error())
 }
@@ -401,7 +418,7 @@ func (r sharing) census(cfg *settings.Settings, c *gather.Candidate[*gather.Grou
 		}
 		v := translate.ServiceOurs(cfg, m, c.Namespace)
 		out[model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}] = m.DeletionTimestamp == nil && !cfg.DeleteConfig &&
-			!v.Ours && translate.Deselected(cfg, m, c.Namespace)
+			!v.Ours && translate.Deselected(cfg, m, c.Namespace) && !clinging(cfg, m).Any()
 	}
 	if owner := r.ownerOf(c.Object); len(out) == 0 && r.Engine.Holds(owner, translate.VirtualServiceName(cfg, owner)) {
 		out[owner] = true

@@ -173,7 +173,7 @@ func (r *run) lookFirst(ctx context.Context, p *plan.Plan) (again bool, err erro
 			return c.Field == "network_security_policy_ref" && c.From == nil
 		})
 	})
-	if !first || r.looked || r.DryRun {
+	if !first || r.looked || r.restraint().Any() {
 		return false, nil
 	}
 	r.looked = true

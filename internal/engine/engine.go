@@ -139,8 +139,8 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	}
 	used := r.Mirror.Used(observed)
 	built := r.build(ctx, slices.Concat(observed, used))
-	if built.Blocked {
-		return r.end(outcome.Blocked, nil)
+	if r.unplanned(&built) {
+		return false
 	}
 	have, err := r.wantCommon(ctx, &built.Set)
 	if err != nil {
@@ -166,9 +166,9 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	}
 	r.last = text
 	log.V(1).Info("planned", "round", round, "plan", text)
-	if r.DryRun {
-		log.Info("dry run: not carried out", "plan", text)
-		return r.end(outcome.Failed, &DryRunError{Plan: text, Steps: p.Steps})
+	if by := r.restraint(); by.Any() {
+		log.Info("dry run: not carried out", "by", by.By(), "plan", text)
+		return r.end(outcome.Failed, &RestrainedError{By: by, Plan: text, Steps: p.Steps})
 	}
 	if p.Replaces != "" {
 		r.replaced.Store(r.in.Owner.Key(), p.Replaces)
@@ -184,6 +184,29 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	return again
 }
 
+// unplanned ends a round in which nothing is planned, and reports whether it did: what is asked for can't be had, or the owner is paused.
+func (r *run) unplanned(built *translate.Result) bool {
+	by := r.restraint()
+	switch {
+	case built.Blocked:
+		r.end(outcome.Blocked, nil)
+	case by.Paused():
+		r.end(outcome.Failed, &RestrainedError{By: by})
+	default:
+		return false
+	}
+	return true
+}
+
+// restraint is what keeps the owner's changes from being carried out: its own, which says more, before the operator's.
+func (r *run) restraint() translate.Restraint {
+	own := r.in.Owner.Restraint()
+	if !own.Any() && r.DryRun {
+		return translate.Flag
+	}
+	return own
+}
+
 // readable is nil if the Controller has been read, and its objects of the cluster's name are this cluster's.
 func (r *run) readable(ctx context.Context) error {
 	if err := r.Mirror.Others(); err != nil {
@@ -192,7 +215,7 @@ func (r *run) readable(ctx context.Context) error {
 	if err := r.Mirror.Err(); err != nil || r.in.Facts == nil {
 		return fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
 	}
-	if r.DryRun {
+	if r.restraint().Any() {
 		return nil
 	}
 	return r.Mirror.Claim(ctx, r.in.Owner.Key(), r.record.Name)
@@ -373,7 +396,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		if e.DryRun {
 			e.commons.leave(taken...)
 			log.Info("dry run: not carried out", "plan", p.String())
-			return deleted, &DryRunError{Plan: p.String(), Steps: p.Steps}
+			return deleted, &RestrainedError{By: translate.Flag, Plan: p.String(), Steps: p.Steps}
 		}
 		log.Info("removing from the Controller", "deletes", len(p.Steps), "reason", reason)
 		results := e.Applier.Run(ctx, &p)
@@ -391,6 +414,16 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 		err = errors.New("objects remain after several attempts")
 	}
 	return deleted, err
+}
+
+// Kept is the error which says that what there is of an owner is not removed because of a restraint.
+func (e *Engine) Kept(owner model.Owner, name, reason string, by translate.Restraint) *RestrainedError {
+	out := &RestrainedError{By: by}
+	if !by.Paused() {
+		p := plan.Teardown(owner, e.Mirror.Of(owner, name), reason)
+		out.Plan, out.Steps = p.String(), p.Steps
+	}
+	return out
 }
 
 // left lists what there is of an owner. Where the VsVip is somebody else's, what our markers are on is ours still. first

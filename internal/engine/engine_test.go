@@ -385,7 +385,7 @@ func TestRemoveSaysWhatIsLeft(t *testing.T) {
 func TestDryRun(t *testing.T) {
 	w := newWorld(t)
 	w.engine.DryRun = true
-	var dry *DryRunError
+	var dry *RestrainedError
 	o := w.serve()
 	w.wantFailure(o, model.ReasonDryRun, outcome.Terminal, "", "5 to create")
 	if !errors.As(o.Retry(), &dry) {
@@ -403,6 +403,42 @@ func TestDryRun(t *testing.T) {
 	}
 	w.wantUnchanged()
 	w.wantHeld("afterwards", all("admin")...)
+}
+
+// TestRestraints: what an owner's annotation holds is told as the flag's dry run is, and neither keeps a deletion.
+func TestRestraints(t *testing.T) {
+	for annotation, want := range map[string]struct{ reason, plan string }{
+		translate.AnnotationPaused: {model.ReasonPaused, ""},
+		translate.AnnotationDryRun: {model.ReasonDryRun, "5 to create"},
+	} {
+		w := newWorld(t)
+		w.svc.Annotations[annotation] = "true"
+		o := w.serve()
+		w.wantFailure(o, want.reason, outcome.Terminal, "", "while annotation "+annotation+" is set")
+		if text := o.Failure().Message; !strings.Contains(text, want.plan) || want.plan == "" && strings.Contains(text, "to create") {
+			t.Errorf("%s: %s", annotation, text)
+		}
+		w.wantUnchanged() // not even the record of whose the name is
+		w.svc.Annotations[annotation] = "false"
+		w.served()
+		w.wrote()
+
+		w.svc.Annotations[annotation] = "true"
+		w.svc.Spec.Ports = w.svc.Spec.Ports[:1]
+		o = w.serve()
+		w.wantFailure(o, want.reason, outcome.Terminal, "", annotation)
+		if o.VSUUID == "" || len(o.Ports) == 0 || len(o.Addresses) == 0 {
+			t.Errorf("%s: what serves isn't told: %+v", annotation, o.Serving)
+		}
+		kept := w.engine.Kept(amf, amfName, "the test says so", w.input().Owner.Restraint())
+		if Reason(kept) != want.reason || strings.Contains(kept.Error(), "5 to delete") != (want.plan != "") {
+			t.Errorf("%s: kept because %v", annotation, kept)
+		}
+		w.wantUnchanged()
+		if n, err := w.remove(); n != 5 || err != nil {
+			t.Errorf("%s: removed %d: %v", annotation, n, err)
+		}
+	}
 }
 
 // TestFailureIsSmall: of several failures the gravest is told; what could be done is done.

@@ -14,15 +14,34 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
-// DryRunError says what would have been done.
-type DryRunError struct {
-	Plan  string // in words
+// RestrainedError says what keeps changes from being carried out, and which they are.
+type RestrainedError struct {
+	By    translate.Restraint
+	Plan  string // in words; empty if nothing was planned
 	Steps []plan.Step
 }
 
-func (e *DryRunError) Error() string { return "dry run, not carried out: " + e.Plan }
+func (e *RestrainedError) Error() string {
+	switch {
+	case e.Plan == "":
+		return e.By.String()
+	case e.By.Own():
+		return e.By.String() + "; the plan: " + e.Plan
+	}
+	return "dry run, not carried out: " + e.Plan
+}
+
+// Restrained is what kept changes from being carried out, if an error says so.
+func Restrained(err error) translate.Restraint {
+	var e *RestrainedError
+	if errors.As(err, &e) {
+		return e.By
+	}
+	return translate.Restraint{}
+}
 
 // failure collects the errors of a run for its outcome.
 type failure struct {
@@ -114,11 +133,10 @@ func (e *addressError) advice() string {
 func Classify(err error) outcome.Class {
 	var foreign *mirror.NotOursError
 	var other *mirror.OtherClusterError
-	var dry *DryRunError
 	switch {
 	case err == nil:
 		return outcome.None
-	case errors.As(err, &foreign), errors.As(err, &dry), errors.As(err, &other): // of another's name the mirror tells the end
+	case errors.As(err, &foreign), Restrained(err).Any(), errors.As(err, &other): // of another's name the mirror tells the end
 		return outcome.Terminal
 	case errors.Is(err, mirror.ErrNotLoaded):
 		return outcome.Transient
@@ -167,12 +185,11 @@ func Reason(err error) string {
 	var foreign *mirror.NotOursError
 	var other *mirror.OtherClusterError
 	var unclaimed *mirror.UnclaimedError
-	var dry *DryRunError
 	switch {
 	case errors.As(err, &foreign), errors.As(err, &other), errors.As(err, &unclaimed):
 		return model.ReasonNameTaken
-	case errors.As(err, &dry):
-		return model.ReasonDryRun
+	case Restrained(err).Any():
+		return Restrained(err).Reason
 	case errors.As(err, new(*tenantError)):
 		return model.ReasonTenantMissing
 	case errors.As(err, new(*awaitedError)):

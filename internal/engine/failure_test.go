@@ -11,6 +11,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // TestErrorsAreTold: each kind of error gets the reason and the class that a status and the queue go by.
@@ -28,7 +29,8 @@ func TestErrorsAreTold(t *testing.T) {
 		"foreign name":  {&mirror.NotOursError{CreatedBy: "bob"}, model.ReasonNameTaken, outcome.Terminal},
 		"not loaded":    {mirror.ErrNotLoaded, model.ReasonControllerDown, outcome.Transient},
 		"no cloud":      {mirror.ErrNoCloud, model.ReasonReferenceMissing, outcome.Transient},
-		"dry run":       {&DryRunError{Plan: "p"}, model.ReasonDryRun, outcome.Terminal},
+		"dry run":       {&RestrainedError{By: translate.Flag, Plan: "p"}, model.ReasonDryRun, outcome.Terminal},
+		"paused":        {&RestrainedError{By: translate.RestraintOf(map[string]string{translate.AnnotationPaused: "true"})}, model.ReasonPaused, outcome.Terminal},
 		"anything else": {errors.New("x"), model.ReasonControllerRefused, outcome.Transient},
 		"none":          {nil, model.ReasonControllerRefused, outcome.None},
 	} {

@@ -25,6 +25,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // Routes keeps the static routes to pods in a VRF context, and the labels of Service Engine groups by which Service Engines
@@ -223,7 +224,7 @@ func (r *Routes) routes(ctx context.Context, in *staticroutes.Input, uuid string
 	}
 	if r.DryRun {
 		log.Info("dry run: not carried out", "vrfcontext", out.VRF, "plan", p.String())
-		return w, p, &DryRunError{Plan: p.String()}
+		return w, p, &RestrainedError{By: translate.Flag, Plan: p.String()}
 	}
 	p, list, err = r.write(ctx, w, p, writing{in: in, uuid: uuid, vrf: vrf, out: out})
 	if err != nil {
@@ -426,7 +427,7 @@ func (r *Routes) group(ctx context.Context, in staticroutes.Input, name string,
 			return false, nil
 		case r.DryRun:
 			log.Info("dry run: not carried out", "serviceenginegroup", name, "plan", plan)
-			dry = &DryRunError{Plan: plan}
+			dry = &RestrainedError{By: translate.Flag, Plan: plan}
 			return false, nil
 		}
 		log.Info("changing the labels of a Service Engine group; Service Engines that run already may need a restart to follow", "serviceenginegroup", name, "plan", plan)
@@ -546,7 +547,7 @@ func (r *Routes) clearVRF(ctx context.Context, in staticroutes.Input, name, uuid
 			return false, nil
 		case r.DryRun:
 			log.Info("dry run: not carried out", "vrfcontext", name, "plan", plan)
-			dry = &DryRunError{Plan: plan}
+			dry = &RestrainedError{By: translate.Flag, Plan: plan}
 			return false, nil
 		}
 		log.Info("removing static routes", "vrfcontext", name, "plan", plan)

@@ -173,7 +173,7 @@ func TestRoutesDryRun(t *testing.T) {
 	r, sim, s := routesOn(t)
 	r.DryRun = true
 	out := r.Sync(t.Context(), input(s, 1), never(t))
-	var dry *DryRunError
+	var dry *RestrainedError
 	if !errors.As(out.Err, &dry) || !strings.Contains(dry.Plan, "add route c1-uid-1-0 10.244.1.0/24 via 10.0.0.1") || len(sim.Writes()) > 0 {
 		t.Errorf("%v, %d writes", out.Err, len(sim.Writes()))
 	}

@@ -65,6 +65,7 @@ const (
 	ReasonHostnameTaken        = "HostnameTaken"
 	ReasonPortDropped          = "PortDropped"
 	ReasonDryRun               = "DryRun"
+	ReasonPaused               = "Paused"
 	ReasonInfraSettingMissing  = "InfraSettingMissing"
 	ReasonInfraSettingRejected = "InfraSettingRejected"
 	ReasonNoGatewayClass       = "NoSuchGatewayClass"

@@ -90,9 +90,9 @@ func Judged(o client.Object, namespace string) bool {
 	return false
 }
 
-// Held says on an owner that is served still, although settings or labels let go of it, why and until when. The rest of its status
-// stays as it is.
-func (w *Writer) Held(ctx context.Context, o client.Object, message string) error {
+// Held says on an owner that is served still, although it is not selected any more, why and until when. The rest of its status stays as
+// it is.
+func (w *Writer) Held(ctx context.Context, o client.Object, reason, message string) error {
 	next, ok := o.DeepCopyObject().(client.Object)
 	if !ok {
 		return fmt.Errorf("writing the status of %T: it can't be copied", o)
@@ -106,11 +106,11 @@ func (w *Writer) Held(ctx context.Context, o client.Object, message string) erro
 		return nil // nothing was ever said of it
 	}
 	apimeta.SetStatusCondition(list, metav1.Condition{
-		Type: programmed, Status: was.Status, Reason: model.ReasonDeletionHeld, Message: clip(message),
+		Type: programmed, Status: was.Status, Reason: reason, Message: clip(message),
 		ObservedGeneration: o.GetGeneration(), LastTransitionTime: metav1.NewTime(w.Now()),
 	})
 	if svc, ok := next.(*corev1.Service); ok {
-		metav1.SetMetaDataAnnotation(&svc.ObjectMeta, AnnotationProblem, model.ReasonDeletionHeld+": "+clip(message))
+		metav1.SetMetaDataAnnotation(&svc.ObjectMeta, AnnotationProblem, reason+": "+clip(message))
 	}
 	return w.Patch(ctx, o, next, apiequality.Semantic.DeepEqual(o, next))
 }

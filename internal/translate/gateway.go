@@ -32,6 +32,9 @@ func (g Gateway) Key() model.Owner {
 // Annotations implements Owner.
 func (g Gateway) Annotations() map[string]string { return g.View.Gateway.Annotations }
 
+// Restraint implements Owner.
+func (g Gateway) Restraint() Restraint { return RestraintOf(g.View.Gateway.Annotations) }
+
 func (Gateway) speaker() string { return "" }
 
 func (g Gateway) addresses(b *builder) []netip.Addr { return gatewayBuilder{b, g.View}.addresses() }

@@ -18,6 +18,8 @@ type Owner interface {
 	Key() model.Owner
 	// Annotations are the object's own, or those of the Service that decides about a group.
 	Annotations() map[string]string
+	// Restraint is what keeps changes of the object from being carried out.
+	Restraint() Restraint
 	// speaker names the Service whose annotations they are, where it is one of several; else it is empty.
 	speaker() string
 

@@ -27,6 +27,9 @@ func (s Service) Key() model.Owner {
 // Annotations implements Owner.
 func (s Service) Annotations() map[string]string { return s.Object.Annotations }
 
+// Restraint implements Owner.
+func (s Service) Restraint() Restraint { return RestraintOf(s.Object.Annotations) }
+
 func (Service) speaker() string { return "" }
 
 func (s Service) addresses(b *builder) []netip.Addr {

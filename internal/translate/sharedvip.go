@@ -148,6 +148,16 @@ func (g SharedVIP) Annotations() map[string]string {
 	return out
 }
 
+// Restraint is the strictest of its Services', of the most senior one that has it.
+func (g SharedVIP) Restraint() (out Restraint) {
+	for _, m := range g.Members {
+		if r := RestraintOf(m.Annotations); r.Any() && (!out.Any() || r.Paused() && !out.Paused()) {
+			out = r.of(m.Name)
+		}
+	}
+	return out
+}
+
 func (g SharedVIP) speaker() string {
 	if len(g.Members) == 0 {
 		return ""

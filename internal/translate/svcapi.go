@@ -37,6 +37,9 @@ func (g SvcAPIGateway) Key() model.Owner {
 // Annotations implements Owner.
 func (g SvcAPIGateway) Annotations() map[string]string { return g.Object.Annotations }
 
+// Restraint implements Owner.
+func (g SvcAPIGateway) Restraint() Restraint { return RestraintOf(g.Object.Annotations) }
+
 func (g SvcAPIGateway) in(b *builder) svcAPIBuilder {
 	return svcAPIBuilder{b, g.Object, g.EveryNamespace, g.Unnamed}
 }

@@ -106,6 +106,7 @@ type Result struct {
 func Objects(in Input) Result {
 	b := &builder{in: in}
 	front := b.frontend()
+	b.restrain()
 	res := Result{Set: model.Set{Owner: in.Owner.Key()}, Asked: strings.Join(b.asked, " and "), VIPNetworks: b.vipNetworks}
 	if !b.blocked {
 		res.Set.Objects = b.objects(front)
