@@ -265,6 +265,11 @@ func operate(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o option
 			return fmt.Errorf("adding the server of the probes: %w", err)
 		}
 	}
+	if o.metricsSecure { // else anybody could read it
+		if err := mgr.AddMetricsServerExtraHandler(controllers.PlanPath, operator.Plans()); err != nil {
+			return fmt.Errorf("serving plans: %w", err)
+		}
+	}
 	return operator.Run(ctx, mgr)
 }
 

@@ -93,7 +93,7 @@ type ownerPart interface {
 	Marked(model.Owner, *model.Observed) bool
 	Placed(context.Context, *settings.Settings, string) ([]model.Owner, error)
 	Ruled(context.Context, *settings.Settings, types.NamespacedName) ([]model.Owner, error)
-	Preview(context.Context, *settings.Settings) ([]foreseen, error)
+	Preview(context.Context, *settings.Settings, *engine.Engine, func(model.Owner) bool) ([]foreseen, error)
 	HandBack(context.Context) (int, error)
 	Usage() usage
 }

@@ -34,6 +34,8 @@ type foreseen struct {
 	removed  string       // why what serves it would be removed; "" if it would be served
 	plan     string       // in words, "" if nothing would change
 	steps    []plan.Step
+	serves   bool            // the Controller holds something of it
+	held     []plan.Step     // that the owner itself keeps from being carried out
 	findings []model.Finding // about what is held or left out
 	problem  string          // why nothing can be foreseen
 }
@@ -67,7 +69,7 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	}
 	var all []foreseen
 	for _, k := range op.Owners {
-		some, err := k.Preview(logr.NewContext(ctx, logr.Discard()), cfg)
+		some, err := k.Preview(logr.NewContext(ctx, logr.Discard()), cfg, op.Engine, everyOwner)
 		if err != nil {
 			return false, err
 		}
@@ -79,7 +81,8 @@ func Preview(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, ou
 	}
 	all = append(all, routes...)
 	changes = slices.ContainsFunc(all, func(f foreseen) bool { return f.plan != "" })
-	_, err = io.WriteString(out, report(cfg, all, op.unclaimed(all), op.toRecord()))
+	head := fmt.Sprintf("Preview %s. Nothing was changed.\n", scopeText(cfg))
+	_, err = io.WriteString(out, head+reportText(cfg, all, op.unclaimed(all, everyOwner), op.toRecord()))
 	return changes, err
 }
 
@@ -152,8 +155,10 @@ type muteRecorder struct{}
 // Eventf implements events.EventRecorder.
 func (muteRecorder) Eventf(_, _ runtime.Object, _, _, _, _ string, _ ...any) {}
 
-// Preview says what would become of each owner of the kind.
-func (r *owners[T]) Preview(ctx context.Context, cfg *settings.Settings) (out []foreseen, err error) {
+// Preview says what would become of each owner of the kind that is wanted, by an engine that carries nothing out.
+func (r *owners[T]) Preview(
+	ctx context.Context, cfg *settings.Settings, dry *engine.Engine, wanted func(model.Owner) bool,
+) (out []foreseen, err error) {
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return nil, nil
 	}
@@ -162,6 +167,9 @@ func (r *owners[T]) Preview(ctx context.Context, cfg *settings.Settings) (out []
 		return nil, err
 	}
 	for _, o := range all {
+		if !wanted(r.ownerOf(o)) {
+			continue
+		}
 		c, err := gather.Read(ctx, r.kind, client.ObjectKeyFromObject(o))
 		if err != nil {
 			return nil, err
@@ -169,7 +177,7 @@ func (r *owners[T]) Preview(ctx context.Context, cfg *settings.Settings) (out []
 		if c == nil {
 			continue
 		}
-		f, concerns, err := r.foresee(ctx, cfg, c)
+		f, concerns, err := r.foresee(ctx, cfg, c, dry)
 		if err != nil {
 			return nil, err
 		}
@@ -181,11 +189,13 @@ func (r *owners[T]) Preview(ctx context.Context, cfg *settings.Settings) (out []
 }
 
 // foresee says what would become of one candidate, as decide does it; concerns is false if nothing would.
-func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (f foreseen, concerns bool, err error) {
+func (r *owners[T]) foresee(
+	ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T], dry *engine.Engine,
+) (f foreseen, concerns bool, err error) {
 	owner := r.ownerOf(c.Object)
-	f.owner = owner
 	v := r.verdict(cfg, c)
 	name := translate.VirtualServiceName(cfg, owner)
+	f.owner, f.serves = owner, dry.Holds(owner, name)
 	other, handover := r.handedOver(c.Object, owner, cfg)
 	switch {
 	case handover:
@@ -193,17 +203,17 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 		return f, v.Ours, nil
 	case v.Unknown && !gather.Claimed(c.Object):
 		f.problem = v.Why
-		return f, r.Engine.Holds(owner, name), nil
+		return f, f.serves, nil
 	case !v.Ours && !v.Unknown:
-		if !gather.Claimed(c.Object) && !r.inherited(cfg, c) || !r.Engine.Holds(owner, name) {
+		if !gather.Claimed(c.Object) && !r.inherited(cfg, c) || !f.serves {
 			return f, false, nil
 		}
 		if by := clinging(cfg, c.Object); by.Any() {
-			f.learn(r.Engine.Kept(owner, name, v.Why, by))
+			f.learn(dry.Kept(owner, name, v.Why, by))
 			return f, true, nil
 		}
 		f.removed = v.Why
-		_, err := r.Engine.Remove(ctx, owner, translate.Tenant(cfg, owner.Kind, c.Namespace), name, v.Why)
+		_, err := dry.Remove(ctx, owner, translate.Tenant(cfg, owner.Kind, c.Namespace), name, v.Why)
 		f.learn(err)
 		return f, true, nil
 	}
@@ -211,7 +221,7 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 	if err != nil {
 		return f, false, err
 	}
-	o := r.Engine.Serve(ctx, in)
+	o := dry.Serve(ctx, in)
 	f.findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f model.Finding) bool { return f.Severity == model.Note })
 	f.learn(o.Retry())
 	if o.State() == outcome.Blocked && len(o.Findings) == 0 {
@@ -222,19 +232,23 @@ func (r *owners[T]) foresee(ctx context.Context, cfg *settings.Settings, c *gath
 
 // learn takes the plan from the error of a dry run, unless the owner itself keeps it from being carried out; another error is a problem.
 func (f *foreseen) learn(err error) {
-	var dry *engine.RestrainedError
+	var held *engine.RestrainedError
 	switch {
-	case errors.As(err, &dry) && dry.By.Own():
-		f.findings = append(f.findings, model.Finding{Severity: model.Degraded, Reason: dry.By.Reason, Message: dry.Error()})
-	case errors.As(err, &dry):
-		f.plan, f.steps = dry.Plan, dry.Steps
+	case errors.As(err, &held) && held.By.Own():
+		f.findings = append(f.findings, model.Finding{Severity: model.Degraded, Reason: held.By.Reason, Message: held.Error()})
+		f.held = held.Steps
+	case errors.As(err, &held):
+		f.plan, f.steps = held.Plan, held.Steps
 	case err != nil:
 		f.problem = err.Error()
 	}
 }
 
-// unclaimed lists the VirtualServices, of those that carry the operator's marks, of which no owner is foreseen, with the reason.
-func (op *Operator) unclaimed(all []foreseen) (out []string) {
+func everyOwner(model.Owner) bool { return true }
+
+// unclaimed lists the VirtualServices, of those that carry the operator's marks and are of an owner that is wanted, of which no owner is
+// foreseen, with the reason.
+func (op *Operator) unclaimed(all []foreseen, wanted func(model.Owner) bool) (out []string) {
 	known := make(map[fmt.Stringer]bool, len(all))
 	for _, f := range all {
 		known[f.owner] = true
@@ -243,7 +257,7 @@ func (op *Operator) unclaimed(all []foreseen) (out []string) {
 		if o.Key.Kind != model.VirtualService {
 			continue
 		}
-		if !known[o.Owner] {
+		if !known[o.Owner] && wanted(o.Owner) {
 			out = append(out, fmt.Sprintf("%s/%s: %s doesn't exist, or is not one for this operator", o.Key.Tenant, o.Key.Name, o.Owner))
 		}
 	}
@@ -251,8 +265,14 @@ func (op *Operator) unclaimed(all []foreseen) (out []string) {
 	return out
 }
 
-// report is the preview in words.
-func report(cfg *settings.Settings, all []foreseen, unclaimed []string, toRecord string) string {
+// scopeText says what is looked at.
+func scopeText(cfg *settings.Settings) string {
+	return fmt.Sprintf("for cluster %s on Controller %s (cloud %s, tenant %s, created_by %s)",
+		cfg.ClusterName, cfg.Controller, cfg.Cloud, cfg.Tenant, cfg.CreatedBy)
+}
+
+// reportText is the preview in words, behind its first line.
+func reportText(cfg *settings.Settings, all []foreseen, unclaimed []string, toRecord string) string {
 	var b strings.Builder
 	var unchanged int
 	var changed, removed, problems, held []string
@@ -278,8 +298,6 @@ func report(cfg *settings.Settings, all []foreseen, unclaimed []string, toRecord
 			held = append(held, fmt.Sprintf("%s: %s: %s", f.owner, finding.Reason, finding.Message))
 		}
 	}
-	fmt.Fprintf(&b, "Preview for cluster %s on Controller %s (cloud %s, tenant %s, created_by %s). Nothing was changed.\n",
-		cfg.ClusterName, cfg.Controller, cfg.Cloud, cfg.Tenant, cfg.CreatedBy)
 	fmt.Fprintf(&b, "%d looked at: %d without a change, %d to change, %d to remove, %d that can't be planned.\n",
 		len(all), unchanged, len(changed), len(removed), len(problems))
 	if len(writes) == 0 {

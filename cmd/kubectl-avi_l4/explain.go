@@ -167,12 +167,13 @@ func ours(o found) bool {
 
 // What the operator writes on objects, and reads from them.
 const (
-	prefix            = groupAKO + "/"
-	finalizer         = "l4.ako.vmware.com/cleanup"
-	annotationProblem = "l4.ako.vmware.com/problem"
-	loadBalancerClass = prefix + "avi-lb"
-	labelGateway      = prefix + "gateway-name"
-	labelGatewayNS    = prefix + "gateway-namespace"
+	prefix              = groupAKO + "/"
+	finalizer           = "l4.ako.vmware.com/cleanup"
+	annotationProblem   = "l4.ako.vmware.com/problem"
+	loadBalancerClass   = prefix + "avi-lb"
+	annotationSharedVIP = prefix + "enable-shared-vip"
+	labelGateway        = prefix + "gateway-name"
+	labelGatewayNS      = prefix + "gateway-namespace"
 )
 
 // list are the maps in a list of an object.

@@ -2,7 +2,7 @@
 
 // Command kubectl-avi_l4 is the kubectl plugin "kubectl avi-l4": it explains why a Service or Gateway is not served as asked, shows what
 // stands behind it, and gathers what a report of a problem needs. It reads Kubernetes with the rights of whoever calls it, knows no
-// password of the Controller and writes nothing.
+// password of the Controller and changes nothing.
 package main
 
 import (
@@ -48,7 +48,7 @@ func newCommand(streams genericiooptions.IOStreams, connect func() (*connection,
 		Use:   "kubectl-avi_l4",
 		Short: "Explains and shows what avi-l4-operator serves",
 		Long: "Explains why a Service or Gateway is not served as asked, shows what stands behind it, and gathers what a report of a problem\n" +
-			"needs. It reads Kubernetes with your rights, knows no password of the Avi Controller, and writes nothing.",
+			"needs. It reads Kubernetes with your rights, knows no password of the Avi Controller, and changes nothing.",
 		Version:       version.String(),
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl avi-l4"},
 		SilenceUsage:  true,
@@ -58,7 +58,12 @@ func newCommand(streams genericiooptions.IOStreams, connect func() (*connection,
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	p.flags.AddFlags(root.PersistentFlags())
-	root.AddCommand(p.explainCommand(), p.treeCommand(), p.adoptCommand(), p.bundleCommand())
+	root.AddCommand(p.explainCommand(), p.treeCommand(), p.adoptCommand(), p.bundleCommand(),
+		p.planCommand("plan", "Show what the operator would change on the Controller",
+			"Shows what the operator would create, change and delete on the Controller now, what it holds, and why.", false),
+		p.planCommand("drift", "Show what differs on the Controller from what is wanted",
+			"Shows what the Controller holds of served objects otherwise than wanted, such as behind a pause or a dry run: else the operator\n"+
+				"repairs what it finds.", true))
 	return root
 }
 

@@ -51,6 +51,20 @@ type Engine struct {
 	idle     map[model.Key]string // what RemoveUnused found last, with its UUID
 }
 
+// Dry is an engine that plans from what this one knows at the moment and carries nothing out, whatever this one is doing.
+func (e *Engine) Dry() *Engine {
+	out := &Engine{Mirror: e.Mirror, DryRun: true, Routes: e.Routes}
+	e.replaced.Range(func(owner, what any) bool {
+		out.replaced.Store(owner, what)
+		return true
+	})
+	e.ruled.Range(func(key, fields any) bool {
+		out.ruled.Store(key, fields)
+		return true
+	})
+	return out
+}
+
 // Serve brings the Controller to what the input asks for.
 func (e *Engine) Serve(ctx context.Context, in translate.Input) outcome.Outcome {
 	in.Refused = map[string]model.Finding{}
@@ -190,7 +204,7 @@ func (r *run) unplanned(built *translate.Result) bool {
 	switch {
 	case built.Blocked:
 		r.end(outcome.Blocked, nil)
-	case by.Paused():
+	case by.Paused() && !r.DryRun:
 		r.end(outcome.Failed, &RestrainedError{By: by})
 	default:
 		return false
@@ -419,7 +433,7 @@ func (e *Engine) Remove(ctx context.Context, owner model.Owner, tenant, name, re
 // Kept is the error which says that what there is of an owner is not removed because of a restraint.
 func (e *Engine) Kept(owner model.Owner, name, reason string, by translate.Restraint) *RestrainedError {
 	out := &RestrainedError{By: by}
-	if !by.Paused() {
+	if !by.Paused() || e.DryRun {
 		p := plan.Teardown(owner, e.Mirror.Of(owner, name), reason)
 		out.Plan, out.Steps = p.String(), p.Steps
 	}

@@ -29,7 +29,7 @@ func (e *RestrainedError) Error() string {
 	case e.Plan == "":
 		return e.By.String()
 	case e.By.Own():
-		return e.By.String() + "; the plan: " + e.Plan
+		return e.By.String() + "; the plan: " + strings.TrimSpace(e.Plan)
 	}
 	return "dry run, not carried out: " + e.Plan
 }

@@ -15,6 +15,10 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
+// Token is a header that has a token as the API server takes it. Authorization is for clients that reach the operator by itself: the API
+// server's proxy, through which people reach a pod, takes that header for its own.
+const Token = "X-Avi-L4-Token" // #nosec G101 -- the header's name
+
 // New returns a filter that lets those read metrics who show a token that the API server knows and may GET the path. Without such a
 // token the answer is 401, without the right 403, and 500 if the API server can't be asked. controller-runtime's own filter, which this
 // one is around, answers 500 to a token that is malformed, expired or of another cluster.
@@ -39,6 +43,10 @@ func New(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, er
 			return nil, err
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if token := r.Header.Get(Token); token != "" && r.Header.Get("Authorization") == "" {
+				r = r.Clone(r.Context())
+				r.Header.Set("Authorization", "Bearer "+token)
+			}
 			inner.ServeHTTP(&answer{ResponseWriter: w, reviews: reviews, failed: reviews.failed.Load()}, r)
 		}), nil
 	}, nil
