@@ -68,7 +68,7 @@ func (r *classes[C, G]) get(ctx context.Context, key types.NamespacedName, into 
 	return true, nil
 }
 
-// judge says whether a class can be served: problem is what is wrong with the form of its parameters. It returns nil if there
+// judge reports whether a class can be served: problem is what is wrong with the form of its parameters. It returns nil if there
 // is nothing new to say.
 func (r *classes[C, G]) judge(ctx context.Context, class C, was []metav1.Condition, problem string) (*metav1.Condition, error) {
 	refuse := func(format string, args ...any) (*metav1.Condition, error) {

@@ -217,7 +217,7 @@ func (r *owners[T]) anothers(ctx context.Context, c *gather.Candidate[T], instan
 	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, c.Object, translate.Input{Namespace: c.Namespace}, why)))
 }
 
-// verdict says whether a candidate is to be served.
+// verdict reports whether a candidate is to be served.
 func (r *owners[T]) verdict(cfg *settings.Settings, c *gather.Candidate[T]) translate.Verdict {
 	switch {
 	case c.Object.GetDeletionTimestamp() != nil:

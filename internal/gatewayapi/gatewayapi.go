@@ -191,7 +191,7 @@ type View struct {
 	SetVerdicts []SetVerdict
 }
 
-// SetVerdict says whether the Gateway takes a ListenerSet.
+// SetVerdict reports whether the Gateway takes a ListenerSet.
 type SetVerdict struct {
 	Set *gatewayv1.ListenerSet
 	Verdict

@@ -56,7 +56,7 @@ type Candidate[T client.Object] struct {
 // SettingRef names an AviInfraSetting, or says with a reason why it isn't known which one it is.
 type SettingRef struct{ Name, Reason, Problem string }
 
-// Judge says whether the object is one for this operator.
+// Judge reports whether the object is one for this operator.
 func (c *Candidate[T]) Judge(s *settings.Settings) translate.Verdict { return c.judge(s) }
 
 // Deselected reports whether an object that was served is let go because of the settings, labels or its class, and not because

@@ -44,8 +44,8 @@ type Plan struct {
 	Findings []model.Finding
 	// Replaces says what could not be changed in place and is why objects are deleted and created again.
 	Replaces string
-	// Mends says what no longer serves and is therefore deleted and created again, whoever is asked.
-	Mends string
+	// Repairs says what no longer serves and is therefore deleted and created again, whoever is asked.
+	Repairs string
 }
 
 // Policy is what a plan may do.
@@ -141,14 +141,14 @@ func unserved(want *model.Set, observed []*model.Observed, uuids UUIDs) (vs *mod
 // mending makes the missing VsVip, which proves that it is missing since the name would be taken otherwise, and only then the
 // VirtualService anew. Nobody is interrupted, so nobody is asked.
 func mending(vs *model.Object, uuid string, have map[model.Key]*model.Observed, inPlace Plan) Plan {
-	out := Plan{Owner: inPlace.Owner, Mends: "the VsVip that the VirtualService refers to is gone"}
+	out := Plan{Owner: inPlace.Owner, Repairs: "the VsVip that the VirtualService refers to is gone"}
 	for _, s := range inPlace.Steps {
 		if s.Key != vs.Key {
 			out.Steps = append(out.Steps, s)
 		}
 	}
 	slices.SortStableFunc(out.Steps, func(a, b Step) int { return rank(a) - rank(b) })
-	out.Steps = append(out.Steps, Step{Op: Delete, Key: vs.Key, UUID: uuid, Reason: out.Mends},
+	out.Steps = append(out.Steps, Step{Op: Delete, Key: vs.Key, UUID: uuid, Reason: out.Repairs},
 		Step{Op: Create, Key: vs.Key, Body: vs.Body, Reason: "replaces the deleted one"})
 	out.Steps = append(out.Steps, deletions(have, "no longer wanted")...)
 	out.link()
@@ -227,7 +227,7 @@ func deletions(have map[model.Key]*model.Observed, reason string) []Step {
 	return out
 }
 
-// prerequisite says whether a step has to wait for an earlier step of the plan: an object comes after what it
+// prerequisite reports whether a step has to wait for an earlier step of the plan: an object comes after what it
 // refers to and goes before it, and the same key is deleted before it is created again.
 func prerequisite(step, earlier Step) bool {
 	if step.Key == earlier.Key {

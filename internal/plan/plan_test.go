@@ -376,7 +376,7 @@ func TestReferencesAreComparedByUUID(t *testing.T) {
 		t.Errorf("the same: %s", p.String())
 	}
 	uuid = "vsvip-8"
-	if p := Diff(wanted("", "10.1.0.1"), have, Policy{UUIDs: uuids}); p.Mends == "" || len(p.Findings) != 0 ||
+	if p := Diff(wanted("", "10.1.0.1"), have, Policy{UUIDs: uuids}); p.Repairs == "" || len(p.Findings) != 0 ||
 		p.summary() != "1 to create, 1 to delete" {
 		t.Errorf("another, so that the VirtualService serves nobody: %s", p.String())
 	}

@@ -298,7 +298,7 @@ func servingPort(port model.Port, o outcome.Outcome, keeps bool) model.Port {
 	return serving
 }
 
-// inWords says whether a port is served, by what, and what is wrong with it.
+// inWords reports whether a port is served, by what, and what is wrong with it.
 func inWords(served bool, o outcome.Outcome, serving model.Port, problems []string) string {
 	text := "not served"
 	switch {

@@ -95,7 +95,7 @@ func (g Gateway) virtualServiceMetadata(names []string) metadata { return gatewa
 
 func (g Gateway) poolMetadata(l listener, t target) metadata { return backendMetadata(l, t) }
 
-// GatewayOurs says whether a Gateway of gateway.networking.k8s.io is one for this operator: of a class whose controllerName is
+// GatewayOurs reports whether a Gateway of gateway.networking.k8s.io is one for this operator: of a class whose controllerName is
 // among ours, and in a namespace that is served.
 func GatewayOurs(s *settings.Settings, names []string, class *gatewayv1.GatewayClass, ns *corev1.Namespace) Verdict {
 	switch {

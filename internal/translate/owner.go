@@ -47,7 +47,7 @@ type Owner interface {
 	poolMetadata(l listener, t target) metadata
 }
 
-// Verdict says whether an object is one for this operator.
+// Verdict reports whether an object is one for this operator.
 type Verdict struct {
 	Ours bool
 	// Elsewhere: another owner serves it, which decides about it.

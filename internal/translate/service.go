@@ -78,7 +78,7 @@ func (s Service) virtualServiceMetadata(names []string) metadata {
 
 func (s Service) poolMetadata(listener, target) metadata { return metadata{} }
 
-// ServiceOurs says whether a Service is one for this operator: of type LoadBalancer, in a namespace that is served, and with
+// ServiceOurs reports whether a Service is one for this operator: of type LoadBalancer, in a namespace that is served, and with
 // our class or, if so configured, none.
 func ServiceOurs(s *settings.Settings, svc *corev1.Service, ns *corev1.Namespace) Verdict {
 	switch class := svc.Spec.LoadBalancerClass; {
@@ -92,7 +92,7 @@ func ServiceOurs(s *settings.Settings, svc *corev1.Service, ns *corev1.Namespace
 	return served(s, ns)
 }
 
-// served says whether a namespace is one for this operator.
+// served reports whether a namespace is one for this operator.
 func served(s *settings.Settings, ns *corev1.Namespace) Verdict {
 	switch {
 	case !s.Accepts(ns.Name, ns.Labels):

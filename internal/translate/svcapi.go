@@ -88,7 +88,7 @@ func (g SvcAPIGateway) virtualServiceMetadata(names []string) metadata {
 
 func (g SvcAPIGateway) poolMetadata(l listener, t target) metadata { return backendMetadata(l, t) }
 
-// SvcAPIGatewayOurs says whether a Gateway is one for this operator: of a class of ours and in a namespace that is served.
+// SvcAPIGatewayOurs reports whether a Gateway is one for this operator: of a class of ours and in a namespace that is served.
 func SvcAPIGatewayOurs(s *settings.Settings, class *svcapi.GatewayClass, ns *corev1.Namespace) Verdict {
 	switch {
 	case class == nil:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package imports holds the rules of DESIGN section 3 about which package may import which. The linter has them too, but
+// Package imports holds the rules of docs/architecture.md about which package may import which. The linter has them too, but
 // these run with every test and need nothing but the go command.
 package imports
 
