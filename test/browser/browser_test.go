@@ -276,7 +276,8 @@ func (b *tab) service(name, vip string, servers ...string) {
 		{"name": "tcp", "index": 1, "match": match(443, "TCP"),
 			"action": obj{"select_pool": obj{"action_type": "L4_RULE_ACTION_SELECT_POOLGROUP", "pool_group_ref": by("poolgroup", name+"-group")}}},
 	}}})
-	b.create("virtualservice", obj{"name": name, "vsvip_ref": by("vsvip", name), "services": []obj{{"port": 38412}, {"port": 443}},
+	b.create("virtualservice", obj{"name": name, "vsvip_ref": by("vsvip", name), "services": []obj{
+		{"port": 38412, "override_network_profile_ref": by("networkprofile", "System-SCTP-Proxy")}, {"port": 443}},
 		"l4_policies": []obj{{"index": 0, "l4_policy_set_ref": by("l4policyset", name)}}})
 }
 
@@ -350,7 +351,7 @@ func row(name string) string {
 // TestPage tells the story of somebody who looks at a simulator, breaks it and fixes it.
 func TestPage(t *testing.T) {
 	b := open(t)
-	b.until("it says that there is nothing", `document.querySelector("#tree .empty")?.textContent.startsWith("No virtual services yet")`)
+	b.until("it says that there is nothing, and how to begin", `(() => { const t = document.querySelector("#tree .empty")?.innerText || ""; return t.startsWith("No virtual services yet") && t.includes("https://`+b.sim.Host()+`") && t.includes("controllerIP"); })()`)
 	js[string](b, `window.mark = "not reloaded"`)
 
 	// What is created appears by itself.
@@ -380,6 +381,14 @@ func TestPage(t *testing.T) {
 	b.until("the search leaves one", `document.querySelectorAll(".vs").length === 1`)
 	b.run(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
 	b.until("the tree shows VIP, rules, pools and servers", `(() => { const t = `+row("core-amf")+`.innerText; return ["10.10.1.5", "app.demo.avi.local", "38412 SCTP", "443 TCP", "core-amf-group", "× 3", "core-amf-b", "10.244.3.13:30100"].every((x) => t.includes(x)); })()`)
+	b.until("each port has a protocol", row("core-amf")+`.querySelector(".head").innerText.includes("38412 SCTP")`)
+
+	// Its objects are looked at, with what they say of Kubernetes.
+	b.click(`[data-object="virtualservice"]`)
+	b.until("the object is shown", `(() => { const d = document.querySelector("#object"), t = d.innerText; return d.open && ["virtualservice core-amf", "tenant admin", "No marker names", '"vsvip_ref"'].every((x) => t.includes(x)); })()`)
+	b.picture("object")
+	b.click("#object-close")
+	b.until("and closed", `!document.querySelector("#object").open`)
 	b.set("#search", "")
 	b.until("all are back", `document.querySelectorAll(".vs").length === 12`)
 
@@ -442,8 +451,16 @@ func TestPage(t *testing.T) {
 	b.click("#requests .entry")
 	b.until("its bodies are shown", `document.querySelector("#requests pre").textContent.includes("<script>window.pwned='body'</script>")`)
 	b.picture("request")
+	b.set("#request-filter", "")
+	b.click("#writes-only")
+	b.until("only writes are left", `document.querySelectorAll("#requests .entry").length > 0 && ![...document.querySelectorAll("#requests .method")].some((m) => m.textContent === "GET")`)
+	b.click("#writes-only")
 	b.click("#tab-changes")
 	b.until("what changed last", `document.querySelector("#changes").innerText.includes("made by a client")`)
+	if err := b.sim.Edit("pool", "admin", "made by a client", func(o map[string]any) { o["description"] = "changed" }); err != nil {
+		t.Fatal(err)
+	}
+	b.until("and in which field", `document.querySelector("#changes .field")?.textContent.startsWith("description: ")`)
 	b.click("#tab-counters")
 	b.until("counters", `[...document.querySelectorAll("#counters tr")].some((r) => r.innerText.includes("/api/pool") && r.innerText.includes("429"))`)
 
@@ -472,6 +489,30 @@ func TestPage(t *testing.T) {
 	b.click("#tab-requests")
 	b.set("#request-filter", "")
 	b.picture("dark")
+	b.clean()
+}
+
+// TestSmallScreen shows that the page can be used on a phone: nothing has to be pushed sideways, and each name can be read.
+func TestSmallScreen(t *testing.T) {
+	b := open(t)
+	const name = "a-cluster--core-amf-with-a-rather-long-name"
+	if _, err := b.sim.Create("pool", "admin", obj{"name": name, "markers": []obj{
+		{"key": "Namespace", "values": []string{"core"}}, {"key": "ServiceName", "values": []string{"amf"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	b.service("core-amf", "10.10.1.5", "10.244.1.11", "10.244.2.12", "10.244.3.13")
+	b.service(name, "10.10.1.6", "10.244.1.14", "10.244.1.15")
+	b.run(chromedp.EmulateViewport(390, 844))
+	b.until("the rows are there", `document.querySelectorAll(".vs").length === 2`)
+	fits := `document.documentElement.scrollWidth <= 390`
+	b.until("the page is as wide as the screen", fits)
+	b.until("the name is there, with its address and its state", `(() => { const h = `+row(name)+`.querySelector(".head"), n = h.querySelector(".name");
+		return n.offsetWidth > 0 && n.scrollWidth <= n.clientWidth && ["10.10.1.6", "38412 SCTP", "UP"].every((x) => h.innerText.includes(x)); })()`)
+	js[string](b, row(name)+`.querySelector(".head").click(), ""`)
+	b.until("opened it still fits", `!`+row(name)+`.querySelector(".body").hidden && `+fits)
+	js[string](b, row(name)+`.querySelector("[data-object]").click(), ""`)
+	b.until("so does an object", `document.querySelector("#object").open && `+fits+` && document.querySelector("#object").getBoundingClientRect().right <= 390`)
+	b.picture("small")
 	b.clean()
 }
 

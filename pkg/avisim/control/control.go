@@ -100,6 +100,15 @@ func New(sim *avisim.Server) *Handler {
 	mux.HandleFunc("GET /counters", h.counters)
 	mux.HandleFunc("GET /har", h.har)
 	mux.HandleFunc("GET /tree", func(w http.ResponseWriter, _ *http.Request) { send(w, h.sim.Tree()) })
+	mux.HandleFunc("GET /object", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		body, found := h.sim.Object(q.Get("type"), tenant(q.Get("tenant")), q.Get("name"))
+		if !found {
+			http.Error(w, fmt.Sprintf("there is no %s %q in tenant %s", q.Get("type"), q.Get("name"), tenant(q.Get("tenant"))), http.StatusNotFound)
+			return
+		}
+		send(w, body)
+	})
 	mux.HandleFunc("GET /ca", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/x-pem-file")
 		_, _ = w.Write(h.sim.CAPEM())

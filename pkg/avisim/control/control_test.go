@@ -214,7 +214,7 @@ func TestServices(t *testing.T) {
 		t.Errorf("%d of %d on page %d of %d: %v", len(p.Services), p.Total, p.Page, p.Pages, p.Counts)
 	}
 	vs := p.Services[0]
-	if len(vs.VIPs) != 1 || vs.VIPs[0].Addresses[0] != "10.9.0.101" || vs.Ports[0] != "80" || vs.Rules[0].Match != "80 SCTP" ||
+	if len(vs.VIPs) != 1 || vs.VIPs[0].Addresses[0] != "10.9.0.101" || vs.Ports[0] != "80 TCP" || len(vs.Objects) != 4 || vs.Rules[0].Match != "80 SCTP" ||
 		vs.Rules[0].Targets[0] != (avisim.TargetView{Pool: "s00100",
 			State: "UP"}) || vs.Pools[0].Servers[0] != (avisim.ServerView{IP: "10.8.0.101", Port: 80, State: "UP"}) {
 		t.Errorf("%+v", vs)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,17 @@ type ServiceView struct {
 	VIPs     []VIPView  `json:"vips"`
 	Rules    []RuleView `json:"rules"`
 	Pools    []PoolView `json:"pools"`
+	// Owner is the Kubernetes object that the markers name, such as "Service core/amf"; empty if they name none.
+	Owner string `json:"owner,omitempty"`
+	// Objects are the virtual service and what is its own, in the order in which clients create it.
+	Objects []ObjectView `json:"objects"`
+}
+
+// ObjectView names an object of the Controller.
+type ObjectView struct {
+	Type   string `json:"type"`
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
 }
 
 // VIPView is one VIP of a virtual service.
@@ -292,15 +304,14 @@ func serviceView(s *world.Reader, vs *world.Object) ServiceView {
 	if c := s.Store.Get(vs.Cloud); c != nil {
 		out.Cloud = c.Name
 	}
-	for _, p := range doc.Messages(vs.Body["services"]) {
-		text := portText(p["port"])
-		if end := portText(p["port_range_end"]); end != text && end != "" && end != "0" {
-			text += "–" + end
+	for _, l := range world.Listeners(s.Store, vs.Body) {
+		text := strconv.Itoa(l.First)
+		if l.Last > l.First {
+			text += "–" + strconv.Itoa(l.Last)
 		}
-		if n := s.Store.Get(doc.RefAt(p, "override_network_profile_ref")); n != nil {
-			text += " " + protocolName(doc.Str(n.Body, "profile", "type"))
+		if text += " " + l.Protocol; !slices.Contains(out.Ports, text) {
+			out.Ports = append(out.Ports, text)
 		}
-		out.Ports = append(out.Ports, text)
 	}
 	vip := vs
 	if o := s.Store.Get(doc.RefAt(vs.Body, "vsvip_ref")); o != nil {
@@ -328,7 +339,44 @@ func serviceView(s *world.Reader, vs *world.Object) ServiceView {
 	for _, p := range world.Pools(s.Store, vs.Body) {
 		out.Pools = append(out.Pools, poolView(s, p))
 	}
+	out.Owner, out.Objects = ownerText(vs.Body), objectViews(s, vs)
 	return out
+}
+
+// objectViews names a virtual service and what it reaches that is its own.
+func objectViews(s *world.Reader, vs *world.Object) (out []ObjectView) {
+	add := func(o *world.Object) {
+		if o != nil {
+			out = append(out, ObjectView{Type: o.Type, Tenant: s.Tenant(o.Tenant), Name: o.Name})
+		}
+	}
+	for _, p := range world.Pools(s.Store, vs.Body) {
+		add(p)
+	}
+	add(s.Store.Get(doc.RefAt(vs.Body, "vsvip_ref")))
+	for _, l := range doc.Messages(vs.Body["l4_policies"]) {
+		add(s.Store.Get(doc.RefAt(l, "l4_policy_set_ref")))
+	}
+	add(s.Store.Get(doc.RefAt(vs.Body, "network_security_policy_ref")))
+	add(vs)
+	return out
+}
+
+// ownerText says for which Kubernetes object a client made something, as the markers of AKO's convention name it.
+func ownerText(body map[string]any) string {
+	marks := make(map[string]string)
+	for _, m := range doc.Messages(body["markers"]) {
+		if values, _ := m["values"].([]any); len(values) > 0 {
+			marks[doc.Str(m, "key")] = fmt.Sprint(values[0])
+		}
+	}
+	for _, k := range []struct{ mark, kind string }{{"GatewayName", "Gateway"}, {"ServiceName", "Service"}} {
+		if name := marks[k.mark]; name != "" {
+			namespace := cmp.Or(marks["GatewayNamespace"], marks["Namespace"])
+			return k.kind + " " + namespace + "/" + name
+		}
+	}
+	return ""
 }
 
 func portText(v any) string {

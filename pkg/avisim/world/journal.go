@@ -29,6 +29,10 @@ type Change struct {
 	Tenant string    `json:"tenant"`
 	What   string    `json:"what"`
 	State  string    `json:"state,omitempty"` // the new one
+	// Fields are, of a change, what is different: "servers[0].enabled: true → false". At most ten, then "…".
+	Fields []string `json:"fields,omitempty"`
+
+	old, new *Object // of which Fields are made when somebody looks
 }
 
 // journal takes note of a change of the store.
@@ -49,7 +53,7 @@ func (s *Writer) journal(old, o *Object) {
 	case o == nil:
 		what, o = "deleted", old
 	}
-	s.Note(Change{Time: c.at, Type: o.Type, Name: o.Name, Tenant: s.Tenant(o.Tenant), What: what})
+	s.Note(Change{Time: c.at, Type: o.Type, Name: o.Name, Tenant: s.Tenant(o.Tenant), What: what, old: c.old, new: c.new})
 }
 
 // Note adds a change to those that people see, and numbers it.
@@ -65,7 +69,14 @@ func (s *Writer) Note(c Change) {
 // Changes returns the last changes, at most limit of them, whose IDs are above one, oldest first.
 func (s *Reader) Changes(after int64, limit int) []Change {
 	i, _ := slices.BinarySearchFunc(s.changes, after+1, func(c Change, id int64) int { return cmp.Compare(c.ID, id) })
-	return append([]Change{}, s.changes[max(i, len(s.changes)-limit):]...)
+	out := append([]Change{}, s.changes[max(i, len(s.changes)-limit):]...)
+	for i := range out {
+		if c := &out[i]; c.old != nil && c.new != nil {
+			c.Fields = differences(c.old.Body, c.new.Body)
+		}
+		out[i].old, out[i].new = nil, nil
+	}
+	return out
 }
 
 // LastChange is the ID of the last change.

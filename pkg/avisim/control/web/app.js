@@ -59,15 +59,20 @@ function refresher(f) {
 
 const health = (state) => ({ UP: "up", DOWN: "down", DISABLED: "off", UNUSED: "off" })[state] || "warn";
 const badge = (state) => el("span", { class: "badge", "data-health": health(state) }, state);
+// when is the one form of a point in time: 2026-11-28 14:03:07, in the reader's zone.
+function when(time) {
+  const t = new Date(time), two = (n) => String(n).padStart(2, "0");
+  return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
+}
 function ago(time) {
   const s = Math.max(0, Math.round((Date.now() - new Date(time)) / 1000));
   if (s < 2) return "just now";
   if (s < 60) return `${s} s ago`;
   if (s < 3600) return `${Math.floor(s / 60)} min ago`;
   if (s < 86400) return `${Math.floor(s / 3600)} h ago`;
-  return new Date(time).toLocaleDateString();
+  return when(time).slice(0, 10);
 }
-const agoElement = (time, cls = "ago") => el("time", { class: cls, datetime: time, title: new Date(time).toLocaleString() }, ago(time));
+const agoElement = (time, cls = "ago") => el("time", { class: cls, datetime: time, title: when(time) }, ago(time));
 setInterval(() => document.querySelectorAll("time[datetime]").forEach((t) => { t.textContent = ago(t.getAttribute("datetime")); }), 5000);
 
 // The tree of virtual services. Rows are kept by uuid and only made anew where something changed, so that focus and scrolling
@@ -108,9 +113,20 @@ const loadServices = refresher(async () => {
   }
   for (const [id, row] of tree.rows) if (!seen.has(id)) { row.element.remove(); tree.rows.delete(id); }
   box.querySelector(".empty")?.remove();
-  if (!p.services.length) box.append(el("p", { class: "empty" }, p.total ? "None matches." : "No virtual services yet. They appear here as soon as a client creates them."));
+  if (!p.services.length) box.append(p.total ? el("p", { class: "empty" }, "None matches.") : beginning());
   tree.loaded = p.services.length > 0;
 });
+
+// beginning says on an empty page what to do.
+function beginning() {
+  const host = tree.host ? `https://${tree.host}` : "the address above";
+  return el("div", { class: "empty" }, el("p", {}, "No virtual services yet. They appear here as soon as a client creates them."),
+    el("ul", { class: "begin" },
+      el("li", {}, "Point any client of an Avi Controller at ", el("code", {}, host), ": user ", el("code", {}, "admin"), ", the password that the simulator was started with."),
+      el("li", {}, "It presents a certificate of its own; ", el("a", { href: "ca", download: "avisim-ca.crt" }, "download the CA"), " for the client to trust."),
+      el("li", {}, "With avi-l4-operator in a cluster: put the address into ", el("code", {}, "controllerIP"), " of ConfigMap avi-k8s-config and the CA into Secret avi-secret, then create a Service of type LoadBalancer."),
+      el("li", {}, "Then break something: tab Faults, or click a server to set it down.")));
+}
 
 function service(vs) {
   const body = el("div", { class: "body", id: `vs-${vs.uuid}` });
@@ -122,7 +138,9 @@ function service(vs) {
         v.floating?.length ? el("span", { class: "sub" }, `floating ${v.floating.join(", ")}`) : "",
         v.hosts?.length ? el("span", { class: "sub" }, v.hosts.join(", ")) : ""))), vs.vips),
       part("Rules", el("div", { class: "rules" }, vs.rules.map(rule)), vs.rules),
-      part("Pools", el("div", {}, vs.pools.map(pool)), vs.pools));
+      part("Pools", el("div", {}, vs.pools.map(pool)), vs.pools),
+      part("Objects", el("div", { class: "chips" }, vs.owner ? el("span", { class: "chip", title: kubectl(vs.owner) }, `for ${vs.owner}`) : "",
+        vs.objects.map((o) => el("button", { class: "button small", type: "button", "data-key": `${o.type}/${o.name}`, "data-object": o.type, onclick: attempt(() => showObject(o, vs.owner)) }, o.type, " ", el("b", {}, o.name)))), vs.objects));
   };
   const open = tree.open.has(vs.uuid);
   body.hidden = !open;
@@ -142,6 +160,25 @@ function service(vs) {
     agoElement(Date.parse(vs.since) > Date.parse(vs.modified) ? vs.since : vs.modified));
   return el("article", { class: "vs", "data-health": health(vs.state), "data-name": vs.name }, head, body);
 }
+
+// kubectl is the command that shows the Kubernetes object for which something was made.
+function kubectl(owner) {
+  const [kind, name] = owner.split(" "), [namespace, own] = name.split("/");
+  return `kubectl -n ${namespace} describe ${kind.toLowerCase()} ${own}`;
+}
+
+async function showObject(o, owner) {
+  const body = await get(`object?${new URLSearchParams(o)}`);
+  $("object-title").textContent = `${o.type} ${o.name}`;
+  $("object-body").replaceChildren(
+    el("p", { class: "sub" }, `tenant ${o.tenant}, last change ${body._last_modified ? when(Number(body._last_modified) / 1000) : "unknown"}`),
+    owner ? el("p", {}, "Made for ", el("b", {}, owner), ": ", el("code", {}, kubectl(owner))) : el("p", { class: "sub" }, "No marker names a Kubernetes object."),
+    body.markers?.length ? el("table", { class: "counters" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Marker"), el("th", { scope: "col" }, "Values"))),
+      el("tbody", {}, body.markers.map((m) => el("tr", {}, el("td", {}, m.key), el("td", { class: "mono" }, (m.values || []).join(", ")))))) : "",
+    el("pre", {}, JSON.stringify(body, null, 2)));
+  $("object").showModal();
+}
+$("object-close").addEventListener("click", () => $("object").close());
 
 const part = (title, content, list) => el("div", { class: "part" }, el("h3", {}, title), list.length ? content : el("span", { class: "sub" }, "none"));
 
@@ -204,9 +241,9 @@ const loadRequests = refresher(async () => {
 });
 
 function showRequests() {
-  const want = $("request-filter").value.toLowerCase();
+  const want = $("request-filter").value.toLowerCase(), writes = $("writes-only").checked;
   const box = $("requests"), first = box.firstElementChild;
-  const visible = log.entries.filter((r) => !want || `${r.method} ${r.path}${r.query ? `?${r.query}` : ""} ${r.status} ${r.fault || ""}`.toLowerCase().includes(want));
+  const visible = log.entries.filter((r) => !(writes && (r.method === "GET" || r.method === "HEAD")) && (!want || `${r.method} ${r.path}${r.query ? `?${r.query}` : ""} ${r.status} ${r.fault || ""}`.toLowerCase().includes(want)));
   const keep = new Set(visible);
   for (const r of log.entries) if (r.element && !keep.has(r)) r.element.remove();
   for (const r of visible) r.element ||= entry(r);
@@ -237,7 +274,7 @@ function entry(r) {
 }
 
 function fillDetail(box, r) {
-  const facts = [new Date(r.time).toLocaleTimeString(), r.tenant && `tenant ${r.tenant}`, r.version && `version ${r.version}`, r.route].filter(Boolean);
+  const facts = [when(r.time), r.tenant && `tenant ${r.tenant}`, r.version && `version ${r.version}`, r.route].filter(Boolean);
   box.append(el("div", {}, facts.join(" · ")));
   for (const [title, body] of [["Request", r.body], ["Answer", r.response]]) {
     if (body !== undefined) box.append(el("div", {}, title), el("pre", {}, typeof body === "string" ? body : JSON.stringify(body, null, 2)));
@@ -245,6 +282,7 @@ function fillDetail(box, r) {
 }
 
 $("request-filter").addEventListener("input", showRequests);
+$("writes-only").addEventListener("change", showRequests);
 $("pause").addEventListener("click", (e) => {
   log.paused = !log.paused;
   e.target.setAttribute("aria-pressed", log.paused);
@@ -274,7 +312,7 @@ const loadFaults = refresher(async () => {
     el("div", { class: "bar end" }, el("h3", {}, "Active"), el("button", { class: "button small", type: "button", id: "clear-faults", onclick: attempt(() => call("faults", { method: "DELETE" })) }, "Clear all")),
     ...list.reverse().map((f) => {
       const c = f.fault, when = [c.method, c.type, c.route, c.objectName && `name ~ ${c.objectName}`, c.tenant && `tenant ${c.tenant}`, c.after && `after ${c.after}`,
-        c.count && `${c.count} times`, c.probability && `p = ${c.probability}`, f.ends && `until ${new Date(f.ends).toLocaleTimeString()}`].filter(Boolean);
+        c.count && `${c.count} times`, c.probability && `p = ${c.probability}`, f.ends && `until ${when(f.ends)}`].filter(Boolean);
       const what = (c.effects || []).map((e) => [e.effect, ...Object.entries(e).filter(([k]) => k !== "effect").map(([k, v]) => `${k}=${v}`)].join(" ")).join("; ");
       return el("div", { class: "fault-item", "data-state": f.state }, el("code", {}, what),
         el("button", { class: "button small", type: "button", "aria-label": `Remove fault ${f.id}`, onclick: attempt(() => call(`faults/${f.id}`, { method: "DELETE" })) }, "Remove"),
@@ -329,7 +367,7 @@ const loadChanges = refresher(async () => {
   const list = await get("changes?limit=100");
   $("changes").replaceChildren(...(list.length ? list.reverse().map((c) => el("li", { class: "change" },
     c.state ? el("span", { class: "dot", "data-health": health(c.state) }) : el("span", { class: "dot" }),
-    el("span", {}, el("span", { class: "name" }, c.name), " ", el("span", { class: "kind" }, `${c.type} ${c.what}`)), agoElement(c.time))) : [el("li", { class: "empty" }, "Nothing changed yet.")]));
+    el("span", {}, el("span", { class: "name" }, c.name), " ", el("span", { class: "kind" }, `${c.type} ${c.what}`), (c.fields || []).map((f) => el("div", { class: "field" }, f))), agoElement(c.time))) : [el("li", { class: "empty" }, "Nothing changed yet.")]));
 });
 
 const loadCounters = refresher(async () => {
@@ -342,8 +380,9 @@ const loadCounters = refresher(async () => {
 
 const loadStatus = refresher(async () => {
   const s = await get("status");
+  tree.host = s.host;
   const fact = (name, value) => [name, " ", el("b", {}, value), " · "];
-  $("facts").replaceChildren(...fact("API", `https://${s.host}`), ...fact("version", s.version), ...fact("licence", s.license), ...fact("leader", s.leader), `up since ${s.upSince}`, s.upgrade ? " · upgrading" : "");
+  $("facts").replaceChildren(...fact("API", `https://${s.host}`), ...fact("version", s.version), ...fact("licence", s.license), ...fact("leader", s.leader), `up since ${Number.isNaN(Date.parse(s.upSince)) ? s.upSince : when(s.upSince)}`, s.upgrade ? " · upgrading" : "");
 });
 
 // Tabs, by mouse and by arrow keys.
