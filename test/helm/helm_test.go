@@ -385,7 +385,8 @@ func TestSchemaRefuses(t *testing.T) {
 		value any
 	}{
 		{"AKOSettings", "text"}, {"replicaCount", "two"}, {"tolerations", values{}}, {"L7Settings.serviceType", "LoadBalancer"},
-		{"operatorImage.repositry", "x"}, {"crds.install", "maybe"}, {"config", []any{"x"}}, {"NetworkSettings.vipNetworkList", "vip"},
+		{"operatorImage.repositry", "x"}, {"metrics.monitor", "both"}, {"metrics.interval", "often"},
+		{"crds.install", "maybe"}, {"config", []any{"x"}}, {"NetworkSettings.vipNetworkList", "vip"},
 	} {
 		t.Run(c.path, func(t *testing.T) {
 			v := akoValues(t)
