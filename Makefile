@@ -224,7 +224,7 @@ govulncheck: ## Fail if the operator calls code with a known vulnerability that 
 ##@ Generate
 
 .PHONY: generate
-generate: deepcopy manifests schema chart ## Generate all that is generated.
+generate: deepcopy manifests schema dashboard chart ## Generate all that is generated.
 
 # Before the manifests: the operator's code compiles only with it.
 .PHONY: deepcopy
@@ -239,14 +239,19 @@ manifests: $(CONTROLLER_GEN) ## Generate the role from the markers in controller
 
 # The chart's templates start from what kustomize makes, so that both ways of installing give the same.
 .PHONY: chart
-chart: manifests $(KUSTOMIZE) ## Put what kustomize makes of config/, and the version, into the Helm chart.
+chart: manifests dashboard $(KUSTOMIZE) ## Put what kustomize makes of config/, and the version, into the Helm chart.
 	@mkdir -p $(CHART)/files/crds
 	{ echo '# SPDX-License-Identifier: Apache-2.0'; $(KUSTOMIZE) build config/operator; } > $(CHART)/files/operator.yaml
-	{ echo '# SPDX-License-Identifier: Apache-2.0'; $(KUSTOMIZE) build config/components/monitoring; echo ---; cat config/components/pod-monitor/pod_monitor.yaml; } \
+	{ echo '# SPDX-License-Identifier: Apache-2.0'; $(KUSTOMIZE) build config/components/monitoring; echo ---; \
+		$(KUSTOMIZE) build config/components/grafana-dashboard; echo ---; cat config/components/pod-monitor/pod_monitor.yaml; } \
 		> $(CHART)/files/monitoring.yaml
 	cp config/crd/user_roles.yaml $(CHART)/files/
 	rm -f $(CHART)/files/crds/* && cp config/crd/bases/*.yaml $(CHART)/files/crds/
 	@sed -E 's/^(version|appVersion): .*/\1: $(VERSION)/' $(CHART)/Chart.yaml > $(CHART)/Chart.yaml.new && mv $(CHART)/Chart.yaml.new $(CHART)/Chart.yaml
+
+.PHONY: dashboard
+dashboard: ## Generate the dashboard for Grafana from hack/tools/monitoring.
+	cd hack/tools/monitoring && go run . -out ../../../config/components/grafana-dashboard/dashboard.json
 
 .PHONY: schema
 schema: ## Generate the simulator's table of object types from the API's schema, which the alb-sdk module carries.

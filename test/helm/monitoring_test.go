@@ -18,6 +18,7 @@ import (
 func TestMonitoring(t *testing.T) {
 	all := objects(t, run(t.Context(), t, kustomize(t), "build", filepath.Join(root, "config", "components", "monitoring")))
 	maps.Copy(all, objects(t, read(t, "config", "components", "pod-monitor", "pod_monitor.yaml")))
+	maps.Copy(all, objects(t, run(t.Context(), t, kustomize(t), "build", filepath.Join(root, "config", "components", "grafana-dashboard"))))
 	account := []string{"ServiceAccount", "Secret", "ClusterRoleBinding"}
 	for name, c := range map[string]struct {
 		metrics values
@@ -27,6 +28,7 @@ func TestMonitoring(t *testing.T) {
 		"service": {values{"monitor": "service"}, append(account, "ServiceMonitor")},
 		"pod":     {values{"monitor": "pod"}, append(account, "PodMonitor")},
 		"rules":   {values{"rules": true}, []string{"PrometheusRule"}},
+		"drawn":   {values{"dashboard": true}, []string{"ConfigMap"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rendered := objects(t, []byte(render(t, values{"metrics": c.metrics}).Manifest))

@@ -386,7 +386,11 @@ func (e *Env) assemble() (ctrl.Manager, *avi.Client, controllers.Options) {
 		Controller: config.Controller{SkipNameValidation: new(true)},
 	})
 	e.must(err)
-	c, err := avi.NewUnconfigured(avi.WithLogger(log.WithName("avi")), avi.WithRegisterer(prometheus.NewRegistry()))
+	registerer := e.Options.Registerer
+	if registerer == nil {
+		registerer = prometheus.NewRegistry()
+	}
+	c, err := avi.NewUnconfigured(avi.WithLogger(log.WithName("avi")), avi.WithRegisterer(registerer))
 	e.must(err)
 	o := e.Options
 	o.Namespace = e.System
