@@ -67,7 +67,7 @@ func (s *Stage) Once(ctx context.Context, flags ...string) (stdout, stderr strin
 
 // StartOperator starts a process of the operator and waits until it is ready. Further flags go behind the stage's own.
 func (s *Stage) StartOperator(ctx context.Context, name string, flags ...string) (*Operator, error) {
-	probe, err := freeAddress(ctx)
+	probe, err := FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -209,8 +209,8 @@ func (o *Operator) Complaints() []string {
 	return out
 }
 
-// freeAddress is a loopback address that nobody listens on, below the ports that systems give to outgoing connections.
-func freeAddress(ctx context.Context) (string, error) {
+// FreeAddress is a loopback address that nobody listens on, below the ports that systems give to outgoing connections.
+func FreeAddress(ctx context.Context) (string, error) {
 	var config net.ListenConfig
 	var last error
 	for range 100 {
