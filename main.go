@@ -33,6 +33,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/fence"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/metricsfilter"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/probes"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/tracing"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
@@ -47,6 +48,8 @@ type options struct {
 	leaseName, leaseNamespace                        string
 	kubeQPS                                          float64
 	kubeBurst                                        int
+	traceEndpoint                                    string
+	traceShare                                       float64
 	logLevel, logFormat                              string
 	version                                          bool
 	preview, handBack                                bool
@@ -102,6 +105,8 @@ func (o *options) defineServers(flag *flag.FlagSet) {
 	flag.StringVar(&o.metricsCertKey, "metrics-cert-key", "tls.key", "File of the key in --metrics-cert-path.")
 	flag.StringVar(&o.probeAddr, "health-probe-bind-address", ":8081", "Address of /healthz and /readyz; 0 switches them off.")
 	flag.StringVar(&o.pprofAddr, "pprof-bind-address", "0", "Address of Go's profiles at /debug/pprof/, to anybody who reaches it: use a loopback address such as 127.0.0.1:6060, and kubectl port-forward. 0 switches them off.")
+	flag.StringVar(&o.traceEndpoint, "trace-endpoint", "", "URL of a collector of OpenTelemetry that takes OTLP over gRPC, such as http://collector.observability:4317, to send traces of runs to; https verifies its certificate. Without it there are no traces.")
+	flag.Float64Var(&o.traceShare, "trace-share", 0.1, "Part of all runs that --trace-endpoint gets, 0 to 1.")
 	flag.Float64Var(&o.kubeQPS, "kube-api-qps", 0, "Requests to the API server per second; 0 leaves it to the API server's priority and fairness.")
 	flag.IntVar(&o.kubeBurst, "kube-api-burst", 0, "Requests to the API server that --kube-api-qps lets through at once; 0 is twice the rate.")
 }
@@ -252,6 +257,17 @@ func elect(cfg *rest.Config, scheme *runtime.Scheme, o options) (resourcelock.In
 
 // operate runs the operator until the context ends.
 func operate(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o options) error {
+	if o.traceEndpoint != "" {
+		stop, err := tracing.Start(ctx, ctrl.Log.WithName("tracing"), o.traceEndpoint, o.traceShare, version.String())
+		if err != nil {
+			return fmt.Errorf("flag --trace-endpoint: %w", err)
+		}
+		defer func() {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			_ = stop(last) // what is lost was logged
+		}()
+	}
 	operator, err := controllers.Setup(ctx, mgr, client, o.Options)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel/attribute"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +34,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/tracing"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -126,8 +128,16 @@ func newOwners[T client.Object](d Deps, name string, k kind[T], log logr.Logger)
 	return r
 }
 
-// Reconcile brings one owner's objects on the Controller, and its status, to what it asks for.
+// Reconcile brings one owner's objects on the Controller, and its status, to what it asks for. A run is one trace.
 func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	ctx, end := tracing.Begin(ctx, r.name, attribute.String("owner.kind", string(r.Owner())),
+		attribute.String("k8s.namespace.name", req.Namespace), attribute.String("owner.name", req.Name))
+	result, err := r.reconcile(ctx, req)
+	end(err)
+	return result, err
+}
+
+func (r *owners[T]) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	r.Lead()
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return ctrl.Result{}, nil // nothing can be known of them
@@ -255,8 +265,8 @@ func (r *owners[T]) letGo(ctx context.Context, cfg *settings.Settings, c *gather
 
 // serve runs the pipeline for an object that is ours and tells what came of it.
 func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
-	gathered := r.Engine.Time(engine.Gather)
-	in, err := gather.Input(ctx, r.Gather, r.kind, cfg, c)
+	reading, gathered := r.Engine.Time(ctx, engine.Gather)
+	in, err := gather.Input(reading, r.Gather, r.kind, cfg, c)
 	gathered()
 	if err != nil {
 		return ctrl.Result{}, err
@@ -288,7 +298,8 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 
 // told writes a run's status and takes the time.
 func (r *owners[T]) told(ctx context.Context, o T, in translate.Input, out outcome.Outcome) error {
-	defer r.Engine.Time(engine.Status)()
+	ctx, stop := r.Engine.Time(ctx, engine.Status)
+	defer stop()
 	return r.tell(ctx, o, in, out)
 }
 

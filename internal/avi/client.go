@@ -19,9 +19,11 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
 	"golang.org/x/time/rate"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/tracing"
 )
 
 // Client makes calls to one Avi Controller. It is safe for use by any number of goroutines.
@@ -513,8 +515,19 @@ func (ep *endpoint) breakerChanged() {
 	ep.client.availabilityChanged(ep)
 }
 
-// do makes a call when limits and breaker allow it.
+// do makes a call when limits and breaker allow it. It is a part of the trace that ctx is in, with the time that it waits.
 func (ep *endpoint) do(ctx context.Context, cl call) (*exchange, error) {
+	ctx, end := tracing.Part(ctx, cl.method+" "+cl.route)
+	x, err := ep.queued(ctx, cl)
+	if x != nil {
+		end(err, attribute.Int("http.response.status_code", x.status))
+	} else {
+		end(err)
+	}
+	return x, err
+}
+
+func (ep *endpoint) queued(ctx context.Context, cl call) (*exchange, error) {
 	if cl.tenant == "" {
 		cl.tenant = ep.cfg.Tenant
 	}

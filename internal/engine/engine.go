@@ -162,7 +162,7 @@ func (r *run) round(ctx context.Context, round int) (again bool) {
 	}
 	spare, taken := r.spare(r.in.Owner.Key(), append(used, r.undone...), &built.Set)
 	defer r.commons.leave(taken...)
-	p := r.plan(&built.Set, slices.Concat(observed, have, spare))
+	p := r.plan(ctx, &built.Set, slices.Concat(observed, have, spare))
 	r.findDrift(&p)
 	if p.Empty() {
 		r.remember(&built.Set)
@@ -272,7 +272,8 @@ const networkLost = "No network/subnet matched"
 
 // build makes the wanted objects of what the Controller holds now.
 func (r *run) build(ctx context.Context, observed []*model.Observed) translate.Result {
-	defer r.Time(Translate)()
+	ctx, stop := r.Time(ctx, Translate)
+	defer stop()
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
 		// Who has the name keeps it; age decides only where nobody has it.
 		r.in.Rival = nil
@@ -296,8 +297,9 @@ func (r *run) build(ctx context.Context, observed []*model.Observed) translate.R
 	return built
 }
 
-func (r *run) plan(want *model.Set, observed []*model.Observed) plan.Plan {
-	defer r.Time(Plan)()
+func (r *run) plan(ctx context.Context, want *model.Set, observed []*model.Observed) plan.Plan {
+	_, stop := r.Time(ctx, Plan)
+	defer stop()
 	owner := r.in.Owner.Key()
 	policy := plan.Policy{Replace: r.in.ReplacementAllowed(), Replaced: r.replacement(owner), UUIDs: r.Mirror.UUID}
 	p := plan.Diff(want, observed, policy)

@@ -9,6 +9,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/apply"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/tracing"
 )
 
 // Stage is a part of a run for one owner.
@@ -35,18 +36,22 @@ type Watch struct {
 	Drift func(kind model.Kind, repaired bool)
 }
 
-// Time starts the clock of a stage; what it returns stops it.
-func (e *Engine) Time(s Stage) (stop func()) {
-	if e.Watch.Took == nil {
-		return func() {}
-	}
+// Time starts the clock of a stage, and its part of the run's trace if there is one; what it returns stops both.
+func (e *Engine) Time(ctx context.Context, s Stage) (staged context.Context, stop func()) {
 	start := time.Now()
-	return func() { e.Watch.Took(s, time.Since(start)) }
+	ctx, end := tracing.Part(ctx, string(s))
+	return ctx, func() {
+		end(nil)
+		if e.Watch.Took != nil {
+			e.Watch.Took(s, time.Since(start))
+		}
+	}
 }
 
 // apply carries a plan out and takes the time.
 func (r *run) apply(ctx context.Context, p *plan.Plan) []apply.StepResult {
-	defer r.Time(Apply)()
+	ctx, stop := r.Time(ctx, Apply)
+	defer stop()
 	return r.Applier.Run(ctx, p)
 }
 

@@ -25,7 +25,7 @@ const module = "github.com/avi-l4-operator/avi-l4-operator"
 // layers are the operator's packages from the ground up. A package imports only what lies below its own layer; folders
 // inside a package's folder belong to its layer.
 var layers = [][]string{
-	{"api", "internal/model", "internal/version", "internal/fence", "internal/metricsfilter", "internal/probes"},
+	{"api", "internal/model", "internal/version", "internal/fence", "internal/metricsfilter", "internal/probes", "internal/tracing"},
 	{"internal/placement", "internal/gatewayapi", "internal/outcome", "internal/catalogue"},
 	{"internal/settings"},
 	{"internal/staticroutes"},
