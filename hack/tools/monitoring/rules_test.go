@@ -101,9 +101,10 @@ var alertCases = []alertCase{
 	}, 20 * time.Minute, map[string]string{
 		`{kind="Service", namespace="avi-l4-system", reason="InvalidAddress"}`: "2 of kind Service are not programmed: InvalidAddress.",
 	}},
-	{"programmed, in a dry run, and unhealthy", "AviL4OwnersNotProgrammed", map[string]string{
+	{"programmed, paused, in a dry run, and unhealthy", "AviL4OwnersNotProgrammed", map[string]string{
 		`avi_l4_owners{kind="Service",condition="Programmed",status="True",reason="Programmed",` + leader + "}": "9x30",
 		`avi_l4_owners{kind="Service",condition="Programmed",status="False",reason="DryRun",` + leader + "}":    "9x30",
+		`avi_l4_owners{kind="Service",condition="Programmed",status="False",reason="Paused",` + leader + "}":    "9x30",
 		`avi_l4_owners{kind="Service",condition="Healthy",status="False",reason="Down",` + leader + "}":         "9x30",
 	}, 20 * time.Minute, nil},
 	{"some are down", "AviL4VirtualServicesDown", map[string]string{
