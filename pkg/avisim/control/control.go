@@ -53,19 +53,7 @@ type script struct {
 func New(sim *avisim.Server) *Handler {
 	h := &Handler{sim: sim}
 	mux := http.NewServeMux()
-	for path, file := range map[string]struct{ name, kind string }{
-		"GET /{$}": {"index.html", "text/html; charset=utf-8"}, "GET /style.css": {"style.css", "text/css; charset=utf-8"},
-		"GET /app.js": {"app.js", "text/javascript; charset=utf-8"}, "GET /icon.svg": {"icon.svg", "image/svg+xml"},
-	} {
-		body, err := web.ReadFile("web/" + file.name)
-		if err != nil {
-			panic(err) // it is embedded
-		}
-		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", file.kind)
-			_, _ = w.Write(body)
-		})
-	}
+	page(mux)
 	mux.HandleFunc("GET /events", h.events)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { send(w, h.sim.Status()) })
 	mux.HandleFunc("GET /services", h.services)
@@ -115,6 +103,23 @@ func New(sim *avisim.Server) *Handler {
 	})
 	h.outer = guard(mux)
 	return h
+}
+
+// page adds the files of the page.
+func page(mux *http.ServeMux) {
+	for path, file := range map[string]struct{ name, kind string }{
+		"GET /{$}": {"index.html", "text/html; charset=utf-8"}, "GET /style.css": {"style.css", "text/css; charset=utf-8"},
+		"GET /app.js": {"app.js", "text/javascript; charset=utf-8"}, "GET /icon.svg": {"icon.svg", "image/svg+xml"},
+	} {
+		body, err := web.ReadFile("web/" + file.name)
+		if err != nil {
+			panic(err) // it is embedded
+		}
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", file.kind)
+			_, _ = w.Write(body)
+		})
+	}
 }
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.outer.ServeHTTP(w, r) }
