@@ -153,6 +153,7 @@ RACED = ^Test(ServiceFromCreation|GatewayFromCreation|SharedVIPStory|RoutedGatew
 test: vet ## Run every test, with the race detector where goroutines are made; builds the cluster's programs first, which takes minutes once.
 	$(if $(RACE),,@echo "no C compiler: testing without the race detector")
 	$(WITH_BINARIES) go test $(RACE) -p $(TEST_PARALLEL) -timeout 30m $$(go list ./... | grep -v -e /test/golden -e /test/integration)
+	$(if $(RACE),go test -run Matrix ./controllers) # above, with the race detector, only a few of their cells
 	go test ./test/golden # one goroutine, and seven times as slow with the race detector
 	$(WITH_BINARIES) go test -parallel 6 -timeout 30m ./test/integration $(if $(RACE),&& go test $(RACE) -parallel 4 -timeout 30m -run '$(RACED)' ./test/integration)
 	cd hack/tools/olm-bundle && go test ./...
@@ -195,7 +196,8 @@ bench: ## Measure the operator against the simulator, and print a table.
 	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 
 .PHONY: chaos
-chaos: ## Stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...), which takes half an hour.
+chaos: ## Play all cells of the matrices, then stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...): half an hour.
+	AVI_MATRIX=all go test -count=1 -v -timeout 30m -run Matrix ./controllers
 	$(WITH_BINARIES) AVI_CHAOS_ROUNDS=$(or $(ROUNDS),100) go test -count=1 -v -timeout 120m -run TestFencing ./test/e2e/
 
 .PHONY: vet

@@ -315,7 +315,9 @@ func (s *OrphanSweeper) remember(gone map[model.Owner][]*model.Observed) {
 func (s *OrphanSweeper) spareReturned(ctx context.Context, gone map[model.Owner][]*model.Observed) {
 	for owner, objects := range gone {
 		before := s.swept[owner]
-		if before != nil && slices.ContainsFunc(objects, func(o *model.Observed) bool { return !before[o.UUID] }) {
+		known := func(o *model.Observed) bool { return before[o.UUID] }
+		// While something of what was to be swept is there, the sweep hasn't ended: the rest may not have been seen then.
+		if before != nil && !slices.ContainsFunc(objects, known) {
 			ctrl.LoggerFrom(ctx).Error(nil, "came back after it was swept, and is not swept again: another client makes it under this clusterName; stop that one, or delete the objects on the Controller", "owner", owner.String(), "object", objects[0].Key.String())
 			delete(gone, owner)
 		}

@@ -143,8 +143,8 @@ func (e *awaitedError) Error() string {
 // doubtful reports whether the status knows of addresses that the Controller doesn't show, although this run has not removed them and
 // has made nothing in their place: then it isn't proven that they are gone.
 func (r *run) doubtful() bool {
-	tried := r.state == outcome.Failed || r.state == outcome.Blocked && len(r.in.Refused) > 0
-	return len(r.in.Had) > 0 && !r.ended && len(r.record.Addresses) == 0 && (tried || r.record.VSUUID != "")
+	short := r.state == outcome.Failed || r.state == outcome.Blocked || r.record.VSUUID != ""
+	return len(r.in.Had) > 0 && !r.ended && len(r.record.Addresses) == 0 && short
 }
 
 // proven reports whether a VsVip is an owner's to delete. Its name doesn't say so, since two owners may want one name: its own

@@ -263,7 +263,7 @@ func (m *Mirror) replace(epoch, start uint64, id identity, facts *model.Facts, l
 }
 
 // look asks for each object that a complete list lacks and that was known, whether it is really gone: knowledge that shrinks is
-// doubted. Only what the API itself says doesn't exist is dropped, or what is there and isn't ours any more.
+// doubted. Only what the API itself says doesn't exist is dropped, or what is there and says that it is another's.
 func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*entry) {
 	var mu sync.Mutex
 	var there []string
@@ -287,7 +287,7 @@ func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*entry
 			if err == nil {
 				r := m.reader()
 				now, mark, err := r.decode(o.Key.Kind, raw)
-				if err != nil || now.Key == o.Key && r.ours(now, mark) {
+				if err != nil || now.Key == o.Key && (r.ours(now, mark) || r.mute(now, mark)) {
 					mu.Lock()
 					there = append(there, o.Key.String())
 					mu.Unlock()
@@ -308,7 +308,7 @@ func (m *Mirror) look(ctx context.Context, epoch, start uint64, missing []*entry
 	_ = g.Wait() // none returns an error
 	if len(there) > 0 {
 		slices.Sort(there)
-		m.log.Error(nil, "the Controller contradicts itself: its lists lack objects that it shows when they are read; what was known of them stands",
+		m.log.Error(nil, "the Controller contradicts itself: its lists lack objects of ours that it shows when they are read, or it leaves out whose they are; what was known of them stands",
 			"objects", len(there), "first", there[0])
 	}
 	if len(changed) > 0 {

@@ -457,6 +457,12 @@ func (r reader) ours(o *model.Observed, mark marked) bool {
 	return !o.Key.Kind.Type().CreatedBy || o.CreatedBy == r.scope.CreatedBy
 }
 
+// mute reports whether an object that was ours doesn't say whose it is any more, and nothing on it says that it is another's: a
+// Controller that leaves out fields does so for all objects at once.
+func (r reader) mute(o *model.Observed, mark marked) bool {
+	return (mark.cluster == "" || mark.cluster == r.scope.ClusterName) && (o.CreatedBy == "" || o.CreatedBy == r.scope.CreatedBy)
+}
+
 // decode reads a body as the Controller renders it.
 func (r reader) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed, mark marked, err error) {
 	body := model.NewBody(kind)

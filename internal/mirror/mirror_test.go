@@ -182,6 +182,35 @@ func TestOnlyOursIsMirrored(t *testing.T) {
 	}
 }
 
+// TestObjectsThatDoNotSayWhoseTheyAre stay known once they were ours, until they say that they are another's.
+func TestObjectsThatDoNotSayWhoseTheyAre(t *testing.T) {
+	w := newWorld(t)
+	const name = "c1--core-amf-SCTP-1"
+	w.create("pool", pool(name, "ako-c1", "c1"))
+	w.load()
+	for field, value := range map[string]any{"markers": nil, "created_by": "", "markers ": []any{}} {
+		field = strings.TrimSpace(field)
+		w.edit(name, field, value)
+		w.load()
+		if all := w.mirror.All(); len(all) != 1 || all[0].Owner != amf {
+			t.Errorf("%s is %v: mirrored are %v", field, value, all)
+		}
+	}
+	w.edit(name, "created_by", "somebody")
+	w.load()
+	if all := w.mirror.All(); len(all) != 0 {
+		t.Errorf("another's is mirrored: %v", all)
+	}
+}
+
+// edit sets a field of a pool behind the mirror's back.
+func (w *world) edit(name, field string, value any) {
+	w.Helper()
+	if err := w.sim.Edit("pool", "admin", name, func(o map[string]any) { o[field] = value }); err != nil {
+		w.Fatal(err)
+	}
+}
+
 func TestDriftIsToldToItsOwner(t *testing.T) {
 	w := newWorld(t)
 	const name = "c1--core-amf-SCTP-1"

@@ -10,7 +10,7 @@ import (
 
 // Share is what an outcome for a group of Services means for one of them: the findings about all and about it, its ports and
 // its names. What failed for other Services' pools did not fail for one that is served. One that no port is served of has no
-// address, and is blocked if a finding says so, whatever came of the others.
+// address, which is in doubt if the run failed, and is blocked if a finding says so, whatever came of the others.
 func (o *Outcome) Share(service string) Outcome {
 	out := *o
 	out.Findings = slices.DeleteFunc(slices.Clone(o.Findings), func(f model.Finding) bool { return f.About != "" && f.About != service })
@@ -23,11 +23,14 @@ func (o *Outcome) Share(service string) Outcome {
 	if len(out.Ports) > 0 || !o.Known() {
 		return out
 	}
-	out.Serving = Serving{Name: o.Name, Tenant: o.Tenant}
-	if slices.ContainsFunc(out.Findings, func(f model.Finding) bool {
+	blocked := slices.ContainsFunc(out.Findings, func(f model.Finding) bool {
 		return f.Severity == model.Blocked && f.About == service && f.Port == (model.Port{})
-	}) {
+	})
+	out.Serving = Serving{Name: o.Name, Tenant: o.Tenant}
+	if blocked {
 		out.state, out.failure = Blocked, Failure{}
+	} else if o.state == Failed {
+		out.Doubtful = true // what failed may be what would have shown its ports: an address in its status stays
 	}
 	return out
 }

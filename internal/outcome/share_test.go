@@ -40,8 +40,11 @@ func TestShare(t *testing.T) {
 		t.Errorf("the whole was changed: %+v", o)
 	}
 	failed := NewFailed(o.Record, Failure{Reason: "Down"})
-	if f := failed.Share("new"); f.State() != Failed || f.VSUUID != "" || f.Failure().Reason != "Down" {
+	if f := failed.Share("new"); f.State() != Failed || f.VSUUID != "" || f.Known() || f.Failure().Reason != "Down" {
 		t.Errorf("one that is to be served: %+v", f)
+	}
+	if f := failed.Share("late"); f.State() != Blocked || !f.Known() {
+		t.Errorf("one that is left out: %+v", f)
 	}
 	if f := failed.Share("amf"); f.State() != Failed || f.VSUUID != "1" {
 		t.Errorf("one that is served: %+v", f)
