@@ -195,6 +195,11 @@ conformance: ## Run those of the Gateway API's own tests that layer 4 alone can 
 bench: ## Measure the operator against the simulator, and print a table.
 	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 
+.PHONY: fuzz
+fuzz: ## Fuzz each parser and translation in turn, FUZZTIME=30s each; make test plays the corpus that is checked in.
+	@grep -ro 'func Fuzz[A-Za-z]*' --include=*_test.go internal pkg | sed 's/:func / /' | while read -r file name; do echo "$$file $$name"; \
+		go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$name$$" -fuzztime $(or $(FUZZTIME),30s) | tail -20; done
+
 .PHONY: chaos
 chaos: ## Play all cells of the matrices, then stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...): half an hour.
 	AVI_MATRIX=all go test -count=1 -v -timeout 30m -run Matrix ./controllers
