@@ -59,11 +59,6 @@ const (
 	holdLook      = 5 * time.Minute // how often who is held is looked at
 )
 
-var reasonOfGuard = map[plan.Guard]string{
-	plan.GuardDeselected: "settings or labels let go of",
-	plan.GuardLost:       "there is no Service or Gateway any more for",
-}
-
 // heldError says that a deletion is held, why, and how to release it.
 type heldError struct {
 	what      string
@@ -91,7 +86,7 @@ func (g *guard) allow(ctx context.Context, owner model.Owner) error {
 		return err
 	}
 	if h.Holds(owner.String()) {
-		return heldError{reasonOfGuard[plan.GuardDeselected], h, g.ledger.namespace}
+		return heldError{plan.RuleOf(plan.GuardDeselected).Why, h, g.ledger.namespace}
 	}
 	return nil
 }
@@ -102,7 +97,7 @@ func (g *guard) allowLost(ctx context.Context, lost map[model.Owner]bool, total 
 	defer g.mu.Unlock()
 	h, err := g.review(ctx, plan.GuardLost, plan.Situation{Doomed: names(lost), Total: total})
 	if err == nil && len(h.Owners) > 0 {
-		err = heldError{reasonOfGuard[plan.GuardLost], h, g.ledger.namespace}
+		err = heldError{plan.RuleOf(plan.GuardLost).Why, h, g.ledger.namespace}
 	}
 	return h, err
 }

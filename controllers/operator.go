@@ -253,7 +253,7 @@ func (op *Operator) heldTold(recorder events.EventRecorder, o Options) func(plan
 			o.Log.Info("no deletion is held any more", "guard", rule)
 			return
 		}
-		text := heldError{reasonOfGuard[rule], h, o.Namespace}.Error()
+		text := heldError{plan.RuleOf(rule).Why, h, o.Namespace}.Error()
 		o.Log.Error(nil, "deletions are held: "+text, "guard", rule, "id", h.ID, "owners", h.Owners)
 		note := fmt.Sprintf("%s. Held: %s", text, strings.Join(h.Owners, ", "))
 		note = strings.ToValidUTF8(note[:min(len(note), 1000)], "")

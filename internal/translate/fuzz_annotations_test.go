@@ -35,8 +35,8 @@ func FuzzAnnotations(f *testing.F) {
 	for _, v := range annotations {
 		f.Add(v)
 	}
-	for _, v := range []string{"", " ", ",", "0.0.0.0/0", "::/0,10.0.0.0/33", "::ffff:10.0.0.1", "fe80::1%eth0", "10.1.2.3/32", "null", "[]", "{", "7201",
-		"1e3", "*.example.com", strings.Repeat("a.", 200), "\xff"} {
+	for _, v := range []string{"", " ", ",", "0.0.0.0/0", "::/0,10.0.0.0/33", "::ffff:10.0.0.1", "fe80::1%eth0", "10.1.2.3/32", "null", "[]",
+		"{", "7201", "1e3", "*.example.com", strings.Repeat("a.", 200), "\xff"} {
 		f.Add(v)
 	}
 	f.Fuzz(func(t *testing.T, value string) {

@@ -18,6 +18,7 @@ import (
 	"testing/fstest"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/catalogue"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
 
 // root is the repository's, seen from this package's folder, where tests run.
@@ -70,6 +71,19 @@ func TestTroubleshooting(t *testing.T) {
 	}
 	if have, err := os.ReadFile(file); err != nil || string(have) != want {
 		t.Errorf("docs/troubleshooting.md is not what internal/catalogue makes (%v); run go test ./test/docs -update", err)
+	}
+}
+
+// TestGuards: the table of guards is made from their rules, and how each is told is explained.
+func TestGuards(t *testing.T) {
+	page := read(t, os.DirFS(root), "docs/reliability.md")
+	if !strings.Contains(page, plan.GuardDocs()) {
+		t.Errorf("docs/reliability.md lacks the table of guards as internal/plan has it:\n%s", plan.GuardDocs())
+	}
+	for _, r := range plan.Rules() {
+		if _, ok := catalogue.Find(r.Told); !ok && r.Told != "Unknown" {
+			t.Errorf("guard %s is told as %s, which nothing explains", r.Guard, r.Told)
+		}
 	}
 }
 
