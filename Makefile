@@ -200,6 +200,10 @@ fuzz: ## Fuzz each parser and translation in turn, FUZZTIME=30s each; make test 
 	@grep -ro 'func Fuzz[A-Za-z]*' --include=*_test.go internal pkg | sed 's/:func / /' | while read -r file name; do echo "$$file $$name"; \
 		go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$name$$" -fuzztime $(or $(FUZZTIME),30s) | tail -20; done
 
+.PHONY: soak
+soak: ## Change Services 50 times a second for MINUTES=10: then nothing fails, and memory and goroutines have not grown.
+	$(WITH_BINARIES) AVI_SOAK=$(or $(MINUTES),10)m go test -count=1 -v -timeout $$(( $(or $(MINUTES),10) + 10 ))m -run 'TestSoak$$' ./test/integration/
+
 .PHONY: chaos
 chaos: ## Play all cells of the matrices, then stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...): half an hour.
 	AVI_MATRIX=all go test -count=1 -v -timeout 30m -run Matrix ./controllers
