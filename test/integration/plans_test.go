@@ -44,9 +44,13 @@ func TestPlans(t *testing.T) {
 	e.Condition(dry, "Programmed", no, "DryRun")
 	suite.Update(e, amf, annotate(translate.AnnotationPaused, "true"))
 	e.Condition(amf, "Programmed", no, "Paused")
-	since := e.Touch()
 	suite.Update(e, e.Slice(amf), func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.1.9", true, false)} })
-	e.LookedAt(since, "service", amf)
+	e.Eventually("the operator sees the endpoint", func() error {
+		if _, body := plans(e, ""); !strings.Contains(body, "10.244.1.9:9090") {
+			return fmt.Errorf("the plan is\n%s", body)
+		}
+		return nil
+	})
 	e.Sim.ResetRequests()
 
 	for query, want := range map[string][]string{

@@ -43,14 +43,13 @@ func TestPausedService(t *testing.T) {
 	if in := svc.Status.LoadBalancer.Ingress; len(in) != 1 || in[0].IP != vip {
 		t.Errorf("the status has %+v, want %s", in, vip)
 	}
-	since := e.Touch()
 	suite.Update(e, e.Slice(svc), func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.1.9", true, false)} })
 	suite.Update(e, svc, func(s *corev1.Service) {
 		second := suite.Port("TCP", 80)
 		second.Name = "http"
 		s.Spec.Ports[0].Name, s.Spec.Ports = "n2", append(s.Spec.Ports, second)
 	})
-	e.LookedAt(since, "service", svc)
+	e.LookedAt(e.Touch(), "service", svc)
 	noWrites(e, "endpoints and ports")
 	if text, changes := e.Preview(); changes || !strings.Contains(text, "Paused: paused: nothing is changed") {
 		t.Errorf("the preview says (%v):\n%s", changes, text)
@@ -111,9 +110,8 @@ func TestRestrainedGateways(t *testing.T) {
 	suite.Update(e, old, func(g *gateway) { metav1.SetMetaDataAnnotation(&g.ObjectMeta, translate.AnnotationPaused, "true") })
 	e.SvcAPICondition(old, "ako.vmware.com/Programmed", no, "Paused")
 	e.Sim.ResetRequests()
-	since := e.Touch()
 	suite.Update(e, slice, func(s *discovery) { s.Endpoints = []discoveryEndpoint{endpoint("10.244.1.9", true, false)} })
-	e.LookedAt(since, "svcapigateway", old)
+	e.LookedAt(e.Touch(), "svcapigateway", old)
 	noWrites(e, "a pause")
 	e.Delete(old)
 	e.SvcAPIGone(old)
