@@ -47,7 +47,8 @@ type soak struct {
 }
 
 // TestSoak changes Services for a while, 50 times a second: endpoints, ports, names, creations and deletions. Then nothing fails,
-// everything is as it should be, and neither memory nor goroutines have grown. AVI_SOAK is how long, 5 s if it isn't set; make soak takes 10 min.
+// everything is as it should be, and neither memory nor goroutines have grown. AVI_SOAK is how long, 5 s if it isn't set; make soak
+// takes 10 min.
 func TestSoak(t *testing.T) {
 	long, err := time.ParseDuration(os.Getenv("AVI_SOAK"))
 	if err != nil {
