@@ -539,12 +539,16 @@ func (r *owners[T]) Conditions(ctx context.Context) map[conditionCount]int {
 	if api := r.API(); api != "" && !r.APIs.Synced(api) {
 		return nil
 	}
+	cfg := r.Settings.Current()
 	all, err := r.List(ctx)
-	if err != nil {
-		return nil // the cache has not begun
+	if err != nil || cfg == nil {
+		return nil // the cache has not begun, or nothing can be this instance's
 	}
 	out := make(map[conditionCount]int)
 	for _, o := range all {
+		if _, another := saysAnother(o, cfg); another {
+			continue // a second installation in the cluster counts its own
+		}
 		if list, _ := status.ConditionsOf(o); list != nil && gather.Claimed(o) {
 			countConditions(out, string(r.Owner()), *list)
 		}
