@@ -171,17 +171,18 @@ func TestGatewayNeedsConsentOfOtherNamespaces(t *testing.T) {
 	e := suite.New(t)
 	e.Own(e.SvcAPIClass(nil))
 	red := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.Namespace + "-red"}}
-	gw := e.SvcAPIGateway("n2", e.SvcAPIListener("n2", "SCTP", 6060))
+	gw := e.SvcAPIGateway("n2", e.SvcAPIListener("n2", "SCTP", 6977))
 	gw.Spec.Listeners[0].Routes.Selector = nil
 	gw.Spec.Listeners[0].Routes.Namespaces = &svcapi.RouteNamespaces{From: new(svcapi.RouteSelectAll)}
-	svc := e.Backend("amf", "n2", suite.Port("SCTP", 6060))
+	svc := e.Backend("amf", "n2", suite.Port("SCTP", 6977))
 	svc.Namespace, svc.Labels = red.Name, nil
 	e.Create(red, svc, e.Slice(svc, "10.244.1.5"), gw)
-	const serves, open = "SCTP/6060 amf [10.244.1.5:9090]", "SCTP/6060 open"
+	// Services of all namespaces are looked at: no other test has this port.
+	const serves, open = "SCTP/6977 amf [10.244.1.5:9090]", "SCTP/6977 open"
 	alone := func() {
 		t.Helper()
 		e.SvcAPIServes(gw, open)
-		m := e.SvcAPIListenerCondition(gw, 6060, "Ready", no, "Pending")
+		m := e.SvcAPIListenerCondition(gw, 6977, "Ready", no, "Pending")
 		if !strings.Contains(m, "ako.vmware.com/gateway-name=n2") || strings.Contains(m, red.Name) {
 			t.Errorf("the listener says %s", m) // what is needed, and nothing of what others have
 		}
@@ -197,7 +198,7 @@ func TestGatewayNeedsConsentOfOtherNamespaces(t *testing.T) {
 	e.StartOperator()
 	e.SvcAPIServes(gw, serves)
 	e.SvcAPIReady(gw)
-	suite.Update(e, svc, func(s *corev1.Service) { s.Spec.Ports[0].Port = 6061 })
+	suite.Update(e, svc, func(s *corev1.Service) { s.Spec.Ports[0].Port = 6978 })
 	e.SvcAPIServes(gw, open)
 }
 
