@@ -328,7 +328,7 @@ func (w *Writer) event(about client.Object, kind, reason, action, note string) {
 	wait := settling - w.Now().Sub(about.GetCreationTimestamp().Time)
 	if wait > 0 && kind == corev1.EventTypeWarning && arriving[reason] && hasStatus(about) {
 		if later, ok := about.DeepCopyObject().(client.Object); ok {
-			time.AfterFunc(wait, func() { w.unlessArrived(later, reason, action, note) })
+			time.AfterFunc(max(wait, cacheLag), func() { w.unlessArrived(later, reason, action, note) })
 			return
 		}
 	}
@@ -341,6 +341,9 @@ func (w *Writer) emit(about client.Object, kind, reason, action, note string) {
 
 // settling is how long what a new object lacks may still be on its way: kubectl apply creates a file's objects one after the other.
 const settling = 5 * time.Second
+
+// cacheLag is how long the cache may take to have a status that was just written: until then it would seem not to say so.
+const cacheLag = 2 * time.Second
 
 // arriving are the reasons that pass by themselves then.
 var arriving = map[string]bool{
