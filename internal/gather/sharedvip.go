@@ -3,6 +3,7 @@
 package gather
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -62,17 +63,22 @@ func (g *Group) Decided() *Group {
 	return g
 }
 
-// lead is the most senior Service that may be served in a namespace, or in any, whatever the settings are.
-func (g *Group) lead(ns *corev1.Namespace) *corev1.Service {
+// lead is the most senior Service that may be served in a namespace, or in any, whatever the settings are: of those that can be, if there
+// are any. What an address in its status shows is that a Service is served already.
+func (g *Group) lead(ns *corev1.Namespace) (out *corev1.Service) {
 	if ns == nil {
 		ns = new(corev1.Namespace)
 	}
 	for _, m := range g.Members {
-		if managed(m, ns) && m.DeletionTimestamp == nil {
+		if !managed(m, ns) || m.DeletionTimestamp != nil {
+			continue
+		}
+		if reason, _ := translate.Unfit(m); reason == "" || len(m.Status.LoadBalancer.Ingress) > 0 {
 			return m
 		}
+		out = cmp.Or(out, m)
 	}
-	return nil
+	return out
 }
 
 // Objects are those in Kubernetes that the group is made of.

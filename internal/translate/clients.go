@@ -23,11 +23,14 @@ type clients struct {
 
 // annotatedRanges are the prefixes of an annotation, which separates them by commas.
 func annotatedRanges(key string, annotations map[string]string) (where string, prefixes []string) {
-	text := strings.TrimSpace(annotations[key])
-	if text == "" {
+	text, set := annotations[key]
+	if !set {
 		return "", nil
 	}
-	return "annotation " + key, strings.Split(text, ",")
+	if where = "annotation " + key; strings.TrimSpace(text) != "" {
+		prefixes = strings.Split(text, ",")
+	}
+	return where, prefixes
 }
 
 // clients reads who may connect. Prefixes that can't be read change nothing for an owner that serves: neither may a slip let
@@ -41,26 +44,42 @@ func (b *builder) clients(f frontend) clients {
 	switch {
 	case b.rule.spec != nil && b.rule.spec.NetworkSecurityPolicyRef != "":
 		if len(texts) > 0 {
-			b.report(model.Degraded, model.Port{}, model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: L4Rule %s names the network security policy %s, and a VirtualService can have only one; add the prefixes to that, or take it out of the rule", where, b.in.Rule.Name, b.rule.spec.NetworkSecurityPolicyRef))
+			b.tellAll(model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: L4Rule %s names the network security policy %s, and a VirtualService can have only one; add the prefixes to that, or take it out of the rule", where, b.in.Rule.Name, b.rule.spec.NetworkSecurityPolicyRef))
 		}
 		return clients{} // the rule's
+	case len(texts) == 0 && where != "" && ours:
+		b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, where+" is empty; remove it to let every client in; "+b.whoIsLetIn(ref, ours))
+		return b.sameClients(f)
 	case len(texts) == 0:
+		if where != "" {
+			b.report(model.Note, model.Port{}, model.ReasonInvalidSourceRange, where+" is empty: it lets every client in; give prefixes, or remove it")
+		}
 		return clients{ref: notOurs(ref, ours), claims: ours}
 	case len(invalid) > 0 && live.Exists:
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid)+"; "+b.whoIsLetIn(ref, ours))
 		return b.sameClients(f)
+	case len(invalid) > 0 && len(prefixes) == 0 && b.reported(model.Port{}, model.ReasonInvalidSourceRange):
+		return clients{} // of a group: none of its Services is served
 	case len(invalid) > 0 && len(prefixes) == 0:
 		b.report(model.Blocked, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid))
 		return clients{}
 	case len(invalid) > 0:
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid)+"; only clients of the other prefixes are let in")
 	case ref != nil && (live.security == nil || b.ruledSecurity(f)): // a policy of ours may be left beside an L4Rule's
-		b.report(model.Degraded, model.Port{}, model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: the VirtualService has the network security policy %s already, which isn't the operator's, and can have only one; add the prefixes to that, or take it off the VirtualService", where, b.refText(ref)))
+		b.tellAll(model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: the VirtualService has the network security policy %s already, which isn't the operator's, and can have only one; add the prefixes to that, or take it off the VirtualService", where, b.refText(ref)))
 		return b.sameClients(f)
 	}
 	b.reportShutOut(f, where, prefixes)
 	policy := new(model.RefByName(model.NetworkSecurityPolicy, f.name))
 	return clients{ref: policy, claims: true, policy: true, rules: []*models.NetworkSecurityRule{denyOthers(prefixes)}}
+}
+
+// tellAll reports what concerns all Services of the owner.
+func (b *builder) tellAll(reason, message string) {
+	about := b.about
+	b.about = ""
+	b.report(model.Degraded, model.Port{}, reason, message)
+	b.about = about
 }
 
 // securityRefField is the VirtualService's reference to its network security policy.

@@ -35,8 +35,11 @@ func TestParseRanges(t *testing.T) {
 func TestAnnotatedRanges(t *testing.T) {
 	for text, want := range map[string]string{"": "[]", "  ": "[]", "10.0.0.0/8": `["10.0.0.0/8"]`, "a, b,": `["a" " b" ""]`} {
 		where, got := annotatedRanges("k", map[string]string{"k": text})
-		if fmt.Sprintf("%q", got) != want || (where == "") != (len(got) == 0) {
+		if fmt.Sprintf("%q", got) != want || where != "annotation k" {
 			t.Errorf("%q: %q of %q, want %s", text, got, where, want)
 		}
+	}
+	if where, got := annotatedRanges("k", map[string]string{"other": "10.0.0.0/8"}); where != "" || got != nil {
+		t.Errorf("without the annotation: %q of %q", got, where)
 	}
 }

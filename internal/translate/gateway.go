@@ -37,6 +37,8 @@ func (g Gateway) Restraint() Restraint { return RestraintOf(g.View.Gateway.Annot
 
 func (Gateway) speaker() string { return "" }
 
+func (g Gateway) led(*builder) Owner { return g }
+
 func (g Gateway) addresses(b *builder) []netip.Addr { return gatewayBuilder{b, g.View}.addresses() }
 
 func (g Gateway) listeners(b *builder) []listener { return gatewayBuilder{b, g.View}.listeners() }

@@ -20,6 +20,8 @@ type Owner interface {
 	Annotations() map[string]string
 	// Restraint is what keeps changes of the object from being carried out.
 	Restraint() Restraint
+	// led is the owner with those of its Services first that decide about it, beside what is served already.
+	led(b *builder) Owner
 	// speaker names the Service whose annotations they are, where it is one of several; else it is empty.
 	speaker() string
 
@@ -29,7 +31,8 @@ type Owner interface {
 	listeners(b *builder) []listener
 	names(b *builder, listeners []listener) []string
 	labels(b *builder) []string
-	// sourceRanges are the prefixes of the clients that are let in, as they are written, and where; none: all are.
+	// sourceRanges are the prefixes of the clients that are let in, as they are written, and where; none: all are. An empty annotation is
+	// a place without prefixes.
 	sourceRanges() (where string, prefixes []string)
 
 	// poolName is the name of the pool for a Service's port behind a listener, and pools lists the pools that the object may

@@ -32,6 +32,8 @@ func (s Service) Restraint() Restraint { return RestraintOf(s.Object.Annotations
 
 func (Service) speaker() string { return "" }
 
+func (s Service) led(*builder) Owner { return s }
+
 func (s Service) addresses(b *builder) []netip.Addr {
 	return valid(serviceBuilder{b, s.Object}.address())
 }

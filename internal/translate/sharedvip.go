@@ -57,6 +57,9 @@ func (g SharedVIP) Shut(svc *corev1.Service, taken map[model.Port]string) string
 			return fmt.Sprintf("port %s is Service %s's on shared VIP %s; give this Service another port or another shared VIP", port, holder, g.Group)
 		}
 	}
+	if _, why := Unfit(svc); why != "" {
+		return why + "; it would not be served on shared VIP " + g.Group
+	}
 	if where, differs := g.otherClients(svc); where != "" && differs && len(g.Members) > 0 {
 		return fmt.Sprintf("%s can't be enforced on shared VIP %s, which lets in the clients that Service %s lets in; make the Services agree", where, g.Group, g.Members[0].Name)
 	}
@@ -187,13 +190,44 @@ func (g SharedVIP) sourceRanges() (where string, prefixes []string) {
 	return Service{g.Members[0]}.sourceRanges()
 }
 
-// otherClients reports whether a Service asks for other clients than the group lets in, and where it does.
+// otherClients reports whether a Service asks for other clients than the group lets in, and where it asks for some; what can't be read of
+// its prefixes doesn't count.
 func (g SharedVIP) otherClients(m *corev1.Service) (where string, differs bool) {
 	where, texts := Service{m}.sourceRanges()
 	_, first := g.sourceRanges()
 	asked, _ := parseRanges(texts)
 	has, _ := parseRanges(first)
+	if len(texts) == 0 {
+		where = ""
+	}
 	return where, !slices.Equal(asked, has)
+}
+
+// Unfit is why a Service can't be served in any shared VIP that doesn't serve it yet, with its reason; "" if nothing keeps it from that.
+func Unfit(m *corev1.Service) (reason, why string) {
+	asked := askedAddress(m)
+	if _, problem := parseAddress(asked.text); problem != "" {
+		return model.ReasonInvalidAddress, asked.source + ": " + problem
+	}
+	where, texts := Service{m}.sourceRanges()
+	if prefixes, invalid := parseRanges(texts); len(invalid) > 0 && len(prefixes) == 0 {
+		return model.ReasonInvalidSourceRange, rangesMessage(where, invalid)
+	}
+	return "", ""
+}
+
+// led is the group without the say of Services that can't be served in it: they come after all others.
+func (g SharedVIP) led(b *builder) Owner {
+	s := sharedBuilder{b, g}
+	g.Members = slices.Clone(g.Members)
+	last := func(m *corev1.Service) int {
+		if s.fits(m) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(g.Members, func(x, y *corev1.Service) int { return cmp.Compare(last(x), last(y)) })
+	return g
 }
 
 // sharedBuilder maps a group of Services.
@@ -296,7 +330,7 @@ func (b sharedBuilder) ports() (out []model.Port) {
 // asking are the Services that ask for a port and can be served, in the order in which they may have it.
 func (b sharedBuilder) asking(port model.Port) (out []*corev1.Service) {
 	for _, m := range b.Members {
-		if _, asks := servicePort(m, port); asks && b.obstacle(m) == "" && !b.unguarded(m) {
+		if _, asks := servicePort(m, port); asks && b.fits(m) && !b.unguarded(m) {
 			out = append(out, m)
 		}
 	}
@@ -317,13 +351,17 @@ func (b sharedBuilder) live(m *corev1.Service) bool {
 	return slices.ContainsFunc(m.Spec.Ports, func(p corev1.ServicePort) bool { return b.rank(m, portOfService(p)) == 0 })
 }
 
-// obstacle is why a Service can't be in the group at all, "" if it can. One that is in stays.
-func (b sharedBuilder) obstacle(m *corev1.Service) string {
-	asked := askedAddress(m)
-	if _, problem := parseAddress(asked.text); problem != "" && !b.live(m) {
-		return asked.source + ": " + problem
+// obstacle is why a Service can't be in the group at all, with its reason; "" if it can. One that is in stays.
+func (b sharedBuilder) obstacle(m *corev1.Service) (reason, why string) {
+	if reason, why = Unfit(m); reason != "" && b.live(m) {
+		return "", ""
 	}
-	return ""
+	return reason, why
+}
+
+func (b sharedBuilder) fits(m *corev1.Service) bool {
+	reason, _ := b.obstacle(m)
+	return reason == ""
 }
 
 // unguarded reports whether a Service is to be left out because everybody would be let in to it whom the group lets in.
@@ -348,8 +386,8 @@ func (b sharedBuilder) judge(m *corev1.Service, listeners []listener) {
 	if asked := SharedVIPOf(m); asked != b.Group {
 		b.stays(b.Group, asked, b.backend(m).Shut)
 	}
-	if why := b.obstacle(m); why != "" {
-		b.leftOut(model.ReasonInvalidAddress, why)
+	if reason, why := b.obstacle(m); reason != "" {
+		b.leftOut(reason, why)
 		return
 	}
 	if b.unguarded(m) {
@@ -397,7 +435,13 @@ func (b sharedBuilder) disagreements(m *corev1.Service) {
 	if own, ok := RuleKey(m.Namespace, m.Annotations); ok && own.String() != b.in.Rule.Name {
 		b.report(model.Degraded, model.Port{}, model.ReasonSharedVIPMismatch, fmt.Sprintf("annotation %s: %s is used for the pools of this Service only: the VirtualService of shared VIP %s has %s%s", AnnotationRule, named(AnnotationRule), b.Group, cmp.Or(b.in.Rule.Name, "none"), by))
 	}
-	if where, other := b.otherClients(m); other {
+	where, other := b.otherClients(m)
+	if _, texts := (Service{m}).sourceRanges(); where != "" {
+		if _, invalid := parseRanges(texts); len(invalid) > 0 {
+			b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid))
+		}
+	}
+	if other {
 		what := fmt.Sprintf("shared VIP %s lets in the clients that Service %s lets in, the most senior one; make the Services agree", b.Group, first.Name)
 		if where != "" {
 			what = where + " is not enforced: " + what

@@ -110,6 +110,8 @@ func TestShut(t *testing.T) {
 		{"a port that is served for one that is none any more", "n2", service("svc", nil, 2), map[model.Port]string{{Number: 2, Protocol: "SCTP"}: "x"}, "port SCTP 2 is Service x's"},
 		{"its own port", "n2", service("svc", nil, 2), map[model.Port]string{{Number: 2, Protocol: "SCTP"}: "svc"}, ""},
 		{"other clients", "n2", service("svc", []string{"10.0.0.0/8"}, 2), nil, "spec.loadBalancerSourceRanges can't be enforced"},
+		{"prefixes that are none", "n2", service("svc", []string{"10.0.0.0/33"}, 2), nil, `"10.0.0.0/33" can't be read as a prefix`},
+		{"some prefixes that are none", "n2", service("svc", []string{"10.0.0.0/33", "10.0.0.0/8"}, 2), nil, "spec.loadBalancerSourceRanges can't be enforced"},
 		{"no name", "n2 n3", service("svc", nil, 2), nil, "can't be part of a name"},
 	} {
 		got := SharedVIP{Namespace: "core", Group: tt.group, Members: []*corev1.Service{senior}}.Shut(tt.svc, tt.taken)

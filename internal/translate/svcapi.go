@@ -46,6 +46,8 @@ func (g SvcAPIGateway) in(b *builder) svcAPIBuilder {
 
 func (SvcAPIGateway) speaker() string { return "" }
 
+func (g SvcAPIGateway) led(*builder) Owner { return g }
+
 func (g SvcAPIGateway) addresses(b *builder) []netip.Addr { return valid(g.in(b).address()) }
 
 func (g SvcAPIGateway) listeners(b *builder) []listener { return g.in(b).listeners() }

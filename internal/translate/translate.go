@@ -105,6 +105,7 @@ type Result struct {
 // Objects builds the objects of the input's owner.
 func Objects(in Input) Result {
 	b := &builder{in: in}
+	b.in.Owner = in.Owner.led(b)
 	front := b.frontend()
 	b.restrain()
 	res := Result{Set: model.Set{Owner: in.Owner.Key()}, Asked: strings.Join(b.asked, " and "), VIPNetworks: b.vipNetworks}
