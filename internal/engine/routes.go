@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -559,16 +560,14 @@ func (r *Routes) clearVRF(ctx context.Context, in staticroutes.Input, name, uuid
 	return steps, nil
 }
 
-// unreached says which of an owner's pods no static route leads Service Engines to.
-func (e *Engine) unreached(ctx context.Context, set *model.Set, s *settings.Settings, f *model.Facts) []model.Finding {
+// unreached says which of an owner's pods no static route leads Service Engines to. Each Service of a shared VIP is told of its own.
+func (e *Engine) unreached(ctx context.Context, set *model.Set, s *settings.Settings, f *model.Facts) (out []model.Finding) {
 	if e.Routes == nil || staticroutes.Off(s, f.Cloud) != "" {
 		return nil
 	}
 	if e.Routes.settle(ctx); e.Routes.Reach() == nil {
 		return nil
 	}
-	var pods []staticroutes.Pod
-	seen := make(map[netip.Addr]bool)
 	group, vrf := "", ""
 	for _, o := range set.Objects {
 		switch body := o.Body.(type) {
@@ -579,21 +578,45 @@ func (e *Engine) unreached(ctx context.Context, set *model.Set, s *settings.Sett
 			if body.Tier1Lr != nil && *body.Tier1Lr != s.Placement.Tier1LR {
 				vrf = *body.Tier1Lr
 			}
-			for _, server := range body.Servers {
-				if server == nil || server.IP == nil || server.IP.Addr == nil {
-					continue
-				}
-				if a, err := netip.ParseAddr(*server.IP.Addr); err == nil && !seen[a] {
-					seen[a] = true
-					pods = append(pods, staticroutes.Pod{Addr: a, Node: text(server.ServerNode)})
-				}
+		}
+	}
+	pods := podsOf(set)
+	for _, about := range slices.Sorted(maps.Keys(pods)) {
+		if finding := e.Routes.Reach().Finding(vrf, group, pods[about]); finding != nil {
+			finding.About = about
+			out = append(out, *finding)
+		}
+	}
+	return out
+}
+
+// podsOf are the servers of a set, each once, by the Service of a shared VIP that they are of; else there is no name.
+func podsOf(set *model.Set) map[string][]staticroutes.Pod {
+	type of struct {
+		about string
+		addr  netip.Addr
+	}
+	out, seen := make(map[string][]staticroutes.Pod), make(map[of]bool)
+	for _, o := range set.Objects {
+		pool, ok := o.Body.(*models.Pool)
+		if !ok {
+			continue
+		}
+		about := ""
+		if set.Owner.Kind == model.SharedVIPOwner {
+			about = model.Mark(pool.Markers, model.MarkServiceName)
+		}
+		for _, server := range pool.Servers {
+			if server == nil || server.IP == nil {
+				continue
+			}
+			if a, err := netip.ParseAddr(text(server.IP.Addr)); err == nil && !seen[of{about, a}] {
+				seen[of{about, a}] = true
+				out[about] = append(out[about], staticroutes.Pod{Addr: a, Node: text(server.ServerNode)})
 			}
 		}
 	}
-	if finding := e.Routes.Reach().Finding(vrf, group, pods); finding != nil {
-		return []model.Finding{*finding}
-	}
-	return nil
+	return out
 }
 
 // nameOf is the name of what a reference refers to, "" if there is none.

@@ -282,3 +282,34 @@ func TestUnreached(t *testing.T) {
 		t.Errorf("without routes: %v", f)
 	}
 }
+
+// TestUnreachedOfASharedVIP: of Services that share a VirtualService only those are told whose pods no route reaches.
+func TestUnreachedOfASharedVIP(t *testing.T) {
+	r, _, s := routesOn(t)
+	in := input(s, 1, 2)
+	in.Nodes[1].Status.Addresses = nil
+	r.Sync(t.Context(), in, never(t))
+	e := &Engine{Mirror: r.Mirror, Routes: r}
+	set := &model.Set{Owner: model.Owner{Kind: model.SharedVIPOwner, Namespace: "core", Name: "n2"}}
+	for service, pods := range map[string][]string{
+		"amf": {"10.244.1.5"}, "smf": {"10.244.2.5", "10.244.2.6"}, "upf": {"10.244.1.7", "10.244.2.7"},
+	} {
+		pool := &models.Pool{Markers: model.Markers("prod", model.MarkServiceName, service)}
+		for _, p := range append(pods, pods...) { // a pod is behind each port
+			pool.Servers = append(pool.Servers, &models.Server{IP: &models.IPAddr{Addr: new(p)}})
+		}
+		set.Objects = append(set.Objects, model.Object{Key: model.Key{Kind: model.Pool, Name: service}, Body: pool})
+	}
+	got := e.unreached(t.Context(), set, s, r.Mirror.Facts())
+	if len(got) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	for i, want := range []struct {
+		about, message string
+		severity       model.Severity
+	}{{"smf", "to 2 of 2 pods", model.Degraded}, {"upf", "to 1 of 2 pods", model.Note}} {
+		if f := got[i]; f.About != want.about || f.Severity != want.severity || !strings.Contains(f.Message, want.message) {
+			t.Errorf("%+v, want %+v", f, want)
+		}
+	}
+}
