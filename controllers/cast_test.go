@@ -32,7 +32,8 @@ import (
 type actor struct {
 	kind string
 	name string
-	// owner is what is deleted, and whose status has the address; rest are its Services, slices and routes.
+	// owner is what is deleted, and whose status has the address; rest are its Services, slices and routes. A load balancer among them
+	// shares the owner's fate.
 	owner client.Object
 	rest  []client.Object
 	// widen asks for one more port.
@@ -51,9 +52,15 @@ var cast = map[string]func(name string) *actor{
 		return &actor{owner: svc, rest: []client.Object{endpoints(name)}, widen: func(o client.Object, _ []client.Object) { morePorts(o) }}
 	},
 	"shared VIP": func(name string) *actor {
-		svc := loadBalancer(name)
-		svc.Annotations = map[string]string{translate.AnnotationSharedVIP: "vip-of-" + name}
-		return &actor{owner: svc, rest: []client.Object{endpoints(name)}, widen: func(o client.Object, _ []client.Object) { morePorts(o) }}
+		svc, other := loadBalancer(name), loadBalancer(name+"-smf")
+		other.Spec.Ports = []corev1.ServicePort{servicePort("web", "TCP", 3868)}
+		for _, s := range []*corev1.Service{svc, other} {
+			s.Annotations = map[string]string{translate.AnnotationSharedVIP: "vip-of-" + name}
+			s.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"}
+			s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
+		}
+		return &actor{owner: svc, rest: []client.Object{endpoints(name), endpoints(other.Name), other},
+			widen: func(o client.Object, _ []client.Object) { morePorts(o) }}
 	},
 	"Gateway of the old API": func(name string) *actor {
 		svc := backend(name + "-amf")
@@ -148,6 +155,16 @@ func (s *stage) play(part string, kinds ...string) []*actor {
 	return out
 }
 
+// balancers are an actor's load balancers that are not its owner.
+func (a *actor) balancers() (out []client.Object) {
+	for _, o := range a.rest {
+		if svc, ok := o.(*corev1.Service); ok && svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // attend has an actor looked at in each turn, also when it is gone.
 func (s *stage) attend(a *actor) {
 	kinds := map[model.OwnerKind]string{}
@@ -159,8 +176,14 @@ func (s *stage) attend(a *actor) {
 	case *gatewayv1.Gateway:
 		kinds[model.GatewayOwner] = a.name
 	}
-	for kind, name := range kinds {
+	attend := func(kind model.OwnerKind, name string) {
 		s.keys[kind] = append(s.keys[kind], ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "core", Name: name}})
+	}
+	for kind, name := range kinds {
+		attend(kind, name)
+	}
+	for _, o := range a.balancers() {
+		attend(model.ServiceOwner, o.GetName())
 	}
 }
 
@@ -228,19 +251,25 @@ func (s *stage) terminate(ctx context.Context, a *actor) error {
 	return failed
 }
 
-// remove deletes an owner as a user does, and its Services.
-func (s *stage) remove(ctx context.Context, a *actor) error {
-	return client.IgnoreNotFound(s.kube.Delete(ctx, a.owner))
+// remove deletes an owner as a user does, and its load balancers.
+func (s *stage) remove(ctx context.Context, a *actor) (failed error) {
+	for _, o := range append(a.balancers(), a.owner) {
+		failed = errors.Join(failed, client.IgnoreNotFound(s.kube.Delete(ctx, o)))
+	}
+	return failed
 }
 
-// strip takes all that the operator has put on an owner off it, but for the status.
-func (s *stage) strip(ctx context.Context, a *actor) error {
-	return client.IgnoreNotFound(s.change(ctx, a.owner, func(o client.Object) {
-		o.SetFinalizers(nil)
-		annotations := o.GetAnnotations()
-		maps.DeleteFunc(annotations, func(k, _ string) bool { return strings.HasPrefix(k, "l4.ako.vmware.com/") })
-		o.SetAnnotations(annotations)
-	}))
+// strip takes all that the operator has put on an owner and its load balancers off them, but for the status.
+func (s *stage) strip(ctx context.Context, a *actor) (failed error) {
+	for _, o := range append(a.balancers(), a.owner) {
+		failed = errors.Join(failed, client.IgnoreNotFound(s.change(ctx, o, func(o client.Object) {
+			o.SetFinalizers(nil)
+			annotations := o.GetAnnotations()
+			maps.DeleteFunc(annotations, func(k, _ string) bool { return strings.HasPrefix(k, "l4.ako.vmware.com/") })
+			o.SetAnnotations(annotations)
+		})))
+	}
+	return failed
 }
 
 // force takes an owner away with its finalizers, behind the operator's back.
