@@ -17,8 +17,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
@@ -113,11 +115,22 @@ type looked struct {
 }
 
 // TestLookingAgainWritesNothing: neither a restart nor another look at everything costs a write, to the Controller or to the API
-// server, for objects of every kind and in every state.
+// server, for objects of every kind and in every state, with all that an AKO site uses: static routes, shared VIPs, L4Rules, source
+// ranges, session affinity, drain timeouts.
 func TestLookingAgainWritesNothing(t *testing.T) {
-	// Alone: the operators of other tests would judge the AviInfraSettings too.
-	e := suite.New(t)
-	kinds := everyKind(t, e)
+	// Alone: the operators of other tests would judge the AviInfraSettings and the Nodes too.
+	e := suite.New(t, suite.WithConfig("disableStaticRouteSync", "false"))
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", Annotations: map[string]string{staticroutes.AnnotationPodCIDRs: "10.244.1.0/24"}}}
+	e.Create(n)
+	t.Cleanup(func() { suite.Forget(e, n) })
+	status(e, n, "10.20.0.1", corev1.ConditionTrue)
+	kinds := append(everyKind(t, e), allFields(e)...)
+	e.Eventually("the static route", func() error {
+		if routes, _ := e.Object("vrfcontext", "global")["static_routes"].([]any); len(routes) != 1 {
+			return fmt.Errorf("there are %v", routes)
+		}
+		return nil
+	})
 	restart(t, e, kinds...)
 	e.Operator.Mirror.Expire() // as a new leader does
 	e.Eventually("the load", func() error { return e.Operator.Mirror.Err() })
@@ -266,6 +279,43 @@ func everyKind(t *testing.T, e *suite.Env) []looked {
 		{"gateway", objects(gw, gwEmpty)}, {"gatewayclass", objects(class)}, {"aviinfrasetting", objects(setting, refused)},
 		{"SCTPRoute", objects(routes["SCTPRoute"])}, {"TCPRoute", objects(routes["TCPRoute"])}, {"UDPRoute", objects(routes["UDPRoute"])},
 	}
+}
+
+// allFields creates Services with every field and annotation beside ports, alone and in a shared VIP, and with rules, and waits until all
+// is written about them.
+func allFields(e *suite.Env) []looked {
+	rule := e.Rule("rule", v1alpha2.L4RuleSpec{AnalyticsProfileRef: "System-Analytics-Profile", NetworkProfileRef: "System-SCTP-Proxy",
+		BackendProperties: []v1alpha2.BackendProperties{
+			{Port: 3868, Protocol: "SCTP", HealthMonitorRefs: []string{"System-Ping"}, MinServersUp: new(int32(1))},
+		}})
+	missing := e.Rule("missing", v1alpha2.L4RuleSpec{NetworkProfileRef: "there-is-none"})
+	e.Create(rule, missing)
+	services := []*corev1.Service{guardedAndSticky(e, "all"), guardedAndSticky(e, "all-shared"), guardedAndSticky(e, "all-shared-too"),
+		e.Service("all-unruled", suite.Port("SCTP", 3868))}
+	for _, svc := range services[:3] {
+		annotate(translate.AnnotationRule, rule.Name)(svc)
+		annotate(translate.AnnotationDrainTimeout, "30")(svc)
+		annotate(translate.AnnotationIPMode, "Proxy")(svc)
+	}
+	for _, svc := range services[1:3] {
+		annotate(translate.AnnotationSharedVIP, "all-of-them")(svc)
+	}
+	services[2].Spec.Ports = []corev1.ServicePort{suite.Port("TCP", 3868), suite.Port("UDP", 3868)}
+	annotate(translate.AnnotationRule, missing.Name)(services[3])
+	for _, svc := range services {
+		e.Create(svc, e.Slice(svc, "10.244.1.9"))
+	}
+	for _, svc := range services[:3] {
+		e.Condition(svc, "Accepted", yes, "Accepted")
+		e.Condition(svc, "Healthy", yes, "Up")
+	}
+	e.Condition(services[3], "Accepted", no, "L4RuleRejected")
+	e.RuleCondition(rule, "Accepted", yes, "Accepted")
+	e.RuleCondition(rule, "InUse", yes, "Used")
+	e.RuleCondition(missing, "Accepted", no, "Rejected")
+	e.RuleCondition(missing, "InUse", yes, "Used")
+	return []looked{{"service", objects(services[0], services[3])}, {"sharedvip", []client.Object{groupOf(e, "all-of-them")}},
+		{"l4rule", objects(rule, missing)}}
 }
 
 // TestAChangeCostsOneStatusWrite, and one that the status doesn't speak of costs none. Health is not read meanwhile: it is a change
