@@ -70,7 +70,7 @@ func troubles() []trouble {
 		{effect: "half-response", faults: always("half-response")},
 		{effect: "tls-failure", faults: always("tls-failure")},
 		{effect: "new-certificate", faults: always("new-certificate"), lift: newSecret},
-		{effect: "rate-limit", faults: always("rate-limit", "rate", "1", "burst", "30", "retry_after", "1")},
+		{effect: "rate-limit", faults: always("rate-limit", "rate", "1", "burst", "30", "retry_after", "1"), lift: pauseEnds},
 		{effect: "expire-sessions", faults: at("POST", "", 0, "expire-sessions")},
 		{effect: "expire-sessions", note: "on everything", faults: []avisim.Fault{of(avisim.Fault{Probability: 0.3, Seed: 7}, "expire-sessions")}},
 		{effect: "switch-session", faults: at("POST", "", 0, "switch-session")},
@@ -164,6 +164,12 @@ func some[T any](all []T) (out []T) {
 
 // chosen is what the names of the rows begin with that are played; empty: all.
 func chosen() string { return os.Getenv("AVI_MATRIX_ONLY") }
+
+// pauseEnds waits until the operator makes calls again: no longer than a call's time-out, whatever the Controller asked for.
+func pauseEnds(_ context.Context, s *stage) error {
+	time.Sleep(s.options.Timeout)
+	return nil
+}
 
 // newSecret is the CA of the Controller's new certificate.
 func newSecret(ctx context.Context, s *stage) error {

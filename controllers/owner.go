@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
@@ -139,6 +140,7 @@ func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 
 func (r *owners[T]) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	r.Lead()
+	ctx = avi.WithShare(ctx, req.Namespace, r.name+"/"+req.Name)
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return ctrl.Result{}, nil // nothing can be known of them
 	}

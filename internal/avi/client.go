@@ -20,7 +20,6 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
-	"golang.org/x/time/rate"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/tracing"
@@ -447,8 +446,8 @@ type endpoint struct {
 	base      string // "https://host"
 	headers   map[string]string
 	transport *http.Transport
-	workers   chan *worker // those at rest; receiving one is the concurrency limit
-	limiter   *rate.Limiter
+	workers   chan *worker // those at rest
+	gate      *gate
 	breaker   *breaker
 	login     *login
 	token     *token
@@ -474,14 +473,16 @@ func (c *Client) newEndpoint(cfg Config) (*endpoint, error) {
 		headers:   map[string]string{"User-Agent": cfg.UserAgent, "X-Avi-UserAgent": cfg.UserAgent},
 		transport: t,
 		workers:   make(chan *worker, cfg.Concurrency),
-		limiter:   rate.NewLimiter(rate.Inf, cfg.Burst),
 	}
 	if _, err := url.Parse(ep.base); err != nil {
 		return nil, fmt.Errorf("avi configuration: controller host %q is not of the form host or host:port", cfg.Host)
 	}
-	if cfg.QPS > 0 {
-		ep.limiter.SetLimit(rate.Limit(cfg.QPS))
-	}
+	ep.gate = &gate{throttle: newThrottle(cfg), changed: func(window int, rate float64) {
+		if c.ep.Load() == ep {
+			c.metrics.concurrency.Set(float64(window))
+			c.metrics.rate.Set(rate)
+		}
+	}}
 	ep.ctx, ep.cancel = context.WithCancel(context.Background())
 	ep.breaker = &breaker{now: c.now, change: func() { ep.breakerChanged() }}
 	ep.login = &login{ep: ep}
@@ -515,6 +516,9 @@ func (ep *endpoint) breakerChanged() {
 	ep.client.availabilityChanged(ep)
 }
 
+// throttledTries is how often a call is made that the Controller refuses because there are too many (429).
+const throttledTries = 3
+
 // do makes a call when limits and breaker allow it. It is a part of the trace that ctx is in, with the time that it waits.
 func (ep *endpoint) do(ctx context.Context, cl call) (*exchange, error) {
 	ctx, end := tracing.Part(ctx, cl.method+" "+cl.route)
@@ -527,16 +531,34 @@ func (ep *endpoint) do(ctx context.Context, cl call) (*exchange, error) {
 	return x, err
 }
 
-func (ep *endpoint) queued(ctx context.Context, cl call) (*exchange, error) {
+// queued makes a call in its turn, and again in its turn if it was one too many for the Controller.
+func (ep *endpoint) queued(ctx context.Context, cl call) (x *exchange, err error) {
 	if cl.tenant == "" {
 		cl.tenant = ep.cfg.Tenant
 	}
+	for try := 1; ; try++ {
+		again, terr := ep.once(ctx, cl)
+		var refused *Error
+		if try > 1 && terr != nil && (!errors.As(terr, &refused) || refused.Status == 0) {
+			return x, err // it wasn't sent again, and so the Controller's word stands
+		}
+		x, err = again, terr
+		if ReasonOf(err) != ReasonThrottled || cl.final || try == throttledTries {
+			return x, err
+		}
+	}
+}
+
+func (ep *endpoint) once(ctx context.Context, cl call) (*exchange, error) {
 	// Fail before standing in line, where that is possible.
 	if err := ep.breaker.check(); err != nil {
 		return nil, err.on(cl.method, cl.route, cl.tenant)
 	}
-	if err := ep.pace(ctx, cl); err != nil {
-		return nil, err
+	if !cl.final {
+		if err := ep.turn(ctx, cl); err != nil {
+			return nil, err
+		}
+		defer ep.gate.leave()
 	}
 	var w *worker
 	select {
@@ -592,23 +614,20 @@ func (ep *endpoint) interrupted(ctx context.Context, method, route string) *Erro
 	return e
 }
 
-// pace waits for the call's turn under the rate limit.
-func (ep *endpoint) pace(ctx context.Context, cl call) error {
-	if cl.final || ep.limiter.Limit() == rate.Inf {
-		return nil
-	}
+// turn waits for the call's turn.
+func (ep *endpoint) turn(ctx context.Context, cl call) error {
 	wait, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ep.ctx, cancel)()
-	err := ep.limiter.Wait(wait)
-	if err == nil {
+	err := ep.gate.enter(wait, cl.method)
+	var e *Error
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &e):
+		return e.on(cl.method, cl.route, cl.tenant)
 	}
-	e := ep.interrupted(ctx, cl.method, cl.route)
-	if wait.Err() == nil {
-		e.Reason, e.Message, e.cause = ReasonTimeout, "not sent, the rate limit lets it through only after the caller's deadline", err
-	}
-	return e
+	return ep.interrupted(ctx, cl.method, cl.route)
 }
 
 // on completes an error that was made without knowledge of the call.

@@ -6,8 +6,15 @@
 // it has to, keeps to limits of concurrency, rate and time, stops calling a Controller that does not answer, and turns
 // every failure into an *Error which says what kind of failure it is (Class), which one (Reason), and whether the
 // Controller may have done the work all the same (Ambiguous). It decides nothing: whether to try again, and what to
-// look at first, is the caller's business, with one exception. A request that was refused because the session had ended
-// (401, 419) was certainly not carried out; the client logs in again and repeats it once.
+// look at first, is the caller's business, with two exceptions, of requests that were certainly not carried out. One that was
+// refused because the session had ended (401, 419) is repeated once after a new login. One that was refused as one too many
+// (429) is repeated in its turn, twice at most.
+//
+// # Turns
+//
+// All calls pass one gate. It learns from the answers how many calls at a time and in a second the Controller takes (throttle),
+// lets changes of what exists go first, and shares the rest between the namespaces, and in each between the owners, that
+// WithShare names.
 //
 // # Sessions
 //

@@ -60,7 +60,11 @@ func TestAnswers(t *testing.T) {
 			if (RetryAfterOf(err) > 0) != (tt.class == Wait) {
 				t.Errorf("class %v, retry after %s", tt.class, RetryAfterOf(err))
 			}
-			if n := f.count("POST /api/pool"); n != 1 {
+			want := 1
+			if tt.reason == ReasonThrottled { // which says that it wasn't carried out
+				want = throttledTries
+			}
+			if n := f.count("POST /api/pool"); n != want {
 				t.Errorf("sent %d times", n)
 			}
 			e := err.(*Error)

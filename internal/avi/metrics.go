@@ -14,6 +14,8 @@ type metrics struct {
 	latency  *prometheus.HistogramVec
 	logins   *prometheus.CounterVec
 	breaker  prometheus.Gauge
+
+	concurrency, rate prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -37,6 +39,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Circuit breaker of the Avi Controller: 0 closed (calls go out), 1 half-open (probing), 2 open (calls fail at once).",
 		}),
 	}
+	m.concurrency = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "avi_l4_api_concurrency_limit",
+		Help: "Requests to the Avi Controller that may be under way at a time, as learnt from its answers.",
+	})
+	m.rate = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "avi_l4_api_rate_limit",
+		Help: "Requests per second that the Avi Controller takes, as learnt from its refusals (429); 0 if no limit is known.",
+	})
 	if reg == nil {
 		return m, nil
 	}
@@ -45,6 +55,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.latency = register(reg, m.latency, &err)
 	m.logins = register(reg, m.logins, &err)
 	m.breaker = register(reg, m.breaker, &err)
+	m.concurrency = register(reg, m.concurrency, &err)
+	m.rate = register(reg, m.rate, &err)
 	return m, err
 }
 

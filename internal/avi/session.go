@@ -110,10 +110,10 @@ func (w *worker) Do(req *http.Request) (*http.Response, error) {
 	}
 	if w.unsent != nil {
 		// The SDK ignores that its first login failed and goes on without a session.
-		return answer(req, http.StatusOK), nil //nolint:nilerr // the caller takes it from w.unsent
+		return plain(req, http.StatusOK), nil //nolint:nilerr // the caller takes it from w.unsent
 	}
 	if w.unsent = w.ep.fenced(req.Method, w.kind); w.unsent != nil {
-		return answer(req, http.StatusOK), nil //nolint:nilerr // the caller takes it from w.unsent
+		return plain(req, http.StatusOK), nil //nolint:nilerr // the caller takes it from w.unsent
 	}
 	w.last = w.ep.send(w.ctx, req, w.kind, w.route)
 	w.last.tenant = req.Header.Get("X-Avi-Tenant")
@@ -121,13 +121,13 @@ func (w *worker) Do(req *http.Request) (*http.Response, error) {
 		if w.last.err == nil && w.last.status < 500 {
 			w.ep.login.confirm(w.gen)
 		}
-		return answer(req, http.StatusOK), nil
+		return plain(req, http.StatusOK), nil
 	}
 	if !w.renew {
-		return answer(req, http.StatusOK), nil
+		return plain(req, http.StatusOK), nil
 	}
 	w.ep.login.invalidate(w.gen, w.ep.failure(w.last, loginRoute))
-	return answer(req, http.StatusUnauthorized), nil
+	return plain(req, http.StatusUnauthorized), nil
 }
 
 // login answers the SDK's login request with the cookies of the login that all workers share.
@@ -135,15 +135,15 @@ func (w *worker) login(req *http.Request) *http.Response {
 	g, err := w.ep.login.get(w.ctx, req)
 	if err != nil {
 		w.unsent = err
-		return answer(req, http.StatusUnauthorized)
+		return plain(req, http.StatusUnauthorized)
 	}
 	w.gen = g.id
-	resp := answer(req, http.StatusOK)
+	resp := plain(req, http.StatusOK)
 	resp.Header["Set-Cookie"] = g.setCookie
 	return resp
 }
 
-func answer(req *http.Request, status int) *http.Response {
+func plain(req *http.Request, status int) *http.Response {
 	return &http.Response{
 		Status: http.StatusText(status), StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: req,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,

@@ -169,6 +169,10 @@ func (ep *endpoint) observe(ctx context.Context, x *exchange, kind string, took 
 	ep.client.metrics.latency.WithLabelValues(x.method, kind).Observe(took.Seconds())
 	ep.client.log.V(1).Info("Request to the Controller", "method", x.method, "kind", kind, "code", code, "took", took.String())
 
+	if ctx.Err() == nil && !x.fenced && kind != "login" { // of logins there are few, and they have a back-off of their own
+		ep.gate.learn(answer{sent: time.Now().Add(-took), took: took, throttled: x.err == nil && x.status == http.StatusTooManyRequests,
+			overloaded: x.err != nil || x.status >= 502 && x.status <= 504, retryAfter: x.retryAfter})
+	}
 	switch {
 	case x.fenced, x.err != nil && ctx.Err() != nil:
 		// The caller gave up: that says nothing about the Controller.

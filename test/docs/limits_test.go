@@ -33,6 +33,7 @@ var limits = map[string][]claim{
 	"Services at once, Gateways at once": {{"`--workers`, {} of each", flagDefault("workers")}},
 	"calls at once":                      {{"`--avi-concurrency`, {};", flagDefault("avi-concurrency")}},
 	"calls per second":                   {{"`--avi-qps`, {} is no limit", flagDefault("avi-qps")}},
+	"whose call is next":                 {{"{} in a row", constantOf("internal/avi", "urgentRow")}},
 	"one call":                           {{"`--avi-timeout`, {},", flagDefault("avi-timeout")}},
 	"one Service or Gateway":             {{"{} times that", factor("controllers", "Timeout", "o.Timeout")}},
 	"planning rounds in one run":         {{"{}", constantOf("internal/engine", "rounds")}},
