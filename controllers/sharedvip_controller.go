@@ -450,7 +450,8 @@ func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gat
 	annotations := map[string]string{gather.AnnotationServedBy: cfg.Instance()}
 	served := r.of.serving(client.ObjectKeyFromObject(g))
 	waits := r.Engine.Mirror.Err() == nil && r.of.Deps.place(m).Group == g.Name && !slices.Contains(served, m.Name)
-	if waits && !translate.HasJoined(g.Name, m) {
+	unfit, _ := translate.Unfit(m) // it has not joined yet, and what it asks for then is no say in what the others have by now
+	if waits && unfit == "" && !translate.HasJoined(g.Name, m) {
 		since, senior := m.CreationTimestamp.Time, translate.CompareSeniority(g.Name)
 		if slices.ContainsFunc(g.Members, func(o *corev1.Service) bool { return slices.Contains(served, o.Name) && senior(m, o) < 0 }) {
 			since = now

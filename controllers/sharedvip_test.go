@@ -423,6 +423,35 @@ func TestAFailureForOneServiceIsItsOwn(t *testing.T) {
 
 // TestAnUnclaimedServiceKeepsItsPlace: a Service that changes while it is claimed is claimed all the same, and a younger one that asks
 // for its port doesn't get it.
+// TestASeniorServiceThatIsFixedLateDecidesNothing: as long as it can't be served it hasn't joined, whatever its age.
+func TestASeniorServiceThatIsFixedLateDecidesNothing(t *testing.T) {
+	w := newSharedWorld(t)
+	w.create("old", "n2", "UDP", 8805, func(svc *corev1.Service) {
+		svc.Annotations[translate.AnnotationDisableTraffic], svc.Annotations[translate.AnnotationSourceRanges] = "true", "nonsense"
+	})
+	w.create("amf", "n2", "SCTP", 38412)
+	w.settle("n2")
+	w.want("amf-n2-SCTP-38412", "n2")
+	w.told("old", "!InvalidSourceRange")
+	w.told("amf", "Accepted")
+	w.annotate("old", translate.AnnotationSourceRanges, "10.0.0.0/8")
+	w.settle("n2")
+	w.want("amf-n2-SCTP-38412", "n2")
+	w.told("old", "!SharedVIPMismatch")
+	w.annotate("old", translate.AnnotationSourceRanges, "")
+	w.settle("n2")
+	w.want("amf-n2-SCTP-38412", "n2", "old-n2-UDP-8805")
+	w.told("old", "SharedVIPMismatch")
+	vs, _ := w.sim.Object("virtualservice", "admin", "c1--core-n2")
+	if vs["traffic_enabled"] != true || vs["network_security_policy_ref"] != nil {
+		t.Errorf("traffic is %v, and the policy %v", vs["traffic_enabled"], vs["network_security_policy_ref"])
+	}
+	w.start()
+	if wrote := w.settle("n2"); len(wrote) > 0 {
+		t.Errorf("the restart wrote %v", wrote)
+	}
+}
+
 func TestAnUnclaimedServiceKeepsItsPlace(t *testing.T) {
 	w := newSharedWorld(t)
 	refused := 0
