@@ -409,6 +409,10 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 	tokens := &tokenKeeper{
 		keep: op.client.KeepToken, every: cmp.Or(o.TokenCheck, tokenCheck), now: time.Now,
 		log: o.Log.WithName("token"), expires: op.metrics.token,
+		save: tokenSaver(mgr.GetClient(), mgr.GetAPIReader(), types.NamespacedName{Namespace: o.Namespace, Name: settings.SecretName}, op.client),
+	}
+	if o.DryRun {
+		tokens.save = func(context.Context) (bool, error) { return false, nil }
 	}
 	for _, r := range []manager.Runnable{everywhere, sweeper, credentials, everyReplica(tokens.run), op.APIs} {
 		if err := mgr.Add(r); err != nil {

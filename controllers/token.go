@@ -4,10 +4,15 @@ package controllers
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
@@ -21,16 +26,18 @@ const (
 )
 
 // tokenKeeper keeps an operator that logs in with a user token from losing its access when the token expires. AKO writes the token
-// that it has made into the Secret. The operator's role can't change Secrets, and shall not: what it has made stays in memory, and
-// what a person has to do before the next restart is said.
+// that it has made into the Secret. So does the operator where its role lets it, which is for the site to decide; else what it has made
+// stays in memory, and what a person has to do before the next restart is said.
 type tokenKeeper struct {
 	keep    func(context.Context) (avi.Token, error)
+	save    func(context.Context) (saved bool, err error) // writes a token that was made into the Secret
 	every   time.Duration
 	now     func() time.Time
 	log     logr.Logger
 	expires prometheus.Gauge
 
-	said string // the last that was logged, which is logged once
+	said    string    // the last that was logged, which is logged once
+	unsaved time.Time // when the token expires that the Secret could not take
 }
 
 // run looks after the token until the context ends. A call that fails is made again the next time.
@@ -65,6 +72,10 @@ func (k *tokenKeeper) look(ctx context.Context) bool {
 		})
 	case token.Own.IsZero():
 		k.said = ""
+	case k.saved(ctx, token):
+		k.say("saved", func() {
+			k.log.Info("the user token has been renewed and written into the Secret", "secret", settings.SecretName, "expires", when(token.Own))
+		})
 	case token.Password:
 		k.say("password", func() {
 			k.log.Info("the user token has been renewed in memory; a restart goes on with the password of the Secret", "secret", settings.SecretName, "expires", when(token.Expires), "renewed until", when(token.Own))
@@ -79,6 +90,47 @@ func (k *tokenKeeper) look(ctx context.Context) bool {
 		})
 	}
 	return err == nil
+}
+
+// saved writes a token that the Controller made into the Secret, once: what the API server refuses is refused the next time, too.
+func (k *tokenKeeper) saved(ctx context.Context, token avi.Token) bool {
+	if token.Own.Equal(k.unsaved) {
+		return false
+	}
+	saved, err := k.save(ctx)
+	if err != nil {
+		k.log.Error(err, "the renewed user token can't be written into the Secret", "secret", settings.SecretName)
+	}
+	if !saved {
+		k.unsaved = token.Own
+	}
+	return saved
+}
+
+// tokenSaver returns a function that writes the client's own token into the Secret, if that still has the one that the client began with
+// and the operator's role allows it.
+func tokenSaver(kube client.Client, live client.Reader, secret client.ObjectKey, c *avi.Client) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		given, own := c.OwnToken()
+		o := new(corev1.Secret)
+		if err := live.Get(ctx, secret, o); err != nil {
+			return false, fmt.Errorf("reading Secret %s: %w", secret, err)
+		}
+		if own == "" || strings.TrimSpace(string(o.Data["authtoken"])) != given {
+			return false, nil // the Secret's is another one by now
+		}
+		before := o.DeepCopy()
+		o.Data["authtoken"] = []byte(own)
+		err := kube.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		switch {
+		case apierrors.IsForbidden(err), apierrors.IsConflict(err):
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("writing Secret %s: %w", secret, err)
+		}
+		c.TokenKept(own)
+		return true, nil
+	}
 }
 
 // say logs what is news.

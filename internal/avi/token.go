@@ -41,11 +41,33 @@ type Token struct {
 	Configured bool
 	// Expires is when the configured token does, zero if the Controller doesn't tell.
 	Expires time.Time
-	// Own is when the token expires that the client has made to go on after the configured one, zero if it has made none. It is
-	// kept in memory only.
+	// Own is when the token expires that the client has made to go on after the configured one, zero if it has made none. The client
+	// keeps it in memory only.
 	Own time.Time
 	// Password reports whether a login without any good token is possible.
 	Password bool
+}
+
+// OwnToken is the configured token with the one that the client has made to go on after it; own is empty if there is none, or if it is
+// kept elsewhere already (TokenKept).
+func (c *Client) OwnToken() (given, own string) {
+	t := c.ep.Load().token
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ownID == "" {
+		return t.given, ""
+	}
+	return t.given, t.own
+}
+
+// TokenKept tells the client that a token that it made is kept elsewhere by now, so that the client must not revoke it.
+func (c *Client) TokenKept(own string) {
+	t := c.ep.Load().token
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.own == own {
+		t.ownID = ""
+	}
 }
 
 // KeepToken looks after the user token of the configuration. When less than five days of it remain, or where the Controller doesn't

@@ -330,6 +330,32 @@ func TestNotesTellOfWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestWriteToken: the right to change the Secret is given only where it is asked for, and is that of the component.
+func TestWriteToken(t *testing.T) {
+	const role, binding = "Role avi-l4-system/other-token-secret", "RoleBinding avi-l4-system/other-token-secret"
+	for _, asked := range []bool{false, true} {
+		rendered := objects(t, []byte(render(t, values{"fullnameOverride": "other", "writeToken": asked}).Manifest))
+		if (rendered[role] != nil) != asked || (rendered[binding] != nil) != asked {
+			t.Fatalf("asked for: %t, and there are %v", asked, slices.Sorted(maps.Keys(rendered)))
+		}
+		if !asked {
+			continue
+		}
+		file, err := os.ReadFile("../../config/components/token-secret/role.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := objects(t, file)["Role avi-l4-system/avi-l4-token-secret"].Object["rules"]
+		if diff := cmp.Diff(want, rendered[role].Object["rules"]); diff != "" || want == nil {
+			t.Error(diff)
+		}
+		subject := rendered[binding].Object["subjects"].([]any)[0].(values)
+		if subject["name"] != "other-operator" || subject["namespace"] != "avi-l4-system" {
+			t.Errorf("it is bound to %v", subject)
+		}
+	}
+}
+
 // everyValue has each value of the chart's own that changes the Deployment.
 var everyValue = values{
 	"operatorImage":     values{"repository": "registry.example/operator", "digest": "sha256:" + strings.Repeat("0", 64)},

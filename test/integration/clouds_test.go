@@ -13,12 +13,14 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
@@ -284,4 +286,22 @@ func TestOperatorOutlivesItsToken(t *testing.T) {
 	second := e.Service("second", suite.Port("SCTP", 38412))
 	e.Create(second)
 	e.Programmed(second)
+
+	// This operator's role lets it write the Secret, so the next one logs in with what is there.
+	var secret corev1.Secret
+	e.Eventually("the token in the Secret", func() error {
+		if err := e.Client.Get(t.Context(), client.ObjectKey{Namespace: e.System, Name: settings.SecretName}, &secret); err != nil {
+			return err
+		}
+		if has := string(secret.Data["authtoken"]); has == given.Token || has == "" || len(secret.Data["password"]) > 0 {
+			return fmt.Errorf("it is still the old one: %t, of %d characters", has == given.Token, len(has))
+		}
+		return nil
+	})
+	e.StopOperator()
+	e.Sim.ExpireSessions()
+	e.StartOperator()
+	third := e.Service("third", suite.Port("SCTP", 38412))
+	e.Create(third)
+	e.Programmed(third)
 }

@@ -90,6 +90,15 @@ func TestApply(t *testing.T) {
 		})
 	}
 	t.Run("role", func(t *testing.T) { testRole(ctx, t, a.client, namespace, account) })
+	t.Run("token-secret", func(t *testing.T) { // of withEverything
+		patch := access{"patch", "", "secrets", namespace, settings.SecretName}
+		if !allowed(ctx, t, a.client, namespace, account, patch) {
+			t.Error("the operator may not write a renewed token")
+		}
+		if patch.name = "other"; allowed(ctx, t, a.client, namespace, account, patch) {
+			t.Error("the operator may write another Secret")
+		}
+	})
 }
 
 // simulatorWithAll is the simulator with the components that can be added to it.
