@@ -257,47 +257,6 @@ func (s *inside) tick() int64 {
 	return s.lastTick
 }
 
-// Cluster is what the Controller says of its own nodes.
-type Cluster struct {
-	Body     map[string]any // of /api/cluster; never written to
-	Modified int64          // µs
-	UpSince  string         // of the leader
-	Leader   string         // name of the node that leads
-}
-
-// Node and cluster have the same uuids in each run.
-const (
-	ClusterUUID = "cluster-5e1f0000-0000-4000-8000-000000000001"
-	NodeUUID    = "5e1f0000-0000-4000-8000-000000000002"
-)
-
-// shippedCluster is the cluster of one node that a Controller comes up with. Evidence: the keys are documented.
-func shippedCluster() map[string]any {
-	address := map[string]any{"addr": "127.0.0.1", "type": "V4"}
-	return map[string]any{"name": "cluster-0-1", "rejoin_nodes_automatically": true, "nodes": []any{
-		map[string]any{"name": "node1", "ip": address, "vm_uuid": NodeUUID, "vm_name": "node1", "vm_hostname": "node1", "vm_mor": ""}}}
-}
-
-// upSince is a time as a node says it.
-func upSince(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
-
-// Cluster returns what is said of the nodes; without a change of the leader, the first node leads.
-func (s *Reader) Cluster() Cluster {
-	c := s.cluster
-	if nodes := doc.Messages(c.Body["nodes"]); c.Leader == "" && len(nodes) > 0 {
-		c.Leader = doc.Str(nodes[0], "name")
-	}
-	return c
-}
-
-// SetCluster replaces the body of /api/cluster; without nodes, they stay as they are.
-func (s *Writer) SetCluster(body map[string]any) {
-	if body["nodes"] == nil {
-		body["nodes"] = s.cluster.Body["nodes"]
-	}
-	s.cluster.Body, s.cluster.Modified = body, s.tick()
-}
-
 // Version is the version of the simulated Controller.
 func (s *Reader) Version() schema.Version { return s.version }
 
@@ -338,12 +297,6 @@ func (s *Reader) User(name string) *Object {
 	return nil
 }
 
-// Renderer renders stored bodies for a client that reached the Controller as base, such as "https://host"; with names, a
-// reference ends with #name.
-func (s *Reader) Renderer(base string, names bool) *Renderer {
-	return &Renderer{store: s.Store, Base: base, names: names}
-}
-
 func (s *Reader) byName(typ, tenant, name string) (*Object, error) {
 	id, ok := s.Store.TenantByName(tenant)
 	if !ok {
@@ -364,6 +317,64 @@ func (s *inside) Dirty() {
 		default:
 		}
 	}
+}
+
+// storeChange is one write to the store: old is nil for a creation, new for a deletion.
+type storeChange struct {
+	at       time.Time
+	old, new *Object
+}
+
+// historyLimit bounds how many changes are kept for a leader that loses them, changeLimit how many are kept for people.
+const (
+	historyLimit = 2048 // each may hold a body that nobody else has any more
+	changeLimit  = 500
+)
+
+// Change is something that happened to an object: it was created, changed, deleted, or its state became another one.
+type Change struct {
+	ID     int64     `json:"id"`
+	Time   time.Time `json:"time"`
+	Type   string    `json:"type"`
+	Name   string    `json:"name"`
+	Tenant string    `json:"tenant"`
+	What   string    `json:"what"`
+	State  string    `json:"state,omitempty"` // the new one
+	// Fields are, of a change, what is different: "servers[0].enabled: true → false". At most ten, then "…".
+	Fields []string `json:"fields,omitempty"`
+
+	old, new *Object // of which Fields are made when somebody looks
+}
+
+// journal takes note of a change of the store.
+func (s *Writer) journal(old, o *Object) {
+	s.revision.Add(1)
+	c := storeChange{s.now(), old, o}
+	if len(s.history) >= historyLimit {
+		s.history = slices.Clone(s.history[historyLimit/2:])
+	}
+	s.history = append(s.history, c)
+	for _, r := range s.replicas {
+		r.pending = append(r.pending, c)
+	}
+	what := "changed"
+	switch {
+	case old == nil:
+		what = "created"
+	case o == nil:
+		what, o = "deleted", old
+	}
+	s.Note(Change{Time: c.at, Type: o.Type, Name: o.Name, Tenant: s.Tenant(o.Tenant), What: what, old: c.old, new: c.new})
+}
+
+// Note adds a change to those that people see, and numbers it.
+func (s *Writer) Note(c Change) {
+	s.changeID++
+	c.ID = s.changeID
+	if len(s.changes) >= changeLimit {
+		s.changes = slices.Clone(s.changes[changeLimit/5:])
+	}
+	s.changes = append(s.changes, c)
 }
 
 // agenda is what is going to happen by itself: an address that a cloud hands out late, an address that moves. Nothing waits

@@ -3,10 +3,10 @@
 package world
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
@@ -107,6 +107,151 @@ func (w *write) document() *schema.Refusal {
 		}
 	}
 	return nil
+}
+
+// patchVerbs are applied in this order if a body has several. Evidence: the verbs are documented, the order is not.
+var patchVerbs = []string{"delete", "replace", "add"}
+
+// applyPatch applies the verbs to w.body. Evidence: documented ("API - HTTP PATCH Support"): for scalars add is replace and
+// delete resets to the default; for lists add appends, and merges entries that have a key, replace replaces, delete
+// removes the entries named. Which fields are an entry's key is unverified (listKey).
+func (w *write) applyPatch() *schema.Refusal {
+	if len(w.Patch) == 0 {
+		return schema.Refuse(schema.StatusBadRequest, "Patch data must have one of add, replace, delete or json_patch")
+	}
+	for verb, v := range w.Patch {
+		if verb == "json_patch" {
+			continue
+		}
+		if _, ok := v.(map[string]any); !ok || !slices.Contains(patchVerbs, verb) {
+			return schema.Refuse(schema.StatusBadRequest, "Invalid patch operation %s", verb)
+		}
+	}
+	for _, verb := range patchVerbs {
+		part, _ := w.Patch[verb].(map[string]any)
+		for _, name := range doc.Keys(part) {
+			if err := w.applyField(verb, name, doc.Clone(part[name])); err != nil {
+				return err
+			}
+		}
+	}
+	if ops, ok := w.Patch["json_patch"]; ok {
+		l, ok := ops.([]any)
+		if !ok {
+			return schema.Refuse(schema.StatusBadRequest, "json_patch must be a list")
+		}
+		for _, op := range doc.Messages(l) {
+			if err := jsonPatch(w.body, op); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *write) applyField(verb, name string, v any) *schema.Refusal {
+	entries, isList := v.([]any)
+	if verb == "replace" || !isList {
+		if verb == "delete" {
+			delete(w.body, name)
+		} else {
+			w.body[name] = v // an empty list or a null is dropped when the document is conformed
+		}
+		return nil
+	}
+	// Entries are compared with stored ones, so they have to look like stored ones first.
+	part := map[string]any{name: entries}
+	m := w.Kind.Message()
+	if m != nil {
+		if err := m.Conform(part, w.breaks); err != nil {
+			return err
+		}
+	}
+	r := Resolver{Store: w.store, Scope: Scope{w.Old.Tenant, w.Old.Cloud}}
+	if err := r.message(m, part); err != nil {
+		return err
+	}
+	entries, _ = part[name].([]any)
+	have, _ := w.body[name].([]any)
+	for _, e := range entries {
+		if verb == "delete" {
+			have = slices.DeleteFunc(have, func(x any) bool { return named(name, e, x) })
+		} else {
+			have = merge(name, have, e)
+		}
+	}
+	w.body[name] = have
+	return nil
+}
+
+// named reports whether a patch entry names a stored one: by those of its key fields that it has, or as a whole if it has none.
+func named(list string, e, x any) bool {
+	em, ok1 := e.(map[string]any)
+	xm, ok2 := x.(map[string]any)
+	if !ok1 || !ok2 {
+		return doc.Equal(e, x)
+	}
+	some := false
+	for _, k := range schema.ListKey(list) {
+		if v, have := em[k]; have {
+			some = true
+			if !doc.Equal(v, xm[k]) {
+				return false
+			}
+		}
+	}
+	return some || doc.Equal(e, x)
+}
+
+// merge adds an entry to a list: into the entry with the same key if there is one, else at the end.
+func merge(list string, have []any, e any) []any {
+	em, ok := e.(map[string]any)
+	if !ok {
+		if slices.ContainsFunc(have, func(x any) bool { return doc.Equal(e, x) }) {
+			return have
+		}
+		return append(have, e)
+	}
+	keys := schema.ListKey(list)
+	for _, x := range have {
+		xm, ok := x.(map[string]any)
+		if !ok || len(keys) == 0 || !slices.ContainsFunc(keys, func(k string) bool { return em[k] != nil }) {
+			continue
+		}
+		if slices.ContainsFunc(keys, func(k string) bool { return !doc.Equal(em[k], xm[k]) }) {
+			continue
+		}
+		for k, v := range em {
+			xm[k] = v
+		}
+		return have
+	}
+	return append(have, e)
+}
+
+// patchParts returns what a PATCH sets, as bodies: one for each verb, and one for each operation of json_patch.
+func (w *write) patchParts() []map[string]any {
+	var parts []map[string]any
+	for _, verb := range patchVerbs {
+		if p, ok := w.Patch[verb].(map[string]any); ok {
+			parts = append(parts, p)
+		}
+	}
+	for _, op := range doc.Messages(w.Patch["json_patch"]) {
+		path := strings.Split(strings.TrimPrefix(doc.Str(op, "path"), "/"), "/")
+		v := op["value"]
+		for _, p := range slices.Backward(path) {
+			if _, err := strconv.Atoi(p); err == nil || p == "-" {
+				v = []any{v}
+			} else {
+				v = map[string]any{p: v}
+			}
+		}
+		if p, ok := v.(map[string]any); ok {
+			parts = append(parts, p)
+		}
+	}
+	return parts
 }
 
 // settle finds the identity: name, tenant and cloud.
@@ -243,6 +388,27 @@ func (w *write) complete() *schema.Refusal {
 	return nil
 }
 
+// tier1VRF finds the VRF of an object that names a tier-1 router and no VRF. Evidence: inferred from a client that leaves
+// the VRF out where there is a router.
+func (w *write) tier1VRF() {
+	field := map[string]string{"vsvip": "vrf_context_ref", "pool": "vrf_ref"}[w.Kind.Path]
+	path := doc.Str(w.body, "tier1_lr")
+	if field == "" || path == "" || w.body[field] != nil {
+		return
+	}
+	for _, v := range w.store.All("vrfcontext") {
+		if v.Cloud == w.cloud && v.Visible(w.Tenant) && slices.ContainsFunc(doc.Messages(v.Body["attrs"]), func(m map[string]any) bool {
+			return doc.Str(m, "key") == tier1Attribute && doc.Str(m, "value") == path
+		}) {
+			w.body[field] = v.Ref
+			return
+		}
+	}
+}
+
+// tier1Attribute is the attribute of a VRF that holds the path of its NSX-T tier-1 router. Evidence: documented by a client.
+const tier1Attribute = "tier1path"
+
 // defaultRef sets a reference that is missing, if an object of that name can be found.
 func (w *write) defaultRef(field, name string) {
 	if _, have := w.body[field]; have {
@@ -268,6 +434,64 @@ func (w *write) virtualServiceRefs() {
 			name = own
 		}
 		w.defaultRef(f, name)
+	}
+}
+
+// deriveTenant fills the tenant's settings. Evidence: documented defaults of the schema.
+func deriveTenant(w *write) {
+	if _, have := w.body["config_settings"]; !have {
+		w.body["config_settings"] = map[string]any{
+			"tenant_vrf": false, "se_in_provider_context": true, "tenant_access_to_provider_se": true}
+	}
+}
+
+// derivePool gives a server without a host name its address as one. Evidence: recorded.
+func derivePool(w *write) {
+	for _, s := range doc.Messages(w.body["servers"]) {
+		if _, have := s["hostname"]; !have {
+			s["hostname"] = doc.Str(s, "ip", "addr")
+		}
+	}
+}
+
+// deriveVirtualService fills a port's range end (recorded), the profiles that depend on the tier (documented) and the
+// cloud's kind (recorded).
+func deriveVirtualService(w *write) {
+	for _, s := range doc.Messages(w.body["services"]) {
+		if end, _ := s["port_range_end"].(float64); end == 0 {
+			s["port_range_end"] = s["port"]
+		}
+	}
+	if w.body["ssl_profile_ref"] == nil && slices.ContainsFunc(doc.Messages(w.body["services"]),
+		func(m map[string]any) bool { return doc.Bool(m, "enable_ssl", false) }) {
+		if o := w.store.Lookup("sslprofile", "System-Standard-PFS", Scope{w.Tenant, w.cloud}); o != nil {
+			w.body["ssl_profile_ref"] = o.Ref // recorded
+		}
+	}
+	if c := w.store.Get(w.cloud); c != nil {
+		if v, ok := c.Body["vtype"]; ok {
+			w.body["cloud_type"] = v
+		}
+	}
+}
+
+// deriveUser fills what a client may leave out. Evidence: inferred.
+func deriveUser(w *write) {
+	keepSecrets(w)
+	for k, v := range map[string]any{"username": w.name, "full_name": "", "email": "", "local": true, "is_superuser": false, "is_active": true,
+		"default_tenant_ref": doc.Ref{Type: "tenant", UUID: AdminTenant}} {
+		if w.body[k] == nil {
+			w.body[k] = v
+		}
+	}
+}
+
+// keepSecrets carries the secrets over that a client which echoes what it read can't know. Evidence: inferred.
+func keepSecrets(w *write) {
+	for _, f := range secretFields[w.Kind.Path] {
+		if old := w.Old; old != nil && (w.body[f] == nil || w.body[f] == Sensitive) && old.Body[f] != nil {
+			w.body[f] = old.Body[f]
+		}
 	}
 }
 
@@ -354,58 +578,6 @@ func (w *write) commit() *Object {
 	return o
 }
 
-// Remove deletes an object unless something refers to it. Evidence: text and 403 are documented, the status of the
-// system default's text is not.
-func (s *Writer) Remove(o *Object) *schema.Refusal {
-	if o.System {
-		return schema.Refuse(schema.StatusForbidden, "Cannot delete system default object")
-	}
-	parts := s.parts(o) // what the server made for the object and takes away with it
-	var users []*Object
-	for _, x := range append(parts, o) {
-		for _, r := range s.Store.Referrers(x.Ref) {
-			if r != o && !slices.Contains(parts, r) && !slices.Contains(users, r) {
-				users = append(users, r)
-			}
-		}
-	}
-	slices.SortFunc(users, func(a, b *Object) int { return cmp.Compare(a.Seq, b.Seq) })
-	var by []string
-	for _, r := range users {
-		by = append(by, r.Kind.Title+" "+r.Name)
-	}
-	if len(by) > 0 {
-		status := schema.StatusForbidden
-		if o.Type == "cloud" { // documented by an issue
-			status = schema.StatusBadRequest
-		}
-		return schema.Refuse(status, "Cannot delete, object is referred by: %s", Quote(by))
-	}
-	for _, p := range append(parts, o) {
-		s.Store.drop(p)
-	}
-	return nil
-}
-
-// parts are the objects that the server made for a cloud or a service engine group, with their own.
-func (s *Reader) parts(of *Object) []*Object {
-	made := map[string][]string{"cloud": {"vrfcontext", "serviceenginegroup", "serviceengine"},
-		"serviceenginegroup": {"serviceengine"}}[of.Type]
-	if made == nil {
-		return nil
-	}
-	var out []*Object
-	for _, r := range s.Store.Referrers(of.Ref) {
-		if r.System && slices.Contains(made, r.Type) {
-			out = append(out, r)
-		}
-	}
-	return out
-}
-
-// Microseconds is a time as _last_modified shows it.
-func Microseconds(t int64) string { return strconv.FormatInt(t, 10) }
-
 // Touch gives an object another _last_modified and changes nothing else.
 func (s *Writer) Touch(o *Object) *Object {
 	touched := *o
@@ -422,6 +594,9 @@ func (s *Writer) Undo(old, now *Object) {
 	}
 	s.Store.put(old)
 }
+
+// Microseconds is a time as _last_modified shows it.
+func Microseconds(t int64) string { return strconv.FormatInt(t, 10) }
 
 // ConfigPBSince is the version that brought configpb_attributes to all types. Evidence: documented.
 const ConfigPBSince schema.Version = 21<<48 | 1<<32 | 1<<16

@@ -4,6 +4,7 @@ package world
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -11,8 +12,6 @@ import (
 	"slices"
 	"unicode/utf8"
 )
-
-// This file tells people what is different between two bodies.
 
 const (
 	fieldLimit = 10 // of one change
@@ -92,3 +91,19 @@ func valueText(v any) string {
 	}
 	return string(cut) + "…"
 }
+
+// Changes returns the last changes, at most limit of them, whose IDs are above one, oldest first.
+func (s *Reader) Changes(after int64, limit int) []Change {
+	i, _ := slices.BinarySearchFunc(s.changes, after+1, func(c Change, id int64) int { return cmp.Compare(c.ID, id) })
+	out := append([]Change{}, s.changes[max(i, len(s.changes)-limit):]...)
+	for i := range out {
+		if c := &out[i]; c.old != nil && c.new != nil {
+			c.Fields = differences(c.old.Body, c.new.Body)
+		}
+		out[i].old, out[i].new = nil, nil
+	}
+	return out
+}
+
+// LastChange is the ID of the last change.
+func (s *Reader) LastChange() int64 { return s.changeID }
