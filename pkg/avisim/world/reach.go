@@ -4,6 +4,7 @@ package world
 
 import (
 	"slices"
+	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
@@ -124,28 +125,45 @@ type Listener struct {
 	profile     string // PROTOCOL_TYPE_…
 	Protocol    string // TCP, UDP, SCTP
 	ssl         bool
+	Idle        time.Duration // connections without traffic end after this; 0: never
 }
 
 // Listeners lists the services of a virtual service's body.
 func Listeners(s *Store, vs map[string]any) []Listener {
-	kind := func(r doc.Ref) string {
+	kind := func(r doc.Ref) (string, time.Duration) {
 		if o := s.Get(r); o != nil {
-			return doc.Str(o.Body, "profile", "type")
+			return doc.Str(o.Body, "profile", "type"), idle(o)
 		}
-		return ""
+		return "", 0
 	}
-	base := kind(doc.RefAt(vs, "network_profile_ref"))
+	base, baseIdle := kind(doc.RefAt(vs, "network_profile_ref"))
 	var out []Listener
 	for _, e := range doc.Messages(vs["services"]) {
-		l := Listener{First: doc.Int(e, "port"), Last: doc.Int(e, "port_range_end"), profile: base, ssl: doc.Bool(e, "enable_ssl", false)}
+		l := Listener{First: doc.Int(e, "port"), Last: doc.Int(e, "port_range_end"), profile: base,
+			ssl: doc.Bool(e, "enable_ssl", false), Idle: baseIdle}
 		l.Last = max(l.Last, l.First)
 		if r := doc.RefAt(e, "override_network_profile_ref"); r != (doc.Ref{}) {
-			l.profile = kind(r)
+			l.profile, l.Idle = kind(r)
 		}
 		l.Protocol = profileProtocols[l.profile]
 		out = append(out, l)
 	}
 	return out
+}
+
+// idle is how long a network profile lets a connection be without traffic. Evidence: documented; only an automatic TCP proxy chooses
+// for itself, the ten minutes that are the field's default (inferred).
+func idle(profile *Object) time.Duration {
+	for _, f := range []struct{ message, field string }{
+		{"tcp_proxy_profile", "idle_connection_timeout"}, {"tcp_fast_path_profile", "session_idle_timeout"},
+		{"udp_fast_path_profile", "session_idle_timeout"}, {"udp_proxy_profile", "session_idle_timeout"},
+		{"sctp_proxy_profile", "idle_timeout"},
+	} {
+		if m, is := doc.At(profile.Body, "profile", f.message).(map[string]any); is {
+			return time.Duration(doc.Int(m, f.field)) * time.Second
+		}
+	}
+	return 0
 }
 
 func (l Listener) overlaps(m Listener) bool { return l.First <= m.Last && m.First <= l.Last }
