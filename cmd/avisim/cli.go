@@ -65,6 +65,8 @@ func commands() []command {
 		{"server down", "IP:PORT [REASON]", "set a server down in all pools", serverHealth(false)},
 		{"server up", "IP:PORT", "set a server up", serverHealth(true)},
 		{"services", "[SEARCH]", "list virtual services with their states", (*cli).services},
+		{"traffic", "", "list the ports that carry traffic, and where they are (serve --forward)", (*cli).traffic},
+		{"send", "PROTOCOL ADDRESS:PORT TEXT", "send a text by tcp, udp or sctp to a port of a VIP, and print the answer", (*cli).send},
 		{"requests", "[--follow] [--json]", "show the request log", (*cli).requests},
 		{"requests clear", "", "empty the request log and the counters", func(c *cli, ctx context.Context, _ []string) error {
 			return c.call(ctx, http.MethodDelete, "/requests", nil, nil)

@@ -126,7 +126,11 @@ func (v *serving) serve() error {
 			return err
 		}
 	}
-	probe, err := v.world.probing()
+	forward, err := v.world.forwarding()
+	if err != nil {
+		return err
+	}
+	probe, err := v.world.probing(v.given, forward)
 	if err != nil {
 		return err
 	}
@@ -139,6 +143,12 @@ func (v *serving) serve() error {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if forward != nil {
+		if _, err := s.Forward(*forward); err != nil {
+			return err
+		}
+		log.Printf("carrying traffic; addresses are at %s, SCTP is in UDP port %d", forward.Map, forward.SCTPPort)
+	}
 	if probe != nil {
 		s.StartProbing(ctx, *probe)
 	}

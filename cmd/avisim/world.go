@@ -21,6 +21,11 @@ type worldFlags struct {
 	probe    string
 	networks string
 	interval time.Duration
+
+	forward     bool
+	forwardMap  string
+	sctpPort    uint
+	connections int
 }
 
 func (w *worldFlags) register(flag *flag.FlagSet) {
@@ -30,9 +35,13 @@ func (w *worldFlags) register(flag *flag.FlagSet) {
 	flag.DurationVar(&w.dynamics.Initialization, "initialization", 0, "and then in OPER_INITIALIZING for so long")
 	flag.BoolVar(&w.quick, "quick-start", true, "servers change state at once; else after their monitors' checks × send_interval")
 	flag.BoolVar(&w.dynamics.Capacity, "se-capacity", false, "let max_vs_per_se and max_se count")
-	flag.StringVar(&w.probe, "probe", "none", "tcp: connect to the servers of pools with a TCP or HTTP monitor; none: servers are up unless said otherwise")
-	flag.StringVar(&w.networks, "probe-networks", "", "comma-separated prefixes where servers may be probed; loopback if empty")
+	flag.StringVar(&w.probe, "probe", "none", "tcp: connect to the servers of pools with a TCP or HTTP monitor; all: those with UDP and SCTP monitors too; none: servers are up unless said otherwise; all is the default with --forward")
+	flag.StringVar(&w.networks, "probe-networks", "", "comma-separated prefixes where servers may be probed; loopback if empty, and anywhere with --forward-map direct")
 	flag.DurationVar(&w.interval, "probe-interval", 5*time.Second, "time between two probes of a server")
+	flag.BoolVar(&w.forward, "forward", false, "carry traffic from the VIPs to the servers of the pools")
+	flag.StringVar(&w.forwardMap, "forward-map", "10.0.0.0/8=127.0.0.0/8", "comma-separated prefix=prefix: where addresses of VIPs and servers are on this machine's loopback; direct: as they are")
+	flag.UintVar(&w.sctpPort, "forward-sctp-port", 9899, "UDP port of VIPs and servers with SCTP, which travels in UDP")
+	flag.IntVar(&w.connections, "forward-connections", 10_000, "how many connections are carried at once")
 }
 
 // apply sets what was given; the rest is the fixture's to say.
@@ -46,16 +55,44 @@ func (w *worldFlags) apply(s *avisim.Server, given map[string]bool) {
 	}
 }
 
+// forwarding reads the forward flags; nil if no traffic is to be carried.
+func (w *worldFlags) forwarding() (*avisim.ForwardOptions, error) {
+	if !w.forward {
+		return nil, nil
+	}
+	m, err := avisim.ParseForwardMap(w.forwardMap)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("--forward-map: %w", err)
+	case w.sctpPort < 1 || w.sctpPort > 1<<16-1:
+		return nil, fmt.Errorf("--forward-sctp-port %d is no port", w.sctpPort)
+	case w.connections < 1:
+		return nil, fmt.Errorf("--forward-connections %d lets none through", w.connections)
+	}
+	return &avisim.ForwardOptions{Map: m, SCTPPort: uint16(w.sctpPort), MaxConnections: w.connections}, nil
+}
+
 // probing reads the probe flags; nil if there is to be none.
-func (w *worldFlags) probing() (*avisim.Probe, error) {
+func (w *worldFlags) probing(given map[string]bool, forward *avisim.ForwardOptions) (*avisim.Probe, error) {
+	p := &avisim.Probe{Interval: w.interval}
+	if forward != nil {
+		p.Where, p.SCTPPort = forward.Map.To, forward.SCTPPort
+		if !given["probe"] {
+			w.probe = "all"
+		}
+		if w.networks == "" && w.forwardMap == "direct" {
+			w.networks = "0.0.0.0/0,::/0"
+		}
+	}
 	switch w.probe {
 	case "none":
 		return nil, nil
 	case "tcp":
+	case "all":
+		p.Protocols = []string{"TCP", "UDP", "SCTP"}
 	default:
-		return nil, fmt.Errorf("--probe %q is neither none nor tcp", w.probe)
+		return nil, fmt.Errorf("--probe %q is none of none, tcp and all", w.probe)
 	}
-	p := &avisim.Probe{Interval: w.interval}
 	var errs []error
 	for s := range strings.SplitSeq(w.networks, ",") {
 		if s == "" {

@@ -5,6 +5,7 @@ package avisim
 import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/api"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/fault"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/forward"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/probe"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/record"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
@@ -65,6 +66,15 @@ type (
 	ServerView = view.ServerView
 	// Forwarding is what a service engine would have to do.
 	Forwarding = view.Forwarding
+
+	// ForwardOptions say how traffic is carried: Server.Forward.
+	ForwardOptions = forward.Options
+	// ForwardMap says where the simulated network's addresses are on this machine.
+	ForwardMap = forward.Map
+	// Plane carries traffic.
+	Plane = forward.Plane
+	// TrafficStatus is what a Plane does.
+	TrafficStatus = forward.Status
 )
 
 // The grades of evidence, best first.
@@ -89,6 +99,9 @@ func EffectDocs() string { return fault.EffectDocs() }
 
 // ParseScript reads a timeline of faults and checks all of it. An error tells the line, one line of the error each.
 func ParseScript(text []byte) (*Script, error) { return fault.ParseScript(text) }
+
+// ParseForwardMap reads a map of addresses, such as "10.0.0.0/8=127.0.0.0/8", or "direct".
+func ParseForwardMap(text string) (ForwardMap, error) { return forward.ParseMap(text) }
 
 // WriteCertificate makes a CA and a certificate for the hosts, and writes ca.crt, tls.crt and tls.key into a folder. The CA's
 // key is thrown away.

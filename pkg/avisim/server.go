@@ -10,10 +10,13 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/api"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/fault"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/forward"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/probe"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/record"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/schema"
@@ -79,6 +82,8 @@ type Server struct {
 	target   *fault.Target // of the faults
 	http     *http.Server
 	served   chan struct{}
+	planing  sync.Mutex                    // held by who begins to carry traffic
+	plane    atomic.Pointer[forward.Plane] // nil: no traffic is carried
 }
 
 // New makes a Server with the objects that a Controller ships with and a usable Default-Cloud. It listens at once, so
@@ -172,6 +177,9 @@ func (s *Server) Start() error {
 // Close stops serving and cuts all connections.
 func (s *Server) Close() {
 	s.Layer.Close()
+	if p := s.plane.Load(); p != nil {
+		p.Close()
+	}
 	_ = s.http.Close()
 	_ = s.gate.Close()
 	s.world.StopSaving()
@@ -235,6 +243,25 @@ func (s *Server) CAPEM() []byte { return s.identity.CAPEM() }
 
 // StartProbing probes the servers of pools until the context ends.
 func (s *Server) StartProbing(ctx context.Context, p probe.Probe) { probe.Start(ctx, s.world, p) }
+
+// Forward carries traffic as the service engines would, until Close: it listens at the VIPs, where the options' map has them on this
+// machine, and forwards to the servers of the pools. It does so once.
+func (s *Server) Forward(o forward.Options) (*forward.Plane, error) {
+	if o.Logf == nil {
+		o.Logf = s.options.Logf
+	}
+	s.planing.Lock()
+	defer s.planing.Unlock()
+	if s.plane.Load() != nil {
+		return nil, errors.New("traffic is carried already")
+	}
+	p := forward.Start(s.world, o)
+	s.plane.Store(p)
+	return p, nil
+}
+
+// Plane is what carries traffic, nil without Forward.
+func (s *Server) Plane() *forward.Plane { return s.plane.Load() }
 
 // HAR writes the request log as an HTTP Archive 1.2, with secrets masked. A normal one is the same in each run that makes the same
 // requests: times are counted, durations and sizes are left out, and uuids, values of _last_modified and the server's address are numbered.

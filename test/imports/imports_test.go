@@ -40,11 +40,11 @@ var layers = [][]string{
 // simulator are the layers of the simulated Controller from the ground up, with the same rule. It and the operator know nothing of
 // each other: it would else prove the operator's own misunderstandings right.
 var simulator = [][]string{
-	{"pkg/avisim/doc", "pkg/avisim/transport", "pkg/avisim/record"},
+	{"pkg/avisim/doc", "pkg/avisim/transport", "pkg/avisim/record", "pkg/avisim/sctp"},
 	{"pkg/avisim/schema"},
 	{"pkg/avisim/world"},
 	{"pkg/avisim/api", "pkg/avisim/view", "pkg/avisim/probe"},
-	{"pkg/avisim/fault"},
+	{"pkg/avisim/fault", "pkg/avisim/forward"},
 	{"pkg/avisim"},
 	{"pkg/avisim/control"},
 	{"cmd/avisim"},
@@ -80,6 +80,10 @@ var session = []string{"github.com/vmware/alb-sdk/go/session", "github.com/vmwar
 var elsewhere = []string{
 	"k8s.io/kubernetes", "go.etcd.io/etcd/server", "sigs.k8s.io/kwok", "sigs.k8s.io/kustomize", "sigs.k8s.io/controller-tools",
 }
+
+// association is the module of SCTP in user space, which the simulator alone has: neither the operator nor a command that is for an
+// administrator's machine links it.
+const association = "github.com/pion"
 
 // command is the module of which commands are made that run on a person's machine, and nothing else.
 const command = "k8s.io/cli-runtime"
@@ -141,6 +145,11 @@ func TestImportsRejects(t *testing.T) {
 		{"cmd/kubectl-avi_l4", module + "/internal/avi", ""},
 		{"cmd/kubectl-avi_l4", command + "/pkg/printers", ""},
 		{"controllers", command + "/pkg/printers", "commands"},
+		{"pkg/avisim/sctp", association + "/sctp", ""},
+		{"pkg/avisim/forward", association + "/sctp", "speaks SCTP"},
+		{"internal/avi", association + "/logging", "speaks SCTP"},
+		{"pkg/avisim/forward", module + "/pkg/avisim/view", ""},
+		{"pkg/avisim/view", module + "/pkg/avisim/forward", "below"},
 		{"controllers", module + "/cmd/avisim", "simulat"},
 		{"controllers", module + "/cmd/kubectl-avi_l4", "development"},
 		{"internal/avi", module + "/hack/cluster", "development"},
@@ -188,6 +197,25 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// TestLinked looks at all that the operator and the plugin are linked from: neither has the simulator's SCTP.
+func TestLinked(t *testing.T) {
+	deps := exec.CommandContext(t.Context(), "go", "list", "-deps", module, module+"/cmd/kubectl-avi_l4")
+	deps.Dir = filepath.Join("..", "..")
+	out, err := deps.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(out))
+	if !slices.Contains(packages, module+"/internal/avi") {
+		t.Fatalf("the go command lists %d packages, and not the operator's", len(packages))
+	}
+	for _, p := range packages {
+		if under(p, []string{association, module + "/pkg/avisim"}) {
+			t.Errorf("%s is linked into the operator or the plugin", p)
+		}
+	}
+}
+
 func TestClockIsFound(t *testing.T) {
 	const source = `package p
 import tm "time"
@@ -219,6 +247,8 @@ func check(p listed) []string {
 		switch {
 		case !ours && under(imported, elsewhere):
 			report(imported, "it belongs in a module of its own under hack/")
+		case !ours && under(imported, []string{association}) && p.name() != "pkg/avisim/sctp":
+			report(imported, "pkg/avisim/sctp is the only package that speaks SCTP")
 		case !ours && under(imported, []string{command}) && !under(p.name(), []string{"cmd"}):
 			report(imported, "it is for the commands under cmd/ alone")
 		case !ours && operator && under(imported, session) && !under(p.name(), []string{"internal/avi"}):

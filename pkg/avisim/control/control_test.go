@@ -87,6 +87,7 @@ func TestCalls(t *testing.T) {
 		{"POST", "/service-engine", `{"name":"Avi-se-1","up":true}`, 200, ""},
 		{"POST", "/service-engine", `{"name":"nope"}`, 400, "GET /api/serviceengine lists them"},
 		{"GET", "/forwarding", ``, 200, `"virtualServices":[`},
+		{"GET", "/traffic", ``, 404, "start the simulator with --forward"},
 		{"POST", "/switchover", `{"name":"nope"}`, 400, "nope"},
 		{"POST", "/oper-status", `{"type":"cloud","name":"Default-Cloud","state":"OPER_DOWN","reason":"r"}`, 200, ""},
 		{"POST", "/oper-status", `{"type":"cloud","name":"Default-Cloud","state":"BAD"}`, 400, "OPER_UP"},

@@ -37,6 +37,13 @@ func world(mux *http.ServeMux, s *avisim.Server) {
 		return s.FailServiceEngine(in.Name, in.Reason)
 	}))
 	mux.HandleFunc("GET /forwarding", func(w http.ResponseWriter, _ *http.Request) { send(w, s.Forwarding()) })
+	mux.HandleFunc("GET /traffic", func(w http.ResponseWriter, _ *http.Request) {
+		if p := s.Plane(); p != nil {
+			send(w, p.Status())
+			return
+		}
+		http.Error(w, "no traffic is carried: start the simulator with --forward", http.StatusNotFound)
+	})
 	mux.HandleFunc("POST /switchover", with(func(in struct{ Tenant, Name string }) error { return s.Switchover(tenant(in.Tenant), in.Name) }))
 	mux.HandleFunc("POST /oper-status", with(func(in struct{ Type, Tenant, Name, State, Reason string }) error {
 		return s.SetOperStatus(in.Type, tenant(in.Tenant), in.Name, in.State, in.Reason)
