@@ -27,6 +27,7 @@ CHART := charts/avi-l4-operator
 BIN := $(CURDIR)/bin
 CONTROLLER_GEN := $(BIN)/controller-gen
 KUSTOMIZE      := $(BIN)/kustomize
+HUGO           := $(BIN)/hugo
 GOLANGCI_LINT  := $(BIN)/golangci-lint
 
 # The race detector needs cgo, and that a C compiler; without one the tests run all the same.
@@ -232,6 +233,15 @@ govulncheck: ## Fail if the operator calls code with a known vulnerability that 
 	@cd hack/tools/govulncheck && go build -o $(BIN)/govulncheck .
 	$(BIN)/govulncheck
 
+.PHONY: docs
+docs: $(HUGO) ## Make a site of README.md and docs/ in dist/site, and fail if a link leads nowhere.
+	$(HUGO) build --source hack/site --destination $(CURDIR)/dist/site --cleanDestinationDir --noBuildLock --quiet --panicOnWarning
+	@echo "dist/site/index.html"
+
+.PHONY: docs-serve
+docs-serve: $(HUGO) ## Show the site on http://localhost:1313 while the documents change.
+	$(HUGO) server --source hack/site --bind 127.0.0.1 --renderToMemory --noBuildLock
+
 ##@ Generate
 
 .PHONY: generate
@@ -276,7 +286,7 @@ spdx: ## Add the licence's identifier to the files that lack it.
 tools: $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT) ## Build the development tools into bin/.
 
 # A tool's version is in its module, so a change of that module is what makes a built one old.
-$(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT): $(BIN)/%: hack/tools/%/go.mod hack/tools/%/go.sum
+$(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT) $(HUGO): $(BIN)/%: hack/tools/%/go.mod hack/tools/%/go.sum
 	@echo "building $* (once)"
 	cd hack/tools/$* && go build -o $(BIN)/ tool
 	@touch $@
