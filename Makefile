@@ -189,8 +189,8 @@ test-sdk: ## Run the vendor's own tests of its SDK against the simulator, replay
 	go test -count=1 -v ./test/alb-sdk/ | grep -v -e '^=== '
 
 .PHONY: conformance
-conformance: ## Run those of the Gateway API's own tests that layer 4 alone can pass, and list the rest (its module is test/conformance).
-	$(WITH_BINARIES) cd test/conformance && go test -count=1 -timeout 30m -v -run TestConformance . | grep -v '^cluster'
+conformance: ## Run those of the Gateway API's own tests that layer 4 alone can pass, with traffic, and list the rest (REPORT=file: upstream's report).
+	$(WITH_BINARIES) export AVI_CONFORMANCE_REPORT='$(abspath $(REPORT))'; cd test/conformance && go test -count=1 -timeout 30m -v -run TestConformance . | grep -v '^cluster'
 
 .PHONY: bench
 bench: ## Measure the operator against the simulator, and print a table.
