@@ -43,6 +43,7 @@ var steps = []step{
 	{"The operator", "A process of its own, with exactly the rights that config/rbac gives its service account.", 15 * time.Minute, startOperator},
 	{"A Service with SCTP", "Two pods listen on SCTP 9090; a Service of type LoadBalancer offers them on port 80.", time.Minute, applySample},
 	{"A Service that mixes SCTP, TCP and UDP", "Three protocols behind one address: each gets its own pool, monitor and network profile.", time.Minute, applyMixed},
+	{"Bytes through both Services", "The Controller's part is simulated, but carries traffic; so are the pods. SCTP travels in UDP (RFC 6951), for which nobody needs root.", time.Minute, sendBytes},
 	{"Two Services share an address", "A shared VIP: SCTP of one Service and TCP of another on one VirtualService. One of them leaves, the other doesn't notice.", time.Minute, shareVIP},
 	{"Scaling up", "", 0, scaleUp},
 	{"Only some clients are let in", "Source ranges hold for SCTP as for TCP: a network security policy of the VirtualService refuses everybody else.", time.Minute, letIn},
@@ -83,6 +84,10 @@ func startController(ctx context.Context, s *story) error {
 	}
 	s.saw("https://%s answers as version %s; %s for a read, %s for a write", s.Controller.Host(), version, readLatency, writeLatency)
 	s.show("Watch it in a browser: " + s.Page)
+	if err := s.StartTraffic(); err != nil {
+		return err
+	}
+	s.saw("it carries traffic: addresses are at %s", s.Room.Map)
 	return nil
 }
 
@@ -204,6 +209,9 @@ func letIn(ctx context.Context, s *story) error {
 		s.saw("%s", act.saw)
 		if act.clients != "" {
 			s.show(t.String())
+		}
+		if err := s.clientsOf(ctx, act.clients == ""); err != nil {
+			return err
 		}
 	}
 	// The policy's deletion follows the reference's.

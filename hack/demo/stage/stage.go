@@ -30,6 +30,7 @@ import (
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/demo/tree"
+	"github.com/avi-l4-operator/avi-l4-operator/hack/pods"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
@@ -74,6 +75,9 @@ type Stage struct {
 	Trees      tree.Reader
 	// Page is the address of the Controller's page for people.
 	Page string
+	// Room is where the simulated network is on loopback, and Pods plays the pods; both are there after StartTraffic.
+	Room *pods.Room
+	Pods *pods.Runner
 
 	closePage  context.CancelFunc
 	kubeconfig string // of the operator's service account
@@ -139,6 +143,18 @@ func (s *Stage) StartController() (err error) {
 	return errors.Join(err, s.startPage())
 }
 
+// StartTraffic has the Controller carry traffic to the cluster's pods, which are played, on a part of loopback that no other stage has.
+func (s *Stage) StartTraffic() (err error) {
+	if s.Room, err = pods.NewRoom(); err != nil {
+		return err
+	}
+	if _, err := s.Controller.Forward(avisim.ForwardOptions{Map: s.Room.Map}); err != nil {
+		return err
+	}
+	s.Pods, err = pods.Start(s.Cluster.RESTConfig(), pods.Options{Map: s.Room.Map})
+	return err
+}
+
 // startPage serves the simulated Controller's page, and its control API, on loopback.
 func (s *Stage) startPage() error {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -186,8 +202,14 @@ func (s *Stage) Close() error {
 	if s.closePage != nil {
 		s.closePage()
 	}
+	if s.Pods != nil {
+		s.Pods.Close()
+	}
 	if s.Controller != nil {
 		s.Controller.Close()
+	}
+	if s.Room != nil {
+		s.Room.Close()
 	}
 	if s.Cluster != nil {
 		return s.Cluster.Stop()
