@@ -60,7 +60,7 @@ func (g SharedVIP) Shut(svc *corev1.Service, taken map[model.Port]string) string
 	if _, why := Unfit(svc); why != "" {
 		return why + "; it would not be served on shared VIP " + g.Group
 	}
-	if where, differs := g.otherClients(svc); where != "" && differs && len(g.Members) > 0 {
+	if where, differs := g.otherClients(svc); where != "" && (differs || g.vague()) && len(g.Members) > 0 {
 		return fmt.Sprintf("%s can't be enforced on shared VIP %s, which lets in the clients that Service %s lets in; make the Services agree", where, g.Group, g.Members[0].Name)
 	}
 	return ""
@@ -201,6 +201,13 @@ func (g SharedVIP) otherClients(m *corev1.Service) (where string, differs bool) 
 		where = ""
 	}
 	return where, !slices.Equal(asked, has)
+}
+
+// vague reports whether some of the group's source ranges can't be read, so that those which are in force may be others.
+func (g SharedVIP) vague() bool {
+	_, texts := g.sourceRanges()
+	_, invalid := parseRanges(texts)
+	return len(invalid) > 0
 }
 
 // Unfit is why a Service can't be served in any shared VIP that doesn't serve it yet, with its reason; "" if nothing keeps it from that.
@@ -364,10 +371,11 @@ func (b sharedBuilder) fits(m *corev1.Service) bool {
 	return reason == ""
 }
 
-// unguarded reports whether a Service is to be left out because everybody would be let in to it whom the group lets in.
+// unguarded reports whether a Service is to be left out because everybody would be let in to it whom the group lets in: by the ranges of
+// the most senior one or, where those can't be read, by what is in force.
 func (b sharedBuilder) unguarded(m *corev1.Service) bool {
 	where, differs := b.otherClients(m)
-	return where != "" && differs && !b.live(m)
+	return where != "" && (differs || b.in.Live.Exists && b.vague()) && !b.live(m)
 }
 
 func (b sharedBuilder) backend(m *corev1.Service) *Backend {

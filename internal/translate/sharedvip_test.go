@@ -8,10 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vmware/alb-sdk/go/models"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/placement"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
 )
 
 func sharing(name, group, consent string, created time.Time) *corev1.Service {
@@ -119,7 +122,73 @@ func TestShut(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.what, got, tt.want)
 		}
 	}
+	vague := SharedVIP{Namespace: "core", Group: "n2", Members: []*corev1.Service{service("senior", []string{"10.0.0.0/8", "nonsense"}, 1)}}
+	if got := vague.Shut(service("svc", []string{"10.0.0.0/8"}, 2), nil); !strings.Contains(got, "can't be enforced") {
+		t.Errorf("a group of which nobody can tell whom it lets in: %q", got)
+	}
 	if got := (SharedVIP{Group: "n2"}).Shut(service("svc", []string{"10.0.0.0/8"}, 2), nil); got != "" {
 		t.Errorf("an empty group: %q", got)
+	}
+}
+
+// TestSharedVIPIsNoWiderThanAsked goes through what three Services of a new shared VIP may ask for: nobody is let in to one of them whom
+// it doesn't let in, who can't be served is told, and the others are served.
+func TestSharedVIPIsNoWiderThanAsked(t *testing.T) {
+	const bad = "10.0.0.0/33"
+	asked := [][]string{nil, {"10.0.0.0/8"}, {"fd00::/8", "192.0.2.0/24"}, {bad}, {"10.0.0.0/8", bad}, {""}}
+	addresses := []string{"", "nowhere"}
+	facts := &model.Facts{LicenseTier: "ENTERPRISE", Version: "30.2.1", Shared: map[model.Kind]map[string]string{
+		model.NetworkProfile: {"System-SCTP-Proxy": "1"}, model.HealthMonitor: {"System-SCTP": "2"}, model.ServiceEngineGroup: {"Default-Group": "3"}}}
+	cases := len(asked) * len(addresses)
+	for n := range cases * cases * cases {
+		in := Input{Namespace: new(corev1.Namespace), Facts: facts, Settings: &settings.Settings{ClusterName: "c", Tenant: "admin",
+			Placement: placement.Placement{SEGroup: "Default-Group"}}}
+		group := SharedVIP{Namespace: "core", Group: "n2"}
+		for i, rest := 0, n; i < 3; i, rest = i+1, rest/cases {
+			svc := sharing(string(rune('a'+i)), "n2", "", time.Unix(int64(i), 0))
+			svc.Spec.LoadBalancerSourceRanges, svc.Spec.LoadBalancerIP = asked[rest%len(asked)], addresses[rest/len(asked)%len(addresses)]
+			svc.Spec.Ports = []corev1.ServicePort{{Protocol: "SCTP", Port: int32(i + 1)}}
+			group.Members = append(group.Members, svc)
+			in.Backends = append(in.Backends, Backend{Service: svc, SlicesRead: true})
+		}
+		in.Owner = group
+		out := Objects(in)
+		served, policy := make(map[string]bool), []string(nil)
+		for _, o := range out.Set.Objects {
+			switch body := o.Body.(type) {
+			case *models.Pool:
+				served[model.Mark(body.Markers, model.MarkServiceName)] = true
+			case *models.NetworkSecurityPolicy:
+				for _, p := range body.Rules[0].Match.ClientIP.Prefixes {
+					policy = append(policy, prefixText(p))
+				}
+			}
+		}
+		fit, first := 0, true // of those that can be served the first decides
+		for _, m := range group.Members {
+			prefixes, invalid := parseRanges(m.Spec.LoadBalancerSourceRanges)
+			told := slices.ContainsFunc(out.Findings, func(f model.Finding) bool { return f.About == m.Name && f.Severity == model.Blocked })
+			var want []string
+			for _, p := range prefixes {
+				want = append(want, p.String())
+			}
+			unfit := m.Spec.LoadBalancerIP != "" || len(prefixes) == 0 && len(invalid) > 0
+			if !unfit {
+				fit++
+			}
+			switch {
+			case served[m.Name] && len(want) > 0 && !slices.Equal(policy, want), served[m.Name] && unfit:
+				t.Fatalf("%d: %s asks for %q and lets in %q", n, m.Name, m.Spec.LoadBalancerSourceRanges, policy)
+			case served[m.Name] == told:
+				t.Fatalf("%d: %s is served: %t, and told: %t", n, m.Name, served[m.Name], told)
+			case !unfit && first && !served[m.Name]:
+				t.Fatalf("%d: %s is the first that can be served, and isn't: %+v", n, m.Name, out.Findings)
+			case !unfit:
+				first = false
+			}
+		}
+		if out.Blocked != (fit == 0) {
+			t.Fatalf("%d: blocked: %t, of %d that can be served", n, out.Blocked, fit)
+		}
 	}
 }
