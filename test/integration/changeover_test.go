@@ -259,6 +259,53 @@ func TestHandBackOfClassesAndRoutes(t *testing.T) {
 	}
 }
 
+// TestHandBackOfASharedVIP: also of Services that wait for their ports, are left out, or stay where they don't ask to be any more.
+func TestHandBackOfASharedVIP(t *testing.T) {
+	e := suite.New(t)
+	amf, clash := member(e, "amf", "n2", "10.244.1.5", n2), member(e, "clash", "n2", "10.244.1.6", n2)
+	out := e.SharedVIP("out", "n2", webPort)
+	out.Spec.LoadBalancerSourceRanges = []string{"10.0.0.0/8"} // which amf doesn't ask for
+	single := e.Service("single", n2)
+	e.Create(out, single, e.Slice(single, "10.244.1.8"))
+	vip := e.Programmed(amf)
+	e.Condition(clash, "Accepted", no, "ServiceConflict")
+	e.Condition(out, "Accepted", no, "SharedVIPMismatch")
+	e.Programmed(single)
+	suite.Update(e, single, annotate(translate.AnnotationSharedVIP, "n2"))
+	e.Condition(single, "Accepted", yes, "NeedsReplacement")
+	e.StopOperator()
+	e.Sim.ResetRequests()
+	e.HandBack()
+	if r := e.Sim.Requests(); len(r) > 0 {
+		t.Errorf("the Controller was asked %d times", len(r))
+	}
+	for _, svc := range []*corev1.Service{amf, clash, out, single} {
+		if err := e.Read(svc); err != nil {
+			t.Fatal(err)
+		}
+		for key := range svc.Annotations {
+			if strings.HasPrefix(key, "l4.ako.vmware.com/") {
+				t.Errorf("%s has annotation %s", svc.Name, key)
+			}
+		}
+		if len(svc.Finalizers)+len(svc.Status.Conditions) > 0 {
+			t.Errorf("%s has finalizers %v and conditions %+v", svc.Name, svc.Finalizers, svc.Status.Conditions)
+		}
+	}
+	if i := amf.Status.LoadBalancer.Ingress; len(i) != 1 || i[0].IP != vip {
+		t.Errorf("the address went: %+v", i)
+	}
+	e.StartOperator()
+	if again := e.Programmed(amf); again != vip {
+		t.Errorf("the address went from %s to %s", vip, again)
+	}
+	e.Condition(clash, "Accepted", no, "ServiceConflict")
+	e.Condition(single, "Accepted", yes, "NeedsReplacement")
+	for _, w := range e.Written() {
+		t.Errorf("the return: %s", w)
+	}
+}
+
 // TestHandBackLeavesAnotherInstance's classes and routes.
 func TestHandBackLeavesAnotherInstance(t *testing.T) {
 	e := suite.New(t)
