@@ -41,6 +41,7 @@ func (b *builder) clients(f frontend) clients {
 	ours := refersTo(ref, live.security)
 	where, texts := b.in.Owner.sourceRanges()
 	prefixes, invalid := parseRanges(texts)
+	b.strayRanges(b.in.Owner.Annotations())
 	switch {
 	case b.rule.spec != nil && b.rule.spec.NetworkSecurityPolicyRef != "":
 		if len(texts) > 0 {
@@ -72,6 +73,17 @@ func (b *builder) clients(f frontend) clients {
 	b.reportShutOut(f, where, prefixes)
 	policy := new(model.RefByName(model.NetworkSecurityPolicy, f.name))
 	return clients{ref: policy, claims: true, policy: true, rules: []*models.NetworkSecurityRule{denyOthers(prefixes)}}
+}
+
+// strayRanges reports an annotation for source ranges that is the other kind of owner's: it keeps nobody out.
+func (b *builder) strayRanges(annotations map[string]string) {
+	stray, right := AnnotationSourceRanges, "annotation "+AnnotationGatewaySourceRanges
+	if kind := b.in.Owner.Key().Kind; kind == model.ServiceOwner || kind == model.SharedVIPOwner {
+		stray, right = AnnotationGatewaySourceRanges, "spec.loadBalancerSourceRanges"
+	}
+	if _, set := annotations[stray]; set {
+		b.report(model.Degraded, model.Port{}, model.ReasonUnusedField, fmt.Sprintf("annotation %s is not used here, and keeps nobody out; give the prefixes in %s", stray, right))
+	}
 }
 
 // tellAll reports what concerns all Services of the owner.

@@ -431,6 +431,7 @@ func (b sharedBuilder) disagreements(m *corev1.Service) {
 	if m == first {
 		return
 	}
+	b.strayRanges(m.Annotations)
 	by := ", which Service " + first.Name + " decides, the most senior one"
 	named := func(key string) string { return strings.TrimSpace(m.Annotations[key]) }
 	if asked := named(AnnotationInfraSetting); asked != "" && asked != b.in.Setting.Name {
