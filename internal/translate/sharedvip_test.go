@@ -138,7 +138,9 @@ func TestSharedVIPIsNoWiderThanAsked(t *testing.T) {
 	asked := [][]string{nil, {"10.0.0.0/8"}, {"fd00::/8", "192.0.2.0/24"}, {bad}, {"10.0.0.0/8", bad}, {""}}
 	addresses := []string{"", "nowhere"}
 	facts := &model.Facts{LicenseTier: "ENTERPRISE", Version: "30.2.1", Shared: map[model.Kind]map[string]string{
-		model.NetworkProfile: {"System-SCTP-Proxy": "1"}, model.HealthMonitor: {"System-SCTP": "2"}, model.ServiceEngineGroup: {"Default-Group": "3"}}}
+		model.NetworkProfile: {"System-SCTP-Proxy": "1"}, model.HealthMonitor: {"System-SCTP": "2"},
+		model.ServiceEngineGroup: {"Default-Group": "3"},
+	}}
 	cases := len(asked) * len(addresses)
 	for n := range cases * cases * cases {
 		in := Input{Namespace: new(corev1.Namespace), Facts: facts, Settings: &settings.Settings{ClusterName: "c", Tenant: "admin",

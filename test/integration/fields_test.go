@@ -167,6 +167,13 @@ func TestSourceRangesBadInput(t *testing.T) {
 			wantAdmitted(e, live.avi, "192.0.2.0/24")
 			wantAdmitted(e, open.avi)
 			live.change("")
+			e.Told(live.object, "InvalidSourceRange", "is empty")
+			wantAdmitted(e, live.avi, "192.0.2.0/24")
+			suite.Update(e, live.object, func(o client.Object) {
+				left := o.GetAnnotations()
+				delete(left, translate.AnnotationGatewaySourceRanges)
+				o.SetAnnotations(left)
+			})
 			wantAdmitted(e, live.avi)
 		})
 	}
