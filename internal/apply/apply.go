@@ -46,7 +46,10 @@ func (a *Applier) Run(ctx context.Context, p *plan.Plan) []StepResult {
 		done[i] = make(chan struct{})
 	}
 	run := func(i int) {
-		defer close(done[i])
+		defer close(done[i]) // after the result was told: steps are told in the order in which they need each other
+		if a.Done != nil {
+			defer func() { a.Done(results[i]) }()
+		}
 		step := p.Steps[i]
 		results[i] = StepResult{Step: step, Skipped: true}
 		for _, n := range step.Needs {
@@ -56,13 +59,6 @@ func (a *Applier) Run(ctx context.Context, p *plan.Plan) []StepResult {
 			}
 		}
 		results[i] = a.step(ctx, p.Owner, step)
-	}
-	if a.Done != nil {
-		inner := run
-		run = func(i int) {
-			inner(i)
-			a.Done(results[i])
-		}
 	}
 	if len(p.Steps) == 1 { // the usual change: no goroutine for it
 		run(0)
