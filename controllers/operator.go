@@ -171,6 +171,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	op.Mirror.Cluster, op.Mirror.Refused = clusterUID(mgr.GetAPIReader()), refused(recorder, o.Namespace)
 	op.Mirror.Known, op.Engine.Statuses = op.known, op.statuses
 	op.Guard = op.guard(mgr, recorder, o)
+	client.RememberLogins(logins(mgr, o))
 	deps := op.deps(mgr, recorder, o)
 	op.kinds(deps, o.Log)
 	op.Routes = op.staticRoutes(deps, mgr, o)

@@ -282,6 +282,9 @@ func (s *stage) start() error {
 	}
 	op.Mirror.Cluster, op.Mirror.Known = clusterUID(s.kube), op.known
 	op.Guard = op.guard(mgr, unheard{}, o)
+	memory := logins(mgr, o)
+	memory.now = s.now
+	c.RememberLogins(memory)
 	deps := op.deps(mgr, unheard{}, o)
 	op.kinds(deps, o.Log)
 	op.Routes = op.staticRoutes(deps, mgr, o)

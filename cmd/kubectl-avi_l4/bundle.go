@@ -99,8 +99,8 @@ func (p *plugin) bundleCommand() *cobra.Command {
 	return cmd
 }
 
-// settingsMaps are the ConfigMaps of the operator's namespace that are taken: its settings, and what it holds.
-var settingsMaps = []string{settings.ConfigMapName, "avi-l4-held"}
+// settingsMaps are the ConfigMaps of the operator's namespace that are taken: its settings, what it holds, and refused logins.
+var settingsMaps = []string{settings.ConfigMapName, "avi-l4-held", "avi-l4-login"}
 
 // writeBundle writes an archive and returns what was left out of it.
 func writeBundle(ctx context.Context, c *connection, to io.Writer, top, operatorNamespace string, tail int64) (left []string, err error) {

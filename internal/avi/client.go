@@ -36,6 +36,7 @@ type Client struct {
 
 	mu       sync.Mutex
 	closed   bool
+	memory   LoginMemory // nil: each process begins with a login
 	watchers map[int]func()
 	watched  int
 }
@@ -62,6 +63,29 @@ func WithClock(now func() time.Time) Option { return func(o *options) { o.now = 
 // WithFence asks check before each write of configuration begins, the last time when its first byte is about to be sent, and sends
 // nothing if check returns an error. The client's own sessions and tokens are no configuration.
 func WithFence(check func() error) Option { return func(o *options) { o.fence = check } }
+
+// LoginMemory remembers refused credentials longer than a process lives: Controllers lock an account after some refused logins, and a
+// process that is restarted again and again would make one each time.
+type LoginMemory interface {
+	// Refused returns why no login may be tried yet with the credentials in force; empty if one may.
+	Refused(ctx context.Context) string
+	// Note keeps that the Controller has refused them just now, with its answer.
+	Note(ctx context.Context, answer string)
+}
+
+// RememberLogins has m asked before the first login with each configuration, and told about refused ones. While m says that none may be
+// tried, calls fail with ReasonCredentials until RetryLogin or Reconfigure, as they do after a refused login.
+func (c *Client) RememberLogins(m LoginMemory) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.memory = m
+}
+
+func (c *Client) loginMemory() LoginMemory {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.memory
+}
 
 // New returns a Client for cfg. It sends nothing; the first call finds out the version and logs in. The error says what
 // is wrong with cfg.

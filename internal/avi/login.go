@@ -40,7 +40,8 @@ type login struct {
 	failures  int    // in a row
 	notBefore time.Time
 	last      *Error // why the last attempt failed
-	refused   bool   // the credentials are wrong: no further attempt
+	refused   bool   // the credentials are wrong, or the account is locked: no further attempt
+	asked     bool   // the memory, what it knows of these credentials
 }
 
 // get returns the valid login, or makes the request req to obtain one. Callers who come while a login is under way wait
@@ -151,6 +152,9 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 		}
 	}
 	bodies, tokens := l.ep.token.logins(l.ep.cfg, body)
+	if e := l.remembered(ctx); e != nil {
+		return nil, e
+	}
 	var x *exchange
 	var g *grant
 	var e *Error
@@ -172,19 +176,16 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 	}
 	log, logins := l.ep.client.log, l.ep.client.metrics.logins
 	if e != nil {
-		refused := e.Reason == ReasonCredentials
-		if e.Reason == ReasonSession || e.Reason == ReasonForbidden {
-			// A locked account, an expired password: it may pass, so keep asking, slowly.
+		if e.Reason == ReasonSession || e.Reason == ReasonForbidden { // a locked account, an expired password
 			e.Reason, e.Class, e.RetryAfter = ReasonCredentials, Wait, time.Minute
 		}
-		l.mu.Lock()
-		l.fail(e)
-		l.refused = refused
-		e = l.last
-		l.mu.Unlock()
+		refused := e.Reason == ReasonCredentials
+		e = l.failed(e, refused)
 		if refused {
 			logins.WithLabelValues("refused").Inc()
-			l.ep.client.availabilityChanged(l.ep)
+			if m := l.ep.client.loginMemory(); m != nil {
+				m.Note(ctx, e.Message)
+			}
 		} else {
 			logins.WithLabelValues("error").Inc()
 		}
@@ -202,6 +203,37 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 	log.Info("Logged in to the Controller",
 		"host", l.ep.cfg.Host, "username", l.ep.cfg.Username, "apiVersion", req.Header.Get("X-Avi-Version"))
 	return g, nil
+}
+
+// failed notes that a login failed, and returns what callers are told from now on.
+func (l *login) failed(e *Error, refused bool) *Error {
+	l.mu.Lock()
+	l.fail(e)
+	l.refused = refused
+	e = l.last
+	l.mu.Unlock()
+	if refused {
+		l.ep.client.availabilityChanged(l.ep)
+	}
+	return e
+}
+
+// remembered asks the memory, once, whether another process was refused with the credentials of late.
+func (l *login) remembered(ctx context.Context) *Error {
+	m := l.ep.client.loginMemory()
+	l.mu.Lock()
+	asked := l.asked
+	l.asked = true
+	l.mu.Unlock()
+	if m == nil || asked {
+		return nil
+	}
+	text := m.Refused(ctx)
+	if text == "" {
+		return nil
+	}
+	l.ep.client.log.Info("No login is tried", "host", l.ep.cfg.Host, "why", text)
+	return l.failed(&Error{Message: text, Class: Wait, Reason: ReasonCredentials, RetryAfter: time.Minute}, true)
 }
 
 // attempt sends one login. The request's own body and context belong to the caller, who may leave before the login is done.

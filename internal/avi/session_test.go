@@ -141,6 +141,52 @@ func TestRefusedCredentialsEndLogins(t *testing.T) {
 	}
 }
 
+// TestLockedAccountEndsLogins as refused credentials do: each attempt would prolong the lock.
+func TestLockedAccountEndsLogins(t *testing.T) {
+	f := newFake(t, answerWith(200, `{}`))
+	f.loginFn = answerWith(401, `{"error":"User account is locked"}`)
+	clk := newClock()
+	c := f.client(t, WithClock(clk.now))
+	for range 20 {
+		wantReason(t, get(c), ReasonCredentials)
+		clk.advance(10 * time.Second)
+	}
+	if n := f.count("POST /login"); n != 1 || c.Available() {
+		t.Errorf("%d logins, available %t", n, c.Available())
+	}
+	c.RetryLogin()
+	wantReason(t, get(c), ReasonCredentials)
+	if n := f.count("POST /login"); n != 2 {
+		t.Errorf("%d logins after a retry", n)
+	}
+}
+
+// remembering is a memory of one text.
+type remembering struct{ text, noted string }
+
+func (m *remembering) Refused(context.Context) string        { return m.text }
+func (m *remembering) Note(_ context.Context, answer string) { m.noted = answer }
+
+func TestRememberedRefusalEndsLogins(t *testing.T) {
+	f := newFake(t, answerWith(200, `{}`))
+	c, m := f.client(t), &remembering{text: "refused a minute ago"}
+	c.RememberLogins(m)
+	for range 3 {
+		err := get(c)
+		wantReason(t, err, ReasonCredentials)
+		if !strings.Contains(err.Error(), m.text) {
+			t.Errorf("%v doesn't say why", err)
+		}
+	}
+	if n := f.count("POST /login"); n != 0 || c.Available() {
+		t.Errorf("%d logins, available %t", n, c.Available())
+	}
+	c.RetryLogin()
+	if err := get(c); err != nil || m.noted != "" {
+		t.Errorf("%v, noted %q", err, m.noted)
+	}
+}
+
 func TestRetryLogin(t *testing.T) {
 	f := newFake(t, answerWith(200, `{}`))
 	f.password = "not yet"
@@ -216,14 +262,6 @@ func TestLoginBackoff(t *testing.T) {
 
 	answer = answerWith(200, `{}`) // no cookies
 	wantReason(t, create(c), ReasonBadAnswer)
-	clk.advance(time.Minute)
-
-	answer = answerWith(401, `{"error":"Account is locked"}`) // may pass: slowly, but again
-	err := create(c)
-	wantReason(t, err, ReasonCredentials)
-	if ClassOf(err) != Wait || !c.Available() {
-		t.Errorf("%v, available %t", ClassOf(err), c.Available())
-	}
 	clk.advance(time.Minute)
 
 	answer = nil
