@@ -3,12 +3,18 @@
 package controllers
 
 import (
+	"context"
 	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
 func TestCalm(t *testing.T) {
@@ -41,6 +47,48 @@ func TestCalm(t *testing.T) {
 		change()
 		if len(sent) != n+1 {
 			t.Error("a change after a quiet minute waits")
+		}
+	})
+}
+
+// TestOwnChangesAreCalmed: annotations that a program writes in a loop don't have the owner looked at each time; its deletion does at once.
+func TestOwnChangesAreCalmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+		defer q.ShutDown()
+		looks := 0
+		look := func() {
+			synctest.Wait()
+			for q.Len() > 0 {
+				request, _ := q.Get()
+				q.Done(request)
+				looks++
+			}
+		}
+		h := (&owners[*corev1.Service]{calm: new(calm)}).calmly(itself)
+		version := func(n int) *corev1.Service {
+			return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "core", Name: "amf", ResourceVersion: strconv.Itoa(n)}}
+		}
+		for i := range 100 {
+			h.Update(context.Background(), event.UpdateEvent{ObjectOld: version(i), ObjectNew: version(i + 1)}, q)
+			look()
+			time.Sleep(30 * time.Millisecond)
+		}
+		if looks < 2 || looks > 4 {
+			t.Errorf("%d looks in three seconds of changes", looks)
+		}
+		was := looks
+		time.Sleep(calmQuiet)
+		if look(); looks != was+1 {
+			t.Errorf("%d looks after the last change", looks-was)
+		}
+		was = looks
+		gone := version(102)
+		gone.DeletionTimestamp = new(metav1.Now())
+		h.Update(context.Background(), event.UpdateEvent{ObjectOld: version(101), ObjectNew: version(102)}, q)
+		h.Update(context.Background(), event.UpdateEvent{ObjectOld: version(101), ObjectNew: gone}, q)
+		if look(); looks != was+1 {
+			t.Errorf("%d looks at once at a deletion", looks-was)
 		}
 	})
 }

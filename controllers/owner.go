@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -80,8 +81,9 @@ type kind[T client.Object] interface {
 	forget(types.NamespacedName)
 
 	// watch adds the watches on types that every cluster has, sources are those on the types of an optional API.
-	watch(*builder.Builder) *builder.Builder
-	sources(cache.Cache, gather.API) []source.Source
+	// Changes of the owners themselves come through calmly.
+	watch(b *builder.Builder, calmly calmly) *builder.Builder
+	sources(c cache.Cache, api gather.API, calmly calmly) []source.Source
 	// using are the owners that have a Service behind them, and inNamespace those whose Services are in a namespace, as they
 	// were last read.
 	using(service types.NamespacedName) []types.NamespacedName
@@ -422,18 +424,44 @@ func (r *owners[T]) SetupWithManager(mgr ctrl.Manager) error {
 			ReconciliationTimeout:   r.Timeout,
 			EnableWarmup:            new(r.API() == ""), // a standby has its queue filled, where the types are always there
 		})
-	c, err := r.watch(b).Build(r)
+	c, err := r.watch(b, r.calmly).Build(r)
 	r.controller = c
 	return err
 }
 
 // Watch begins to watch an API's types, which the API server has.
 func (r *owners[T]) Watch(c cache.Cache, api gather.API) error {
-	return watch(r.controller, r.sources(c, api))
+	return watch(r.controller, r.sources(c, api, r.calmly))
 }
 
 // Refers implements part.
 func (r *owners[T]) Refers(api gather.API) bool { return r.refers(api) }
+
+// calmly is a handler of changes of owners, which the function finds.
+type calmly func(handler.MapFunc) handler.EventHandler
+
+// calmly queues owners that are changed: a first change at once, those that follow it closely when they pause. Somebody's program that
+// writes annotations in a loop is no reason to call the Controller as often.
+func (r *owners[T]) calmly(find handler.MapFunc) handler.EventHandler {
+	plain := mapped(find)
+	out := handler.Funcs{CreateFunc: plain.Create, DeleteFunc: plain.Delete, GenericFunc: plain.Generic}
+	out.UpdateFunc = func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() || finalizersChanged(e.ObjectOld, e.ObjectNew) ||
+			!e.ObjectOld.GetDeletionTimestamp().Equal(e.ObjectNew.GetDeletionTimestamp()) {
+			plain.Update(ctx, e, q)
+			return
+		}
+		for _, request := range append(find(ctx, e.ObjectOld), find(ctx, e.ObjectNew)...) {
+			r.change(request.NamespacedName, time.Now(), func() { q.Add(request) })
+		}
+	}
+	return out
+}
+
+// itself finds an owner in an event of its own.
+func itself(_ context.Context, o client.Object) []reconcile.Request {
+	return requestsFor(client.ObjectKeyFromObject(o))
+}
 
 // sliceHandler queues the owners of an EndpointSlice's Service: a rollout changes endpoints many times, and each change of a pool is a
 // call. An owner that serves already goes before those that are yet to be made.

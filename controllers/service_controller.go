@@ -65,8 +65,8 @@ func (k services) forget(key types.NamespacedName) {
 	}
 }
 
-func (k services) watch(b *builder.Builder) *builder.Builder {
-	return b.For(&corev1.Service{}, builder.WithPredicates(servicePredicate(k.Status.Own))).
+func (k services) watch(b *builder.Builder, calmly calmly) *builder.Builder {
+	return b.Watches(&corev1.Service{}, calmly(itself), builder.WithPredicates(servicePredicate(k.Status.Own))).
 		Watches(&corev1.Service{}, mapped(k.ofRival))
 }
 
@@ -95,7 +95,7 @@ func (k services) ofRival(ctx context.Context, o client.Object) (out []reconcile
 	return out
 }
 
-func (services) sources(cache.Cache, gather.API) []source.Source { return nil }
+func (services) sources(cache.Cache, gather.API, calmly) []source.Source { return nil }
 
 // using: behind a Service's ports is the Service itself.
 func (services) using(service types.NamespacedName) []types.NamespacedName {

@@ -137,11 +137,11 @@ func (k sharedVIPs) exists(ctx context.Context, group types.NamespacedName) (boo
 
 func (k sharedVIPs) forget(group types.NamespacedName) { k.set(group, nil) }
 
-func (k sharedVIPs) watch(b *builder.Builder) *builder.Builder {
-	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(servicePredicate(k.Status.Own)))
+func (k sharedVIPs) watch(b *builder.Builder, calmly calmly) *builder.Builder {
+	return b.Watches(&corev1.Service{}, calmly(k.ofService), builder.WithPredicates(servicePredicate(k.Status.Own)))
 }
 
-func (sharedVIPs) sources(cache.Cache, gather.API) []source.Source { return nil }
+func (sharedVIPs) sources(cache.Cache, gather.API, calmly) []source.Source { return nil }
 
 // ofService are the groups that a Service asks for, is served in, or was in when it was last looked at.
 func (k sharedVIPs) ofService(_ context.Context, o client.Object) []reconcile.Request {

@@ -176,19 +176,8 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 	}
 	log, logins := l.ep.client.log, l.ep.client.metrics.logins
 	if e != nil {
-		if e.Reason == ReasonSession || e.Reason == ReasonForbidden { // a locked account, an expired password
-			e.Reason, e.Class, e.RetryAfter = ReasonCredentials, Wait, time.Minute
-		}
-		refused := e.Reason == ReasonCredentials
-		e = l.failed(e, refused)
-		if refused {
-			logins.WithLabelValues("refused").Inc()
-			if m := l.ep.client.loginMemory(); m != nil {
-				m.Note(ctx, e.Message)
-			}
-		} else {
-			logins.WithLabelValues("error").Inc()
-		}
+		e, refused := l.denied(ctx, e)
+		logins.WithLabelValues(map[bool]string{true: "refused", false: "error"}[refused]).Inc()
 		log.Error(e, "Could not log in to the Controller", "host", l.ep.cfg.Host, "refused", refused)
 		return nil, e
 	}
@@ -203,6 +192,18 @@ func (l *login) perform(ctx context.Context, req *http.Request) (*grant, error) 
 	log.Info("Logged in to the Controller",
 		"host", l.ep.cfg.Host, "username", l.ep.cfg.Username, "apiVersion", req.Header.Get("X-Avi-Version"))
 	return g, nil
+}
+
+// denied notes that a login failed, and reports whether it is not to be tried again.
+func (l *login) denied(ctx context.Context, e *Error) (told *Error, refused bool) {
+	if e.Reason == ReasonSession || e.Reason == ReasonForbidden { // a locked account, an expired password
+		e.Reason, e.Class, e.RetryAfter = ReasonCredentials, Wait, time.Minute
+	}
+	refused = e.Reason == ReasonCredentials
+	if m := l.ep.client.loginMemory(); refused && m != nil {
+		m.Note(ctx, e.Message)
+	}
+	return l.failed(e, refused), refused
 }
 
 // failed notes that a login failed, and returns what callers are told from now on.

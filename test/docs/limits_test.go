@@ -37,7 +37,7 @@ var limits = map[string][]claim{
 	"one call":                           {{"`--avi-timeout`, {},", flagDefault("avi-timeout")}},
 	"one Service or Gateway":             {{"{} times that", factor("controllers", "Timeout", "o.Timeout")}},
 	"planning rounds in one run":         {{"{}", constantOf("internal/engine", "rounds")}},
-	"endpoint changes of one owner": {
+	"changes of one owner, of its endpoints and of itself": {
 		{"none for {}", constantOf("controllers", "calmQuiet")},
 		{"every {} while", constantOf("controllers", "calmMost")},
 	},
