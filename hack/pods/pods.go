@@ -70,6 +70,7 @@ type Runner struct {
 
 	mu     sync.Mutex
 	played map[types.UID]*played
+	held   map[types.UID]bool // have the finalizer, or get it
 }
 
 // played is a pod that answers.
@@ -93,7 +94,7 @@ func Start(cfg *rest.Config, o Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Runner{options: o, client: client, played: map[types.UID]*played{}}
+	r := &Runner{options: o, client: client, played: map[types.UID]*played{}, held: map[types.UID]bool{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	informer := informers.NewSharedInformerFactory(client, 0)
 	pods := informer.Core().V1().Pods().Informer()
@@ -148,8 +149,20 @@ func (r *Runner) see(pod *corev1.Pod) {
 	case p == nil && pod.Status.Phase == corev1.PodRunning && pod.Status.PodIP != "":
 		r.play(pod)
 	}
-	if r.options.Grace > 0 && pod.DeletionTimestamp == nil && !slices.Contains(pod.Finalizers, finalizer) {
-		r.patch(pod, map[string]any{"finalizers": []string{finalizer}})
+	r.hold(pod)
+}
+
+// hold puts the finalizer on a pod, beside everything else: the pods that start next don't wait for it.
+func (r *Runner) hold(pod *corev1.Pod) {
+	if r.options.Grace == 0 || pod.DeletionTimestamp != nil || slices.Contains(pod.Finalizers, finalizer) {
+		return
+	}
+	r.mu.Lock()
+	already := r.held[pod.UID]
+	r.held[pod.UID] = true
+	r.mu.Unlock()
+	if !already {
+		r.done.Go(func() { r.patch(pod, map[string]any{"finalizers": []string{finalizer}}) })
 	}
 }
 
@@ -240,11 +253,33 @@ func (r *Runner) serve(pod *corev1.Pod, c corev1.Container, at netip.Addr) (out 
 	return []*server{s}
 }
 
+// Silence has a pod answer no more, as if its application hung up: Kubernetes goes on to call it ready. It reports whether the pod was
+// played.
+func (r *Runner) Silence(namespace, name string) bool {
+	r.mu.Lock()
+	var p *played
+	for _, x := range r.played {
+		if x.name == namespace+"/"+name {
+			p = x
+		}
+	}
+	var servers []*server
+	if p != nil {
+		servers, p.servers = p.servers, nil
+	}
+	r.mu.Unlock()
+	for _, s := range servers {
+		s.close()
+	}
+	return p != nil
+}
+
 // end closes the ports of a pod, and what is open.
 func (r *Runner) end(uid types.UID) {
 	r.mu.Lock()
 	p := r.played[uid]
 	delete(r.played, uid)
+	delete(r.held, uid)
 	r.mu.Unlock()
 	if p == nil {
 		return

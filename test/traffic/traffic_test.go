@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -80,18 +81,24 @@ func (s *scene) in(t *testing.T) *scene {
 	return &x
 }
 
+// deployment is one of pods that answer at some ports, not yet created.
+func (s *scene) deployment(namespace, name string, replicas int32, ports ...corev1.ContainerPort) *appsv1.Deployment {
+	labels := map[string]string{"app": name}
+	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: appsv1.DeploymentSpec{
+		Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "echo", Image: "echo", Ports: ports}},
+		}},
+	}}
+}
+
 // backend creates a Deployment and its Service.
 func (s *scene) backend(namespace, name, protocol string, replicas int32) *appsv1.Deployment {
 	s.T.Helper()
-	labels := map[string]string{"app": name}
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: appsv1.DeploymentSpec{
-		Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
-		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name: "echo", Image: "echo", Ports: []corev1.ContainerPort{{ContainerPort: inside, Protocol: corev1.Protocol(protocol)}},
-		}}}},
-	}}
-	s.Create(d, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: corev1.ServiceSpec{Selector: labels,
-		Ports: []corev1.ServicePort{{Protocol: corev1.Protocol(protocol), Port: port, TargetPort: intstr.FromInt32(inside)}}}})
+	d := s.deployment(namespace, name, replicas, corev1.ContainerPort{ContainerPort: inside, Protocol: corev1.Protocol(protocol)})
+	s.Create(d, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: corev1.ServiceSpec{
+		Selector: d.Spec.Selector.MatchLabels,
+		Ports:    []corev1.ServicePort{{Protocol: corev1.Protocol(protocol), Port: port, TargetPort: intstr.FromInt32(inside)}}}})
 	return d
 }
 
@@ -149,7 +156,7 @@ func (s *scene) start(protocol string, vip netip.Addr, within time.Duration) (ta
 // patience is how long an answer may take on a busy machine. A datagram that is dropped is noticed by that alone.
 const (
 	patience         = 15 * time.Second
-	datagramPatience = 3 * time.Second
+	datagramPatience = 5 * time.Second
 )
 
 type lines struct {
@@ -486,4 +493,61 @@ func TestRollingUpdate(t *testing.T) {
 	for _, r := range runs {
 		r.load.done.Wait()
 	}
+}
+
+// TestMonitors has the Controller probe pods by the monitors of all protocols: what it finds is what the operator tells of a Service.
+func TestMonitors(t *testing.T) {
+	s := newScene(t)
+	s.Sim.StartProbing(t.Context(), avisim.Probe{Interval: 100 * time.Millisecond, Timeout: time.Second,
+		Protocols: []string{"TCP", "UDP", "SCTP"}, Where: s.room.Map.To})
+	ports := map[string]int32{"TCP": 9090, "UDP": 9091, "SCTP": 9092}
+	svc := s.Service("echo")
+	var containers []corev1.ContainerPort
+	for _, protocol := range []string{"TCP", "UDP", "SCTP"} {
+		p := suite.Port(corev1.Protocol(protocol), port)
+		p.TargetPort = intstr.FromInt32(ports[protocol])
+		svc.Spec.Ports = append(svc.Spec.Ports, p)
+		containers = append(containers, corev1.ContainerPort{ContainerPort: ports[protocol], Protocol: corev1.Protocol(protocol)})
+	}
+	d := s.deployment(s.Namespace, "echo", 2, containers...)
+	s.Create(d, svc)
+	s.Programmed(svc)
+	states := func() map[string]int {
+		out := map[string]int{}
+		for _, l := range s.Sim.Forwarding().VirtualServices[0].Listeners {
+			for _, target := range l.Targets {
+				for _, p := range target.Pools {
+					for _, x := range p.Servers {
+						out[l.Protocol+" "+x.State]++
+					}
+				}
+			}
+		}
+		return out
+	}
+	seen := func(what string, want map[string]int) {
+		t.Helper()
+		s.Eventually(what, func() error {
+			if got := states(); !maps.Equal(got, want) {
+				return fmt.Errorf("the servers are %v", got)
+			}
+			return nil
+		})
+	}
+	seen("both pods are up", map[string]int{"TCP UP": 2, "UDP UP": 2, "SCTP UP": 2})
+	s.Condition(svc, "Healthy", metav1.ConditionTrue, "")
+	var list corev1.PodList
+	if err := s.Client.List(t.Context(), &list, client.InNamespace(s.Namespace)); err != nil || len(list.Items) != 2 {
+		t.Fatalf("%d pods, %v", len(list.Items), err)
+	}
+	for i, pod := range list.Items {
+		if !s.runner.Silence(pod.Namespace, pod.Name) {
+			t.Fatalf("pod %s is not played", pod.Name)
+		}
+		if i == 0 {
+			seen("one pod is down", map[string]int{"TCP UP": 1, "UDP UP": 1, "SCTP UP": 1, "TCP DOWN": 1, "UDP DOWN": 1, "SCTP DOWN": 1})
+		}
+	}
+	seen("both pods are down", map[string]int{"TCP DOWN": 2, "UDP DOWN": 2, "SCTP DOWN": 2})
+	s.Condition(svc, "Healthy", metav1.ConditionFalse, "")
 }

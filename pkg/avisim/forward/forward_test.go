@@ -666,7 +666,7 @@ func TestIdle(t *testing.T) {
 	}()
 	for _, x := range s.plane.all() { // the least that a profile takes is five seconds
 		r := *x.rules.Load()
-		r.idle = 700 * time.Millisecond
+		r.idle = 2 * time.Second
 		x.apply(&r)
 		for end := time.Now().Add(time.Minute); time.Now().Before(end); x.sweep(time.Now()) {
 			x.rules.Store(&r) // the world goes on saying otherwise
