@@ -196,6 +196,18 @@ conformance: ## Run those of the Gateway API's own tests that layer 4 alone can 
 bench: ## Measure the operator against the simulator, and print a table.
 	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 
+.PHONY: bench-compare
+bench-compare: ## Measure the operator of another revision (REV=) and this one in turn, and print ratios.
+	@test -n "$(REV)" || { echo "usage: make bench-compare REV=<commit>"; exit 1; }
+	@rm -rf $(BIN)/base && mkdir -p $(BIN)/base && git archive $(REV) | tar -x -C $(BIN)/base
+	cd $(BIN)/base && CGO_ENABLED=0 go build -trimpath -o $(BIN)/avi-l4-operator-base .
+	$(WITH_BINARIES) BENCH_BASE=$(BIN)/avi-l4-operator-base go test -run '^$$' -bench 'Operator$$' -benchtime 1x -timeout 120m ./test/bench/
+
+.PHONY: bench-rival
+bench-rival: ## Measure another controller (RIVAL="command") and this one in turn, on the same simulator and cluster, with the same probes.
+	@test -n "$(RIVAL)" || { echo 'usage: make bench-rival RIVAL="command"; see docs/scaling.md'; exit 1; }
+	$(WITH_BINARIES) BENCH_RIVAL="$(RIVAL)" go test -run '^$$' -bench 'Operator$$' -benchtime 1x -timeout 180m ./test/bench/
+
 .PHONY: fuzz
 fuzz: ## Fuzz each parser and translation in turn, FUZZTIME=30s each; make test plays the corpus that is checked in.
 	@grep -ro 'func Fuzz[A-Za-z]*' --include=*_test.go internal pkg | sed 's/:func / /' | while read -r file name; do echo "$$file $$name"; \

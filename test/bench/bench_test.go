@@ -46,31 +46,41 @@ const (
 // row is one line of the table.
 type row struct{ what, measured, goal string }
 
+// BenchmarkOperator measures the operator of this tree; with BENCH_BASE and BENCH_RIVAL also others, to compare with: see compare_test.go.
 func BenchmarkOperator(b *testing.B) {
 	for range b.N {
-		n, gateways := number("BENCH_SERVICES", 1000), number("BENCH_GATEWAYS", 200)
-		x := start(b)
-		var rows []row
-		rows = append(rows, x.storm(n)...)
-		rows = append(rows, x.alone()...)
-		rows = append(rows, x.restart(4*n)...)
-		rows = append(rows, x.oneOf500()...)
-		rows = append(rows, x.rollout()...)
-		rows = append(rows, row{}, row{what: fmt.Sprintf("%d Gateways of %d listeners, each with a Service of 2 endpoints, beside all that:", gateways, len(listeners))})
-		rows = append(rows, x.gateways(gateways, n)...)
-		routed := number("BENCH_ROUTED_GATEWAYS", 30)
-		rows = append(rows, row{}, row{what: fmt.Sprintf("%d Gateways of gateway.networking.k8s.io with %d SCTPRoutes of two Services each, beside all that:", routed, routed*routesPerGateway)})
-		rows = append(rows, x.routed(routed)...)
-		shared := number("BENCH_SHARED_VIPS", 250)
-		rows = append(rows, row{}, row{what: fmt.Sprintf("%d Services in %d shared VIPs, beside all that:", shared*len(sharedPorts), shared)})
-		rows = append(rows, x.shared(shared)...)
-		rows = append(rows, row{}, row{what: "static routes, beside all that:"})
-		rows = append(rows, x.nodes(number("BENCH_NODES", 500))...)
-		rows = append(rows, row{}, row{what: "without a cluster:"})
-		rows = append(rows, buildAndPlan()...)
-		table(fmt.Sprintf("%s per call, %d calls at once, %d Services of one SCTP port with 2 endpoints", latency, concurrency, n), rows)
-		x.stop()
+		if base, rival := os.Getenv("BENCH_BASE"), os.Getenv("BENCH_RIVAL"); base != "" || rival != "" {
+			compare(b, base, rival)
+			continue
+		}
+		rows := append(everything(start(b)), row{}, row{what: "without a cluster:"})
+		table(subject(), append(rows, buildAndPlan()...))
 	}
+}
+
+func subject() string {
+	return fmt.Sprintf("%s per call, %d calls at once, %d Services of one SCTP port with 2 endpoints", latency, concurrency, number("BENCH_SERVICES", 1000))
+}
+
+// everything measures an operator on a cluster of its own, which is stopped at the end.
+func everything(x *bench) (rows []row) {
+	defer x.stop()
+	n, gateways := number("BENCH_SERVICES", 1000), number("BENCH_GATEWAYS", 200)
+	rows = append(rows, x.storm(n)...)
+	rows = append(rows, x.alone()...)
+	rows = append(rows, x.restart(4*n)...)
+	rows = append(rows, x.oneOf500()...)
+	rows = append(rows, x.rollout()...)
+	rows = append(rows, row{}, row{what: fmt.Sprintf("%d Gateways of %d listeners, each with a Service of 2 endpoints, beside all that:", gateways, len(listeners))})
+	rows = append(rows, x.gateways(gateways, n)...)
+	routed := number("BENCH_ROUTED_GATEWAYS", 30)
+	rows = append(rows, row{}, row{what: fmt.Sprintf("%d Gateways of gateway.networking.k8s.io with %d SCTPRoutes of two Services each, beside all that:", routed, routed*routesPerGateway)})
+	rows = append(rows, x.routed(routed)...)
+	shared := number("BENCH_SHARED_VIPS", 250)
+	rows = append(rows, row{}, row{what: fmt.Sprintf("%d Services in %d shared VIPs, beside all that:", shared*len(sharedPorts), shared)})
+	rows = append(rows, x.shared(shared)...)
+	rows = append(rows, row{}, row{what: "static routes, beside all that:"})
+	return append(rows, x.nodes(number("BENCH_NODES", 500))...)
 }
 
 // number is that of an environment variable, or else the usual one.
@@ -112,6 +122,7 @@ type bench struct {
 	sim      *avisim.Server
 	client   client.Client
 	binary   string
+	command  string // run instead of the binary, by a shell
 	log      *os.File
 	operator *exec.Cmd
 }
@@ -165,7 +176,13 @@ func (x *bench) build() {
 func (x *bench) run() {
 	x.operator = exec.Command(x.binary, "--namespace", system, "--metrics-bind-address", "0", "--health-probe-bind-address",
 		"127.0.0.1:18081", "--health-interval", "1h")
-	x.operator.Env = append(os.Environ(), "KUBECONFIG="+x.cluster.Kubeconfig(), os.Getenv("BENCH_ENV"))
+	if x.command != "" {
+		x.operator = exec.Command("sh", "-c", "exec "+x.command) // so that it is its memory that is measured, and not the shell's
+	}
+	ca := filepath.Join(filepath.Dir(x.log.Name()), "avi-ca.pem")
+	x.must(os.WriteFile(ca, x.sim.CAPEM(), 0o600))
+	x.operator.Env = append(os.Environ(), "KUBECONFIG="+x.cluster.Kubeconfig(), os.Getenv("BENCH_ENV"), "BENCH_NAMESPACE="+system,
+		"AVI_CONTROLLER="+x.sim.Host(), "AVI_USERNAME=admin", "AVI_PASSWORD=avi123$%", "AVI_CA_FILE="+ca)
 	x.operator.Stdout, x.operator.Stderr = x.log, x.log
 	x.must(x.operator.Start())
 }
@@ -210,17 +227,23 @@ func cpuSeconds() map[string]float64 {
 		if err != nil {
 			continue // it has ended
 		}
-		head, rest, ok := strings.Cut(string(raw), ") ")
-		fields := strings.Fields(rest)
-		if !ok || len(fields) < 13 {
-			continue
-		}
-		_, name, _ := strings.Cut(head, "(")
-		user, _ := strconv.ParseFloat(fields[11], 64)
-		system, _ := strconv.ParseFloat(fields[12], 64)
-		out[name] += (user + system) / 100 // USER_HZ
+		name, used := processorTime(string(raw))
+		out[name] += used
 	}
 	return out
+}
+
+// processorTime reads a process's name, and what it has used in seconds, in its /proc stat.
+func processorTime(stat string) (name string, seconds float64) {
+	head, rest, _ := strings.Cut(stat, ") ")
+	_, name, _ = strings.Cut(head, "(")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return name, 0
+	}
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return name, (user + system) / 100 // USER_HZ
 }
 
 func cpuSince(before map[string]float64) string {
