@@ -81,9 +81,9 @@ type APIs struct {
 	Log       logr.Logger
 	// Appeared starts the watches of an API.
 	Appeared func(gather.API) error
-	// Vanished is told after an API has gone.
+	// Vanished is called after an API has gone.
 	Vanished func(gather.API)
-	// Versioned is told after the release of the Gateway API's CRDs has changed.
+	// Versioned is called after the release of the Gateway API's CRDs has changed.
 	Versioned func()
 	// Grace is how long a type is Young.
 	Grace time.Duration
@@ -103,7 +103,7 @@ func NewAPIs() *APIs {
 		since: make(map[gather.API]time.Time), came: make(map[gather.API]time.Time)}
 }
 
-// Prime asks once, before anything runs, so that nobody takes a type for missing that nobody has looked for.
+// Prime asks the API server once, before anything runs, so that a type that was not looked for yet is not taken for missing.
 func (a *APIs) Prime() error {
 	for _, api := range optional {
 		served, err := a.served(api)
@@ -117,7 +117,7 @@ func (a *APIs) Prime() error {
 	return nil
 }
 
-// created is when the last of an API's CRDs was, zero if that can't be told.
+// created is when the last of an API's CRDs was, zero if that isn't known.
 func (a *APIs) created(api api) (last time.Time) {
 	for _, crd := range api.crds {
 		m := crdMetadata()
@@ -288,7 +288,7 @@ func (a *APIs) look(ctx context.Context, api api) error {
 		delete(a.since, api.name)
 		a.mu.Unlock()
 		a.watched[api.name] = false
-		time.Sleep(time.Second) // those who just asked get their answer
+		time.Sleep(time.Second) // calls that have just been made get their answer
 		for _, o := range api.objects {
 			if err := a.Cache.RemoveInformer(ctx, o); err != nil {
 				return fmt.Errorf("stopping to watch %T: %w", o, err)

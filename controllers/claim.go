@@ -24,7 +24,7 @@ import (
 
 // This file is how an owner is claimed before anything is made for it, and let go when nothing of it is left.
 
-// reasonDeleting is that of the Event which tells why the objects of a deleted owner are still there.
+// reasonDeleting is the reason of the Event that says why the objects of a deleted owner are still there.
 const reasonDeleting = "DeletingLoadBalancerFailed"
 
 // saysAnother reports whether an object says that another instance of the operator serves it.
@@ -40,9 +40,9 @@ func (d *Deps) handedOver(o client.Object, owner model.Owner, cfg *settings.Sett
 	return other, yes && !d.Engine.Made(owner, translate.VirtualServiceName(cfg, owner))
 }
 
-// unserved reports whether an object that is being deleted, and says that another instance serves it, is this instance's to let go:
-// no instance has ever written its status, the settings say that it is to be served here, and nothing of it is on the Controller,
-// which release looks for.
+// unserved reports whether this instance is the one to let go of an object that is being deleted and says that another instance serves it:
+// no instance has ever written its status, the settings say that it is to be served here, and nothing of it is on the Controller, which
+// release looks for.
 func unserved(o client.Object, here bool) bool {
 	return o.GetDeletionTimestamp() != nil && here && !status.Spoken(o)
 }
@@ -111,8 +111,8 @@ func annotate(o client.Object, key, value string) {
 	o.SetAnnotations(a)
 }
 
-// leaving reports whether an owner is being deleted because its type is being removed from the cluster. Owners without the
-// operator's finalizer are asked about too: somebody else's may hold one after we let it go.
+// leaving reports whether an owner is being deleted because its type is being removed from the cluster. Owners without the operator's
+// finalizer are looked at too: another controller's finalizer may keep an owner that the operator has let go.
 func (r *owners[T]) leaving(ctx context.Context, o T) (bool, error) {
 	if r.API() == "" || o.GetDeletionTimestamp() == nil {
 		return false, nil
@@ -124,7 +124,7 @@ func (r *owners[T]) leaving(ctx context.Context, o T) (bool, error) {
 // Controller go on serving; the type's return, and the owner's, finds them.
 func (r *owners[T]) spare(ctx context.Context, o T) (ctrl.Result, error) {
 	ctrl.LoggerFrom(ctx).Info("the type is being removed from the cluster; the owner's objects on the Controller stay as they are")
-	r.tellOnce(o, model.ReasonDeletionHeld, fmt.Sprintf("the CustomResourceDefinitions of %s are being removed; what the Controller serves for this %s stays as it is", r.API().Group(), r.Owner().Noun()))
+	r.warnOnce(o, model.ReasonDeletionHeld, fmt.Sprintf("the CustomResourceDefinitions of %s are being removed; what the Controller serves for this %s stays as it is", r.API().Group(), r.Owner().Noun()))
 	return resultOf(ctx, client.IgnoreNotFound(r.unclaim(ctx, o)))
 }
 
@@ -165,9 +165,9 @@ func (r *owners[T]) stuck(ctx context.Context, o T, err error) (ctrl.Result, err
 		return resultOf(ctx, err)
 	}
 	text := engine.Explain(err)
-	r.tellOnce(o, reasonDeleting, text)
-	if told := r.Status.Stuck(ctx, o, engine.Reason(err), text); client.IgnoreNotFound(told) != nil {
-		return resultOf(ctx, told)
+	r.warnOnce(o, reasonDeleting, text)
+	if err := r.Status.Stuck(ctx, o, engine.Reason(err), text); client.IgnoreNotFound(err) != nil {
+		return resultOf(ctx, err)
 	}
 	return resultOf(ctx, err)
 }
@@ -184,7 +184,7 @@ func (r *owners[T]) keep(ctx context.Context, o T, why string, err error) (ctrl.
 		return resultOf(ctx, err) // nobody knows yet
 	}
 	text := fmt.Sprintf("%s; its objects are kept, because %v", why, err)
-	r.tellOnce(o, reason, text)
+	r.warnOnce(o, reason, text)
 	ctrl.LoggerFrom(ctx).Info("kept although not selected any more", "reason", why, "held", err.Error())
 	for _, part := range partsOf(o) {
 		if err := r.Status.Held(ctx, part, reason, text); client.IgnoreNotFound(err) != nil {

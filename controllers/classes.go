@@ -68,8 +68,8 @@ func (r *classes[C, G]) get(ctx context.Context, key types.NamespacedName, into 
 	return true, nil
 }
 
-// judge reports whether a class can be served: problem is what is wrong with the form of its parameters. It returns nil if there
-// is nothing new to say.
+// judge returns the condition that says whether a class can be served, nil if there is nothing new to say. problem is what is wrong with
+// the form of the class's parameters.
 func (r *classes[C, G]) judge(ctx context.Context, class C, was []metav1.Condition, problem string) (*metav1.Condition, error) {
 	refuse := func(format string, args ...any) (*metav1.Condition, error) {
 		return &metav1.Condition{Type: r.verdict, Status: metav1.ConditionFalse, Reason: r.refused,
@@ -107,7 +107,7 @@ func (r *classes[C, G]) judge(ctx context.Context, class C, was []metav1.Conditi
 	return &pending, nil
 }
 
-// write patches a class' status, and warns of parameters that can't be used when they are first told.
+// write patches a class' status, and emits a Warning when parameters that can't be used are first found.
 func (r *classes[C, G]) write(ctx context.Context, class, next C, same bool, was []metav1.Condition,
 	c *metav1.Condition) (ctrl.Result, error) {
 	if err := r.Status.Patch(ctx, class, next, same); err != nil {
@@ -231,7 +231,7 @@ func (r *classes[C, G]) ofGateway(_ context.Context, o client.Object) []reconcil
 // Refers implements part: a class may name an AviInfraSetting.
 func (r *classes[C, G]) Refers(api gather.API) bool { return api == gather.InfraSettings }
 
-// Usage tells which AviInfraSetting a class names for its Gateways.
+// Usage says which AviInfraSetting a class names for its Gateways.
 func (r *classes[C, G]) Usage() usage {
 	return usage{api: r.api, object: r.class, changed: specChanged(), setting: func(_ context.Context, o client.Object) string {
 		if class, ok := o.(C); ok {

@@ -23,7 +23,7 @@ import (
 // trouble is a way in which the Controller misbehaves while something is to be done.
 type trouble struct {
 	effect string
-	note   string // what tells it from others of the effect
+	note   string // what distinguishes it from others of the effect
 	faults []avisim.Fault
 	// lift does what a person does when it is over, besides ending the faults.
 	lift func(context.Context, *stage) error

@@ -168,7 +168,7 @@ func (gateways) programmed(gw *gatewayv1.Gateway) bool {
 	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) || len(gw.Status.Addresses) > 0
 }
 
-func (k gateways) tell(ctx context.Context, gw *gatewayv1.Gateway, in translate.Input, out outcome.Outcome) error {
+func (k gateways) writeStatus(ctx context.Context, gw *gatewayv1.Gateway, in translate.Input, out outcome.Outcome) error {
 	owner, ok := in.Owner.(translate.Gateway)
 	if !ok { // nothing was read of what belongs to it
 		owner.View = gatewayapi.Look(gatewayapi.World{Gateway: gw})
@@ -176,8 +176,8 @@ func (k gateways) tell(ctx context.Context, gw *gatewayv1.Gateway, in translate.
 	return k.Status.Gateway(ctx, owner.View, out)
 }
 
-// tellNoClass says nothing: the API lets nobody but the class's controller write a status.
-func (gateways) tellNoClass(context.Context, *gatewayv1.Gateway, string) error { return nil }
+// reportNoClass says nothing: the API lets nobody but the class's controller write a status.
+func (gateways) reportNoClass(context.Context, *gatewayv1.Gateway, string) error { return nil }
 
 // clear takes back what was written on a Gateway, and on its ListenerSets.
 func (k gateways) clear(ctx context.Context, gw *gatewayv1.Gateway) error {

@@ -34,10 +34,10 @@ type guard struct {
 	census func(context.Context) (census, error)
 	// release are the IDs that a person has released.
 	release func() []string
-	// changed queues owners that are to be told of another ID.
+	// changed queues owners whose status has to name another ID.
 	changed func([]model.Owner)
-	// told, where set, hears of each change of what a guard holds.
-	told func(plan.Guard, plan.Hold)
+	// report, where set, is called with each change of what a guard holds.
+	report func(plan.Guard, plan.Hold)
 
 	mu   sync.Mutex
 	at   time.Time // of last
@@ -55,8 +55,8 @@ type census struct {
 const (
 	deletionLeast = 5               // static routes that may always go: a stale one serves nobody
 	censusAge     = time.Second     // how long a census holds for the owners that it found
-	tellAfter     = 2 * time.Second // many events make one mistake: those who are held are told again when it has stopped growing
-	holdLook      = 5 * time.Minute // how often who is held is looked at
+	queueAfter    = 2 * time.Second // many events make one mistake: the owners that are held are queued again when it has stopped growing
+	holdLook      = 5 * time.Minute // how often the held owners are looked at
 )
 
 // heldError says that a deletion is held, why, and how to release it.
@@ -132,18 +132,18 @@ func (g *guard) review(ctx context.Context, rule plan.Guard, s plan.Situation) (
 		return was, err
 	}
 	if was.ID != next.ID {
-		if g.told != nil {
-			g.told(rule, next)
+		if g.report != nil {
+			g.report(rule, next)
 		}
 		if rule == plan.GuardDeselected {
-			g.tellAgain(append(slices.Clone(next.Owners), next.Released...))
+			g.queueAgain(append(slices.Clone(next.Owners), next.Released...))
 		}
 	}
 	return next, nil
 }
 
-// tellAgain queues who is held, or was until now, once for many changes.
-func (g *guard) tellAgain(owners []string) {
+// queueAgain queues the owners that are held, or were until now, once for many changes.
+func (g *guard) queueAgain(owners []string) {
 	if g.kick != nil {
 		g.kick.Stop()
 	}
@@ -151,7 +151,7 @@ func (g *guard) tellAgain(owners []string) {
 	for _, o := range owners {
 		all = append(all, ownerNamed(o))
 	}
-	g.kick = time.AfterFunc(tellAfter, func() { g.changed(all) })
+	g.kick = time.AfterFunc(queueAfter, func() { g.changed(all) })
 }
 
 // count takes a census. g.mu is held.

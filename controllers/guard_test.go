@@ -61,7 +61,7 @@ func (s *site) restart() {
 	}
 }
 
-// run looks at every owner, removes those that may go, and returns what the last one that is held was told.
+// run looks at every owner, removes those that may go, and returns the error of the last one that is held.
 func (s *site) run() (told error) {
 	s.Helper()
 	s.at = s.at.Add(5 * time.Second)

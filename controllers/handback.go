@@ -29,9 +29,9 @@ import (
 
 // HandBack takes everything off Kubernetes objects that the operator has put there, so that AKO can serve them again: finalizers,
 // annotations, conditions, and the statuses of Gateways but for their addresses, of classes and of routes. It says nothing to the
-// Controller, which may be away, and leaves what another instance of the operator serves. The manager is one that was not started, and
-// the operator itself must not run, or it would take everything back. An error is about the first object of those that could not be
-// handed back; a second run goes on where the first one ended.
+// Controller, which may be away, and leaves what another instance of the operator serves. The manager is one that was not started, and the
+// operator itself must not run, or it would take everything back. The error names, of each kind, the first object that could not be handed
+// back; a second run continues there.
 func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, out io.Writer) (err error) {
 	o.LeaderElect, o.Registerer, o.SetLogLevel = false, nil, nil
 	op, err := Setup(ctx, mgr, c, o)
@@ -53,8 +53,8 @@ func HandBack(ctx context.Context, mgr ctrl.Manager, c *avi.Client, o Options, o
 	}
 	for _, k := range op.Owners {
 		n, err := k.HandBack(ctx)
-		_, told := fmt.Fprintf(out, "%s: %d handed back\n", k.Kind(), n)
-		failed = append(failed, err, told)
+		_, unwritten := fmt.Fprintf(out, "%s: %d handed back\n", k.Kind(), n)
+		failed = append(failed, err, unwritten)
 	}
 	return errors.Join(failed...)
 }
@@ -64,7 +64,7 @@ type handsBack interface {
 	HandBack(ctx context.Context) error
 }
 
-// handedBack is the message of conditions that have to be there and that nobody answers for any more.
+// handedBack is the message of conditions that the API requires and that no controller keeps any more.
 const handedBack = "handed back by avi-l4-operator"
 
 // elsewhere reports whether another instance of the operator serves an owner.

@@ -68,7 +68,7 @@ func (op *Operator) statuses(ctx context.Context) (map[netip.Addr]bool, error) {
 	return all, nil
 }
 
-// refused tells, where settings are told, that the cluster's name belongs to another cluster.
+// refused returns a function that emits an Event on the ConfigMap when the cluster's name is found to belong to another cluster.
 func refused(recorder events.EventRecorder, namespace string) func(error) {
 	about := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: settings.ConfigMapName}}
 	return func(err error) {

@@ -25,7 +25,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
-// ignorance is something that the operator isn't told, or is told wrongly.
+// ignorance is something that the operator doesn't get to know, or learns wrongly.
 type ignorance struct {
 	about string
 	begin func(context.Context, *stage) error

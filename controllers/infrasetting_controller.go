@@ -45,7 +45,7 @@ type InfraSettingReconciler struct {
 	Deps
 	*queue
 	Log logr.Logger
-	// Owners are told when a setting that they use has changed, Classes when its verdict has.
+	// Owners are queued when a setting that they use has changed, Classes when its verdict has.
 	Owners  []ownerPart
 	Classes []classPart
 
@@ -84,7 +84,7 @@ func (d *Deps) Judge(s *v1beta1.AviInfraSetting) Judgement {
 	return j
 }
 
-// conditionInUse tells who uses a setting.
+// conditionInUse says who uses a setting.
 const conditionInUse = "InUse"
 
 // Reconcile writes one setting's status.
@@ -101,7 +101,7 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		return ctrl.Result{}, nil
 	}
 	if s.DeletionTimestamp != nil || r.Settings.Current() == nil {
-		return ctrl.Result{}, nil // without settings nobody can tell who uses it
+		return ctrl.Result{}, nil // without settings it isn't known who uses it
 	}
 	using, err := r.users(ctx, s.Name)
 	if err != nil {
@@ -117,8 +117,8 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	verdict, told := r.verdict(s)
-	how, err := r.write(ctx, r.Status, s, s.DeepCopy(), settingStatus, finding{inUse(using, r.signature()), verdict, told, keeps})
+	verdict, ok := r.verdict(s)
+	how, err := r.write(ctx, r.Status, s, s.DeepCopy(), settingStatus, finding{inUse(using, r.signature()), verdict, ok, keeps})
 	if err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
@@ -129,7 +129,7 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 	case rejected:
 		r.Status.Warn(s, "Rejected", verdict.Message+keepsPlace(using))
 	case acceptedAgain:
-		r.Status.Tell(s, "Accepted", verdict.Message)
+		r.Status.Inform(s, "Accepted", verdict.Message)
 	}
 	return ctrl.Result{}, nil
 }
@@ -249,7 +249,7 @@ func (r *InfraSettingReconciler) users(ctx context.Context, name string) (out []
 	return out, nil
 }
 
-// revisit queues everybody whom a setting places, whatever else is configured.
+// revisit queues all owners that a setting places, whatever else is configured.
 func (r *InfraSettingReconciler) revisit(ctx context.Context, name string) {
 	using, err := r.users(ctx, name)
 	if err != nil {
@@ -280,7 +280,7 @@ func (r *InfraSettingReconciler) All() {
 	}
 }
 
-// usageDelay gathers changes of the users of a setting, whose number is only told.
+// usageDelay gathers changes of the users of a setting: their number is only reported.
 const usageDelay = time.Second
 
 // SetupWithManager registers the watches on types that every cluster has.
@@ -327,7 +327,7 @@ func (r *InfraSettingReconciler) ofUser(name func(context.Context, client.Object
 	return out
 }
 
-// Watch begins to watch an API's types, which the API server has: AviInfraSettings, or who uses them.
+// Watch begins to watch an API's types, which the API server has: AviInfraSettings, or the types that use them.
 func (r *InfraSettingReconciler) Watch(c cache.Cache, api gather.API) error {
 	var sources []source.Source
 	for _, u := range r.usages(api) {
@@ -350,7 +350,7 @@ func (r *InfraSettingReconciler) settings(c cache.Cache) source.Source {
 	return source.Kind(c, client.Object(&v1beta1.AviInfraSetting{}), handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.Object, q)
-			r.revisit(ctx, e.Object.GetName()) // at the start, too: somebody may have been looked at before this was there
+			r.revisit(ctx, e.Object.GetName()) // at the start, too: an owner may have been looked at before the setting was in the cache
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.ObjectNew, q)

@@ -44,7 +44,7 @@ type RuleReconciler struct {
 	Deps
 	*queue
 	Log logr.Logger
-	// Owners are told when a rule that they use has changed.
+	// Owners are queued when a rule that they use has changed.
 	Owners []ownerPart
 
 	controller controller.Controller
@@ -55,14 +55,14 @@ type RuleReconciler struct {
 func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	r.Lead()
 	if !r.APIs.Serves(gather.Rules) || r.Settings.Current() == nil {
-		return ctrl.Result{}, nil // without settings nobody can tell who uses it
+		return ctrl.Result{}, nil // without settings it isn't known who uses it
 	}
 	rule := new(v1alpha2.L4Rule)
 	if err := r.Client.Get(ctx, req.NamespacedName, rule); err != nil {
 		if !apierrors.IsNotFound(err) {
 			return ctrl.Result{}, fmt.Errorf("reading L4Rule %s: %w", req.NamespacedName, err)
 		}
-		r.told.Delete(req.NamespacedName)
+		r.last.Delete(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
 	if rule.DeletionTimestamp != nil {
@@ -79,7 +79,7 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if len(using) == 0 && (r.others(rule) || !r.Settings.Current().Accepts(ns.Name, ns.Labels)) {
 		return ctrl.Result{}, nil // another instance's
 	}
-	verdict, told, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), model.ServiceOwner, ns))
+	verdict, ok, err := r.verdict(ctx, rule, translate.Tenant(r.Settings.Current(), model.ServiceOwner, ns))
 	if err != nil {
 		return resultOf(ctx, err)
 	}
@@ -87,7 +87,7 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	how, err := r.write(ctx, r.Status, rule, rule.DeepCopy(), ruleStatus, finding{ruleInUse(using, r.signature()), verdict, told, keeps})
+	how, err := r.write(ctx, r.Status, rule, rule.DeepCopy(), ruleStatus, finding{ruleInUse(using, r.signature()), verdict, ok, keeps})
 	if err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
@@ -95,7 +95,7 @@ func (r *RuleReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	case rejected:
 		r.Status.Warn(rule, "Rejected", verdict.Message+keepsRule(using))
 	case acceptedAgain:
-		r.Status.Tell(rule, "Accepted", verdict.Message)
+		r.Status.Inform(rule, "Accepted", verdict.Message)
 	}
 	return ctrl.Result{}, nil
 }
@@ -106,9 +106,9 @@ func ruleStatus(o client.Object) akoStatus {
 	return akoStatus{&r.Status.Status, &r.Status.Error, &r.Status.Conditions}
 }
 
-// verdict is the condition Accepted. told is false if there is nothing new to say: that the Controller could not be asked takes
-// no verdict back.
-func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule, tenant string) (c metav1.Condition, told bool, err error) {
+// verdict is the condition Accepted. ok is false if there is nothing new to say: that the Controller could not be asked takes no verdict
+// back.
+func (r *RuleReconciler) verdict(ctx context.Context, rule *v1alpha2.L4Rule, tenant string) (c metav1.Condition, ok bool, err error) {
 	c = metav1.Condition{Type: conditionAccepted}
 	facts := r.Engine.Mirror.Facts()
 	if facts != nil && r.Engine.Mirror.Err() == nil {
@@ -189,7 +189,7 @@ func (r *RuleReconciler) users(ctx context.Context, rule types.NamespacedName) (
 	return out, nil
 }
 
-// revisit queues everybody who uses a rule.
+// revisit queues all owners that use a rule.
 func (r *RuleReconciler) revisit(ctx context.Context, rule types.NamespacedName) {
 	using, err := r.users(ctx, rule)
 	if err != nil {
@@ -281,14 +281,14 @@ func (r *RuleReconciler) Watch(c cache.Cache, api gather.API) error {
 // Refers implements part: rules name HealthMonitors.
 func (r *RuleReconciler) Refers(api gather.API) bool { return api == gather.Monitors }
 
-// monitorTurned lets through what of a HealthMonitor decides whether, and as what, rules can name it.
+// monitorTurned lets through changes of a HealthMonitor that decide whether, and as what, rules can name it.
 func monitorTurned() predicate.Predicate {
 	return updated(func(before, after *crdoperator.HealthMonitor) bool {
 		return !apiequality.Semantic.DeepEqual(before.Status, after.Status)
 	})
 }
 
-// ofMonitor queues the rules that name a HealthMonitor, and has those looked at who use them.
+// ofMonitor queues the rules that name a HealthMonitor, and the owners that use those rules.
 func (r *RuleReconciler) ofMonitor(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 	if !r.APIs.Synced(gather.Rules) {
 		return // they are all looked at when they come
@@ -315,7 +315,7 @@ func (r *RuleReconciler) rules(c cache.Cache) source.Source {
 	return source.Kind(c, client.Object(&v1alpha2.L4Rule{}), handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.Object, q)
-			r.revisit(ctx, client.ObjectKeyFromObject(e.Object)) // at the start, too: somebody may have been looked at before this was there
+			r.revisit(ctx, client.ObjectKeyFromObject(e.Object)) // at the start, too: an owner may have been looked at before the cache had the rule
 		},
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			add(e.ObjectNew, q)

@@ -13,14 +13,14 @@ import (
 // sweep, and nothing else.
 type memory struct {
 	mu      sync.Mutex
-	waiting map[types.NamespacedName]bool // those whose last run failed, for the day when the Controller is back
-	told    map[types.UID]string          // the last Warning of each that is no condition
+	waiting map[types.NamespacedName]bool // those whose last run failed, to be queued when the Controller is back
+	warned  map[types.UID]string          // the last Warning of each object that is no condition
 	orphans map[types.NamespacedName]bool // what the sweep found
 	gone    map[types.NamespacedName]bool // those that were deleted and let go by this process
 }
 
 func newMemory() *memory {
-	return &memory{waiting: make(map[types.NamespacedName]bool), told: make(map[types.UID]string),
+	return &memory{waiting: make(map[types.NamespacedName]bool), warned: make(map[types.UID]string),
 		orphans: make(map[types.NamespacedName]bool), gone: make(map[types.NamespacedName]bool)}
 }
 
@@ -51,11 +51,11 @@ func (m *memory) firstTime(o client.Object, text string) bool {
 	const most = 10000
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	same := m.told[o.GetUID()] == text
-	if len(m.told) > most {
-		clear(m.told)
+	same := m.warned[o.GetUID()] == text
+	if len(m.warned) > most {
+		clear(m.warned)
 	}
-	m.told[o.GetUID()] = text
+	m.warned[o.GetUID()] = text
 	return !same
 }
 

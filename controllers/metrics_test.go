@@ -43,7 +43,7 @@ func TestMetricsReference(t *testing.T) {
 	}
 }
 
-// reference is the document: a line for each metric, of the type that its name tells, as promlint asks of it below.
+// reference is the document: a line for each metric, of the type that its name states, as promlint demands below.
 func reference(t *testing.T) string {
 	t.Helper()
 	rec := recorder{t: t}

@@ -241,12 +241,12 @@ func (op *Operator) guard(mgr ctrl.Manager, recorder events.EventRecorder, o Opt
 			}
 			return nil
 		},
-		told: op.heldTold(recorder, o),
+		report: op.reportHeld(recorder, o),
 	}
 }
 
-// heldTold says in metric, log and an Event on the settings what a guard holds.
-func (op *Operator) heldTold(recorder events.EventRecorder, o Options) func(plan.Guard, plan.Hold) {
+// reportHeld returns a function that reports in metric, log and an Event on the settings what a guard holds.
+func (op *Operator) reportHeld(recorder events.EventRecorder, o Options) func(plan.Guard, plan.Hold) {
 	about := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: settings.ConfigMapName}}
 	return func(rule plan.Guard, h plan.Hold) {
 		op.metrics.deletions.WithLabelValues(string(rule)).Set(float64(len(h.Owners)))
@@ -393,7 +393,7 @@ func (op *Operator) addRunnables(mgr ctrl.Manager, o Options) error {
 		Revisit: op.changed, Lead: op.lead, Held: func(n int) { op.metrics.held.Set(float64(n)) },
 	}
 	// The client stops logging in when the Controller refuses the credentials, since accounts get locked. Somebody may
-	// fix the account there, which nothing here tells of: one attempt now and then finds out.
+	// fix the account there, which the operator doesn't learn of: one attempt now and then finds out.
 	credentials := everyReplica(func(ctx context.Context) error {
 		for {
 			select {

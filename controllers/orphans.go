@@ -36,7 +36,7 @@ type OrphanSweeper struct {
 	Log      logr.Logger
 	// Guard holds what would delete too much.
 	Guard *guard
-	// Held, where set, is told the number of VirtualServices of a sweep that was held; 0 when it no longer is.
+	// Held, where set, is called with the number of VirtualServices of a sweep that was held; 0 when it no longer is.
 	Held func(int)
 	// Unused deletes what is common to several owners and of use to none any more.
 	Unused func(context.Context) error
@@ -82,7 +82,7 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	s.Lead()
 	cfg := s.Settings.Current()
 	if known := s.Mirror.Err() == nil; cfg == nil || cfg.Layer7Only || !known || !s.Cache.WaitForCacheSync(ctx) {
-		return nil // nothing can be told apart yet
+		return nil // it isn't known yet which objects are this cluster's
 	}
 	if !s.Mirror.Proven() {
 		ctrl.LoggerFrom(ctx).Info("nothing is swept, because the Controller doesn't say that clusterName is this cluster's", "clusterName", cfg.ClusterName)
@@ -127,7 +127,7 @@ func (s *OrphanSweeper) Sweep(ctx context.Context) error {
 	if err := s.confirm(ctx, gone); err != nil {
 		return err
 	}
-	gone = told(gone)
+	gone = asFirstKind(gone)
 	s.spareReturned(ctx, gone)
 	s.awaitSecondRead(gone)
 	if err := s.remove(ctx, gone, total); err != nil {
@@ -171,7 +171,7 @@ func (s *OrphanSweeper) lasting(ctx context.Context, api gather.API) (bool, erro
 	return s.APIs.Lasting(ctx, api, 2*s.Interval)
 }
 
-// ownerOf finds the owner of an object, and reports whether it can be told that the owner is absent. The VirtualService or L4PolicySet
+// ownerOf finds the owner of an object, and reports whether it can be proven that the owner is absent. The VirtualService or L4PolicySet
 // beside a VsVip decides before the VsVip's own markers do. A VsVip without either may be another controller's of the same cluster,
 // and is left alone.
 func (s *OrphanSweeper) ownerOf(o *model.Observed) (model.Owner, bool) {
@@ -227,8 +227,9 @@ func (s *OrphanSweeper) confirm(ctx context.Context, gone map[model.Owner][]*mod
 	return nil
 }
 
-// told gives the objects of owners whose kind is open to the first kind that they may be, since there is no owner of any.
-func told(gone map[model.Owner][]*model.Observed) map[model.Owner][]*model.Observed {
+// asFirstKind gives the objects of owners whose kind is open to the first kind that they may be, since there is no owner of any of those
+// kinds.
+func asFirstKind(gone map[model.Owner][]*model.Observed) map[model.Owner][]*model.Observed {
 	out := make(map[model.Owner][]*model.Observed, len(gone))
 	for owner, objects := range gone {
 		owner = as(owner)[0]
@@ -295,7 +296,7 @@ func (s *OrphanSweeper) remove(ctx context.Context, gone map[model.Owner][]*mode
 	return nil
 }
 
-// remember keeps what a sweep removes, for the day when it comes back.
+// remember keeps what a sweep removes, so that the next sweep knows what has come back.
 func (s *OrphanSweeper) remember(gone map[model.Owner][]*model.Observed) {
 	if s.swept == nil {
 		s.swept = make(map[model.Owner]map[string]bool)
@@ -310,8 +311,8 @@ func (s *OrphanSweeper) remember(gone map[model.Owner][]*model.Observed) {
 	}
 }
 
-// spareReturned leaves alone what came back after it was swept: somebody makes it who is not this operator, and two who undo each
-// other's work for ever are worse than an orphan.
+// spareReturned leaves alone what came back after it was swept: another program makes it, and two programs that undo each other's work for
+// ever are worse than an orphan.
 func (s *OrphanSweeper) spareReturned(ctx context.Context, gone map[model.Owner][]*model.Observed) {
 	for owner, objects := range gone {
 		before := s.swept[owner]

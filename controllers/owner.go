@@ -96,13 +96,13 @@ type kind[T client.Object] interface {
 	relevant(T) bool
 	// programmed reports whether the status says that an object is served.
 	programmed(T) bool
-	// tell writes what came of a run. Without settings there is no run, and in has nothing but the namespace.
-	tell(context.Context, T, translate.Input, outcome.Outcome) error
-	// tellNoClass says on an object that was never claimed that its class doesn't exist.
-	tellNoClass(context.Context, T, string) error
-	// clear takes back what tell has written, from an object that stays and from others that belong to it.
+	// writeStatus writes what came of a run into the status. Without settings there is no run, and in has nothing but the namespace.
+	writeStatus(context.Context, T, translate.Input, outcome.Outcome) error
+	// reportNoClass says on an object that was never claimed that its class doesn't exist.
+	reportNoClass(context.Context, T, string) error
+	// clear takes back what writeStatus has written, from an object that stays and from others that belong to it.
 	clear(context.Context, T) error
-	// handBack takes back what tell has written but for what says where traffic goes, and leaves the result in the object. served
+	// handBack takes back what writeStatus has written but for what says where traffic goes, and leaves the result in the object. served
 	// reports whether the object carries the operator's finalizer or name; changed, whether there was anything.
 	handBack(ctx context.Context, o T, served bool) (changed bool, err error)
 }
@@ -200,7 +200,7 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 		if why == nil {
 			return resultOf(ctx, mirror.ErrNotLoaded)
 		}
-		return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, c.Object, translate.Input{Namespace: c.Namespace}, *why)))
+		return resultOf(ctx, client.IgnoreNotFound(r.writeStatus(ctx, c.Object, translate.Input{Namespace: c.Namespace}, *why)))
 	}
 	if err := r.claim(ctx, c.Object, cfg.Instance()); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
@@ -208,8 +208,8 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 	return r.serve(ctx, cfg, c)
 }
 
-// unknownName reports whether nothing may be claimed, because it isn't known whose the cluster's name on the Controller is, or
-// because it is another cluster's, which is told.
+// unknownName reports whether nothing may be claimed, because it isn't known whose the cluster's name on the Controller is, or because it
+// is another cluster's, which why says then.
 func (r *owners[T]) unknownName() (wait bool, why *outcome.Outcome) {
 	if err := r.Engine.Mirror.Others(); err != nil {
 		o := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonNameTaken, Message: err.Error()})
@@ -223,12 +223,12 @@ func (r *owners[T]) unknownName() (wait bool, why *outcome.Outcome) {
 // behind it.
 func (r *owners[T]) anothers(ctx context.Context, c *gather.Candidate[T], instance string) (ctrl.Result, error) {
 	text := servedByAnother(r.Owner(), instance)
-	r.tellOnce(c.Object, model.ReasonServedByAnother, text)
+	r.warnOnce(c.Object, model.ReasonServedByAnother, text)
 	if status.Spoken(c.Object) {
 		return ctrl.Result{}, nil
 	}
 	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})
-	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, c.Object, translate.Input{Namespace: c.Namespace}, why)))
+	return resultOf(ctx, client.IgnoreNotFound(r.writeStatus(ctx, c.Object, translate.Input{Namespace: c.Namespace}, why)))
 }
 
 // verdict reports whether a candidate is to be served.
@@ -242,12 +242,12 @@ func (r *owners[T]) verdict(cfg *settings.Settings, c *gather.Candidate[T]) tran
 	return c.Judge(cfg)
 }
 
-// classless tells an object in a namespace that is served why nothing happens.
+// classless says on an object in a namespace that is served why nothing happens: its class doesn't exist.
 func (r *owners[T]) classless(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
 	if !cfg.Accepts(c.Namespace.Name, c.Namespace.Labels) {
 		return ctrl.Result{}, nil
 	}
-	return resultOf(ctx, client.IgnoreNotFound(r.tellNoClass(ctx, c.Object, c.Setting.Problem)))
+	return resultOf(ctx, client.IgnoreNotFound(r.reportNoClass(ctx, c.Object, c.Setting.Problem)))
 }
 
 // letGo removes what was made for an object that is not ours to serve, unless too many are let go at once.
@@ -267,7 +267,7 @@ func (r *owners[T]) letGo(ctx context.Context, cfg *settings.Settings, c *gather
 	return r.release(ctx, cfg, c, why)
 }
 
-// serve runs the pipeline for an object that is ours and tells what came of it.
+// serve runs the pipeline for an object that is ours and writes what came of it into the status.
 func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
 	reading, gathered := r.Engine.Time(ctx, engine.Gather)
 	in, err := gather.Input(reading, r.Gather, r.kind, cfg, c)
@@ -280,11 +280,11 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 	asked := r.askForPorts(ctx, cfg, c.Object, in, out)
 	if out.State() == outcome.Unread && (errors.Is(out.Retry(), mirror.ErrNotLoaded) || r.programmed(c.Object)) {
 		if other := new(mirror.OtherClusterError); errors.As(out.Retry(), &other) {
-			r.tellOnce(c.Object, model.ReasonNameTaken, other.Error())
+			r.warnOnce(c.Object, model.ReasonNameTaken, other.Error())
 		}
 		return resultOf(ctx, out.Retry()) // a status that was right would change twice at each restart
 	}
-	if err := r.told(ctx, c.Object, in, out); err != nil {
+	if err := r.timedStatus(ctx, c.Object, in, out); err != nil {
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	switch {
@@ -300,11 +300,11 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 	return resultOf(ctx, out.Retry())
 }
 
-// told writes a run's status and takes the time.
-func (r *owners[T]) told(ctx context.Context, o T, in translate.Input, out outcome.Outcome) error {
+// timedStatus writes a run's status and measures how long that takes.
+func (r *owners[T]) timedStatus(ctx context.Context, o T, in translate.Input, out outcome.Outcome) error {
 	ctx, stop := r.Engine.Time(ctx, engine.Status)
 	defer stop()
-	return r.tell(ctx, o, in, out)
+	return r.writeStatus(ctx, o, in, out)
 }
 
 // had are the addresses that the operator has written into the status of an owner, or of the first member of a shared VIP that has any.
@@ -344,8 +344,8 @@ func (r *owners[T]) run(ctx context.Context, key types.NamespacedName, in transl
 	return out, out.AddressPending()
 }
 
-// unconfigured tells an object that would be ours by AKO's defaults why nothing happens. It says nothing while the settings
-// have yet to be read, which queues everybody anew, nor to an object that is served already.
+// unconfigured says on an object that would be ours by AKO's defaults why nothing happens. It says nothing while the settings have yet to
+// be read, which queues all owners again, nor on an object that is served already.
 func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (ctrl.Result, error) {
 	o := c.Object
 	if !r.Settings.Read() {
@@ -354,7 +354,7 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 	if o.GetDeletionTimestamp() != nil {
 		if gather.Claimed(o) {
 			text := configurationError(r.Settings).Error()
-			r.tellOnce(o, reasonDeleting, text)
+			r.warnOnce(o, reasonDeleting, text)
 			return resultOf(ctx, client.IgnoreNotFound(r.Status.Stuck(ctx, o, model.ReasonConfigurationInvalid, text)))
 		}
 		return ctrl.Result{}, nil
@@ -364,11 +364,11 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid,
 		Message: configurationError(r.Settings).Error()}
-	return resultOf(ctx, client.IgnoreNotFound(r.tell(ctx, o, translate.Input{Namespace: c.Namespace}, outcome.NewUnasked(finding))))
+	return resultOf(ctx, client.IgnoreNotFound(r.writeStatus(ctx, o, translate.Input{Namespace: c.Namespace}, outcome.NewUnasked(finding))))
 }
 
-// askForPorts asks Antrea for the node ports of the Services behind an owner. One that can't be asked for is told, and doesn't
-// keep the others from it.
+// askForPorts asks Antrea for the node ports of the Services behind an owner. A Service for which Antrea can't be asked is reported, and
+// doesn't keep the others from their ports.
 func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, about T, in translate.Input,
 	out outcome.Outcome) (failed error) {
 	if cfg.ServiceType != settings.NodePortLocal || r.Engine.DryRun || in.Owner.Restraint().Any() {
@@ -379,7 +379,7 @@ func (r *owners[T]) askForPorts(ctx context.Context, cfg *settings.Settings, abo
 			continue
 		}
 		if err := r.askForPortsOf(ctx, b.Service); client.IgnoreNotFound(err) != nil {
-			r.tellOnce(about, model.ReasonNodePortLocal, err.Error())
+			r.warnOnce(about, model.ReasonNodePortLocal, err.Error())
 			failed = errors.Join(failed, err)
 		}
 	}
@@ -521,7 +521,7 @@ func keysWhere[T client.Object](ctx context.Context, d Deps, k gather.Kind[T], l
 	return out
 }
 
-// Named queues the owners whose VirtualService has that name behind the prefix: who waited for it may have it.
+// Named queues the owners whose VirtualService has that name behind the prefix: an owner that waited for the name may have it.
 func (r *owners[T]) Named(name string) {
 	if api := r.API(); api != "" && !r.APIs.Synced(api) {
 		return
@@ -709,7 +709,7 @@ func (r *owners[T]) Ruled(ctx context.Context, cfg *settings.Settings, rule type
 	return out, nil
 }
 
-// Usage tells which AviInfraSetting an owner is placed by.
+// Usage says which AviInfraSetting an owner is placed by.
 func (r *owners[T]) Usage() usage {
 	return usage{api: r.API(), object: r.New(), changed: r.moved(), setting: func(ctx context.Context, o client.Object) string {
 		if o, ok := o.(T); ok {
@@ -729,8 +729,8 @@ func (r *owners[T]) ownerAt(key types.NamespacedName) model.Owner {
 	return model.Owner{Kind: r.Owner(), Namespace: key.Namespace, Name: key.Name}
 }
 
-// tellOnce emits a Warning that isn't repeated while it stays the same: on the object, or on those that it is made of.
-func (r *owners[T]) tellOnce(o client.Object, reason, message string) {
+// warnOnce emits a Warning that isn't repeated while it stays the same: on the object, or on those that it is made of.
+func (r *owners[T]) warnOnce(o client.Object, reason, message string) {
 	for _, part := range partsOf(o) {
 		if r.firstTime(part, reason+message) {
 			r.Status.Warn(part, reason, message)

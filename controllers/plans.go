@@ -20,8 +20,8 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
 
-// PlanPath is where an operator that runs tells what it would change. It says names and addresses of all namespaces, so it is behind the
-// same filter as the metrics.
+// PlanPath is where a running operator serves what it would change. The answer has names and addresses of all namespaces, so it is behind
+// the same filter as the metrics.
 const PlanPath = "/plan"
 
 // planLimit bounds an answer.
@@ -123,7 +123,7 @@ func (op *Operator) Plans() http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", map[bool]string{true: "application/json", false: "text/plain; charset=utf-8"}[q.json])
-		_, _ = w.Write(body) // #nosec G705 -- plain text or JSON; who hung up needs no answer
+		_, _ = w.Write(body) // #nosec G705 -- plain text or JSON; a client that hung up needs no answer
 	})
 }
 
@@ -163,15 +163,15 @@ func (op *Operator) plans(ctx context.Context, q planQuery) ([]byte, error) {
 		return []byte(head + reportText(cfg, all, unclaimed, op.toRecord())), nil
 	}
 	for _, f := range all {
-		if o, tells := f.inJSON(); tells {
+		if o, ok := f.inJSON(); ok {
 			report.Owners = append(report.Owners, o)
 		}
 	}
 	return json.MarshalIndent(report, "", "  ")
 }
 
-// inJSON reports also whether there is anything to tell.
-func (f *foreseen) inJSON() (out ownerPlan, tells bool) {
+// inJSON returns the plan in the form of the answer; ok is false if there is nothing to report.
+func (f *foreseen) inJSON() (out ownerPlan, ok bool) {
 	if o, ok := f.owner.(model.Owner); ok {
 		out.Kind, out.Namespace, out.Name = o.Kind.Noun(), o.Namespace, o.Name
 	}

@@ -149,7 +149,7 @@ func (r *StaticRoutesReconciler) Preview(ctx context.Context, cfg *settings.Sett
 	return []foreseen{f}, nil
 }
 
-// muteRecorder tells nobody.
+// muteRecorder drops Events.
 type muteRecorder struct{}
 
 // Eventf implements events.EventRecorder.

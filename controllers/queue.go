@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// queue is a controller's queue, for those who queue objects without an event of theirs. The zero value drops what it is
+// queue is a controller's queue, for code that queues objects without an event of theirs. The zero value drops what it is
 // given: a controller that doesn't run yet queues everything with its first list.
 type queue struct {
 	mu    sync.Mutex

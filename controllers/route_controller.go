@@ -39,8 +39,8 @@ import (
 // +kubebuilder:rbac:groups=ako.vmware.com,resources=sctproutes,verbs=get;list;watch
 // +kubebuilder:rbac:groups=ako.vmware.com,resources=sctproutes/status,verbs=patch
 
-// RouteReconciler tells on each route of a kind what became of it at the Gateways that are ours. What is served is the
-// Gateways' reconciler's business.
+// RouteReconciler writes into the status of each route of a kind what became of it at the Gateways that are ours. What is served is decided
+// by the reconciler of Gateways.
 type RouteReconciler struct {
 	Deps
 	*queue

@@ -127,7 +127,7 @@ func (services) programmed(svc *corev1.Service) bool {
 	return programmedService(svc)
 }
 
-func (k services) tell(ctx context.Context, svc *corev1.Service, _ translate.Input, out outcome.Outcome) error {
+func (k services) writeStatus(ctx context.Context, svc *corev1.Service, _ translate.Input, out outcome.Outcome) error {
 	return k.Status.Service(ctx, svc, out, ipModeOf(k.Deps, svc), k.Engine.ClusterUUID())
 }
 
@@ -147,7 +147,7 @@ func ipModeOf(k Deps, svc *corev1.Service) *corev1.LoadBalancerIPMode {
 	return cfg.IPMode
 }
 
-func (services) tellNoClass(context.Context, *corev1.Service, string) error { return nil }
+func (services) reportNoClass(context.Context, *corev1.Service, string) error { return nil }
 
 func (k services) clear(ctx context.Context, svc *corev1.Service) error {
 	return k.Status.Clear(ctx, svc)
@@ -157,9 +157,9 @@ func (k services) handBack(ctx context.Context, svc *corev1.Service, _ bool) (bo
 	return k.Status.HandBack(ctx, svc)
 }
 
-// servicePredicate lets through Services that are or were load balancers. There is no look at the generation: Services
-// have none. A change of the status alone is let through only if our conditions went with it, or if somebody else changed the
-// addresses: our own writes would otherwise run each Service twice, and one that is refused with ever new words, for ever.
+// servicePredicate lets through Services that are or were load balancers. There is no look at the generation: Services have none. A change
+// of the status alone is let through only if our conditions went with it, or if somebody else changed the addresses: our own writes would
+// otherwise run each Service twice, and a Service that is refused with a different text each time would be run for ever.
 func servicePredicate(own func(client.Object) bool) predicate.Predicate {
 	is := func(o client.Object) bool {
 		svc, ok := o.(*corev1.Service)

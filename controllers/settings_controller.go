@@ -43,12 +43,12 @@ type SettingsReconciler struct {
 	CAPoll time.Duration
 	// Apply puts new settings and credentials in force: connection, mirror, log level.
 	Apply func(*settings.Settings, settings.Credentials) error
-	// Unusable is called when there are no valid settings at all, so that those who wait can be told.
+	// Unusable is called when there are no valid settings at all, so that the owners that wait can say so.
 	Unusable func()
 
-	mu      sync.Mutex
-	applied *settings.Credentials
-	told    string // the last problem, told once
+	mu       sync.Mutex
+	applied  *settings.Credentials
+	reported string // the last problem, which is reported once
 }
 
 // Reconcile reads both objects, whichever of them changed.
@@ -83,7 +83,7 @@ func (r *SettingsReconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctr
 		}
 		return result, nil
 	}
-	r.told, next.Released = "", released(config.Annotations[AnnotationRelease])
+	r.reported, next.Released = "", released(config.Annotations[AnnotationRelease])
 	current := r.Store.Current()
 	if r.Store.Err() == nil && reflect.DeepEqual(current, next) && reflect.DeepEqual(r.applied, credentials) {
 		return result, nil
@@ -133,17 +133,17 @@ func (r *SettingsReconciler) addCA(c *settings.Credentials) error {
 	return nil
 }
 
-// report tells a problem in the log and as an Event, once for as long as it stays the same. The Event is about the object that has
+// report reports a problem in the log and as an Event, once for as long as it stays the same. The Event is about the object that has
 // the problem, or that is missing: it is found in the operator's namespace in either case.
 func (r *SettingsReconciler) report(ctx context.Context, about client.Object, err error) {
 	r.Store.Reject(err)
-	if err.Error() == r.told {
+	if err.Error() == r.reported {
 		return
 	}
 	if r.Store.Current() == nil {
 		r.Unusable()
 	}
-	r.told = err.Error()
+	r.reported = err.Error()
 	kept := ""
 	if r.Store.Current() != nil {
 		kept = "; the last valid settings stay in force"
@@ -162,7 +162,7 @@ func (r *SettingsReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("settings").
 		Watches(&corev1.ConfigMap{}, one).
 		Watches(&corev1.Secret{}, one).
-		WatchesRawSource(once(request)). // where neither object exists there is no event, and that is what has to be told
+		WatchesRawSource(once(request)). // where neither object exists there is no event, and that has to be reported
 		WithOptions(controller.Options{RateLimiter: rateLimiter(), NeedLeaderElection: new(false)}).
 		Complete(r)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controllers connects Kubernetes to the engine: watches, maps from an event to the owners that it concerns,
-// and one thin reconciler for each kind. It knows nothing of Avi's objects.
+// Package controllers connects Kubernetes to the engine: watches, maps from an event to the owners that it concerns, one reconciler for all
+// kinds of owner, and those of classes, routes, settings and static routes. It knows nothing of Avi's objects.
 package controllers
 
 import (
@@ -184,7 +184,7 @@ func resultOf(ctx context.Context, err error) (ctrl.Result, error) {
 	case outcome.None:
 		return ctrl.Result{}, nil
 	case outcome.Terminal:
-		if engine.Forbidden(err) { // whoever gives the account the right tells nobody here
+		if engine.Forbidden(err) { // the operator doesn't learn when the account gets the right
 			return ctrl.Result{}, err
 		}
 		return ctrl.Result{}, reconcile.TerminalError(err)

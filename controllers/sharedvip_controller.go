@@ -175,8 +175,8 @@ func programmedService(svc *corev1.Service) bool {
 	return apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed)
 }
 
-// tell tells each Service its share. What can't be written to one doesn't keep the others from it.
-func (k sharedVIPs) tell(ctx context.Context, g *gather.Group, _ translate.Input, out outcome.Outcome) error {
+// writeStatus writes to each Service its share of the outcome. What can't be written to one doesn't keep the others from theirs.
+func (k sharedVIPs) writeStatus(ctx context.Context, g *gather.Group, _ translate.Input, out outcome.Outcome) error {
 	return errors.Join(eachMember(g.Members, func(svc *corev1.Service) error {
 		if out.State() == outcome.Unread && programmedService(svc) {
 			return nil // a status that was right would change twice
@@ -203,7 +203,7 @@ func eachMember(members []*corev1.Service, do func(*corev1.Service) error) []err
 
 const membersAtOnce = 8
 
-func (sharedVIPs) tellNoClass(context.Context, *gather.Group, string) error { return nil }
+func (sharedVIPs) reportNoClass(context.Context, *gather.Group, string) error { return nil }
 
 func (k sharedVIPs) clear(ctx context.Context, g *gather.Group) error {
 	var failed error
@@ -404,7 +404,7 @@ func (r sharing) bound(ctx context.Context, cfg *settings.Settings, ns *corev1.N
 func (r sharing) keepMember(ctx context.Context, m *corev1.Service, why string, err error) {
 	text := fmt.Sprintf("%s; what serves it is kept, because %v", why, err)
 	if reason := reasonHeld(err); reason != "" {
-		r.tellOnce(m, reason, text)
+		r.warnOnce(m, reason, text)
 	}
 	ctrl.LoggerFrom(ctx).Info("kept although not selected any more", "service", m.Name, "reason", why, "held", err.Error())
 }
@@ -434,13 +434,13 @@ func (r sharing) handedOverMember(group types.NamespacedName, m *corev1.Service,
 
 // anothersMember is anothers for one Service.
 func (r sharing) anothersMember(ctx context.Context, m *corev1.Service, text string) {
-	r.tellOnce(m, model.ReasonServedByAnother, text)
+	r.warnOnce(m, model.ReasonServedByAnother, text)
 	if status.Spoken(m) {
 		return
 	}
 	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})
-	if err := r.of.tell(ctx, gather.NewGroup(types.NamespacedName{Namespace: m.Namespace}, m), translate.Input{}, why); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "telling a Service that another instance serves it", "service", m.Name)
+	if err := r.of.writeStatus(ctx, gather.NewGroup(types.NamespacedName{Namespace: m.Namespace}, m), translate.Input{}, why); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "writing to a Service that another instance serves it", "service", m.Name)
 	}
 }
 
@@ -500,9 +500,9 @@ func (r sharing) stuckMember(ctx context.Context, m *corev1.Service, why error) 
 	if errors.Is(why, mirror.ErrNotLoaded) {
 		return
 	}
-	r.tellOnce(m, reasonDeleting, why.Error())
+	r.warnOnce(m, reasonDeleting, why.Error())
 	if err := r.Status.Stuck(ctx, m, engine.Reason(why), why.Error()); client.IgnoreNotFound(err) != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "telling a Service why it is not let go", "service", m.Name)
+		ctrl.LoggerFrom(ctx).Error(err, "writing to a Service why it is not let go", "service", m.Name)
 	}
 }
 

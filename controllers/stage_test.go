@@ -56,10 +56,10 @@ type stage struct {
 	options Options
 	ahead   atomic.Int64 // of the real clock
 	missing map[gather.API]bool
-	// refuse, where set, says of each call to the API server why it fails; after is told of those that took effect.
+	// refuse, where set, says of each call to the API server why it fails; after is called with those that took effect.
 	refuse func(verb string, o runtime.Object) error
 	after  func(verb string, o runtime.Object) error
-	// dead, where set, says whether the process has ended: nothing that it does takes effect from then on.
+	// dead, where set, reports whether the process has ended: nothing that it does takes effect from then on.
 	dead func() bool
 	// unsynced says which types the cache never gets.
 	unsynced func(client.Object) bool
@@ -168,7 +168,7 @@ func (s *stage) secret() *corev1.Secret {
 		"username": []byte("admin"), "password": []byte("avi123$%"), "certificateAuthorityData": s.sim.CAPEM()}}
 }
 
-// interceptor asks refuse before each call to the API server, and tells after of it.
+// interceptor asks refuse before each call to the API server, and reports the call to after.
 func (s *stage) interceptor() interceptor.Funcs {
 	around := func(verb string, o runtime.Object, do func() error) error {
 		if err := s.alive(); err != nil {

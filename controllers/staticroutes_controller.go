@@ -52,14 +52,14 @@ type StaticRoutesReconciler struct {
 	Routes *engine.Routes
 	// Namespace is the operator's own, where the ConfigMap is that Events are about.
 	Namespace string
-	// Age is how old a node has to be before it is told that its pods can't be routed: a new one gets its parts one by one.
+	// Age is how old a node has to be before it is reported that its pods can't be routed: a new node gets its parts one by one.
 	Age time.Duration
 	Log logr.Logger
-	// Turned is told when other pods are reached than before.
+	// Turned is called when other pods are reached than before.
 	Turned func()
 
 	controller controller.Controller
-	told       map[string]string // what was told last, by node and reason
+	reported   map[string]string // what was reported last, by node and reason
 	metrics    routeMetrics
 
 	mu       sync.Mutex
@@ -90,7 +90,7 @@ func (r *StaticRoutesReconciler) Reconcile(ctx context.Context, _ ctrl.Request) 
 		return resultOf(ctx, err)
 	}
 	r.metrics.record(out)
-	again := r.tell(ctx, out)
+	again := r.report(ctx, out)
 	if out.Turned {
 		r.Turned()
 	}
@@ -148,16 +148,16 @@ func (r *StaticRoutesReconciler) confirm(ctx context.Context, cfg *settings.Sett
 	return in, nil
 }
 
-// tell reports what is new: in the log, as Events on the nodes that it is about and on the ConfigMap. It returns when to
-// look again at nodes that are too young to be told anything, zero if there are none.
-func (r *StaticRoutesReconciler) tell(ctx context.Context, out engine.RoutesOutcome) (again time.Duration) {
+// report reports what is new: in the log, as Events on the nodes that it is about and on the ConfigMap. It returns how soon to look again
+// at nodes that are too young to be reported, zero if there are none.
+func (r *StaticRoutesReconciler) report(ctx context.Context, out engine.RoutesOutcome) (again time.Duration) {
 	config := new(corev1.ConfigMap)
 	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Namespace, Name: settings.ConfigMapName}, config); err != nil {
 		r.Log.Info("Events about static routes have no ConfigMap to be about", "reason", err.Error())
 		config = nil
 	}
 	if config != nil && len(out.Groups) > 0 {
-		r.Status.Tell(config, "SEGroupLabelled", fmt.Sprintf("changed the label of Service Engine group %s; Service Engines that run already may need a restart to follow", strings.Join(out.Groups, ", ")))
+		r.Status.Inform(config, "SEGroupLabelled", fmt.Sprintf("changed the label of Service Engine group %s; Service Engines that run already may need a restart to follow", strings.Join(out.Groups, ", ")))
 	}
 	problems := slices.Clone(out.Problems)
 	if out.Err != nil && !errors.Is(out.Err, mirror.ErrNotLoaded) {
@@ -193,19 +193,19 @@ func (r *StaticRoutesReconciler) tell(ctx context.Context, out engine.RoutesOutc
 			}
 		}
 	}
-	for key, text := range r.told {
+	for key, text := range r.reported {
 		if _, still := now[key]; !still {
 			r.Log.Info("no longer a problem with static routes", "about", key, "was", text)
 		}
 	}
-	r.told = now
+	r.reported = now
 	return again
 }
 
 // news notes a text and reports whether it is another than last time.
 func (r *StaticRoutesReconciler) news(now map[string]string, key, text string) bool {
 	now[key] = text
-	return r.told[key] != text
+	return r.reported[key] != text
 }
 
 // summary is the first problem of a reason, and how many more there are.

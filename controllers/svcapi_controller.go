@@ -67,7 +67,7 @@ func (k svcAPIGateways) inherited(cfg *settings.Settings, c *gather.Candidate[*s
 	return c.Managed
 }
 
-// marked: a shared VIP has the markers of a Gateway, and only its VirtualService tells that it is none.
+// marked: a shared VIP has the markers of a Gateway, and only its VirtualService says that it is none.
 func (svcAPIGateways) marked(owner model.Owner, vs *model.Observed) bool {
 	return vs != nil && vs.Owner == owner
 }
@@ -142,11 +142,11 @@ func (svcAPIGateways) programmed(gw *svcapi.Gateway) bool {
 	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, svcapi.GatewayConditionReady) || len(gw.Status.Addresses) > 0
 }
 
-func (k svcAPIGateways) tell(ctx context.Context, gw *svcapi.Gateway, _ translate.Input, out outcome.Outcome) error {
+func (k svcAPIGateways) writeStatus(ctx context.Context, gw *svcapi.Gateway, _ translate.Input, out outcome.Outcome) error {
 	return k.Status.SvcAPIGateway(ctx, gw, out)
 }
 
-func (k svcAPIGateways) tellNoClass(ctx context.Context, gw *svcapi.Gateway, problem string) error {
+func (k svcAPIGateways) reportNoClass(ctx context.Context, gw *svcapi.Gateway, problem string) error {
 	return k.Status.NoSvcAPIClass(ctx, gw, problem)
 }
 

@@ -32,7 +32,7 @@ type akoStatus struct {
 
 // verdicts writes what is found of objects of one of AKO's types. The zero value is ready to use.
 type verdicts struct {
-	told sync.Map // key of an object → its last verdict, for a CRD that keeps no conditions
+	last sync.Map // key of an object → its last verdict, for a CRD that keeps no conditions
 }
 
 // turn is how a verdict changed.
@@ -45,11 +45,11 @@ const (
 	rejected
 )
 
-// finding is what there is to say about an object: who uses it and, if told, whether it can be used. keeps reports whether the API
-// server keeps conditions of its type.
+// finding is what there is to say about an object: who uses it and, if judged, whether it can be used. keeps reports whether the API server
+// keeps conditions of its type.
 type finding struct {
 	inUse, verdict metav1.Condition
-	told, keeps    bool
+	judged, keeps  bool
 }
 
 // write writes a finding. before is the object from the cache and next a copy of it, whose status fields returns.
@@ -59,7 +59,7 @@ func (v *verdicts) write(
 	was, now := fields(before), fields(next)
 	key := client.ObjectKeyFromObject(before)
 	conditions := []metav1.Condition{f.inUse}
-	if f.told {
+	if f.judged {
 		conditions = append(conditions, f.verdict)
 	}
 	for _, c := range conditions {
@@ -70,10 +70,10 @@ func (v *verdicts) write(
 	}
 	old := apimeta.FindStatusCondition(*was.conditions, f.verdict.Type)
 	text := fmt.Sprint(f.verdict.Status, before.GetGeneration(), f.verdict.Message)
-	differs := f.told && v.differs(key, old, text)
+	differs := f.judged && v.differs(key, old, text)
 	// status.status is AKO's field and AKO may write it too. It follows our verdict when that turns, and is left alone
 	// otherwise, so that two controllers of different opinion don't write for ever.
-	if differs || f.told && *was.status == "" {
+	if differs || f.judged && *was.status == "" {
 		switch f.verdict.Status {
 		case metav1.ConditionTrue:
 			*now.status, *now.problem = statusAccepted, ""
@@ -85,13 +85,13 @@ func (v *verdicts) write(
 	if err := w.Patch(ctx, before, next, unchanged); err != nil {
 		return unturned, err
 	}
-	if f.told {
-		v.told.Store(key, text)
+	if f.judged {
+		v.last.Store(key, text)
 	}
 	switch {
 	case !differs:
 		return unturned, nil
-	case unchanged: // a CRD without conditions: it was told before
+	case unchanged: // a CRD without conditions: it was reported before
 	case f.verdict.Status == metav1.ConditionFalse:
 		return rejected, nil
 	case f.verdict.Status == metav1.ConditionTrue && old != nil && old.Status == metav1.ConditionFalse:
@@ -100,11 +100,11 @@ func (v *verdicts) write(
 	return turned, nil
 }
 
-// differs reports whether a verdict is another than the one that the condition tells or, where there is none, that was told last.
+// differs reports whether a verdict is another than the one in the condition or, where there is none, the one that was reported last.
 func (v *verdicts) differs(key client.ObjectKey, old *metav1.Condition, text string) bool {
 	if old != nil {
 		return text != fmt.Sprint(old.Status, old.ObservedGeneration, old.Message)
 	}
-	before, _ := v.told.Load(key)
+	before, _ := v.last.Load(key)
 	return before != text
 }

@@ -13,7 +13,7 @@ import (
 // logShare is the part of a memory limit that the request log takes at most if nobody says how much it may take.
 const logShare = 4
 
-// limitMemory makes the garbage collector keep within nine tenths of the limit that the provider tells, unless GOMEMLIMIT says otherwise.
+// limitMemory makes the garbage collector keep within nine tenths of the provider's limit, unless GOMEMLIMIT says otherwise.
 // It returns that limit, 0 if there is none.
 func limitMemory(limit memlimit.Provider) int64 {
 	set, err := memlimit.SetGoMemLimitWithOpts(memlimit.WithProvider(limit))

@@ -36,7 +36,7 @@ func (p *plugin) adoptCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "adopt",
 		Short: "Tell where a change-over from AKO stands, and the next command",
-		Long: "Looks at AKO and at the operator and tells what is next of the change-over that docs/migrating-from-ako.md describes, with the commands.\n" +
+		Long: "Looks at AKO and at the operator and prints the next steps of the change-over that docs/migrating-from-ako.md describes, with the commands.\n" +
 			"It changes nothing and runs nothing itself: the preview runs in the cluster, where the Controller's password is.",
 		Example: "  kubectl avi-l4 adopt --ako-namespace avi-system",
 		Args:    cobra.NoArgs,

@@ -43,7 +43,7 @@ func isOperator(d *appsv1.Deployment) bool {
 	return d.Spec.Template.Labels[operatorLabel] == operatorName
 }
 
-// bundle is an archive in the making. What can't be read is told in its file left-out.txt.
+// bundle is an archive in the making. What can't be read is listed in its file left-out.txt.
 type bundle struct {
 	*connection
 	archive *tar.Writer

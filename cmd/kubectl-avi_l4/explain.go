@@ -102,7 +102,7 @@ func (p *plugin) explainCommand() *cobra.Command {
 	return cmd
 }
 
-// explainAll explains what has a problem. A kind that may not be listed is told, and keeps no other from being looked at.
+// explainAll explains what has a problem. A kind that may not be listed is reported, and keeps no other from being looked at.
 func (p *plugin) explainAll(ctx context.Context, c *connection, everywhere bool) error {
 	all := []explanation{}
 	namespace, where, looked := c.namespace, "namespace "+c.namespace, 0
@@ -137,7 +137,7 @@ func (p *plugin) explainAll(ctx context.Context, c *connection, everywhere bool)
 	})
 }
 
-// ours reports whether an object is one for the operator, as far as the object tells: others may serve Gateways and load balancers too.
+// ours reports whether an object is one for the operator, as far as the object says: others may serve Gateways and load balancers too.
 func ours(o found) bool {
 	if slices.Contains(o.GetFinalizers(), finalizer) || o.GetAnnotations()[annotationProblem] != "" || o.gvk.Group == groupAKO {
 		return true
@@ -434,6 +434,6 @@ func printExplanations(w io.Writer, all []explanation) {
 		for _, c := range e.Conditions {
 			fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", cmp.Or(c.Of, "-"), strings.TrimPrefix(c.Type, prefix), c.Status, c.Reason)
 		}
-		_ = table.Flush() // errors of the terminal are not told for text either
+		_ = table.Flush() // errors of the terminal are not reported for text either
 	}
 }

@@ -69,7 +69,7 @@ func (p *plugin) treeCommand() *cobra.Command {
 	return cmd
 }
 
-// forest makes trees. What may not be read is left out, and told.
+// forest makes trees. What may not be read is left out, and reported.
 type forest struct {
 	*connection
 	ctx  context.Context // of the one command for which it is made

@@ -64,7 +64,7 @@ func (t *table) overlay(text string) error {
 //
 //	MESSAGE.FIELD ATTR... -ATTR...   sets and drops attributes; "*" as MESSAGE: wherever the field is
 //	MESSAGE.FIELD + KIND ATTR...     adds a field
-//	value NAME VERSION               tells when a value of an enumeration was introduced
+//	value NAME VERSION               says when a value of an enumeration was introduced
 func (t *table) change(w []string) error {
 	if w[0] == "value" && len(w) == 3 {
 		return t.dateValue(w[1], w[2])

@@ -31,7 +31,7 @@ const (
 )
 
 // flags are those of the build. They decide what the Go build cache can reuse, so everything that asks about the
-// build has to pass the same. Kubernetes takes the version that it tells its clients from the linker.
+// build has to pass the same. Kubernetes takes the version that it reports to its clients from the linker.
 func flags(version string) []string {
 	const at = "k8s.io/component-base/version."
 	numbers := append(strings.Split(strings.TrimPrefix(version, "v"), "."), "", "")

@@ -51,7 +51,7 @@ type Options struct {
 	// ControlPlaneOnly leaves it at etcd and kube-apiserver. Objects are stored and nothing acts on them; as no
 	// controller makes service accounts, pods need none. Nodes must be zero.
 	ControlPlaneOnly bool
-	// Log is told what the start is doing. Nil discards it.
+	// Log gets a line about each step of the start. Nil discards them.
 	Log io.Writer
 }
 

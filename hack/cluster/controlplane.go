@@ -222,7 +222,7 @@ func writeStages(ctx context.Context, program, file string) error {
 	return os.WriteFile(file, stages, 0o600)
 }
 
-// healthClient asks as the administrator, since the API server tells strangers nothing when anonymous access is off.
+// healthClient asks as the administrator, since the API server answers nobody else when anonymous access is off.
 func (c *Cluster) healthClient() (*http.Client, error) {
 	roots := x509.NewCertPool()
 	roots.AddCert(c.ca.cert)

@@ -142,7 +142,7 @@ func (s *story) play(ctx context.Context, number int, step step) error {
 	return fmt.Errorf("step %d, %q, failed after %s: %w", number, step.title, seconds(time.Since(begin)), err)
 }
 
-// failed tells why the story ends early, unless that was asked for.
+// failed prints why the story ends early, unless that was asked for.
 func (s *story) failed(ctx context.Context, why error) {
 	if ctx.Err() != nil {
 		return

@@ -23,7 +23,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 )
 
-// step is one scene. It returns an error unless everything that it tells was seen.
+// step is one scene. It returns an error unless everything that it prints was seen.
 type step struct {
 	title string
 	about string
@@ -456,7 +456,7 @@ func servers(port string, enabled, disabled int) func(*tree.Tree) error {
 	}
 }
 
-// status shows a Service as kubectl does, and waits for the Event that tells of the load balancer.
+// status shows a Service as kubectl does, and waits for the Event about the load balancer.
 func (s *story) status(ctx context.Context, name string) error {
 	const conditions = `jsonpath={range .status.conditions[*]}{.type}={.status}: {.message}{"\n"}{end}`
 	for _, args := range [][]string{{"get", "service", name}, {"get", "service", name, "-o", conditions}} {

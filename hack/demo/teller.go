@@ -103,13 +103,13 @@ func (t *teller) did(command string) {
 	fmt.Fprintf(t.out, "  %s\n", t.paint("1", "$ "+command))
 }
 
-// happens tells of something that no command of the person in the story does.
+// happens prints something that no command of the person in the story does.
 func (t *teller) happens(event string) {
 	t.begin = time.Now()
 	fmt.Fprintf(t.out, "  %s\n", t.paint("1", "→ "+event))
 }
 
-// saw tells what was checked and seen, and how long after the last command.
+// saw prints what was checked and seen, and how long after the last command.
 func (t *teller) saw(format string, args ...any) {
 	fmt.Fprintf(t.out, "  %s %s  %s\n", t.good("✓"), fmt.Sprintf(format, args...), t.faint(seconds(time.Since(t.begin))))
 }

@@ -23,10 +23,10 @@ type StepResult struct {
 	Step plan.Step
 	// Err is nil if the step was carried out.
 	Err error
-	// Skipped tells that a step which this one needs failed, so that no call was made; or that a common object stays, because
-	// somebody refers to it of whom the operator doesn't know.
+	// Skipped reports that no call was made because a step which this one needs failed, or that a common object stays because the Controller
+	// has users of it that the operator doesn't know of.
 	Skipped bool
-	// Replan tells that the Controller holds something else than the plan was made for; the mirror knows it now.
+	// Replan reports that the Controller holds something else than the plan was made for; the mirror knows it now.
 	Replan bool
 }
 
@@ -34,7 +34,7 @@ type StepResult struct {
 type Applier struct {
 	Client *avi.Client
 	Mirror *mirror.Mirror
-	// Done, where set, is told the result of each step.
+	// Done, where set, is called with the result of each step.
 	Done func(StepResult)
 }
 

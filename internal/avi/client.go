@@ -107,7 +107,7 @@ func New(cfg Config, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// Reconfigure makes cfg hold for calls from now on. If it differs from the configuration in use, in whatever, the
+// Reconfigure makes cfg hold for calls from now on. If it differs in any way from the configuration in use, the
 // session, the connections, the version and all back-off are dropped; calls under way end as they would have, and calls
 // that have sent nothing yet go to the new Controller. On error the old configuration stays in use.
 func (c *Client) Reconfigure(cfg Config) error {
@@ -200,8 +200,8 @@ func (c *Client) availabilityChanged(ep *endpoint) {
 	}
 }
 
-// Version returns the Controller's own version, such as "22.1.7". It asks the Controller, unless that was done, or a login told, in the
-// last moment. Other calls use the version that is known, and it is asked for again after the Controller has refused that of a request.
+// Version returns the Controller's own version, such as "22.1.7". It asks the Controller, unless that was done, or a login brought it, a
+// moment ago. Other calls use the version that is known, and it is asked for again after the Controller has refused that of a request.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var v string
 	err := c.with(ctx, func(ep *endpoint) error {
@@ -252,9 +252,9 @@ func (c *Client) Put(ctx context.Context, kind model.Kind, tenant, uuid string, 
 	return c.write(ctx, http.MethodPut, kind, tenant, &uuid, body)
 }
 
-// Delete removes an object. That there is none is success, if it is the Controller who says so and not a proxy, if a read agrees,
-// and if the tenant's objects can be listed and it isn't among them: a Controller that has lost the tenant, or whatever stands before
-// it, answers 404 to everything, and what is taken for deleted by mistake is never looked at again.
+// Delete removes an object. That there is none is success, if the Controller says so and not a proxy, if a read agrees, and if the tenant's
+// objects can be listed and it isn't among them: a Controller that has lost the tenant, or whatever stands before it, answers 404 to
+// everything, and what is taken for deleted by mistake is never looked at again.
 func (c *Client) Delete(ctx context.Context, kind model.Kind, tenant, uuid string) error {
 	cl, err := c.object(http.MethodDelete, kind, tenant, &uuid)
 	if err != nil {
@@ -672,7 +672,7 @@ func (ep *endpoint) logout(ctx context.Context) {
 	_, _ = ep.do(ctx, call{method: http.MethodPost, path: "/logout", route: "/logout", kind: "logout", final: true})
 }
 
-// retire ends the endpoint: those who wait for it go on to the next, those who have sent their request finish.
+// retire ends the endpoint: calls that wait for it go on to the next, calls that have sent their request finish.
 func (ep *endpoint) retire() {
 	ep.cancel()
 	ep.transport.CloseIdleConnections()

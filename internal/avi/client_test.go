@@ -237,7 +237,7 @@ func TestVersionFollowsTheController(t *testing.T) {
 	if err := get(); err != nil || c.APIVersion() != "22.1.3" {
 		t.Fatalf("%v, version %q", err, c.APIVersion())
 	}
-	f.set(func() { f.version = "22.1.7" }) // upgraded, and restarted as it does: the login tells
+	f.set(func() { f.version = "22.1.7" }) // upgraded, and restarted as it does: the login reports it
 	f.expire()
 	if err := get(); ReasonOf(err) != ReasonVersion {
 		t.Fatal(err)

@@ -52,11 +52,11 @@ func (l *login) get(ctx context.Context, req *http.Request) (*grant, error) {
 			return g, err
 		}
 		flight := l.group.DoChan("", func() (any, error) {
-			// Whoever finished between the look above and here may have left what is needed.
+			// A call that finished between the look above and here may have left a valid login.
 			if g, err := l.peek(); g != nil || err != nil {
 				return g, err
 			}
-			// Not the caller's context: others wait for the same login, and it must not end with the one who came first.
+			// Not the caller's context: others wait for the same login, which must not end with the first of them.
 			return l.perform(l.ep.ctx, req)
 		})
 		select {

@@ -14,8 +14,8 @@ import (
 	"github.com/vmware/alb-sdk/go/session"
 )
 
-// worker owns one AviSession and serves one call at a time with it. It is the session's HTTP client: what the SDK
-// believes to send passes through Do, which attaches the call's context and keeps what the SDK would lose.
+// worker owns one AviSession and serves one call at a time with it. It is the session's HTTP client: what the SDK sends passes through Do,
+// which attaches the call's context and keeps what the SDK would lose.
 type worker struct {
 	ep *endpoint
 
@@ -70,8 +70,8 @@ func (w *worker) call(ctx context.Context, c call, pinned string) (*exchange, er
 	return nil, e
 }
 
-// refresh gives the worker a new AviSession if the one it has would send an outdated version or cookies. An AviSession
-// has no way to be told either while it is at rest; a new one costs nothing, because Do answers its login from memory.
+// refresh gives the worker a new AviSession if the one it has would send an outdated version or cookies. An AviSession at rest can be given
+// neither; a new one costs nothing, because Do answers its login from memory.
 func (w *worker) refresh(pinned string) error {
 	if w.sess != nil && w.pinned == pinned && w.gen == w.ep.login.valid() {
 		return nil
@@ -180,9 +180,9 @@ func (c call) uri() string {
 
 var quietOnce sync.Once
 
-// quietSDK keeps go/session from reading the program's arguments: NewAviSession calls flag.Parse if nobody has, which
-// ends programs that use other flag packages, and tests, with an unknown flag. And should the real glog be linked in
-// place of ours, it keeps it from writing files, and from ending the process where it can't.
+// quietSDK keeps go/session from reading the program's arguments: NewAviSession calls flag.Parse if nobody has, which ends programs that
+// use other flag packages, and tests, with an unknown flag. If the real glog is linked in place of ours, quietSDK keeps it from writing
+// files, and from ending the process where it can't.
 func quietSDK() {
 	quietOnce.Do(func() {
 		if !flag.Parsed() {

@@ -17,8 +17,8 @@ import (
 
 const (
 	userToken = model.Kind("user-token")
-	// tokenLife is how long a token is good that the client makes, and tokenRenewal what remains of one when another is made:
-	// five days are time enough to fix what keeps it from being renewed. Both as AKO has it.
+	// tokenLife is how long a token that the client makes is good, and tokenRenewal how much of that remains when another one is made: five
+	// days are time enough to fix what keeps the token from being renewed. Both values are AKO's.
 	tokenLife    = 240 * time.Hour
 	tokenRenewal = tokenLife / 2
 )
@@ -28,18 +28,18 @@ const (
 type token struct {
 	mu      sync.Mutex
 	given   string    // the configured one
-	expires time.Time // of the given one, zero where the Controller doesn't tell
+	expires time.Time // of the given one, zero where the Controller doesn't say
 	own     string    // made by the client, "" if none was
 	ownID   string
 	ownEnds time.Time
 	refused []string // tokens that a login failed with, while another or the password was taken
 }
 
-// Token tells about the user token that a client logs in with.
+// Token describes the user token that a client logs in with.
 type Token struct {
 	// Configured reports whether there is one. Else the client uses a password and the rest is zero.
 	Configured bool
-	// Expires is when the configured token does, zero if the Controller doesn't tell.
+	// Expires is when the configured token expires, zero if the Controller doesn't say.
 	Expires time.Time
 	// Own is when the token expires that the client has made to go on after the configured one, zero if it has made none. The client
 	// keeps it in memory only.
@@ -96,7 +96,7 @@ func (c *Client) KeepToken(ctx context.Context) (Token, error) {
 	return ep.token.status(ep.cfg), nil
 }
 
-// userTokens is what the Controller tells of a user token.
+// userTokens is what the Controller says of a user token.
 type userTokens struct {
 	UUID    string `json:"uuid"`
 	Token   string `json:"token"`

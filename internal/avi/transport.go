@@ -98,7 +98,7 @@ func (ep *endpoint) send(ctx context.Context, req *http.Request, kind, route str
 	x := &exchange{method: req.Method, route: route}
 	actx, cancel := context.WithTimeoutCause(ctx, ep.cfg.Timeout, errAttempt)
 	defer cancel()
-	// From the moment that the request has a connection nobody can tell how much of it got through. net/http takes a new
+	// From the moment that the request has a connection it isn't known how much of it got through. net/http takes a new
 	// connection for a POST only if nothing was written to the first.
 	var sent atomic.Bool
 	var fenced atomic.Pointer[fencedError]
@@ -124,7 +124,7 @@ func (ep *endpoint) send(ctx context.Context, req *http.Request, kind, route str
 	if err != nil {
 		x.err = cause(ctx, actx, err)
 	}
-	if kept := fenced.Load(); kept != nil && err != nil { // net/http may tell of the closed connection instead
+	if kept := fenced.Load(); kept != nil && err != nil { // net/http may report the closed connection instead
 		x.fenced, x.err = true, *kept
 	}
 	ep.observe(ctx, x, kind, time.Since(start))
@@ -222,8 +222,8 @@ func (ep *endpoint) failure(x *exchange, route string) *Error {
 	e.Message = ep.scrub(text)
 	r := match(x.method, x.status, text)
 	if x.status == http.StatusNotFound && !own {
-		// The API answers in JSON for objects; its router, and any proxy in between, don't. Their 404 tells nothing about
-		// the object, and a delete must not take it for "already gone". It may pass, as while a Controller starts.
+		// The API answers in JSON for objects; its router, and any proxy in between, don't. Their 404 says nothing about the object, and a delete
+		// must not take it for "already gone". It may pass, as while a Controller starts.
 		r = rule{reason: ReasonNoEndpoint, class: Wait, wait: time.Minute}
 	}
 	e.Class, e.Reason = r.class, r.reason

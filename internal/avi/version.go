@@ -17,7 +17,7 @@ const (
 	initialDataRoute = "/api/initial-data"
 	// renegotiate is the shortest time between two questions for the version that refused requests lead to.
 	renegotiate = time.Minute
-	// versionFresh is how long an answer is good enough for who asks by name (Client.Version).
+	// versionFresh is how long an answer is good enough for Client.Version.
 	versionFresh = 10 * time.Second
 )
 
@@ -56,8 +56,8 @@ func (v *version) get(ctx context.Context) (controller, pinned string, err error
 	}
 }
 
-// current is get for one who wants to hear of a release that was changed without the sessions' end: what was learned a while ago is asked
-// for again. Where that fails, what is known stands.
+// current is get for callers that have to notice a release that changed although the sessions went on: what was learned a while ago is
+// asked for again. Where that fails, what is known stands.
 func (v *version) current(ctx context.Context) (controller string, err error) {
 	v.mu.Lock()
 	known, old := v.controller, v.ep.now().Sub(v.learned) >= versionFresh

@@ -96,7 +96,7 @@ var entries = []Entry{
 		"", "Remove the obstacle that the text names; the finalizer goes by itself when nothing is left.", "services.md"},
 	{"Down", "The VirtualService is not up: mostly no server is.",
 		"", "The text says which port has no ready endpoint and why; else look at the health monitor on the Controller.", "services.md"},
-	{model.ReasonDryRun, "The object has annotation `l4.ako.vmware.com/dry-run`, or the operator runs with `--dry-run`: what would be changed on the Controller is told and not carried out.",
+	{model.ReasonDryRun, "The object has annotation `l4.ako.vmware.com/dry-run`, or the operator runs with `--dry-run`: what would be changed on the Controller is reported and not carried out.",
 		"What serves goes on as it was.", "Read the plan in the message; then remove the annotation, or start the operator without the flag.", "services.md#pausing"},
 	{model.ReasonEndpointsUnreadable, "The EndpointSlices could not be read, or have no endpoint with this port although the pool serves.",
 		"The pool keeps its servers, or, if the slices can be read and none has the port, those whose addresses are in a slice.", "Look at the Service's EndpointSlices, their ports' names and protocols, and the endpoint controller.", "services.md"},

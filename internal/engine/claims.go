@@ -46,7 +46,7 @@ func (r *reservations) release(owner model.Owner) {
 }
 
 // takeNames notes which of the names that the owner is to have are those of an owner in another namespace, and reports whether
-// there are any. Who has a name keeps it.
+// there are any. An owner that has a name keeps it.
 func (r *run) takeNames(built translate.Result) bool {
 	if r.in.Settings.SharedFQDNs {
 		return false

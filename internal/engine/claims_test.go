@@ -31,7 +31,8 @@ func (w *world) in(namespace, name, host, address string) outcome.Outcome {
 	return w.serve()
 }
 
-// TestNameOfAnother: a name in DNS belongs to who has it; the second one is told, and gets it when the first has let it go.
+// TestNameOfAnother: a name in DNS belongs to the owner that has it; the second one says so, and gets the name when the first has let it
+// go.
 func TestNameOfAnother(t *testing.T) {
 	const host = "amf.demo.avi.local"
 	w := newWorld(t)

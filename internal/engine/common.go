@@ -17,9 +17,9 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
 
-// commons keeps owners out of each other's way at objects that are for any number of them: one that a run is about to refer
-// to is not deleted by another, and one that is being deleted is waited for and made anew. Nobody who deletes ever waits, so
-// no two runs wait for each other. The zero value is ready.
+// commons keeps owners out of each other's way at objects that are for any number of them: one that a run is about to refer to is not
+// deleted by another, and one that is being deleted is waited for and made anew. A run that deletes never waits, so no two runs wait for
+// each other. The zero value is ready.
 type commons struct {
 	mu     sync.Mutex
 	wanted map[model.Key]int           // runs that are about to refer to an object
@@ -94,7 +94,7 @@ func (e *Engine) spare(owner model.Owner, used []*model.Observed, want *model.Se
 		if there := e.Mirror.Get(o.Key); wanted || there == nil || there.UUID != o.UUID || !e.commons.take(o.Key) {
 			continue
 		}
-		// Taken first and looked at then: whoever wanted it before has been seen to refer to it by now.
+		// The objects are reserved first and looked at then: a run that wanted one before has been seen to refer to it by now.
 		if slices.ContainsFunc(e.Mirror.Users(o), func(user model.Owner) bool { return user != owner }) {
 			e.commons.leave(o.Key)
 			continue

@@ -91,7 +91,7 @@ func TestSharedProfile(t *testing.T) {
 	}
 }
 
-// TestProfileOfOthersStays: what a pool of somebody else's refers to stays, and nobody waits or is told of a failure.
+// TestProfileOfOthersStays: what a pool of somebody else's refers to stays, and no owner waits or reports a failure.
 func TestProfileOfOthersStays(t *testing.T) {
 	w := newWorld(t)
 	svc := w.another("a", true)
@@ -225,7 +225,7 @@ func TestProfileComesAndGoes(t *testing.T) {
 	w.wantProfiles("one has not", "client-ip-180")
 }
 
-// TestCommons: who wants an object that is being deleted waits, and what is wanted is not taken.
+// TestCommons: a run that wants an object which is being deleted waits, and what is wanted is not taken.
 func TestCommons(t *testing.T) {
 	var c commons
 	k := model.Key{Kind: model.PersistenceProfile, Tenant: "admin", Name: "x"}

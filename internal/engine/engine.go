@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package engine runs the pipeline for one owner: build, plan, apply, and again where the Controller turned out to hold
+// Package engine runs the pipeline for one owner: translate, plan, apply, and again where the Controller turned out to hold
 // something else than the plan was made for. Reconcilers only make its Input.
 package engine
 
@@ -34,7 +34,7 @@ type Engine struct {
 	Applier *apply.Applier
 	// DryRun prints plans to the log and carries none out.
 	DryRun bool
-	// Watch, where set, is told how long stages take, and of drift.
+	// Watch, where set, is called with how long stages take, and with drift.
 	Watch Watch
 	// Routes, where set, knows which pods Service Engines reach.
 	Routes *Routes
@@ -129,9 +129,9 @@ func (r *run) outcome() outcome.Outcome {
 		if !r.failure.wide {
 			r.record.FailedFor = r.failure.services
 		}
-		return outcome.NewFailed(r.record, r.failure.told())
+		return outcome.NewFailed(r.record, r.failure.outcome())
 	}
-	return outcome.NewUnread(r.record, r.failure.told())
+	return outcome.NewUnread(r.record, r.failure.outcome())
 }
 
 // round builds, plans and applies once, and reports whether another round is needed.
@@ -275,7 +275,7 @@ func (r *run) build(ctx context.Context, observed []*model.Observed) translate.R
 	ctx, stop := r.Time(ctx, Translate)
 	defer stop()
 	if vs := r.Mirror.Get(model.Key{Kind: model.VirtualService, Tenant: r.record.Tenant, Name: r.record.Name}); vs != nil {
-		// Who has the name keeps it; age decides only where nobody has it.
+		// The owner that has the name keeps it; age decides only where no owner has it.
 		r.in.Rival = nil
 		if !vs.Owner.MayBe(r.in.Owner.Key()) {
 			r.in.Rival = &vs.Owner
@@ -331,7 +331,7 @@ func (r *run) judge(ctx context.Context, built translate.Result, results []apply
 			continue
 		}
 		again = again || s.Replan
-		if r.refuse(built, s) || r.refusedHad(ctx, &s) {
+		if r.leaveOut(built, s) || r.refusedHad(ctx, &s) {
 			again = true
 			continue
 		}
@@ -342,9 +342,9 @@ func (r *run) judge(ctx context.Context, built translate.Result, results []apply
 	return again || r.state == outcome.Done // an error-free run is checked by planning once more: nothing must be left to do
 }
 
-// refuse leaves out a port whose pool the Controller will never take, or a profile without which its pools serve, and reports
+// leaveOut leaves out a port whose pool the Controller will never take, or a profile without which its pools serve, and reports
 // whether that is so.
-func (r *run) refuse(built translate.Result, s apply.StepResult) bool {
+func (r *run) leaveOut(built translate.Result, s apply.StepResult) bool {
 	key := s.Step.Key
 	if s.Step.Op == plan.Create && key.Kind.Type().Common && !s.Replan && Classify(s.Err) == outcome.Terminal {
 		r.record.Forbidden = r.record.Forbidden || Forbidden(s.Err)
@@ -482,11 +482,10 @@ func (e *Engine) removed(results []apply.StepResult) (n int, again bool, err err
 	return n, again, err
 }
 
-// ownedByName reports whether an object's markers don't tell its owner.
+// ownedByName reports whether an object's markers don't name its owner.
 func ownedByName(o *model.Observed) bool { return o.Key.Kind.Type().OwnerByName }
 
-// lookFor reads the objects whose markers don't tell the owner: where the answer to their creation was lost, nothing else
-// finds them.
+// lookFor reads the objects whose markers don't name the owner: where the answer to their creation was lost, nothing else finds them.
 func (e *Engine) lookFor(ctx context.Context, tenant, name string) error {
 	for _, kind := range model.Written {
 		if !kind.Type().OwnerByName {
@@ -500,8 +499,8 @@ func (e *Engine) lookFor(ctx context.Context, tenant, name string) error {
 	return nil
 }
 
-// observed lists an owner's objects. A VsVip can't tell whose it is; one without a VirtualService that we know may be
-// another client's, whose VirtualService isn't mirrored, so the Controller is asked before it is taken for ours.
+// observed lists an owner's objects. A VsVip doesn't say whose it is; one without a VirtualService that we know may be another client's,
+// whose VirtualService isn't mirrored, so the Controller is asked before the VsVip is taken for ours.
 func (e *Engine) observed(ctx context.Context, owner model.Owner, name string) ([]*model.Observed, error) {
 	all := e.Mirror.Of(owner, name)
 	for _, o := range all {

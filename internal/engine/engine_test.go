@@ -272,7 +272,7 @@ func TestNameTaken(t *testing.T) {
 	}
 }
 
-// TestSameNameAsAnotherOwner: who serves under a name keeps it, whoever came first.
+// TestSameNameAsAnotherOwner: the owner that serves under a name keeps it, whichever came first.
 func TestSameNameAsAnotherOwner(t *testing.T) {
 	w := newWorld(t)
 	w.served()
@@ -336,7 +336,7 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// TestRemoveFindsALostVsVip: its creation's answer was lost, and its markers don't tell whose it is.
+// TestRemoveFindsALostVsVip: its creation's answer was lost, and its markers don't say whose it is.
 func TestRemoveFindsALostVsVip(t *testing.T) {
 	w := newWorld(t)
 	w.sim.Inject(fault{Method: "POST", Type: "vsvip", ResetAfter: true})
@@ -405,7 +405,7 @@ func TestDryRun(t *testing.T) {
 	w.wantHeld("afterwards", all("admin")...)
 }
 
-// TestRestraints: what an owner's annotation holds is told as the flag's dry run is, and neither keeps a deletion.
+// TestRestraints: what an owner's annotation holds is reported as the flag's dry run is, and neither prevents a deletion.
 func TestRestraints(t *testing.T) {
 	for annotation, want := range map[string]struct{ reason, plan string }{
 		translate.AnnotationPaused: {model.ReasonPaused, ""},
@@ -441,7 +441,7 @@ func TestRestraints(t *testing.T) {
 	}
 }
 
-// TestFailureIsSmall: of several failures the gravest is told; what could be done is done.
+// TestFailureIsSmall: of several failures the gravest is reported; what could be done is done.
 func TestFailureIsSmall(t *testing.T) {
 	w := newWorld(t)
 	w.sim.Inject(fault{Method: "POST", Type: "vsvip", Status: 400, Body: `{"error":"bad vip"}`})

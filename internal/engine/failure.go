@@ -73,8 +73,8 @@ func (f *failure) add(err error, about model.Kind) {
 	}
 }
 
-// told puts the failure into words; there must be one.
-func (f *failure) told() outcome.Failure {
+// outcome puts the failure into words; there must be one.
+func (f *failure) outcome() outcome.Failure {
 	out := outcome.Failure{Reason: Reason(f.worst), Message: Explain(f.worst), Class: Classify(f.worst), Kind: f.kind, Retry: f.retry}
 	var call *avi.Error
 	if errors.As(f.worst, &call) {
@@ -83,8 +83,8 @@ func (f *failure) told() outcome.Failure {
 	return out
 }
 
-// Explain puts an error into words for a person, who may see the beginning alone: the cause and what to do come first, what was
-// being done when it was met comes last.
+// Explain puts an error into words. A person may see only the beginning, so the cause and what to do come first, and what was being done
+// comes last.
 func Explain(err error) string {
 	var call *avi.Error
 	if !errors.As(err, &call) {
@@ -136,7 +136,7 @@ func Classify(err error) outcome.Class {
 	switch {
 	case err == nil:
 		return outcome.None
-	case errors.As(err, &foreign), Restrained(err).Any(), errors.As(err, &other): // of another's name the mirror tells the end
+	case errors.As(err, &foreign), Restrained(err).Any(), errors.As(err, &other): // the mirror reports when the name is free
 		return outcome.Terminal
 	case errors.Is(err, mirror.ErrNotLoaded):
 		return outcome.Transient

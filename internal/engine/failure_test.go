@@ -56,7 +56,7 @@ func TestFailureTellsTheGravest(t *testing.T) {
 		for _, err := range order {
 			f.add(err, map[error]model.Kind{away: model.Pool, refused: model.VsVip}[err])
 		}
-		got := f.told()
+		got := f.outcome()
 		want := outcome.Failure{
 			Reason: model.ReasonControllerRefused, Message: refused.Cause(), Class: outcome.Terminal, Kind: model.VsVip, Retry: away,
 		}

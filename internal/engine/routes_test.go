@@ -179,7 +179,7 @@ func TestRoutesDryRun(t *testing.T) {
 	}
 }
 
-// A Controller that drops what it is sent is told once, and isn't written to in a loop.
+// A Controller that drops what it is sent is reported once, and isn't written to in a loop.
 func TestRoutesThatTheControllerDoesNotKeep(t *testing.T) {
 	r, sim, s := routesOn(t)
 	vrf, _ := sim.Object("vrfcontext", "admin", "global")

@@ -59,7 +59,7 @@ func comparePorts(a, b model.Port) int {
 	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Protocol, b.Protocol))
 }
 
-// named keeps the DNS names of a Service that one of its pools tells.
+// named keeps the DNS names of a Service that one of its pools has.
 func named(of map[string][]string, service string, names []string) {
 	for _, n := range names {
 		if !slices.Contains(of[service], n) {

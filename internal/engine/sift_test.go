@@ -44,7 +44,7 @@ func upTo(n int) (out []int) {
 	return out
 }
 
-// refusedNodes are the nodes that a run told about, and the pods of which Services say that no route leads to them.
+// refusedNodes are the nodes that a run reported, and the pods of which Services say that no route leads to them.
 func refusedNodes(t *testing.T, r *Routes, out RoutesOutcome, all int) (told, unreached []string) {
 	t.Helper()
 	for _, p := range out.Problems {
@@ -63,7 +63,7 @@ func refusedNodes(t *testing.T, r *Routes, out RoutesOutcome, all int) (told, un
 	return told, unreached
 }
 
-// One route that the Controller won't take doesn't keep the others out, and whom it is about is told.
+// One route that the Controller won't take doesn't keep the others out, and the node that it is about is reported.
 func TestRefusedRoutesAreSifted(t *testing.T) {
 	for _, tt := range []struct {
 		what  string

@@ -19,7 +19,7 @@ import (
 // tenantAgain is how soon a tenant is asked for again that the Controller doesn't have. A change of the Namespace is followed at once.
 const tenantAgain = 5 * time.Minute
 
-// tenantError tells that a Namespace names a tenant that can't be used.
+// tenantError says that a Namespace names a tenant that can't be used.
 type tenantError struct {
 	namespace, tenant string
 	problem           string // of the name itself; empty: the Controller has no such tenant
@@ -61,7 +61,7 @@ func (r *run) settleTenant(ctx context.Context) {
 	r.in.Tenant, r.record.Tenant = vs.Key.Tenant, vs.Key.Tenant
 }
 
-// lacksTenant is an error if nothing can be made in a tenant. While the Controller isn't read at all, that is told elsewhere.
+// lacksTenant is an error if nothing can be made in a tenant. That the Controller isn't read at all is reported elsewhere.
 func (r *run) lacksTenant(ctx context.Context, tenant string) error {
 	if known := r.Mirror.Err() == nil; !known {
 		return nil

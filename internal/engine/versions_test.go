@@ -11,8 +11,8 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
-// TestDrainTimeByAPIVersion: the drain time is in the field of the negotiated version, edits of it stay until it is told, and no pool is
-// written again for a field that an answer leaves out.
+// TestDrainTimeByAPIVersion: the drain time is in the field of the negotiated version, edits of it stay until a timeout is asked for, and
+// no pool is written again for a field that an answer leaves out.
 func TestDrainTimeByAPIVersion(t *testing.T) {
 	for _, tt := range []struct {
 		release, tier, configured string

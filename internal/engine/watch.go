@@ -27,12 +27,12 @@ const (
 // Stages are all of them, in the order of a run.
 func Stages() []Stage { return []Stage{Gather, Translate, Plan, Apply, Status} }
 
-// Watch is told what metrics count. Its functions may be nil, and are called by several owners' runs at once.
+// Watch has the functions that feed metrics. They may be nil, and are called by several owners' runs at once.
 type Watch struct {
-	// Took is told how long a stage took.
+	// Took is called with how long a stage took.
 	Took func(Stage, time.Duration)
-	// Drift is told of an object that others have changed or deleted, in fields that are ours: when that is found, and again,
-	// with repaired, when it was put right.
+	// Drift is called for an object that others have changed or deleted, in fields that are ours: when that is found, and again, with
+	// repaired, when it was put right.
 	Drift func(kind model.Kind, repaired bool)
 }
 
@@ -55,7 +55,7 @@ func (r *run) apply(ctx context.Context, p *plan.Plan) []apply.StepResult {
 	return r.Applier.Run(ctx, p)
 }
 
-// findDrift tells of the steps of a plan that are there because others have changed something.
+// findDrift reports the steps of a plan that are there because others have changed something.
 func (e *Engine) findDrift(p *plan.Plan) {
 	if e.Watch.Drift == nil {
 		return
@@ -68,7 +68,7 @@ func (e *Engine) findDrift(p *plan.Plan) {
 	}
 }
 
-// repairedDrift tells that a change of others was put right, where there was one.
+// repairedDrift reports that a change of others was put right, where there was one.
 func (e *Engine) repairedDrift(key model.Key) {
 	if _, found := e.drifts.LoadAndDelete(key); found {
 		e.Watch.Drift(key.Kind, true)

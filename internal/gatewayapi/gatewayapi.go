@@ -179,7 +179,7 @@ type World struct {
 // Verdict is what is wrong with something: a reason of the API's, and words for people. The zero value is that nothing is.
 type Verdict struct{ Reason, Message string }
 
-// OK tells that nothing is wrong.
+// OK reports whether nothing is wrong.
 func (v Verdict) OK() bool { return v.Reason == "" }
 
 // View is what the rules make of a World.

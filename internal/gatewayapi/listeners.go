@@ -21,14 +21,14 @@ type Listener struct {
 	Set *gatewayv1.ListenerSet
 	// Port has the protocol as Kubernetes spells it, or as the listener does if it isn't one of layer 4.
 	Port model.Port
-	// Meant is the protocol that one which isn't would be in other letters, as Kubernetes spells it.
+	// Meant is, for a protocol that isn't one of layer 4, the one that it would be in other letters, as Kubernetes spells it.
 	Meant    string
 	Hostname string
 	// Kinds are those of the routes that it takes, never nil.
 	Kinds []gatewayv1.RouteGroupKind
 	// Accepted, Conflicted and ResolvedRefs say what is wrong; a listener that is not Valid is not served.
 	Accepted, Conflicted, ResolvedRefs Verdict
-	// Notes are worth telling and change nothing.
+	// Notes are worth reporting and change nothing.
 	Notes []string
 	// Routes are those attached, the oldest first: that one is served.
 	Routes []*Route
@@ -36,7 +36,7 @@ type Listener struct {
 	admits func(namespace string) bool
 }
 
-// Valid tells that a listener may be served.
+// Valid reports whether a listener may be served.
 func (l *Listener) Valid() bool { return l.Accepted.OK() && l.Conflicted.OK() }
 
 // listeners merges the Gateway's with those of its ListenerSets.
@@ -82,7 +82,8 @@ func conflicts(all []*Listener) {
 	}
 }
 
-// takes says to another listener that this one asks for its port. The names of other ListenerSets are none of its business.
+// takes words for another listener that this one asks for its port. It doesn't name other ListenerSets, which the other's owner may not be
+// allowed to see.
 func (l *Listener) takes(other *Listener) Verdict {
 	who := fmt.Sprintf("listener %s", l.Name)
 	switch {
@@ -151,7 +152,7 @@ func (l *Listener) routeKinds(allowed *gatewayv1.AllowedRoutes) {
 	}
 }
 
-// admitsRoutes tells which namespaces' routes a listener takes: those of its own unless it says otherwise.
+// admitsRoutes says which namespaces' routes a listener takes: those of its own unless it says otherwise.
 func (v *View) admitsRoutes(l *Listener, namespace string, allowed *gatewayv1.AllowedRoutes) func(string) bool {
 	from, selector := gatewayv1.NamespacesFromSame, (*metav1.LabelSelector)(nil)
 	if allowed != nil && allowed.Namespaces != nil {
@@ -164,7 +165,7 @@ func (v *View) admitsRoutes(l *Listener, namespace string, allowed *gatewayv1.Al
 	return admits
 }
 
-// admitsSets tells which namespaces' ListenerSets the Gateway takes: none unless it says otherwise.
+// admitsSets says which namespaces' ListenerSets the Gateway takes: none unless it says otherwise.
 func (v *View) admitsSets() (admits func(string) bool, note string) {
 	from, selector := gatewayv1.NamespacesFromNone, (*metav1.LabelSelector)(nil)
 	if a := v.Gateway.Spec.AllowedListeners; a != nil && a.Namespaces != nil {

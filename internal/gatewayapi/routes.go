@@ -32,7 +32,7 @@ func GatewayOf(s *gatewayv1.ListenerSet) (key types.NamespacedName, ok bool) {
 
 // Attachment is what becomes of one parentRef of a route.
 type Attachment struct {
-	// Ours tells that the parent is the Gateway, or one of its ListenerSets.
+	// Ours reports whether the parent is the Gateway, or one of its ListenerSets.
 	Ours bool
 	// Verdict says why the route isn't accepted there.
 	Verdict
@@ -143,7 +143,7 @@ type Backend struct {
 	Port    corev1.ServicePort
 	Weight  int32
 	Verdict
-	// Unsure tells that it may resolve: what would permit it could not be read.
+	// Unsure reports whether it may resolve after all: what would permit it could not be read.
 	Unsure bool
 }
 
@@ -257,7 +257,7 @@ func grants(g *gatewayv1beta1.ReferenceGrant, r *Route, name string) bool {
 // References sums a route's references up: the first thing that is wrong gives the reason.
 func References(backends []Backend) Verdict {
 	var out Verdict
-	var told []string
+	var said []string
 	for _, b := range backends {
 		if b.OK() {
 			continue
@@ -265,11 +265,11 @@ func References(backends []Backend) Verdict {
 		if out.Reason == "" {
 			out.Reason = b.Reason
 		}
-		if !slices.Contains(told, b.Message) {
-			told = append(told, b.Message)
+		if !slices.Contains(said, b.Message) {
+			said = append(said, b.Message)
 		}
 	}
-	out.Message = strings.Join(told, "; ")
+	out.Message = strings.Join(said, "; ")
 	return out
 }
 

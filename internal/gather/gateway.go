@@ -49,7 +49,7 @@ type Doubt struct {
 // Gateways are the owners that are Gateways of gateway.networking.k8s.io.
 type Gateways struct {
 	*Reader
-	// Using is told the Services that the routes of a Gateway refer to before those are read, so that a change is not missed.
+	// Using is called with the Services that the routes of a Gateway refer to before those are read, so that a change is not missed.
 	Using func(gateway types.NamespacedName, services []types.NamespacedName)
 	// Doubt judges what it says that a Gateway has count objects of a kind.
 	Doubt func(ctx context.Context, gateway types.NamespacedName, kind string, count int) (Doubt, error)

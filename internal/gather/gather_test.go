@@ -232,7 +232,7 @@ func TestRival(t *testing.T) {
 	}
 }
 
-// A setting that doesn't exist is an answer; one whose type the API server lacks is told with what to do.
+// A setting that doesn't exist is an answer; one whose type the API server lacks is reported with what to do.
 func TestSetting(t *testing.T) {
 	there := &v1beta1.AviInfraSetting{ObjectMeta: metav1.ObjectMeta{Name: "edge"}}
 	for name, c := range map[string]struct {

@@ -143,7 +143,7 @@ type contending[T client.Object] struct {
 // rival is an object that is ours, came before and wants the same name.
 func (c contending[T]) rival(ctx context.Context, s *settings.Settings, name string, self client.Object) (*model.Owner, error) {
 	if api := c.API(); api != "" && !c.reader.Synced(api) {
-		return nil, nil // who can't be read yet, or at all, doesn't hold up others; who has the name on the Controller keeps it anyway
+		return nil, nil // an owner that can't be read doesn't hold up others; one that has the name on the Controller keeps it anyway
 	}
 	objects, err := c.Named(ctx, name)
 	if err != nil {

@@ -106,9 +106,9 @@ func (g *Group) DeepCopyObject() runtime.Object {
 // SharedVIPs are the owners that are groups of Services.
 type SharedVIPs struct {
 	Services
-	// Using is told the Services of a group before their endpoints are read, so that a change is not missed.
+	// Using is called with the Services of a group before their endpoints are read, so that a change is not missed.
 	Using func(group types.NamespacedName, services []types.NamespacedName)
-	// Serving lists the names of the Services that the Controller serves in a group; nil: nobody knows of any.
+	// Serving lists the names of the Services that the Controller serves in a group; nil: none are known.
 	Serving func(group types.NamespacedName) []string
 }
 

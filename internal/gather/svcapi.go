@@ -23,7 +23,7 @@ import (
 // SvcAPIGateways are the owners that are Gateways of the Services API.
 type SvcAPIGateways struct {
 	*Reader
-	// Using is told the Services that may attach to a Gateway before their endpoints are read, so that a change is not missed.
+	// Using is called with the Services that may attach to a Gateway before their endpoints are read, so that a change is not missed.
 	Using func(gateway types.NamespacedName, services []types.NamespacedName)
 }
 

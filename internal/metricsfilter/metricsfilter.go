@@ -19,7 +19,7 @@ import (
 // server's proxy, through which people reach a pod, takes that header for its own.
 const Token = "X-Avi-L4-Token" // #nosec G101 -- the header's name
 
-// New returns a filter that lets those read metrics who show a token that the API server knows and may GET the path. Without such a
+// New returns a filter that lets clients read metrics whose token the API server knows, and whose user may GET the path. Without such a
 // token the answer is 401, without the right 403, and 500 if the API server can't be asked. controller-runtime's own filter, which this
 // one is around, answers 500 to a token that is malformed, expired or of another cluster.
 func New(config *rest.Config, httpClient *http.Client) (metricsserver.Filter, error) {

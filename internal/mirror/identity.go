@@ -17,12 +17,12 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
-// This file keeps clusters apart that have the same clusterName. AKO's objects carry the name and nothing that tells two clusters
-// of that name apart, so one object of the operator's own on the Controller, the record, says which cluster the name belongs to.
+// This file keeps clusters apart that have the same clusterName. AKO's objects carry the name and nothing that distinguishes two clusters
+// of that name, so one object of the operator's own on the Controller, the record, says which cluster the name belongs to.
 //
-// It is a StringGroup: AKO's own role may write that kind (PERMISSION_STRINGGROUP), while it may only read an IpAddrGroup; the
-// kind has no created_by by which AKO's clean-up would find it; nothing refers to it; and its name doesn't begin with the prefix of
-// the cluster's objects, without which AKO takes no object for its own.
+// It is a StringGroup: AKO's own role may write that kind (PERMISSION_STRINGGROUP), while it may only read an IpAddrGroup; the kind has no
+// created_by by which AKO's clean-up would find it; nothing refers to it; and its name doesn't begin with the prefix of the cluster's
+// objects, without which AKO takes no object for its own.
 
 // recordUID is the key under which a record has the UID of Namespace kube-system.
 const recordUID = "kube-system-uid"
@@ -73,7 +73,7 @@ func (r *record) uid() string {
 	return ""
 }
 
-// OtherClusterError tells that a clusterName belongs to another Kubernetes cluster.
+// OtherClusterError says that a clusterName belongs to another Kubernetes cluster.
 type OtherClusterError struct {
 	ClusterName string
 	Recorded    string // UID of Namespace kube-system of the cluster that the name belongs to
@@ -90,7 +90,7 @@ func (e *OtherClusterError) Error() string {
 		e.ClusterName, RecordName(e.ClusterName), e.Tenant, e.Recorded, e.Own, e.Recorded)
 }
 
-// UnclaimedError tells that it isn't known whose a clusterName is, and that the objects under it may be another cluster's.
+// UnclaimedError says that it isn't known whose a clusterName is, and that the objects under it may be another cluster's.
 type UnclaimedError struct {
 	ClusterName string
 	Objects     int // VirtualServices under the name
@@ -108,7 +108,7 @@ func (m *Mirror) identify(ctx context.Context, scope Scope) (identity, error) {
 	}
 	own, err := m.Cluster(ctx)
 	if err != nil {
-		return identity{}, fmt.Errorf("reading Namespace kube-system, whose UID tells clusters apart: %w", err)
+		return identity{}, fmt.Errorf("reading Namespace kube-system, whose UID identifies the cluster: %w", err)
 	}
 	var found []*record
 	q := url.Values{"name": {RecordName(scope.ClusterName)}, "include_name": {"true"}}
@@ -251,7 +251,7 @@ func (m *Mirror) claim(ctx context.Context, may func() error) error {
 	}
 	m.claiming.Lock()
 	defer m.claiming.Unlock()
-	if m.settled() { // by somebody who was faster
+	if m.settled() { // another run was faster
 		return nil
 	}
 	m.mu.RLock()
@@ -308,7 +308,7 @@ func (m *Mirror) record(ctx context.Context, scope Scope, was identity) (identit
 		}
 		return identity{standing: ours, record: r}, nil
 	case avi.ReasonOf(err) == avi.ReasonForbidden:
-		m.log.Info("the account may not write StringGroups, so that clusters of the same clusterName can't be told apart; orphans are not removed",
+		m.log.Info("the account may not write StringGroups, so that clusters of the same clusterName can't be distinguished; orphans are not removed",
 			"error", err.Error())
 		return identity{standing: unknown}, nil
 	case avi.ReasonOf(err) != avi.ReasonAlreadyExists && !avi.Ambiguous(err):
@@ -323,9 +323,9 @@ func (m *Mirror) record(ctx context.Context, scope Scope, was identity) (identit
 	return identity{}, fmt.Errorf("recording whose clusterName %s is: %w", scope.ClusterName, err)
 }
 
-// Disown deletes the record, after everything of the cluster's has been removed, so that another cluster may have the name. The
-// name counts as nobody's before the call, so that whoever claims it meanwhile waits and makes the record anew; wanted is asked
-// after that, and false leaves the record.
+// Disown deletes the record, after everything of the cluster's has been removed, so that another cluster may have the name. The name counts
+// as nobody's before the call, so that a run that claims it meanwhile waits and makes the record anew; wanted is asked after that, and
+// false leaves the record.
 func (m *Mirror) Disown(ctx context.Context, wanted func() bool) error {
 	m.claiming.Lock()
 	defer m.claiming.Unlock()

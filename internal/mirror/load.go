@@ -69,7 +69,7 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 		m.mu.Unlock()
 		if !now.Before(next) && m.scoped() {
 			if err := m.Load(ctx); err != nil {
-				if !isOthers(err) || err.Error() != refused { // that lasts, and is told once
+				if !isOthers(err) || err.Error() != refused { // that lasts, and is logged once
 					m.log.Error(err, "reading the Controller's objects", "again in", retry)
 				}
 				refused = err.Error()
@@ -519,8 +519,8 @@ func (l *listed) intoTenant(f *model.Facts, tenant string) {
 	f.Tenants[tenant] = next
 }
 
-// list reads the objects of a kind that bodies refer to; nil for what the account may not list, where only who refers to it needs it. Of
-// two objects with one name the tenant's own counts, and not the one of the tenant admin: so the Controller resolves names.
+// list reads the objects of a kind that bodies refer to; nil for what the account may not list, where only owners that refer to it need it.
+// Of two objects with one name the tenant's own counts, and not the one of the tenant admin: so the Controller resolves names.
 func (m *Mirror) list(ctx context.Context, scope Scope, what ask) (*listed, error) {
 	kind := what.kind
 	scope.Tenant = cmp.Or(what.tenant, scope.Tenant)
@@ -670,7 +670,7 @@ type inventory struct {
 	} `json:"runtime"`
 }
 
-// LoadHealth reads the inventories in bulk and tells the owners whose health changed.
+// LoadHealth reads the inventories in bulk and calls Changed with the owners whose health changed.
 func (m *Mirror) LoadHealth(ctx context.Context) error {
 	m.mu.RLock()
 	scope := m.scope

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mirror keeps what the Controller holds of the operator's: a bulk load at the start, a full read again at a
-// jittered interval, and the operator's own writes folded in between. What changed behind the operator's back is told
-// to a listener by owner. Reading costs lists, never one call for each object, so a restart costs a few pages.
+// Package mirror keeps what the Controller holds of the operator's: a bulk load at the start, a full read again at a jittered interval, and
+// the operator's own writes folded in between. What others have changed is reported to a listener by owner. Reading costs lists, never one
+// call for each object, so a restart costs a few pages.
 package mirror
 
 import (
@@ -46,32 +46,32 @@ type PoolHealth struct {
 // concluded from what the mirror lacks.
 var ErrNotLoaded = errors.New("the Controller's objects have not been read yet")
 
-// ErrNoCloud tells that the Controller has no cloud of the configured name.
+// ErrNoCloud says that the Controller has no cloud of the configured name.
 var ErrNoCloud = errors.New("create it or fix cloudName in the ConfigMap")
 
 // Mirror is safe for concurrent use. What it returns is shared and must not be changed.
 type Mirror struct {
 	client *avi.Client
 	log    logr.Logger
-	// Changed is told the owners whose objects, or whose health, are no longer what the operator last saw, and nil
-	// after a load that follows a time without knowledge, when every owner is worth a look. Set it before Run.
+	// Changed is called with the owners whose objects, or whose health, are no longer what the operator last saw, and with nil after a load
+	// that follows a time without knowledge, when every owner is worth a look. Set it before Run.
 	Changed func(owners []model.Owner)
 	// Loaded is called after each complete load. Set it before Run.
 	Loaded func()
-	// Cluster reads the UID of Namespace kube-system, by which clusters of the same name are told apart; nil: they are not. Set it
+	// Cluster reads the UID of Namespace kube-system, by which clusters of the same name are distinguished; nil: they are not. Set it
 	// before Run.
 	Cluster func(context.Context) (string, error)
 	// Known reports which owners there are in this cluster, whether or not they are served; nil: only the one that claims a name is
 	// looked at. Set it before Run.
 	Known func(context.Context) (map[model.Owner]bool, error)
-	// Refused is told that the cluster's name belongs to another cluster, once until that changes. Set it before Run.
+	// Refused is called when the cluster's name is found to belong to another cluster, once until that changes. Set it before Run.
 	Refused func(error)
 
 	mu      sync.RWMutex
 	scope   Scope
 	objects map[model.Key]*entry
 	owners  index[model.Owner]
-	named   index[string]  // by name, the kinds whose markers don't tell an owner
+	named   index[string]  // by name, the kinds whose markers don't name an owner
 	common  index[bool]    // the objects without an owner, at true
 	behind  index[service] // pools of Gateways and of shared VIPs, by the Service that their markers name
 	claims  index[string]  // by DNS name and by address
@@ -146,7 +146,7 @@ func (m *Mirror) Reload() {
 	}
 }
 
-// Err tells why the mirror can't be relied on; nil once a load was complete. A later load that fails doesn't make what
+// Err says why the mirror can't be relied on; nil once a load was complete. A later load that fails doesn't make what
 // was read before unusable, and is logged instead.
 func (m *Mirror) Err() error {
 	m.mu.RLock()
@@ -204,7 +204,7 @@ func (m *Mirror) Get(key model.Key) *model.Observed {
 }
 
 // Of returns all objects of an owner whose VirtualService is called name: those whose markers say so, and those that belong
-// to them by their name, as VsVips do, since their markers don't tell the owner.
+// to them by their name, as VsVips do, since their markers don't name the owner.
 func (m *Mirror) Of(owner model.Owner, name string) []*model.Observed {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -336,7 +336,7 @@ func (m *Mirror) Gone(key model.Key) {
 }
 
 // TakeDrift reports, once for each load, whether that load found an object changed or gone which the operator hadn't touched.
-// Whether the change matters only a plan can tell: others may set the fields that we do not own.
+// Only a plan shows whether the change matters: others may set the fields that we do not own.
 func (m *Mirror) TakeDrift(key model.Key) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -358,7 +358,7 @@ func (m *Mirror) Fetch(ctx context.Context, key model.Key) (*model.Observed, err
 	return m.Wrote(key.Kind, raw)
 }
 
-// NotOursError tells that an object of the wanted name belongs to somebody else.
+// NotOursError says that an object of the wanted name belongs to somebody else.
 type NotOursError struct {
 	Key       model.Key
 	Owner     model.Owner // of the same operator; zero if it isn't ours at all
@@ -391,7 +391,7 @@ type marked struct {
 
 // put takes an entry in, and returns it as it is kept.
 func (m *Mirror) put(e *entry) *entry {
-	e = m.tell(e)
+	e = m.assign(e)
 	key := e.head.Key
 	m.drop(key)
 	m.objects[key] = e
@@ -410,7 +410,7 @@ func (m *Mirror) put(e *entry) *entry {
 		m.behind.insert(s, e)
 	}
 	if key.Kind == model.VirtualService {
-		m.tellOthers(e.head.Owner, key.Tenant)
+		m.assignOthers(e.head.Owner, key.Tenant)
 	}
 	return e
 }

@@ -314,7 +314,7 @@ func TestAFailedLoadChangesNothing(t *testing.T) {
 	}
 }
 
-// A VsVip's markers don't tell its owner. It belongs to the owner of the VirtualService of its name, and to nobody who
+// A VsVip's markers don't name its owner. It belongs to the owner of the VirtualService of its name, and to nobody who
 // merely asks for that name.
 func TestVsVipBelongsToItsVirtualService(t *testing.T) {
 	w := newWorld(t)

@@ -23,7 +23,8 @@ type absence struct {
 }
 
 // HasTenant reports whether the Controller has a tenant of that name. One that the last list of tenants lacks, because it is new or the
-// account sees it only from within, is asked for by a read in it. Names that avi.TenantProblem tells something about are not asked for.
+// account sees it only from within, is asked for by a read in it. Names with which avi.TenantProblem finds something wrong are not asked
+// for.
 func (m *Mirror) HasTenant(ctx context.Context, name string) (bool, error) {
 	m.mu.RLock()
 	scope, facts := m.scope, m.facts
@@ -53,7 +54,7 @@ func (m *Mirror) TenantGone(ctx context.Context, name string) (bool, error) {
 	case avi.TenantProblem(name) != "":
 		return true, nil // nothing can ever have been made there
 	case name == scope.Tenant || scope.OwnTenant:
-		return false, nil // the settings' own; who lost that has lost everything at once, which is no proof of anything
+		return false, nil // the settings' own: a Controller without it has lost everything at once, which proves nothing
 	}
 	m.tenants.Lock()
 	defer m.tenants.Unlock()

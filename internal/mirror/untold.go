@@ -8,16 +8,16 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
-// This file tells the objects of Gateways of the Services API and of shared VIPs apart. AKO gives both the same markers, and
+// This file distinguishes the objects of Gateways of the Services API from those of shared VIPs. AKO gives both the same markers, and
 // only a VirtualService says which of the two it is. Since both would have one name, a tenant has one such VirtualService of a
 // namespace and a name, and the other objects with the same markers are of its owner.
 
 // twins are the kinds that have the same markers.
 var twins = []model.OwnerKind{model.SvcAPIGatewayOwner, model.SharedVIPOwner}
 
-// tell gives an object whose markers leave its owner open that of the VirtualService or, while there is none, the one that it was
+// assign gives an object whose markers leave its owner open the owner of the VirtualService or, while there is none, the owner that it was
 // known to have.
-func (m *Mirror) tell(e *entry) *entry {
+func (m *Mirror) assign(e *entry) *entry {
 	if e.head.Owner.Kind != model.UntoldOwner || e.head.Key.Kind == model.VirtualService {
 		return e
 	}
@@ -40,8 +40,8 @@ func (m *Mirror) hasVirtualService(owner model.Owner, tenant string) bool {
 	})
 }
 
-// tellOthers gives a VirtualService's owner to what else has its markers in its tenant.
-func (m *Mirror) tellOthers(owner model.Owner, tenant string) {
+// assignOthers gives a VirtualService's owner to what else has its markers in its tenant.
+func (m *Mirror) assignOthers(owner model.Owner, tenant string) {
 	if !slices.Contains(twins, owner.Kind) {
 		return
 	}

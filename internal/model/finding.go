@@ -12,7 +12,7 @@ type Severity int
 
 // Severities, from a remark to a refusal.
 const (
-	// Note is worth telling and changes nothing.
+	// Note is worth reporting and changes nothing.
 	Note Severity = iota
 	// Degraded means that something asked for is left out or kept as it was, while the rest is served.
 	Degraded

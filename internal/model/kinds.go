@@ -67,7 +67,7 @@ type Type struct {
 	// operator does not write; the rest is about those that it does.
 	New  func() any
 	Head func(body any) Head
-	// CreatedBy reports whether the body has created_by, by which lists are narrowed and ours is told from others'.
+	// CreatedBy reports whether the body has created_by, by which lists are narrowed and our objects are distinguished from others'.
 	CreatedBy bool
 	// Optional reports whether an account may lack the right to read the kind: only what asks for such objects is affected then.
 	Optional bool
@@ -78,7 +78,7 @@ type Type struct {
 	Names *regexp.Regexp
 	// Uses, where set, is a body's reference to a Common object.
 	Uses func(body any) *string
-	// OwnerByName reports whether the markers don't tell the owner: it is that of the VirtualService of the same name.
+	// OwnerByName reports whether the markers don't name the owner: it is that of the VirtualService of the same name.
 	OwnerByName bool
 	// Replaced reports whether objects are deleted and created again where the VirtualService's address has to change.
 	Replaced bool

@@ -24,8 +24,8 @@ const (
 	MarkListenerSet = "ListenerSet"
 	// MarkLabels lists the keys of the markers that the owner asked for, so that one that it takes back can be removed.
 	MarkLabels = "l4.ako.vmware.com/labels"
-	// MarkRule lists the fields that an L4Rule set and that are nobody's of the operator otherwise, so that they can go back to
-	// their defaults when it doesn't set them any more.
+	// MarkRule lists the fields that an L4Rule set and that the operator doesn't own otherwise, so that they can go back to their defaults
+	// when the rule doesn't set them any more.
 	MarkRule     = "l4.ako.vmware.com/l4rule"
 	MarkPort     = "Port"
 	MarkProtocol = "Protocol"
@@ -72,8 +72,8 @@ func MarkValues(marks []*models.RoleFilterMatchLabel, key string) []string {
 	return nil
 }
 
-// OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't tell, as on a VsVip, and
-// untold where they are those of a Gateway of the Services API or of a shared VIP: VirtualServiceOwner tells these apart.
+// OwnerOf reads cluster and owner back from an object's markers. The owner is zero where they don't name one, as on a VsVip, and of
+// UntoldOwner's kind where they are those of a Gateway of the Services API or of a shared VIP: VirtualServiceOwner distinguishes these.
 func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner) {
 	value := func(key string) string { return Mark(marks, key) }
 	cluster = value(MarkCluster)
@@ -90,8 +90,8 @@ func OwnerOf(marks []*models.RoleFilterMatchLabel) (cluster string, owner Owner)
 	return cluster, Owner{}
 }
 
-// VirtualServiceOwner is the owner that a VirtualService's markers name, told by the "gateway" of its service_metadata where the
-// markers leave open whether it is a Gateway of the Services API, which that names, or a shared VIP, for which it is empty.
+// VirtualServiceOwner is the owner that a VirtualService's markers name. Where the markers leave open whether that is a Gateway of the
+// Services API or a shared VIP, the "gateway" of its service_metadata decides: it names the Gateway, and is empty for a shared VIP.
 func VirtualServiceOwner(marked Owner, metadata *string) Owner {
 	var m struct{ Gateway *string }
 	if marked.Kind != UntoldOwner || metadata == nil || json.Unmarshal([]byte(*metadata), &m) != nil || m.Gateway == nil {

@@ -51,8 +51,8 @@ func TestMarkersTellTheOwner(t *testing.T) {
 	}
 }
 
-// TestVirtualServiceTellsTheOwner: AKO's markers don't tell a Gateway from a shared VIP.
-func TestVirtualServiceTellsTheOwner(t *testing.T) {
+// TestVirtualServiceNamesTheOwner: AKO's markers don't distinguish a Gateway from a shared VIP.
+func TestVirtualServiceNamesTheOwner(t *testing.T) {
 	untold := Owner{UntoldOwner, "edge", "gw"}
 	for metadata, want := range map[string]OwnerKind{
 		`{"gateway":"edge/gw"}`: SvcAPIGatewayOwner, `{"gateway":""}`: SharedVIPOwner,

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// OwnerKind tells which kind of Kubernetes object wants a set of Avi objects.
+// OwnerKind is the kind of Kubernetes object that wants a set of Avi objects.
 type OwnerKind string
 
 // The kinds of owner.
@@ -22,7 +22,7 @@ const (
 	// the annotation that its Services have.
 	SharedVIPOwner OwnerKind = "SharedVIP"
 	// UntoldOwner is a SvcAPIGatewayOwner or a SharedVIPOwner: AKO gives their objects the same markers, and without the
-	// VirtualService nothing tells which one it is.
+	// VirtualService it isn't known which of the two it is.
 	UntoldOwner OwnerKind = "Gateway or SharedVIP"
 )
 
@@ -127,7 +127,7 @@ type Observed struct {
 	UUID         string
 	LastModified string // microseconds since the epoch, as the Controller writes them
 	CreatedBy    string // empty for a kind that has no such field
-	// Owner comes from the markers, and is zero where they don't tell: a VsVip carries only the cluster's name.
+	// Owner comes from the markers, and is zero where they don't name one: a VsVip carries only the cluster's name.
 	Owner Owner
 	// Body holds the alb-sdk body; only the fields that the operator owns are kept.
 	Body any

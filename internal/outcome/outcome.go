@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package outcome says what came of one run for an owner. The engine makes an Outcome, a status tells it, and neither knows
+// Package outcome says what came of one run for an owner. The engine makes an Outcome, package status writes it, and neither knows
 // the other.
 package outcome
 
@@ -60,7 +60,7 @@ type Serving struct {
 	// Ports are those that have a pool, by number and protocol; Backends has the names of the Services behind each.
 	Ports    []model.Port
 	Backends map[model.Port][]string
-	// Names are the DNS names of each Service behind, where the pools tell them, by the Service's name.
+	// Names are the DNS names of each Service behind, where the pools have them, by the Service's name.
 	Names   map[string][]string
 	Health  *model.Health // nil while the inventory has not been read
 	Servers []Servers     // of the ports of which some are not up, in order

@@ -226,7 +226,7 @@ func (c comparison) partners(w, h reflect.Value, f field) []int {
 	return out
 }
 
-// keyOf is what tells an element apart; "" where nothing does.
+// keyOf identifies an element; "" where nothing does.
 func keyOf(v reflect.Value, keys []int) string {
 	if len(keys) == 0 || v.IsNil() {
 		return ""
@@ -297,8 +297,8 @@ func (c comparison) overlay(w, h reflect.Value, m mode) reflect.Value {
 	return w
 }
 
-// takenBack finds among the observed markers those that an owner asked for once, which the index of its labels tells, and
-// doesn't any more, and the index of what an L4Rule set where none sets anything any more: by position.
+// takenBack finds among the observed markers, by position, those that an owner once asked for, by the index of its labels, and no longer
+// asks for, and the index of what an L4Rule set where none sets anything any more.
 func takenBack(w, h reflect.Value) map[int]bool {
 	have, ok := h.Interface().([]*models.RoleFilterMatchLabel)
 	if !ok {

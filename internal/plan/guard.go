@@ -27,7 +27,7 @@ const Window = 5 * time.Minute
 
 // Hold is what a guard remembers. It is kept in the cluster, so that neither a restart nor another leader begins anew.
 type Hold struct {
-	// ID names what is held, Owners, for whoever releases it. It is empty if nothing is held.
+	// ID names what is held, Owners, so that a person can release it. It is empty if nothing is held.
 	ID string `json:"id,omitempty"`
 	// Since is when the first of Owners was held, and Of how many owners were served then.
 	Since  time.Time `json:"since,omitzero"`
@@ -55,9 +55,9 @@ type Situation struct {
 // Limit is how many of total may go within a window: a share, rounded down, and never all.
 func Limit(share float64, total int) int { return max(0, min(int(share*float64(total)), total-1)) }
 
-// Review decides which of the owners that are to go may. It looks at all of them, not at one after the other, so the decision
-// depends on the situation and not on the order of events. Who is held stays so until it is wanted again, is gone, or is
-// released: a mistake must not drain a site slowly, nor after it was corrected in part.
+// Review decides which of the owners that are to go may. It looks at all of them, not at one after the other, so the decision depends on
+// the situation and not on the order of events. An owner that is held stays so until it is wanted again, is gone, or is released: a mistake
+// must not drain a site slowly, nor after it was corrected in part.
 func (h Hold) Review(s Situation) Hold {
 	over := func(o string) bool { return !s.Doomed[o] && (s.Unread == nil || !s.Unread(o)) }
 	next := h

@@ -79,7 +79,7 @@ func TestReview(t *testing.T) {
 	}
 }
 
-// TestReviewPutRight: who is wanted again is held no more, and the rest stays held although it is few.
+// TestReviewPutRight: an owner that is wanted again is no longer held, and the rest stays held although it is few.
 func TestReviewPutRight(t *testing.T) {
 	s := Situation{Doomed: owners(0, 20), Total: 20, Share: 0.2, Now: time.Unix(1e9, 0)}
 	h := Hold{}.Review(s)

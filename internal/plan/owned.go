@@ -112,7 +112,7 @@ var ownership = map[reflect.Type][]owns{
 	},
 }
 
-// listKeys names the fields that tell the elements of a list apart, so that what others set on an element survives. The order
+// listKeys names the fields that identify the elements of a list, so that what others set on an element survives. The order
 // of a list never matters.
 var listKeys = map[reflect.Type][]string{
 	reflect.TypeFor[models.Vip]():                  {"vip_id"},
@@ -163,7 +163,7 @@ func newField(t reflect.Type, index int, m mode) field {
 	return field{name: name, mode: m, index: index, ref: strings.HasSuffix(name, "_ref") || strings.HasSuffix(name, "_refs")}
 }
 
-// keysOfList are the fields that tell the elements of a type of list apart, none for a list that has no such.
+// keysOfList are the fields that identify the elements of a type of list; none for a list without such fields.
 func keysOfList(list reflect.Type) []int {
 	if e := list.Elem(); e.Kind() == reflect.Pointer {
 		return keysOf(e.Elem())

@@ -44,7 +44,7 @@ type Plan struct {
 	Findings []model.Finding
 	// Replaces says what could not be changed in place and is why objects are deleted and created again.
 	Replaces string
-	// Repairs says what no longer serves and is therefore deleted and created again, whoever is asked.
+	// Repairs says what no longer serves and is therefore deleted and created again, without consent.
 	Repairs string
 }
 
@@ -93,7 +93,7 @@ func Diff(want *model.Set, observed []*model.Observed, p Policy) Plan {
 		}
 	}
 	if w, uuid := unserved(want, observed, p.UUIDs); w != nil && !moved {
-		return mending(w, uuid, have, out)
+		return repairPlan(w, uuid, have, out)
 	}
 	slices.Sort(blocked)
 	unknown := slices.ContainsFunc(want.Objects, func(o model.Object) bool { return len(o.Keep) > 0 })
@@ -138,9 +138,9 @@ func unserved(want *model.Set, observed []*model.Observed, uuids UUIDs) (vs *mod
 	return &w, uuid
 }
 
-// mending makes the missing VsVip, which proves that it is missing since the name would be taken otherwise, and only then the
-// VirtualService anew. Nobody is interrupted, so nobody is asked.
-func mending(vs *model.Object, uuid string, have map[model.Key]*model.Observed, inPlace Plan) Plan {
+// repairPlan makes the missing VsVip, which proves that it is missing since the name would be taken otherwise, and only then the
+// VirtualService anew. No traffic is interrupted, so no consent is needed.
+func repairPlan(vs *model.Object, uuid string, have map[model.Key]*model.Observed, inPlace Plan) Plan {
 	out := Plan{Owner: inPlace.Owner, Repairs: "the VsVip that the VirtualService refers to is gone"}
 	for _, s := range inPlace.Steps {
 		if s.Key != vs.Key {
@@ -273,7 +273,7 @@ func (p *Plan) link() {
 	}
 }
 
-// Empty tells that there is nothing to do.
+// Empty reports whether there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
 
 // Apply returns what a body is after an update's changes, for tests and dry runs: it sets the changed fields and

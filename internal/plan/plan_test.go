@@ -178,7 +178,7 @@ func TestDiff(t *testing.T) {
 	)
 }
 
-// TestSecurityPolicy: who may connect is settled before a port is opened, and a policy goes after the reference to it.
+// TestSecurityPolicy: which clients may connect is settled before a port is opened, and a policy goes after the reference to it.
 func TestSecurityPolicy(t *testing.T) {
 	open, closed := set(vip("x", ""), virtualService("x", 80)), set(vip("x", ""), security("x", "10.0.0.0"), guarded("x", 80))
 	wantPlan(t, "ranges come", Diff(closed, holds(open), Policy{}),
@@ -298,7 +298,7 @@ func TestTeardown(t *testing.T) {
 	}
 }
 
-// TestReplacement: what can't be changed in place is told, and made anew only with consent, and only once.
+// TestReplacement: what can't be changed in place is reported, and made anew only with consent, and only once.
 func TestReplacement(t *testing.T) {
 	want, have := wanted("10.10.0.2", "10.1.0.9"), holds(wanted("10.10.0.1", "10.1.0.1"))
 	what := "VsVip vip: 10.10.0.1 -> 10.10.0.2"

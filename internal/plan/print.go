@@ -72,7 +72,7 @@ func (s Step) lines() []string {
 	return nil
 }
 
-// created tells what matters of a new object to a network engineer; the whole body is in the golden files.
+// created prints what of a new object matters to a network engineer; the whole body is in the golden files.
 func created(body any) []string {
 	switch o := body.(type) {
 	case *models.VsVip:

@@ -25,15 +25,15 @@ const (
 	GuardContradiction Guard = "contradiction"
 )
 
-// Rule says of a guard what it holds, how that is told and how it ends.
+// Rule says of a guard what it holds, how that is reported and how it ends.
 type Rule struct {
 	Guard Guard
 	Holds string // what stays as it is, and when
-	// Told is the reason of the finding or condition, one of model's or "Unknown".
-	Told string
+	// Reason is that of the finding or condition, one of model's or "Unknown".
+	Reason string
 	// Why begins what is said about a hold of several owners; empty for guards that hold the plan of one.
 	Why string
-	// Release is what a person does who means it, for that plan and no other.
+	// Release is what a person does to let the held plan, and no other, through.
 	Release string
 }
 
@@ -70,13 +70,13 @@ func RuleOf(g Guard) Rule {
 // GuardDocs is the table of the guards as Markdown, for docs/reliability.md.
 func GuardDocs() string {
 	var b strings.Builder
-	b.WriteString("| guard | holds | told as | let through by |\n|---|---|---|---|\n")
+	b.WriteString("| guard | holds | reported as | let through by |\n|---|---|---|---|\n")
 	for _, r := range Rules() {
 		release := r.Release
 		if release == "" {
 			release = "nobody: it ends with its cause"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", r.Guard, r.Holds, r.Told, release)
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", r.Guard, r.Holds, r.Reason, release)
 	}
 	return b.String()
 }

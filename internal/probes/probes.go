@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package probes serves /healthz and /readyz to the kubelet and to people. controller-runtime's own handlers withhold the reason of a
-// check that fails; here it is told, since it is what somebody asks for who looks at a pod that isn't ready.
+// Package probes serves /healthz and /readyz to the kubelet and to people. controller-runtime's own handlers withhold why a check fails;
+// these state it, since a person who looks at a pod that isn't ready needs it.
 package probes
 
 import (
@@ -28,7 +28,7 @@ func Server(addr string, live, ready Checks) (*manager.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for probes: %w", err)
 	}
-	// The kubelet asks and waits for seconds; who is slower than that holds a connection for nothing.
+	// The kubelet asks and waits for seconds; a client that is slower than that holds a connection for nothing.
 	s := &http.Server{Handler: Handler(live, ready), MaxHeaderBytes: 1 << 16,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second}
 	return &manager.Server{Name: "probes", Server: s, Listener: l}, nil

@@ -38,7 +38,7 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// TestServer answers without leadership, and ends with its context. An address that is taken is told at once.
+// TestServer answers without leadership, and ends with its context. An address that is taken is reported at once.
 func TestServer(t *testing.T) {
 	s, err := Server("127.0.0.1:0", nil, Checks{"ready": func(*http.Request) error { return nil }})
 	if err != nil {

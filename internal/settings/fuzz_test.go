@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// FuzzParse gives each key of the ConfigMap any value, and the Secret's too: parsing never panics, what is wrong is told with the key, and
-// what is accepted can be used.
+// FuzzParse gives each key of the ConfigMap any value, and the Secret's too: parsing never panics, what is wrong is reported with the key,
+// and what is accepted can be used.
 func FuzzParse(f *testing.F) {
 	keys := slices.Sorted(maps.Keys(setters))
 	values := []string{"", " ", "true", "ture", "x", "10.0.0.1", "[]", "[null]", `[{"networkName":"vip","cidr":"10.1.0.0/16"}]`,

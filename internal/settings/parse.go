@@ -135,9 +135,9 @@ var (
 	domain      = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 )
 
-// Parse validates the ConfigMap's and the Secret's data as a whole; nil stands for an object that doesn't exist. namespace is
-// theirs and the operator's own; it tells instances apart when primaryInstance is false. The error is a Problems; then the values
-// must not be used.
+// Parse validates the ConfigMap's and the Secret's data as a whole; nil stands for an object that doesn't exist. namespace is that of both
+// objects and the operator's own; it identifies the instance when primaryInstance is false. The error is a Problems; then the values must
+// not be used.
 func Parse(config map[string]string, secret map[string][]byte, namespace string) (*Settings, *Credentials, error) {
 	s, problems := parseConfigMap(config, Object{"ConfigMap", namespace, ConfigMapName})
 	credentials, more := parseSecret(secret, Object{"Secret", namespace, SecretName})

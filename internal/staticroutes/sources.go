@@ -98,7 +98,7 @@ func Slim(o *unstructured.Unstructured) bool {
 	return false
 }
 
-// podCIDRs are a person's, who knows better, else those that Kubernetes chose.
+// podCIDRs are those that a person wrote down, else those that Kubernetes chose.
 func podCIDRs(n *corev1.Node) ([]string, error) {
 	if text, ok := n.Annotations[AnnotationPodCIDRs]; ok {
 		var out []string

@@ -23,7 +23,7 @@ type Wanted struct {
 	unread  string                // not all nodes or CIDRs are known: nothing is removed
 	unknown map[string]string     // nodes of which not all is known, and why: what may be theirs is not removed
 	prefix  map[netip.Prefix]bool // known CIDRs of unknown nodes
-	lost    bool                  // an unknown node has no address by which its routes could be told
+	lost    bool                  // an unknown node has no address by which its routes could be recognised
 	hosts   map[netip.Addr]string // every address of a node → its name
 	uids    map[string]string     // UID of a node → its name
 	claimed map[claimed]bool

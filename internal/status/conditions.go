@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package status tells a Service's story on the Service itself: conditions, the VIP, an error for each port that isn't
-// served, AKO's annotations, and an Event when something changed. All of it comes from one Outcome, so that it can't
-// contradict itself.
+// Package status writes what became of an owner on the owner itself: conditions, the VIP, an error for each port that isn't served, AKO's
+// annotations, and an Event when something changed. All of it comes from one Outcome, so that it can't contradict itself.
 package status
 
 import (
@@ -49,7 +48,7 @@ func conditions(o outcome.Outcome) []metav1.Condition {
 
 func accepted(o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: Accepted, Status: metav1.ConditionTrue, Reason: "Accepted", Message: "all ports are accepted"}
-	var told, notes []string
+	var said, notes []string
 	for _, f := range o.Findings {
 		if f.Severity == model.Note {
 			if f.Reason != model.ReasonNoEndpoints { // that is Healthy's
@@ -57,24 +56,24 @@ func accepted(o outcome.Outcome) metav1.Condition {
 			}
 			continue
 		}
-		if len(told) == 0 {
+		if len(said) == 0 {
 			c.Reason = f.Reason
 		}
 		if o.State() == outcome.Blocked && f.Severity == model.Blocked && f.Port == (model.Port{}) {
 			c.Status = metav1.ConditionFalse
 		}
-		if !slices.Contains(told, f.Message) {
-			told = append(told, f.Message)
+		if !slices.Contains(said, f.Message) {
+			said = append(said, f.Message)
 		}
 	}
-	if len(told) == 0 && o.State() == outcome.Unread {
+	if len(said) == 0 && o.State() == outcome.Unread {
 		c.Status, c.Reason = metav1.ConditionUnknown, o.Failure().Reason
-		told = []string{"not known before the Controller can be read, see condition " + Programmed}
+		said = []string{"not known before the Controller can be read, see condition " + Programmed}
 	}
-	if len(told) == 0 {
-		told = []string{c.Message}
+	if len(said) == 0 {
+		said = []string{c.Message}
 	}
-	c.Message = join(append(told, notes...))
+	c.Message = join(append(said, notes...))
 	return c
 }
 
@@ -104,7 +103,7 @@ func programmed(o outcome.Outcome) metav1.Condition {
 const notProgrammed = "NotProgrammed"
 
 func healthy(o outcome.Outcome) metav1.Condition {
-	c := metav1.Condition{Type: Healthy, Status: metav1.ConditionUnknown, Reason: "Unknown", Message: "the Controller's inventory doesn't tell yet"}
+	c := metav1.Condition{Type: Healthy, Status: metav1.ConditionUnknown, Reason: "Unknown", Message: "the Controller's inventory doesn't show it yet"}
 	if o.VSUUID == "" && o.Doubtful {
 		c.Message = "the Controller doesn't show the VirtualService, and doesn't prove that it is gone; the addresses stay in the status until it does"
 		return c

@@ -22,7 +22,8 @@ import (
 )
 
 // routedEvents: the Events of a Gateway of gateway.networking.k8s.io follow the API's own conditions.
-var routedEvents = toldTypes{accepted: string(gatewayv1.GatewayConditionAccepted), programmed: string(gatewayv1.GatewayConditionProgrammed)}
+var routedEvents = eventTypes{
+	accepted: string(gatewayv1.GatewayConditionAccepted), programmed: string(gatewayv1.GatewayConditionProgrammed)}
 
 // Gateway writes what an outcome means for a Gateway of gateway.networking.k8s.io and its ListenerSets. Every condition of ours
 // carries the generation that it is about; those of others are left alone.
@@ -57,7 +58,7 @@ func (w *Writer) Gateway(ctx context.Context, view *gatewayapi.View, o outcome.O
 	if err := w.Patch(ctx, gw, next, apiequality.Semantic.DeepEqual(gw.Status, next.Status)); err != nil {
 		return err
 	}
-	w.tellOf(next, gw.Status.Conditions, next.Status.Conditions, o, routedEvents)
+	w.announceOf(next, gw.Status.Conditions, next.Status.Conditions, o, routedEvents)
 	var failed []error
 	for _, s := range view.SetVerdicts {
 		if err := w.listenerSet(ctx, &r, s, now); client.IgnoreNotFound(err) != nil {
@@ -173,7 +174,7 @@ func (r *routed) accepted() metav1.Condition {
 			return c
 		}
 	}
-	// What is wrong with a ListenerSet's is told there (GEP-1713, "Gateway Conditions").
+	// What is wrong with a ListenerSet's listeners is reported there (GEP-1713, "Gateway Conditions").
 	switch valid, all := r.ofSet(nil); {
 	case valid == 0:
 		c.Status, c.Reason = metav1.ConditionFalse, string(gatewayv1.GatewayReasonListenersNotValid)
@@ -183,8 +184,8 @@ func (r *routed) accepted() metav1.Condition {
 	return c
 }
 
-// unavailable begins the message of a condition while the Controller can't be had: an outage shows many faces, and telling
-// each would be a storm of writes.
+// unavailable begins the message of a condition while the Controller can't be had: an outage has many different errors, and reporting each
+// would be a storm of writes.
 const unavailable = model.ReasonControllerDown + ": "
 
 func (r *routed) programmed() metav1.Condition {

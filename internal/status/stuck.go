@@ -19,7 +19,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
-// ConditionsOf returns the conditions in the status of an owner, and the type of the one that says whether it is programmed;
+// ConditionsOf returns the conditions in the status of an owner, and the type of the condition about whether the owner is programmed;
 // nil for an object that is no owner.
 func ConditionsOf(o client.Object) (list *[]metav1.Condition, programmed string) {
 	switch o := o.(type) {
@@ -128,7 +128,7 @@ func (w *Writer) Stuck(ctx context.Context, o client.Object, reason, message str
 	}
 	if was := apimeta.FindStatusCondition(*list, programmed); was != nil && was.Status == metav1.ConditionFalse &&
 		reason == model.ReasonControllerDown && was.Reason == reason {
-		return nil // an outage shows many faces, and one is enough
+		return nil // an outage has many different errors, and one is enough
 	}
 	apimeta.SetStatusCondition(list, metav1.Condition{
 		Type: programmed, Status: metav1.ConditionFalse, Reason: reason, Message: clip("deleting: " + message),

@@ -40,7 +40,7 @@ func (w *Writer) SvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, o outcom
 	if err := w.Patch(ctx, gw, next, apiequality.Semantic.DeepEqual(gw.Status, next.Status)); err != nil {
 		return err
 	}
-	w.tell(next, gw.Status.Conditions, next.Status.Conditions, o)
+	w.announce(next, gw.Status.Conditions, next.Status.Conditions, o)
 	return nil
 }
 
@@ -123,16 +123,16 @@ func ready(gw *svcapi.Gateway, o outcome.Outcome) metav1.Condition {
 	c := metav1.Condition{Type: svcapi.GatewayConditionReady, Status: metav1.ConditionFalse}
 	p := programmed(o)
 	address := []string{model.ReasonInvalidAddress, model.ReasonNoFreeAddress, addressPending}
-	told := portMessages(gw, o)
+	messages := portMessages(gw, o)
 	switch {
 	case p.Status != metav1.ConditionTrue && slices.Contains(address, p.Reason):
 		c.Reason, c.Message = svcapi.GatewayReasonAddressNotAssigned, p.Message
-	case len(told.invalid) > 0:
-		c.Reason, c.Message = svcapi.GatewayReasonListenersNotValid, join(told.invalid)
+	case len(messages.invalid) > 0:
+		c.Reason, c.Message = svcapi.GatewayReasonListenersNotValid, join(messages.invalid)
 	case p.Status != metav1.ConditionTrue:
 		c.Reason, c.Message = svcapi.GatewayReasonListenersNotReady, p.Message
-	case len(told.waiting) > 0:
-		c.Reason, c.Message = svcapi.GatewayReasonListenersNotReady, join(told.waiting)
+	case len(messages.waiting) > 0:
+		c.Reason, c.Message = svcapi.GatewayReasonListenersNotReady, join(messages.waiting)
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, svcapi.GatewayReasonReady, p.Message
 	}
@@ -203,8 +203,8 @@ var good = []metav1.Condition{
 	{Type: svcapi.ListenerConditionReady, Status: metav1.ConditionTrue, Reason: svcapi.ListenerReasonReady},
 }
 
-// listeners has an entry for each port number, as the API keys them: it tells of every protocol on it, and each
-// condition is the worst of them.
+// listeners has an entry for each port number, as the API keys them: it covers every protocol on that number, and each condition is the
+// worst of theirs.
 func listeners(gw *svcapi.Gateway, o outcome.Outcome, now metav1.Time) []svcapi.ListenerStatus {
 	var out []svcapi.ListenerStatus
 	for i, l := range gw.Spec.Listeners {
@@ -213,11 +213,11 @@ func listeners(gw *svcapi.Gateway, o outcome.Outcome, now metav1.Time) []svcapi.
 		}
 		entry := svcapi.ListenerStatus{Port: l.Port, Protocol: l.Protocol, Hostname: l.Hostname}
 		want := slices.Clone(good)
-		var told []string
+		var said []string
 		for _, port := range protocolsOn(gw.Spec.Listeners[i:], l.Port) {
-			told = append(told, judge(want, port, o))
+			said = append(said, judge(want, port, o))
 		}
-		want[3].Message = join(told)
+		want[3].Message = join(said)
 		var have []metav1.Condition
 		for _, s := range gw.Status.Listeners {
 			if s.Port == l.Port {
@@ -315,10 +315,10 @@ func inWords(served bool, o outcome.Outcome, serving model.Port, problems []stri
 	return text
 }
 
-// told says which ports are wrong and which only wait.
-type told struct{ invalid, waiting []string }
+// complaints are the messages of ports that are wrong and of those that only wait.
+type complaints struct{ invalid, waiting []string }
 
-func portMessages(gw *svcapi.Gateway, o outcome.Outcome) (out told) {
+func portMessages(gw *svcapi.Gateway, o outcome.Outcome) (out complaints) {
 	for _, f := range o.Findings {
 		switch {
 		case f.Port == (model.Port{}):

@@ -94,7 +94,7 @@ func (w *Writer) Service(
 	if o.Known() && w.contest.again(svc.UID, svc.Status.LoadBalancer.Ingress, next.Status.LoadBalancer.Ingress) {
 		w.Warn(svc, "StatusContested", "somebody else writes status.loadBalancer of this Service too, and it has been put right again; only one controller may serve a Service")
 	}
-	w.tell(next, svc.Status.Conditions, next.Status.Conditions, o)
+	w.announce(next, svc.Status.Conditions, next.Status.Conditions, o)
 	return nil
 }
 
@@ -155,8 +155,8 @@ func steady(have, want []metav1.Condition, o outcome.Outcome) []metav1.Condition
 		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Healthy })
 	}
 	if was := apimeta.FindStatusCondition(have, Programmed); was != nil && was.Reason == model.ReasonControllerDown {
-		// An outage shows many faces (refused, reset, suspended). Telling each to every owner would be a storm of writes; that another
-		// Controller is called is told.
+		// An outage has many different errors (refused, reset, suspended). Reporting each on every owner would be a storm of writes; that another
+		// Controller is called is reported.
 		same := strings.Contains(was.Message, o.Failure().Host)
 		want = slices.DeleteFunc(want, func(c metav1.Condition) bool { return c.Type == Programmed && c.Reason == was.Reason && same })
 	}
@@ -254,21 +254,21 @@ func problem(list []metav1.Condition) string {
 	return ""
 }
 
-// toldTypes names the conditions whose changes are told as Events.
-type toldTypes struct{ accepted, programmed string }
+// eventTypes names the conditions whose changes become Events.
+type eventTypes struct{ accepted, programmed string }
 
-func (w *Writer) tell(about client.Object, before, after []metav1.Condition, o outcome.Outcome) {
-	w.tellOf(about, before, after, o, toldTypes{Accepted, Programmed})
+func (w *Writer) announce(about client.Object, before, after []metav1.Condition, o outcome.Outcome) {
+	w.announceOf(about, before, after, o, eventTypes{Accepted, Programmed})
 }
 
-// tellOf emits Events for what changed between two lists of conditions. They are compared by status, reason and message, so
-// an unchanged failure is told once. Normal Events for a program done are called ensured and updated.
-func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o outcome.Outcome, of toldTypes) {
+// announceOf emits Events for what changed between two lists of conditions. They are compared by status, reason and message, so an
+// unchanged failure is reported once. Normal Events for a program done are called ensured and updated.
+func (w *Writer) announceOf(about client.Object, before, after []metav1.Condition, o outcome.Outcome, of eventTypes) {
 	if changed(before, after, of.accepted) {
-		told := make(map[string]bool)
+		said := make(map[string]bool)
 		for _, f := range o.Findings { // the gravest first
-			if f.Severity != model.Note && !told[f.Message] {
-				told[f.Message] = true
+			if f.Severity != model.Note && !said[f.Message] {
+				said[f.Message] = true
 				w.event(about, corev1.EventTypeWarning, f.Reason, "Accept", f.Message)
 			}
 		}
@@ -285,11 +285,11 @@ func (w *Writer) tellOf(about client.Object, before, after []metav1.Condition, o
 	case o.State() == outcome.Unread, o.State() == outcome.Failed:
 		w.event(about, corev1.EventTypeWarning, o.Failure().Reason, "Program", now.Message)
 	}
-	w.tellHealth(about, before, after)
+	w.announceHealth(about, before, after)
 }
 
-// tellHealth emits Events for what changed of condition Healthy.
-func (w *Writer) tellHealth(about client.Object, before, after []metav1.Condition) {
+// announceHealth emits Events for what changed of condition Healthy.
+func (w *Writer) announceHealth(about client.Object, before, after []metav1.Condition) {
 	h, was := apimeta.FindStatusCondition(after, Healthy), apimeta.FindStatusCondition(before, Healthy)
 	switch {
 	case h == nil || !changed(before, after, Healthy):
@@ -303,23 +303,23 @@ func (w *Writer) tellHealth(about client.Object, before, after []metav1.Conditio
 	}
 }
 
-// Deleted tells that nothing is left on the Controller.
+// Deleted emits the Event that nothing is left on the Controller.
 func (w *Writer) Deleted(about client.Object, deleted int) {
 	w.event(about, corev1.EventTypeNormal, "DeletedLoadBalancer", "Delete", fmt.Sprintf("%d objects were deleted from the Controller", deleted))
 }
 
-// Warn tells something that is no condition of an owner that we serve.
+// Warn emits a Warning about something that is no condition of an owner that we serve.
 func (w *Writer) Warn(about client.Object, reason, message string) {
 	w.event(about, corev1.EventTypeWarning, reason, "Reconcile", message)
 }
 
-// Tell tells good news.
-func (w *Writer) Tell(about client.Object, reason, message string) {
+// Inform emits a Normal Event.
+func (w *Writer) Inform(about client.Object, reason, message string) {
 	w.event(about, corev1.EventTypeNormal, reason, "Reconcile", message)
 }
 
-// event emits an Event. The recorder counts those of one action and reason as one, of which the first text alone is told for six
-// minutes (k8s.io/client-go/tools/events), so that each text is an action of its own.
+// event emits an Event. The recorder counts those of one action and reason as one, of which only the first text is kept for six minutes
+// (k8s.io/client-go/tools/events), so that each text is an action of its own.
 func (w *Writer) event(about client.Object, kind, reason, action, note string) {
 	if w.Silent != nil && w.Silent() {
 		return
@@ -353,7 +353,7 @@ var arriving = map[string]bool{
 	string(gatewayv1.RouteReasonRefNotPermitted): true,
 }
 
-// hasStatus reports whether what is told about an object is in its status too.
+// hasStatus reports whether what Events say about an object is in its status too.
 func hasStatus(o client.Object) bool {
 	switch o.(type) {
 	case *corev1.ConfigMap, *corev1.Node:

@@ -33,9 +33,8 @@ func annotatedRanges(key string, annotations map[string]string) (where string, p
 	return where, prefixes
 }
 
-// clients reads who may connect. Prefixes that can't be read change nothing for an owner that serves: neither may a slip let
-// in everybody, nor shut out whom it was meant to let in. A new owner serves those that can be read and waits if there are
-// none.
+// clients reads who may connect. Prefixes that can't be read change nothing for an owner that serves: a slip must neither let in everybody
+// nor shut out the clients that it was meant to let in. A new owner serves those that can be read and waits if there are none.
 func (b *builder) clients(f frontend) clients {
 	live, ref := b.in.Live, b.liveSecurity(f)
 	ours := refersTo(ref, live.security)
@@ -45,7 +44,7 @@ func (b *builder) clients(f frontend) clients {
 	switch {
 	case b.rule.spec != nil && b.rule.spec.NetworkSecurityPolicyRef != "":
 		if len(texts) > 0 {
-			b.tellAll(model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: L4Rule %s names the network security policy %s, and a VirtualService can have only one; add the prefixes to that, or take it out of the rule", where, b.in.Rule.Name, b.rule.spec.NetworkSecurityPolicyRef))
+			b.reportAll(model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: L4Rule %s names the network security policy %s, and a VirtualService can have only one; add the prefixes to that, or take it out of the rule", where, b.in.Rule.Name, b.rule.spec.NetworkSecurityPolicyRef))
 		}
 		return clients{} // the rule's
 	case len(texts) == 0 && where != "" && ours:
@@ -67,7 +66,7 @@ func (b *builder) clients(f frontend) clients {
 	case len(invalid) > 0:
 		b.report(model.Degraded, model.Port{}, model.ReasonInvalidSourceRange, rangesMessage(where, invalid)+"; only clients of the other prefixes are let in")
 	case ref != nil && (live.security == nil || b.ruledSecurity(f)): // a policy of ours may be left beside an L4Rule's
-		b.tellAll(model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: the VirtualService has the network security policy %s already, which isn't the operator's, and can have only one; add the prefixes to that, or take it off the VirtualService", where, b.refText(ref)))
+		b.reportAll(model.ReasonSecurityPolicyTaken, fmt.Sprintf("%s is not enforced: the VirtualService has the network security policy %s already, which isn't the operator's, and can have only one; add the prefixes to that, or take it off the VirtualService", where, b.refText(ref)))
 		return b.sameClients(f)
 	}
 	b.reportShutOut(f, where, prefixes)
@@ -86,8 +85,8 @@ func (b *builder) strayRanges(annotations map[string]string) {
 	}
 }
 
-// tellAll reports what concerns all Services of the owner.
-func (b *builder) tellAll(reason, message string) {
+// reportAll reports what concerns all Services of the owner.
+func (b *builder) reportAll(reason, message string) {
 	about := b.about
 	b.about = ""
 	b.report(model.Degraded, model.Port{}, reason, message)
@@ -206,7 +205,7 @@ func vipFamilies(f frontend) (four, six bool) {
 	return four, six
 }
 
-// denyOthers refuses whoever is in none of the prefixes. It is one rule that denies, and not rules that allow, because below
+// denyOthers refuses clients that are in none of the prefixes. It is one rule that denies, and not rules that allow, because below
 // Enterprise a Controller takes no others.
 func denyOthers(prefixes []netip.Prefix) *models.NetworkSecurityRule {
 	match := &models.IPAddrMatch{MatchCriteria: new("IS_NOT_IN")}

@@ -24,9 +24,9 @@ func (b *builder) drain(f frontend, l listener, svc *corev1.Service, p *models.P
 	if !b.drains(live) {
 		return
 	}
-	minutes, told := b.drainTold(l, svc, live != nil)
+	minutes, ok := b.drainWanted(l, svc, live != nil)
 	switch {
-	case told:
+	case ok:
 		p.GracefulDisableTimeout = &minutes
 	case live != nil && live.GracefulDisableTimeout != nil:
 		p.GracefulDisableTimeout = live.GracefulDisableTimeout
@@ -35,8 +35,8 @@ func (b *builder) drain(f frontend, l listener, svc *corev1.Service, p *models.P
 	}
 }
 
-// drainTold is the timeout that is asked for. An annotation that can't be read changes nothing for a live pool.
-func (b *builder) drainTold(l listener, svc *corev1.Service, live bool) (minutes int32, told bool) {
+// drainWanted is the timeout that is asked for; ok is false if none is. An annotation that can't be read changes nothing for a live pool.
+func (b *builder) drainWanted(l listener, svc *corev1.Service, live bool) (minutes int32, ok bool) {
 	if svc == nil {
 		return 0, false
 	}

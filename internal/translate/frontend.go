@@ -88,7 +88,7 @@ type target struct {
 	weight      int32  // its share of the listener's connections, in relation to the others'
 }
 
-// grouped tells that a listener's connections are spread by a pool group, because there is more to it than one pool.
+// grouped reports whether a listener's connections are spread by a pool group, because there is more behind it than one pool.
 func (l listener) grouped() bool {
 	return len(l.targets) > 1 || len(l.targets) == 1 && (l.rejects > 0 || l.targets[0].weight == 0)
 }

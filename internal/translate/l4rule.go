@@ -137,8 +137,8 @@ func (in *Input) Kinds() (out []model.Kind) {
 	return slices.Compact(out)
 }
 
-// What AKO's CRD fills in by itself. A rule that has these values may not have said so, and they are what the Controller does
-// without being told; networkProfileRef would make every SCTP and UDP VirtualService a TCP one.
+// What AKO's CRD fills in by itself. A rule that has these values may not have said so, and they are the Controller's own defaults;
+// networkProfileRef would make every SCTP and UDP VirtualService a TCP one.
 const (
 	defaultAnalyticsProfile = "System-Analytics-Profile"
 	defaultNetworkProfile   = "System-TCP-Proxy"

@@ -65,7 +65,7 @@ func (l *Live) noteRule(key model.Key, marks []*models.RoleFilterMatchLabel, tex
 
 // livePool is a pool that there is.
 type livePool struct {
-	service string   // "<namespace>/<name>" behind it, where the pool tells
+	service string   // "<namespace>/<name>" behind it, where the pool names it
 	servers bool     // it has some
 	names   []string // in DNS, of the Service
 	// checksum is AKO's or, where the operator has written the pool, noChecksum.

@@ -25,8 +25,8 @@ func groupName(s *settings.Settings, owner model.Owner, listener model.Port) str
 	return name(s, joined(owner.Namespace, owner.Name, listener.Protocol, number(listener.Number)))
 }
 
-// reservedMark reports whether a key is one of reservedMarks in any case of letters: the Controller's roles decide by markers, and who
-// writes them down for a role may have done so in another case.
+// reservedMark reports whether a key is one of reservedMarks in any case of letters: the Controller's roles decide by markers, and a role
+// may spell them in another case.
 func reservedMark(key string) bool {
 	return slices.ContainsFunc(reservedMarks, func(mark string) bool { return strings.EqualFold(mark, key) })
 }
@@ -113,7 +113,7 @@ func metadataOf(text *string) (m metadata) {
 	return m
 }
 
-// NamesOf are the DNS names that a pool's service_metadata tells of the Service behind it.
+// NamesOf are the DNS names that a pool's service_metadata has of the Service behind it.
 func NamesOf(pool *models.Pool) []string { return metadataOf(pool.ServiceMetadata).HostNames }
 
 // inLiveOrder are names in the order in which the VirtualService has them, if it has the same: their order means nothing, and

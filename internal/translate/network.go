@@ -26,7 +26,7 @@ type network struct {
 	labels    []string
 	vips      []vipSource
 	placement []*models.PlacementNetwork
-	// kept tells that it was read from what serves; withPool, that there was a pool to read placement from.
+	// kept reports whether the placement was read from what serves; withPool, whether there was a pool to read it from.
 	kept, withPool bool
 }
 

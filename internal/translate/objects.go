@@ -174,8 +174,8 @@ func (b *builder) pool(f frontend, l listener, t target) pool {
 	return out
 }
 
-// markers are the cluster's and those given, with the owner's labels and an index of those, so that a label that is taken
-// back can be told from one that somebody else has put there.
+// markers are the cluster's and those given, with the owner's labels and an index of those, so that a label that is taken back can be
+// distinguished from one that somebody else has put there.
 func (b *builder) markers(pairs []string) []*models.RoleFilterMatchLabel {
 	out := model.Markers(b.in.Settings.ClusterName, append(pairs, b.labels...)...)
 	if len(b.labels) > 0 {

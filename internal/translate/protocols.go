@@ -133,13 +133,13 @@ func (b *builder) keepsServing(port model.Port, serves bool, reason, message str
 	return false
 }
 
-// open tells that a port has a pool already.
+// open reports whether a port has a pool already.
 func (b *builder) open(port model.Port) bool {
 	_, yes := b.in.Live.Ports[port]
 	return yes
 }
 
-// exists tells that a target's pool is there already, and serves that it has servers.
+// exists reports whether a target's pool is there already, and serves whether it has servers.
 func (b *builder) exists(t target) bool {
 	_, yes := b.in.Live.Pools[t.pool]
 	return yes

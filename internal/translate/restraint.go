@@ -14,7 +14,7 @@ import (
 const (
 	// AnnotationPaused leaves everything as it is.
 	AnnotationPaused = "l4.ako.vmware.com/paused"
-	// AnnotationDryRun has the changes told that would be made.
+	// AnnotationDryRun has the changes reported that would be made.
 	AnnotationDryRun = "l4.ako.vmware.com/dry-run"
 )
 
@@ -31,7 +31,7 @@ var Flag = Restraint{Reason: model.ReasonDryRun, by: "the operator's flag --dry-
 // restraints are the annotations, the strictest first, with what each does.
 var restraints = []struct{ annotation, reason, text string }{
 	{AnnotationPaused, model.ReasonPaused, "paused: nothing is changed on the Controller"},
-	{AnnotationDryRun, model.ReasonDryRun, "dry run: changes are told and not carried out"},
+	{AnnotationDryRun, model.ReasonDryRun, "dry run: changes are reported and not carried out"},
 }
 
 // RestraintOf reads an object's annotations. A value that is neither true nor false counts as true: nothing is changed by mistake.

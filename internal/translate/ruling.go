@@ -82,14 +82,14 @@ func (b *builder) fitRule(f *frontend) {
 		b.keepTLS(f)
 	}
 	if b.rule.spec != nil {
-		b.tellUnused(f, b.rule.spec)
+		b.reportUnused(f, b.rule.spec)
 	}
 	for i := range b.in.Backends {
 		b.fitBackend(&b.in.Backends[i])
 	}
 }
 
-// keepTLS leaves out the ports that a VirtualService which ends TLS doesn't have: it has no policy that tells ports apart.
+// keepTLS leaves out the ports that a VirtualService which ends TLS doesn't have: it has no policy that selects by port.
 func (b *builder) keepTLS(f *frontend) {
 	f.listeners = slices.DeleteFunc(f.listeners, func(l listener) bool {
 		if !b.open(l.port) {
@@ -102,26 +102,26 @@ func (b *builder) keepTLS(f *frontend) {
 	}
 }
 
-// tellUnused tells what of a rule has no effect on its owner.
-func (b *builder) tellUnused(f *frontend, spec *v1alpha2.L4RuleSpec) {
-	tell := func(severity model.Severity, format string, args ...any) {
+// reportUnused reports what of a rule has no effect on its owner.
+func (b *builder) reportUnused(f *frontend, spec *v1alpha2.L4RuleSpec) {
+	report := func(severity model.Severity, format string, args ...any) {
 		b.report(severity, model.Port{}, model.ReasonRuleIgnored, fmt.Sprintf(format, args...))
 	}
 	name := said(spec.NetworkProfileRef, defaultNetworkProfile)
 	of, known := b.profileProtocol(name)
 	if name != "" && known && !slices.ContainsFunc(f.listeners, func(l listener) bool { return l.proto.name == of }) {
-		tell(model.Degraded, "L4Rule %s: networkProfileRef %s is for %s and is not used: the ports are %s", b.in.Rule.Name, name, of, portList(f.listeners))
+		report(model.Degraded, "L4Rule %s: networkProfileRef %s is for %s and is not used: the ports are %s", b.in.Rule.Name, name, of, portList(f.listeners))
 	}
 	asked := strings.TrimSpace(b.in.Owner.Annotations()[AnnotationApplicationProfile])
 	if asked != "" && spec.ApplicationProfileRef != "" && asked != spec.ApplicationProfileRef {
-		tell(model.Note, "annotation %s: %s is not used, because L4Rule %s names %s", AnnotationApplicationProfile, asked, b.in.Rule.Name, spec.ApplicationProfileRef)
+		report(model.Note, "annotation %s: %s is not used, because L4Rule %s names %s", AnnotationApplicationProfile, asked, b.in.Rule.Name, spec.ApplicationProfileRef)
 	}
 	if len(spec.BackendProperties) > 0 && !slices.ContainsFunc(b.in.Backends, func(x Backend) bool { return x.Rule.same(b.in.Rule) }) {
-		tell(model.Note, "L4Rule %s: its backendProperties are not used, since they are for the Services that name it", b.in.Rule.Name)
+		report(model.Note, "L4Rule %s: its backendProperties are not used, since they are for the Services that name it", b.in.Rule.Name)
 	}
 }
 
-// fitBackend tells a Service of a rule for pools of which none is the Service's.
+// fitBackend reports to a Service that the rule it names is for pools of which none is the Service's.
 func (b *builder) fitBackend(backend *Backend) {
 	spec, _, _ := b.usable(backend.Rule)
 	if spec == nil || len(spec.BackendProperties) == 0 {

@@ -66,7 +66,7 @@ func (g SharedVIP) Shut(svc *corev1.Service, taken map[model.Port]string) string
 	return ""
 }
 
-// stays tells that a Service is served where it doesn't ask to be any more, and why it doesn't move.
+// stays reports that a Service is served where it no longer asks to be, and why it doesn't move.
 func (b *builder) stays(from, to, shut string) {
 	change := fmt.Sprintf("annotation %s: %s -> %s", AnnotationSharedVIP, cmp.Or(from, "(unset)"), cmp.Or(to, "(unset)"))
 	if shut == "" {
@@ -371,8 +371,8 @@ func (b sharedBuilder) fits(m *corev1.Service) bool {
 	return reason == ""
 }
 
-// unguarded reports whether a Service is to be left out because everybody would be let in to it whom the group lets in: by the ranges of
-// the most senior one or, where those can't be read, by what is in force.
+// unguarded reports whether a Service is to be left out because all clients that the group lets in would reach it: by the ranges of the
+// most senior one or, where those can't be read, by what is in force.
 func (b sharedBuilder) unguarded(m *corev1.Service) bool {
 	where, differs := b.otherClients(m)
 	return where != "" && (differs || b.in.Live.Exists && b.vague()) && !b.live(m)
@@ -552,7 +552,7 @@ func (g SharedVIP) poolMarks(_ listener, t target) []string {
 		model.MarkPort, number(t.port.Number), model.MarkProtocol, t.port.Protocol, model.MarkGatewayName, g.Group}
 }
 
-// virtualServiceMetadata has no Gateway, which tells it from one.
+// virtualServiceMetadata has no Gateway, which distinguishes a shared VIP from one.
 func (g SharedVIP) virtualServiceMetadata(names []string) metadata {
 	return metadata{HostNames: names}
 }

@@ -193,7 +193,7 @@ func (b svcAPIBuilder) meant(port model.Port, asked map[model.Port]int) model.Po
 	if len(free) == 1 {
 		return free[0]
 	}
-	return model.Port{} // which one nobody can tell
+	return model.Port{} // which one isn't known
 }
 
 func listenerPort(l svcapi.Listener) model.Port {
@@ -209,7 +209,7 @@ func unsupportedProtocol(i int, port model.Port) string {
 }
 
 // bind finds the Service behind a listener. The oldest of several wins, as the API says. Where the listener can't be
-// told from another, or can't be read, what serves goes on.
+// distinguished from another, or can't be read, what serves goes on.
 func (b svcAPIBuilder) bind(i int, spec svcapi.Listener, l listener, conflict bool) (_ listener, ok bool) {
 	if conflict {
 		b.keepNames = true
@@ -362,7 +362,7 @@ func attachable(svc *corev1.Service) bool {
 }
 
 // inherited reports whether a Service that the listener doesn't admit has been served by AKO, which looks at no namespaces, and
-// nobody has said since that it is not to be. AKO's checksum on the pool is what tells, so it is left there.
+// nobody has said since that it is not to be. AKO's checksum on the pool is the proof, so it is left there.
 func (b svcAPIBuilder) inherited(svc *corev1.Service, port model.Port) bool {
 	pool, live := b.in.Live.Pools[b.in.Owner.poolName(b.in.Settings, svc, 0, port)]
 	return live && pool.checksum != "" && pool.checksum != noChecksum && pool.service == svc.Namespace+"/"+svc.Name &&
@@ -426,7 +426,7 @@ func selectorText(s *metav1.LabelSelector) string {
 	return strings.ReplaceAll(metav1.FormatLabelSelector(s), ",", " and ")
 }
 
-// namespaces tells which Services' namespaces a listener admits: its own unless it says otherwise.
+// namespaces says which Services' namespaces a listener admits: its own unless it says otherwise.
 func (b svcAPIBuilder) namespaces(r svcapi.RouteBindingSelector) (func(*Backend) bool, error) {
 	same := func(c *Backend) bool { return c.Service.Namespace == b.gw.Namespace }
 	if b.everyNamespace {

@@ -41,7 +41,7 @@ type Input struct {
 	Tenant string
 	// Had are the addresses that the owner's status has, where the operator wrote it.
 	Had []netip.Addr
-	// Rival is another owner whose objects have the same names, and who came first.
+	// Rival is another owner whose objects have the same names, and which came first.
 	Rival *model.Owner
 
 	Settings *settings.Settings
@@ -61,7 +61,7 @@ type Backend struct {
 	Service *corev1.Service
 	// NamespaceLabels are those of its namespace, where a listener selects namespaces.
 	NamespaceLabels map[string]string
-	// Slices are the Service's EndpointSlices, in any order. SlicesRead tells that the list was read completely; if it
+	// Slices are the Service's EndpointSlices, in any order. SlicesRead reports whether the list was read completely; if it
 	// was not, no pool is changed.
 	Slices     []*discoveryv1.EndpointSlice
 	SlicesRead bool
@@ -98,7 +98,7 @@ type Result struct {
 	Asked string
 	// VIPNetworks names those that addresses come from, as they are configured; empty if none is.
 	VIPNetworks string
-	// Pools tells which port a pool is for, by the pool's name.
+	// Pools says which port a pool is for, by the pool's name.
 	Pools map[string]model.Port
 }
 

@@ -97,7 +97,8 @@ func EffectTable() []EffectInfo { return fault.EffectTable() }
 // EffectDocs is the table of effects as Markdown, for docs/simulator.md.
 func EffectDocs() string { return fault.EffectDocs() }
 
-// ParseScript reads a timeline of faults and checks all of it. An error tells the line, one line of the error each.
+// ParseScript reads a timeline of faults and checks all of it. An error has one line for each mistake, which begins with the line of the
+// text.
 func ParseScript(text []byte) (*Script, error) { return fault.ParseScript(text) }
 
 // ParseForwardMap reads a map of addresses, such as "10.0.0.0/8=127.0.0.0/8", or "direct".

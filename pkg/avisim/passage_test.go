@@ -15,7 +15,7 @@ import (
 // documents have one file on its way, the API three (calls, sessions, objects), the world four (lock, store, pipeline, rules).
 const passed = 12
 
-// TestPassage counts the files that somebody has to read who follows a PATCH of a pool through the simulator: those of pkg/avisim with a
+// TestPassage counts the files that a reader has to open to follow a PATCH of a pool through the simulator: those of pkg/avisim with a
 // statement that runs for this request. What runs only when the server is made, or for another request, does not count.
 func TestPassage(t *testing.T) {
 	dir := t.TempDir()

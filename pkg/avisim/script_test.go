@@ -99,7 +99,7 @@ func TestScriptEnds(t *testing.T) {
 	}
 }
 
-// TestScriptErrors shows that each mistake is told with its line.
+// TestScriptErrors shows that each mistake is reported with its line.
 func TestScriptErrors(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"", "line 1: the script is empty"},

@@ -57,7 +57,7 @@ type Options struct {
 	// StateFile keeps the state: what is in it comes back, and the fixture's objects are not made again.
 	StateFile string
 
-	Logf func(string, ...any) // told of failures that no client hears of; default: nobody
+	Logf func(string, ...any) // called with failures that no client sees; default: dropped
 }
 
 // Server is a simulated Avi Controller. Make one with New; all methods are safe for concurrent use.
@@ -231,7 +231,7 @@ func (s *Server) SetDown(down bool) { s.gate.SetDown(down) }
 // SetUpgradeMode makes writes fail with 403 "Configuration is disallowed during upgrade" while reads work.
 func (s *Server) SetUpgradeMode(on bool) { s.api.SetUpgradeMode(on) }
 
-// SetPassword changes the password of a user, who is made a superuser if there is none of the name, and ends the user's sessions.
+// SetPassword changes the password of a user, or makes a superuser of that name if there is none, and ends the user's sessions.
 func (s *Server) SetPassword(username, password string) { s.Accounts.SetPassword(username, password) }
 
 // RotateCertificate replaces the CA and the certificate by new ones and closes idle connections, so that a client's

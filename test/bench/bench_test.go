@@ -409,7 +409,7 @@ func (x *bench) restart(objects int) []row {
 		fmt.Sprintf("goal: 0 writes, bulk reads (%d objects)", objects)}}
 }
 
-// quiet tells that no request has come for the time.
+// quiet reports whether no request has come for the time.
 func (x *bench) quiet(d time.Duration) bool {
 	all := x.sim.Requests()
 	return len(all) == 0 || time.Since(all[len(all)-1].Time) > d

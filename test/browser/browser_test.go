@@ -348,7 +348,7 @@ func row(name string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll(".vs")].find((e) => e.dataset.name === %q)`, name)
 }
 
-// TestPage tells the story of somebody who looks at a simulator, breaks it and fixes it.
+// TestPage follows a person who looks at a simulator, breaks it and fixes it.
 func TestPage(t *testing.T) {
 	b := open(t)
 	b.until("it says that there is nothing, and how to begin", `(() => { const t = document.querySelector("#tree .empty")?.innerText || ""; return t.startsWith("No virtual services yet") && t.includes("https://`+b.sim.Host()+`") && t.includes("controllerIP"); })()`)
@@ -419,7 +419,7 @@ func TestPage(t *testing.T) {
 	b.set(`[name="param-status"]`, "abc")
 	b.click("#add-fault")
 	b.until("a mistake is told", `document.querySelector("#fault-error").textContent.includes("not a whole number")`)
-	b.expected("status of 400") // which the browser tells, too
+	b.expected("status of 400") // which the browser logs, too
 	b.set(`[name="param-status"]`, "429")
 	b.set(`[name="param-retry_after"]`, "7")
 	b.click("#fault-form summary")

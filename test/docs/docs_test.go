@@ -74,15 +74,15 @@ func TestTroubleshooting(t *testing.T) {
 	}
 }
 
-// TestGuards: the table of guards is made from their rules, and how each is told is explained.
+// TestGuards: the table of guards is made from their rules, and the reason of each is explained.
 func TestGuards(t *testing.T) {
 	page := read(t, os.DirFS(root), "docs/reliability.md")
 	if !strings.Contains(page, plan.GuardDocs()) {
 		t.Errorf("docs/reliability.md lacks the table of guards as internal/plan has it:\n%s", plan.GuardDocs())
 	}
 	for _, r := range plan.Rules() {
-		if _, ok := catalogue.Find(r.Told); !ok && r.Told != "Unknown" {
-			t.Errorf("guard %s is told as %s, which nothing explains", r.Guard, r.Told)
+		if _, ok := catalogue.Find(r.Reason); !ok && r.Reason != "Unknown" {
+			t.Errorf("guard %s is reported as %s, which nothing explains", r.Guard, r.Reason)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func (f *fixture) once(code int, line string, flags ...string) {
 	}
 }
 
-// TestExitCodes are those by which scripts tell what a preview found, and whether everything was handed back.
+// TestExitCodes: scripts learn from them what a preview found, and whether everything was handed back.
 func TestExitCodes(t *testing.T) {
 	f := begin(t)
 	f.deploy("amf", 2)

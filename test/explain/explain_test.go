@@ -133,7 +133,7 @@ func settled(e *suite.Env, told []*unstructured.Unstructured) (text string) {
 	return text
 }
 
-// kinds are those that the operator tells something on.
+// kinds are those whose status the operator writes.
 var kinds = []string{"Service", "Gateway", "TCPRoute", "UDPRoute", "SCTPRoute", "ListenerSet", "GatewayClass", "AviInfraSetting", "L4Rule"}
 
 // apply creates a file's objects, in which NAMESPACE and CLUSTER stand for the test's own.

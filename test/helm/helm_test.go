@@ -53,7 +53,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// Labels that tell of version and tool may differ, and the chart has CRDs kept; all else is the same, whichever way it came.
+// Labels that name version and tool may differ, and the chart has CRDs kept; all else is the same, whichever way it came.
 func TestRendersWhatKustomizeDoes(t *testing.T) {
 	want := objects(t, run(t.Context(), t, kustomize(t), "build", filepath.Join(root, "config", "operator")))
 	for key, o := range objects(t, read(t, "config", "crd", "user_roles.yaml")) {
@@ -235,7 +235,7 @@ func TestEachKeyOfAKOReachesItsSetting(t *testing.T) {
 	}
 }
 
-// A key of AKO's values has an effect, or else the notes of the installation tell of it.
+// A key of AKO's values has an effect, or else the notes of the installation name it.
 func TestNotesTellOfWhatHasNoEffect(t *testing.T) {
 	for _, c := range []struct {
 		path  string
@@ -281,7 +281,7 @@ func TestNotesTellOfWhatHasNoEffect(t *testing.T) {
 	}
 }
 
-// No key of AKO's is passed over in silence: it reaches the ConfigMap, changes another object, or is told of.
+// No key of AKO's is passed over in silence: it reaches the ConfigMap, changes another object, or is named in the notes.
 func TestNoKeyOfAKOIsForgotten(t *testing.T) {
 	elsewhere := []string{"replicaCount", "image.pullPolicy", "image.pullSecrets", "resources", "securityContext", "podSecurityContext",
 		"avicredentials", "nodePortSelector", "AKOSettings.namespaceSelector", "ControllerSettings.controllerHost"}

@@ -23,7 +23,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
-// TestPreview: a change-over is told before it happens, and nothing is written.
+// TestPreview: a change-over is shown before it happens, and nothing is written.
 func TestPreview(t *testing.T) {
 	e := suite.New(t, suite.WithConfig("istioEnabled", "true"), suite.WithConfig("clustername", "slip"))
 	e.StopOperator()

@@ -331,7 +331,7 @@ func TestAddressesExhausted(t *testing.T) {
 	}
 }
 
-// TestForbiddenIsTriedAgain: who gives the operator's account a right tells nobody, and the next full read is an hour away.
+// TestForbiddenIsTriedAgain: the operator doesn't learn when its account gets a right, and the next full read is an hour away.
 func TestForbiddenIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)

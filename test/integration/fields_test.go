@@ -435,8 +435,8 @@ func TestPersistenceDrift(t *testing.T) {
 	wantPersistence(e, pool, theirs)
 }
 
-// TestSessionAffinityBesideDrainAndIPMode: the timeout of a pool is what was told last, by whoever it was; the status says the
-// mode that is asked for.
+// TestSessionAffinityBesideDrainAndIPMode: the timeout of a pool is what was asked for last, by annotation, setting or on the Controller;
+// the status says the mode that is asked for.
 func TestSessionAffinityBesideDrainAndIPMode(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithOptions(func(o *controllers.Options) { o.Refresh = 300 * time.Millisecond }))

@@ -136,7 +136,7 @@ func TestRoutedClass(t *testing.T) {
 	})
 }
 
-// TestRoutedClassParameters: what is wrong with a class' parametersRef is told on it and on its Gateways. A Gateway that
+// TestRoutedClassParameters: what is wrong with a class' parametersRef is reported on the class and on its Gateways. A Gateway that
 // serves keeps what it has, a new one waits, and both are served once it is fixed.
 func TestRoutedClassParameters(t *testing.T) {
 	t.Parallel()
@@ -225,7 +225,7 @@ func TestRoutedClassOfAnotherName(t *testing.T) {
 	})
 }
 
-// TestRoutedClassVersion: CRDs of another release, or of none that they name, are told and served as well as it goes. It runs
+// TestRoutedClassVersion: CRDs of another release, or of none that they name, are reported, and served as well as possible. It runs
 // alone: the CRDs are the whole API server's.
 func TestRoutedClassVersion(t *testing.T) {
 	e := suite.New(t)

@@ -118,7 +118,7 @@ func gatewayStaticAddresses(t *testing.T, e *suite.Env, tr suite.Transport) {
 	current(t, many)
 }
 
-// TestRoutedStaticAddressOfIPv6 may be written in several ways and is told in one.
+// TestRoutedStaticAddressOfIPv6 may be written in several ways and is reported in one.
 func TestRoutedStaticAddressOfIPv6(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t, suite.WithConfig("ipFamily", "V6"), suite.WithConfig("vipNetworkList", `[{"networkName":"vip-network","v6cidr":"fd00:10:10::/64"}]`))
@@ -136,7 +136,7 @@ func TestRoutedStaticAddressOfIPv6(t *testing.T) {
 	}
 }
 
-// gatewayOptionalAddressValue: one without a value is allocated; so is one beside a given one, or it is told.
+// gatewayOptionalAddressValue: one without a value is allocated; so is one beside a given one, or that is reported.
 func gatewayOptionalAddressValue(t *testing.T, e *suite.Env, tr suite.Transport) {
 	gw := e.Gateway(called(tr, "empty"), suite.Listener("l", tr.Listener, 7001))
 	gw.Spec.Addresses = []gatewayv1.GatewaySpecAddress{{Type: new(gatewayv1.IPAddressType)}}

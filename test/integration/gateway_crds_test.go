@@ -68,7 +68,7 @@ func TestSingleCRDsRemovedAndRestored(t *testing.T) {
 		}
 	}
 	tree := e.GatewayServes(gw, at()...)
-	// What is left is checked before a type goes and after it came back; removed tells of any write but to a pool's servers.
+	// What is left is checked before a type goes and after it came back; removed reports any write but to a pool's servers.
 	removed := func(when string) {
 		t.Helper()
 		for _, w := range e.Writes() {

@@ -215,7 +215,7 @@ func TestRoutedGatewayStatus(t *testing.T) {
 		e.SetCondition(one, "Programmed", yes, "Programmed")
 		e.SetCondition(taken, "Accepted", no, "ListenersNotValid")
 		attached(1)
-		// What is wrong in a ListenerSet is told there: the Gateway's own conditions are about its own listeners (GEP-1713).
+		// What is wrong in a ListenerSet is reported there: the Gateway's own conditions are about its own listeners (GEP-1713).
 		e.GatewayCondition(gw, "Accepted", yes, "Accepted")
 		e.GatewayCondition(gw, "Programmed", yes, "Programmed")
 		// While the Gateway itself isn't accepted, neither are its sets.

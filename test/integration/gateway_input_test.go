@@ -37,7 +37,7 @@ var routedInputs = []struct {
 	// fresh are the ports that the Controller holds for one that is wrong from the beginning, none if it holds nothing, and
 	// live those of one that was served before, none if all go on. "amf" is the Service, with its server.
 	fresh, live []string
-	// condition of listener n2 that tells about it, with status, reason and parts of the message; of the Gateway if it has none.
+	// condition of listener n2 that reports it, with status, reason and parts of the message; of the Gateway if it has none.
 	listener  bool
 	condition string
 	status    metav1.ConditionStatus

@@ -71,7 +71,7 @@ func TestRoutedListeners(t *testing.T) {
 }
 
 // listenerSupportedKinds are the protocol's own, without those that allowedRoutes leaves out; what it asks for
-// beyond them is told.
+// beyond them is reported.
 func listenerSupportedKinds(t *testing.T, e *suite.Env) {
 	for _, tr := range suite.Transports {
 		t.Run(tr.Protocol, func(t *testing.T) {
@@ -162,7 +162,7 @@ func listenerAttachedRoutes(t *testing.T, e *suite.Env) {
 	}
 }
 
-// conflict waits until a listener's entry tells of a conflict in all four places that the API's own tests look at.
+// conflict waits until a listener's entry reports a conflict in all four places that the API's own tests look at.
 func conflict(e *suite.Env, at func(kind string, status metav1.ConditionStatus, reason string) string) (message string) {
 	e.T.Helper()
 	for _, kind := range []string{"Accepted", "Programmed"} {
@@ -195,7 +195,7 @@ func listenerConflicts(t *testing.T, e *suite.Env) {
 			e.ListenerCondition(gw, "tcp", "Programmed", yes, "Programmed")
 			e.ListenerCondition(gw, "udp", "Programmed", yes, "Programmed")
 			e.GatewayServes(gw, "TCP/2905 amf-"+name+" [10.244.1.5:9090]", "UDP/2905 open")
-			// Without one of them the other is served, and the conflict isn't told any more.
+			// Without one of them the other is served, and the conflict is no longer reported.
 			suite.Update(e, gw, func(gw *routedGateway) { gw.Spec.Listeners = gw.Spec.Listeners[1:] })
 			e.GatewayCondition(gw, "Accepted", yes, "Accepted")
 			e.ListenerCondition(gw, "two", "Programmed", yes, "Programmed")

@@ -255,7 +255,7 @@ func TestNameIsFreed(t *testing.T) {
 	}
 }
 
-// TestAccountWithoutStringGroups can't tell clusters apart: everything is served, and nothing is swept.
+// TestAccountWithoutStringGroups: without the right, clusters can't be distinguished. Everything is served, and nothing is swept.
 func TestAccountWithoutStringGroups(t *testing.T) {
 	t.Parallel()
 	sim, err := avisim.New(avisim.Options{})

@@ -67,7 +67,7 @@ func has(e *suite.Env, vs, pool, policy, monitor string) {
 	})
 }
 
-// TestRuleOfAService is applied, told, changed, deleted under live traffic without a write, restored, and named no more.
+// TestRuleOfAService is applied, reported, changed, deleted under live traffic without a write, restored, and named no more.
 func TestRuleOfAService(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)

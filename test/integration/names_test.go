@@ -14,7 +14,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
-// Who serves under a name keeps it. An older Service that becomes a load balancer later is the one that is told, and the
+// The owner that serves under a name keeps it. An older Service that becomes a load balancer later is the one that is told, and the
 // one that serves goes on following its endpoints.
 func TestIncumbentKeepsItsName(t *testing.T) {
 	t.Parallel()

@@ -73,7 +73,7 @@ func TestRightsOnTheController(t *testing.T) {
 }
 
 // TestCollidingPools: the pool of Service b-c behind Gateway g of namespace n has the name of that of Service c behind Gateway g of
-// namespace n-b. Who has it keeps it, address and servers, also when the other one is told, changes and goes.
+// namespace n-b. The owner that has it keeps it, address and servers, also when the other one is refused, changes and goes.
 func TestCollidingPools(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)

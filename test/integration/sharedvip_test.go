@@ -287,7 +287,7 @@ func aLaterSecond(e *suite.Env, svc *corev1.Service) {
 	})
 }
 
-// TestSharedVIPAndGatewayOfOneName: whoever is first has the name, which AKO's markers don't tell apart; the other waits and gets
+// TestSharedVIPAndGatewayOfOneName: AKO's markers don't distinguish the two. The first has the name; the other waits and gets
 // it afterwards.
 func TestSharedVIPAndGatewayOfOneName(t *testing.T) {
 	t.Parallel()

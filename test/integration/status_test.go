@@ -149,7 +149,7 @@ func TestCopiedManifest(t *testing.T) {
 	e.Programmed(svc)
 }
 
-// TestForeignStatus: addresses that somebody else writes are put right at once and, the second time, told.
+// TestForeignStatus: addresses that somebody else writes are put right at once and, the second time, reported.
 func TestForeignStatus(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)

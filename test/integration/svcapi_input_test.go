@@ -280,7 +280,7 @@ func TestGatewayBadInput(t *testing.T) {
 }
 
 // TestGatewayOnePortOfThreeProtocols is no conflict: three pools behind one number. The status has one entry for it, by
-// which the API keys it, that tells of all three.
+// which the API keys it, that covers all three.
 func TestGatewayOnePortOfThreeProtocols(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)
@@ -315,7 +315,7 @@ func TestGatewayOnePortOfThreeProtocols(t *testing.T) {
 	if calls := e.Calls(); fmt.Sprint(calls) != "[PATCH pool]" {
 		t.Errorf("the calls are %v", calls)
 	}
-	// One of them goes wrong: the entry is as bad as the worst and still tells of the others.
+	// One of them goes wrong: the entry is as bad as the worst and still mentions the others.
 	suite.Update(e, gw, func(gw *gateway) { gw.Spec.Listeners[1].Protocol = "udp" })
 	e.SvcAPIListenerCondition(gw, 6060, "Detached", yes, "UnsupportedProtocol")
 	message = e.SvcAPIListenerCondition(gw, 6060, "Ready", no, "")
@@ -466,7 +466,7 @@ func TestGatewayThatAServiceWaitsFor(t *testing.T) {
 	e.SvcAPIListenerCondition(late, 6060, "ResolvedRefs", yes, "ResolvedRefs") // half is no second Service
 }
 
-// TestGatewayNameTooLong is told, and costs nothing to delete.
+// TestGatewayNameTooLong is reported, and costs nothing to delete.
 func TestGatewayNameTooLong(t *testing.T) {
 	t.Parallel()
 	e := suite.New(t)

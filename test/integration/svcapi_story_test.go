@@ -440,7 +440,7 @@ func released(e *suite.Env, gw *gateway) {
 	})
 }
 
-// TestGatewayAndServiceOfOneName would have the same names on the Controller. Who came first serves; the other is told and
+// TestGatewayAndServiceOfOneName would have the same names on the Controller. The first of them serves; the other says so and
 // has its turn.
 func TestGatewayAndServiceOfOneName(t *testing.T) {
 	t.Parallel()

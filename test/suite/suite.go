@@ -545,7 +545,7 @@ func (e *Env) Condition(svc *corev1.Service, kind string, status metav1.Conditio
 }
 
 // Programmed waits until the Service is programmed, with an address and with the endpoints that its EndpointSlices have by now, and
-// returns its first address. A Service is served as soon as it is seen, which may be before its EndpointSlices are: whoever counts
+// returns its first address. A Service is served as soon as it is seen, which may be before its EndpointSlices are: a test that counts
 // writes from here on doesn't mean the one that adds them.
 func (e *Env) Programmed(svc *corev1.Service) string {
 	e.T.Helper()

@@ -64,7 +64,7 @@ type Tree struct {
 	VS, VsVip string
 }
 
-// profiles tell the protocol of a listening port.
+// profiles are the protocols of listening ports by their profile.
 var profiles = map[string]string{"System-TCP-Proxy": "TCP", "System-UDP-Fast-Path": "UDP", "System-SCTP-Proxy": "SCTP"}
 
 // SvcAPITree reads what the Controller holds for a Gateway. Rules without a pool, pools without a rule and rules for

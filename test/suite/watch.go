@@ -110,7 +110,7 @@ type lastRun struct {
 // runKey names an object in a controller.
 type runKey struct{ controller, namespace, name string }
 
-// runs follows what the log says of each reconcile, which is controller-runtime's own, and of each sweep, since nothing else tells
+// runs follows what the log says of each reconcile, which is controller-runtime's own, and of each sweep, since nothing else shows
 // a test, and keeps the log itself.
 type runs struct {
 	mu     sync.Mutex
@@ -206,7 +206,7 @@ func (e *Env) Logged() []string {
 	return slices.Clone(e.runs.lines)
 }
 
-// runSink is the operator's log: it tells runs of each reconcile and of each sweep, and passes everything on.
+// runSink is the operator's log: it reports each reconcile and each sweep to runs, and passes everything on.
 type runSink struct {
 	runs *runs
 	next logr.LogSink // nil: nobody reads it
@@ -214,7 +214,7 @@ type runSink struct {
 	id   string
 }
 
-// reconcileLevel is the verbosity at which controller-runtime tells of reconciles.
+// reconcileLevel is the verbosity at which controller-runtime logs reconciles.
 const reconcileLevel = 5
 
 // Init implements logr.LogSink.

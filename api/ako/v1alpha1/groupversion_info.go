@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package v1alpha1 is the older version of the API group ako.vmware.com: served for those who still write it, never stored, and
+// Package v1alpha1 is the older version of the API group ako.vmware.com: served for manifests that still use it, never stored, and
 // the same as v1beta1 in all fields, whose types it therefore uses. The operator itself reads and writes v1beta1 only.
 //
 // +kubebuilder:object:generate=true

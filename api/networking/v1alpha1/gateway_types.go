@@ -287,7 +287,7 @@ const (
 	ListenerConditionReady = "Ready"
 	// ListenerReasonReady goes with Ready=True.
 	ListenerReasonReady = "Ready"
-	// ListenerReasonInvalid says that the listener is wrong, as another condition tells.
+	// ListenerReasonInvalid says that the listener is wrong, in a way that another condition states.
 	ListenerReasonInvalid = "Invalid"
 	// ListenerReasonPending says that the listener doesn't serve yet.
 	ListenerReasonPending = "Pending"

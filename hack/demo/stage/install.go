@@ -78,7 +78,7 @@ func (s *Stage) Install(ctx context.Context) error {
 	return err
 }
 
-// apply creates the rendered objects and returns the name of the operator's service account, if one of them tells it.
+// apply creates the rendered objects and returns the name of the operator's service account, if one of them names it.
 func (s *Stage) apply(ctx context.Context, rendered string) (account string, err error) {
 	documents := yaml.NewYAMLOrJSONDecoder(strings.NewReader(rendered), 4096)
 	for {

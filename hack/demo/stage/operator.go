@@ -23,7 +23,7 @@ import (
 
 // Operator is one process of the operator.
 type Operator struct {
-	// Name tells the replicas of a stage apart.
+	// Name identifies the replica of a stage.
 	Name string
 	// LogFile is where it logs.
 	LogFile string
@@ -50,7 +50,7 @@ func (s *Stage) Build(ctx context.Context) error {
 	return nil
 }
 
-// Once runs the operator's program to its end, as a user would who asks it something, and returns what it prints and its exit code. The
+// Once runs the operator's program to its end, as a user would for a preview, and returns what it prints and its exit code. The
 // namespace is the installation's unless a flag says otherwise.
 func (s *Stage) Once(ctx context.Context, flags ...string) (stdout, stderr string, code int, err error) {
 	var out, log bytes.Buffer

@@ -56,7 +56,7 @@ type Options struct {
 	ClusterName string
 	// ReadLatency and WriteLatency are how long the Controller takes for a read and a write.
 	ReadLatency, WriteLatency time.Duration
-	// Log is told what takes its time: the build of the cluster's programs and their start.
+	// Log gets a line about what takes its time: the build of the cluster's programs and their start.
 	Log io.Writer
 }
 

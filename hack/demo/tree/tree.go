@@ -147,7 +147,7 @@ func (r Reader) rule(ctx context.Context, l4 *models.L4Rule) (Rule, error) {
 	return out, nil
 }
 
-// operational is the part of a runtime answer that tells the state.
+// operational is the part of a runtime answer that has the state.
 type operational struct {
 	Status struct {
 		State string `json:"state"`

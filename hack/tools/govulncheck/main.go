@@ -2,8 +2,8 @@
 
 // Command govulncheck looks for known vulnerabilities in the code that the operator calls. The entries of Go's vulnerability database come
 // from the Go module golang.org/x/vulndb, so they are to be had wherever the operator can be built. It fails for what a change of this
-// repository removes: a function with a known vulnerability that is called, in a dependency of which a release has the fix. Everything else is
-// told: what the installed Go itself brings, what nobody has fixed, and that there was no database, such as without a network.
+// repository removes: a function with a known vulnerability that is called, in a dependency of which a release has the fix. Everything else
+// is reported: what the installed Go itself brings, what nobody has fixed, and that there was no database, such as without a network.
 package main
 
 import (
@@ -168,7 +168,7 @@ func weight(f finding) int {
 	return 0
 }
 
-// report tells what was found, and fails if something of it is to be fixed here.
+// report prints what was found, and fails if something of it is to be fixed here.
 func report(findings []finding, out io.Writer) error {
 	var ours []string
 	uncalled := 0

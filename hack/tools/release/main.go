@@ -90,7 +90,7 @@ type releaser struct {
 	log io.Writer
 }
 
-// wrote tells of a file that was written.
+// wrote prints the name of a file that was written.
 func (r *releaser) wrote(path string) { fmt.Fprintln(r.log, path) }
 
 // all writes everything that a release has. The checksums come last: they cover what is there by then.

@@ -342,7 +342,7 @@ func (a *Answer) Set(key, value string) {
 // slow is how long a write takes whose duration the answer states. Evidence: recorded from 224 ms on, and not below 200.
 const slow = 200 * time.Millisecond
 
-// steps are the names under which a duration is told. Evidence: recorded.
+// steps are the names under which a duration is given. Evidence: recorded.
 var steps = map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "update", http.MethodDelete: "destroy"}
 
 // Timing adds how long a write took, where a Controller says it.

@@ -452,7 +452,7 @@ func (s *Accounts) ExpireSessions() {
 	clear(s.sessions)
 }
 
-// SetPassword changes the password of a user, who is made a superuser if there is none of the name, and ends the user's sessions.
+// SetPassword changes the password of a user, or makes a superuser of that name if there is none, and ends the user's sessions.
 func (s *Accounts) SetPassword(username, password string) {
 	s.world.Admin().SetPassword(username, password)
 	s.mu.Lock()
@@ -507,7 +507,7 @@ func (s *Accounts) each(do func(*session)) {
 	}
 }
 
-// ChangePassword changes the password of a user, who has to be there; the user's sessions meet 419 once (switch), are gone
+// ChangePassword changes the password of an existing user; the user's sessions meet 419 once (switch), are gone
 // (kill), or live on.
 func (s *Accounts) ChangePassword(user, password, sessions string) error {
 	user = cmp.Or(user, s.world.Username())

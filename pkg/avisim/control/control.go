@@ -28,7 +28,7 @@ import (
 //go:embed web
 var web embed.FS
 
-// pulseEvery is how often the page is told of changes, all of that time in one event.
+// pulseEvery is how often the page gets changes, all of that time in one event.
 const pulseEvery = 300 * time.Millisecond
 
 // Handler serves the control API and the page of a Server.

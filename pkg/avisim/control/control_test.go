@@ -241,7 +241,7 @@ func TestServices(t *testing.T) {
 	if err := json.Unmarshal([]byte(raw), &changes); err != nil || len(changes) != 3 {
 		t.Fatal(err, raw)
 	}
-	// The first look finds all states new; what changes from then on is told.
+	// The first look finds all states new; what changes from then on is reported.
 	s.SetServerHealth("10.8.0.9", 80, false, "unplugged")
 	for range 100 {
 		get("")
@@ -254,7 +254,7 @@ func TestServices(t *testing.T) {
 	t.Error(raw)
 }
 
-// TestEvents shows that a change is told within a moment, and many of them in one.
+// TestEvents shows that a change is reported within a moment, and many of them in one.
 func TestEvents(t *testing.T) {
 	s, url := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

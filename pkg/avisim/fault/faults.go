@@ -136,7 +136,7 @@ type fault struct {
 	hooks            []hooks
 	matched, applied int
 	chance           *rand.Rand
-	struck           func()        // told once of the first strike, before it takes effect; may be nil
+	struck           func()        // called once at the first strike, before it takes effect; may be nil
 	gone             chan struct{} // closed at the fault's end
 
 	mu       sync.Mutex // guards the states' beginning and end

@@ -35,7 +35,7 @@ type step struct {
 // Len is the number of steps.
 func (s *Script) Len() int { return len(s.steps) }
 
-// ParseScript reads a script and checks all of it. An error tells the line, one line of the error each.
+// ParseScript reads a script and checks all of it. An error has one line for each mistake, which begins with the line of the text.
 func ParseScript(text []byte) (*Script, error) {
 	var doc yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(text))
@@ -137,7 +137,7 @@ func (p *scriptParser) number(to *int, least int) func(*yaml.Node) {
 	})
 }
 
-// conditions reads the part of a fault that tells which requests it is about.
+// conditions reads the part of a fault that says which requests it is about.
 func (p *scriptParser) conditions(n *yaml.Node, what string, f *Fault) {
 	nth := 1
 	p.mapping(n, what, map[string]func(*yaml.Node){

@@ -49,9 +49,9 @@ type probed struct {
 
 // probeCount is the run of equal results of one server.
 type probeCount struct {
-	ok   bool
-	runs int
-	told bool // that it is as ok says
+	ok       bool
+	runs     int
+	reported bool // that it is as ok says
 }
 
 // Start probes the servers of a world until the context ends.
@@ -188,10 +188,10 @@ func (p *prober) round(ctx context.Context, w *world.World, counts map[world.End
 		if ok {
 			needed = t.up
 		}
-		if c.told || !first && c.runs < needed {
+		if c.reported || !first && c.runs < needed {
 			continue
 		}
-		c.told = true
+		c.reported = true
 		reason := ""
 		if !ok {
 			reason = results[i].Error()

@@ -74,8 +74,8 @@ func New(omitBodies bool, limit int) *Log {
 	return &Log{omitBodies: omitBodies, limit: cmp.Or(limit, DefaultLimit), counters: map[Counter]int{}}
 }
 
-// Pending is a request on its way into the log. From the processing of a request to its entry in the log nobody reads the log, so
-// that who has seen what a request did finds it there.
+// Pending is a request on its way into the log. From the processing of a request to its entry in the log nobody reads the log, so that a
+// client which has seen what a request did finds it there.
 type Pending struct {
 	log     *Log
 	passing bool
@@ -302,7 +302,7 @@ func (l *Log) ResetRequests() {
 }
 
 // packed is an entry as the log keeps it: one piece of memory. As a Request with its maps, strings and the buffers that they are parts of,
-// an entry takes several times as much, which no sum of lengths tells.
+// an entry takes several times as much, which no sum of lengths shows.
 type packed []byte
 
 // perEntry is what the log takes for an entry beside its bytes: the slice's header, and the allocator's rounding of small pieces.

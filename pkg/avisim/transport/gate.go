@@ -95,8 +95,8 @@ func (g *Gate) Close() error {
 	return nil
 }
 
-// Refuse closes the listening socket and all connections, so that new ones are refused by the kernel, until the returned
-// function is called as often as refuse was.
+// Refuse closes the listening socket and all connections, so that new ones are refused by the kernel, until the returned function is called
+// as often as Refuse was.
 func (g *Gate) Refuse() (end func()) {
 	g.mu.Lock()
 	if g.shut++; g.l != nil {

@@ -35,11 +35,11 @@ type Identity struct {
 	current   atomic.Pointer[certificate]
 	first     atomic.Pointer[certificate] // before Present
 	broken    atomic.Int32                // how many want handshakes to fail
-	changed   func()                      // told of each other certificate
+	changed   func()                      // called when the certificate is another one
 }
 
 // NewIdentity makes an identity that has no certificate before Load or Ensure. It is read from the files, if there are any, or made for
-// loopback and the hosts, names or addresses. changed is told of each other certificate.
+// loopback and the hosts, names or addresses. changed is called when the certificate is another one.
 func NewIdentity(certFile, keyFile string, hosts []string, changed func()) *Identity {
 	return &Identity{file: certFile, key: keyFile, hosts: hosts, changed: changed}
 }

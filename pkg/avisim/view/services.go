@@ -111,7 +111,7 @@ type ServicePage struct {
 	Services []ServiceView  `json:"services"`
 }
 
-// Board shows a world to people. What takes long is computed once for many who look.
+// Board shows a world to people. What takes long is computed once for many readers.
 type Board struct {
 	world *world.World
 

@@ -151,7 +151,7 @@ func (a *Admin) AddVIPNetwork(name string, subnet netip.Prefix, first, last neti
 	})
 }
 
-// SetPassword changes the password of a user, who is made a superuser if there is none of the name.
+// SetPassword changes the password of a user, or makes a superuser of that name if there is none.
 func (a *Admin) SetPassword(username, password string) {
 	change := func(m map[string]any) { m["password"] = password }
 	if a.Edit("user", AdminTenant, username, change) != nil {

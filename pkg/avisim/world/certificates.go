@@ -140,7 +140,7 @@ func selfSigned(cert map[string]any, now time.Time) (certificate, key []byte, er
 	names, _ := cert["subject_alt_names"].([]any)
 	for _, n := range names {
 		host, _ := n.(string)
-		if h, _, err := net.SplitHostPort(host); err == nil { // a client that is told host:port as the Controller's address
+		if h, _, err := net.SplitHostPort(host); err == nil { // a client that has host:port as the Controller's address
 			host = h
 		}
 		if ip := net.ParseIP(host); ip != nil {

@@ -130,8 +130,8 @@ type fixtureDynamics struct {
 	Capacity       bool          `yaml:"capacity"`
 }
 
-// fixtureClouds are the kinds of cloud with what marks them. Evidence: documented by the schema and by a client that tells
-// clouds apart by these fields; credentials and the rest of what a real cloud needs are left out.
+// fixtureClouds are the kinds of cloud with what marks them. Evidence: documented by the schema and by a client that distinguishes clouds
+// by these fields; credentials and the rest of what a real cloud needs are left out.
 var fixtureClouds = map[string]struct {
 	vtype string
 	field string

@@ -197,7 +197,7 @@ func (s *Reader) VirtualServiceState(vs *Object) State {
 	if set, ok := s.overrides[vs.Ref]; ok {
 		return set
 	}
-	if st, told := s.forcedState(vs); told {
+	if st, is := s.forcedState(vs); is {
 		return st
 	}
 	if !doc.Bool(vs.Body, "enabled", true) || !doc.Bool(vs.Body, "traffic_enabled", true) {

@@ -51,7 +51,7 @@ type Store struct {
 	Generation uint64        // raised with every change
 	random     *rand.ChaCha8 // nil: real randomness
 
-	// changed is told of every change: old is nil for a new object, now for one that is gone.
+	// changed is called with every change: old is nil for a new object, now for one that is gone.
 	changed func(old, now *Object)
 }
 
@@ -299,7 +299,7 @@ const (
 
 // Scope is where references of a request are looked up.
 type Scope struct {
-	Tenant string  // uuid, or allTenants
+	Tenant string  // uuid, or AllTenants
 	cloud  doc.Ref // the cloud of the object that refers; zero if it has none
 }
 

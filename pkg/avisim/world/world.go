@@ -36,7 +36,7 @@ type Settings struct {
 	Now         func() time.Time     // default time.Now
 	FixtureFile string               // clouds, networks, tenants and more that a new Controller finds
 	StateFile   string               // keeps the state
-	Logf        func(string, ...any) // told of failures that no client hears of; default: nobody
+	Logf        func(string, ...any) // called with failures that no client sees; default: dropped
 }
 
 // World is everything that the simulated Controller knows, behind one read-write lock: objects, addresses, service engines,
