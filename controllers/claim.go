@@ -18,7 +18,6 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
-	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -43,8 +42,8 @@ func (d *Deps) handedOver(o client.Object, owner model.Owner, cfg *settings.Sett
 // unserved reports whether this instance is the one to let go of an object that is being deleted and says that another instance serves it:
 // no instance has ever written its status, the settings say that it is to be served here, and nothing of it is on the Controller, which
 // release looks for.
-func unserved(o client.Object, here bool) bool {
-	return o.GetDeletionTimestamp() != nil && here && !status.Spoken(o)
+func (d *Deps) unserved(o client.Object, here bool) bool {
+	return o.GetDeletionTimestamp() != nil && here && !d.Status.Spoken(o)
 }
 
 func servedByAnother(kind model.OwnerKind, instance string) string {

@@ -28,6 +28,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -167,6 +168,8 @@ func (gateways) relevant(*gatewayv1.Gateway) bool { return true }
 func (gateways) programmed(gw *gatewayv1.Gateway) bool {
 	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) || len(gw.Status.Addresses) > 0
 }
+
+func (gateways) said() status.Reading { return status.OfGateway() }
 
 func (k gateways) writeStatus(ctx context.Context, gw *gatewayv1.Gateway, in translate.Input, out outcome.Outcome) error {
 	owner, ok := in.Owner.(translate.Gateway)

@@ -92,6 +92,8 @@ type kind[T client.Object] interface {
 	// kind say that.
 	moved() predicate.Predicate
 
+	// said reads what the status of an object, or of those that it is made of, says.
+	said() status.Reading
 	// relevant reports whether an object is, or was, one to serve.
 	relevant(T) bool
 	// programmed reports whether the status says that an object is served.
@@ -126,6 +128,7 @@ type owners[T client.Object] struct {
 
 func newOwners[T client.Object](d Deps, name string, k kind[T], log logr.Logger) *owners[T] {
 	gather.Add(d.Gather, k)
+	d.Status.AddKind(k.said())
 	r := &owners[T]{Deps: d, kind: k, Log: log, queue: new(queue), memory: newMemory(), calm: new(calm), name: name}
 	r.served = r.alone
 	return r
@@ -182,7 +185,7 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 	switch {
 	case handover && r.Engine.Mirror.Err() != nil:
 		return resultOf(ctx, mirror.ErrNotLoaded) // whether that is true
-	case handover && unserved(c.Object, c.Judge(cfg).Ours):
+	case handover && r.unserved(c.Object, c.Judge(cfg).Ours):
 		return r.letGo(ctx, cfg, c, v.Why)
 	case handover && (v.Ours || deleted):
 		return r.anothers(ctx, c, other)
@@ -224,7 +227,7 @@ func (r *owners[T]) unknownName() (wait bool, why *outcome.Outcome) {
 func (r *owners[T]) anothers(ctx context.Context, c *gather.Candidate[T], instance string) (ctrl.Result, error) {
 	text := servedByAnother(r.Owner(), instance)
 	r.warnOnce(c.Object, model.ReasonServedByAnother, text)
-	if status.Spoken(c.Object) {
+	if r.Status.Spoken(c.Object) {
 		return ctrl.Result{}, nil
 	}
 	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})
@@ -275,7 +278,7 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	in.Had = had(c.Object)
+	in.Had = r.had(c.Object)
 	out, pending := r.run(ctx, client.ObjectKeyFromObject(c.Object), in)
 	asked := r.askForPorts(ctx, cfg, c.Object, in, out)
 	if out.State() == outcome.Unread && (errors.Is(out.Retry(), mirror.ErrNotLoaded) || r.programmed(c.Object)) {
@@ -308,13 +311,13 @@ func (r *owners[T]) timedStatus(ctx context.Context, o T, in translate.Input, ou
 }
 
 // had are the addresses that the operator has written into the status of an owner, or of the first member of a shared VIP that has any.
-func had(o client.Object) []netip.Addr {
+func (d *Deps) had(o client.Object) []netip.Addr {
 	group, ok := o.(*gather.Group)
 	if !ok {
-		return status.Had(o)
+		return d.Status.Had(o)
 	}
 	for _, m := range group.Members {
-		if list := status.Had(m); len(list) > 0 {
+		if list := d.Status.Had(m); len(list) > 0 {
 			return list
 		}
 	}
@@ -359,7 +362,7 @@ func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (c
 		}
 		return ctrl.Result{}, nil
 	}
-	if !c.Managed || r.programmed(o) || status.Judged(o, configuredIn(r.Settings)) {
+	if !c.Managed || r.programmed(o) || r.Status.Judged(o, configuredIn(r.Settings)) {
 		return ctrl.Result{}, nil
 	}
 	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid,
@@ -579,8 +582,8 @@ func (r *owners[T]) Conditions(ctx context.Context) map[conditionCount]int {
 		if _, another := saysAnother(o, cfg); another {
 			continue // a second installation in the cluster counts its own
 		}
-		if list, _ := status.ConditionsOf(o); list != nil && gather.Claimed(o) {
-			countConditions(out, string(r.Owner()), *list)
+		if said := r.Status.Said(o); said != nil && gather.Claimed(o) {
+			countConditions(out, string(r.Owner()), *said.Conditions)
 		}
 	}
 	return out
@@ -623,7 +626,7 @@ func (r *owners[T]) Addresses(ctx context.Context) (out []netip.Addr, err error)
 	all, err := r.List(ctx)
 	for _, o := range all { // the members of shared VIPs are among the Services
 		if o.GetAnnotations()[gather.AnnotationServedBy] == cfg.Instance() {
-			out = append(out, had(o)...)
+			out = append(out, r.had(o)...)
 		}
 	}
 	return out, err

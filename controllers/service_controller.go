@@ -127,6 +127,8 @@ func (services) programmed(svc *corev1.Service) bool {
 	return programmedService(svc)
 }
 
+func (services) said() status.Reading { return status.OfService() }
+
 func (k services) writeStatus(ctx context.Context, svc *corev1.Service, _ translate.Input, out outcome.Outcome) error {
 	return k.Status.Service(ctx, svc, out, ipModeOf(k.Deps, svc), k.Engine.ClusterUUID())
 }

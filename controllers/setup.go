@@ -17,22 +17,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
-	gatewayv1beta1 "sigs.k8s.io/gateway-api/apis/v1beta1"
 
-	"github.com/avi-l4-operator/avi-l4-operator/api/ako/crdoperator"
-	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
-	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha2"
-	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1beta1"
-	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/engine"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/mirror"
@@ -41,17 +32,6 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/staticroutes"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
-
-// AddToScheme registers the types that the operator reads and writes.
-func AddToScheme(s *runtime.Scheme) error {
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, v1alpha2.AddToScheme,
-		v1beta1.AddToScheme, crdoperator.AddToScheme, svcapi.AddToScheme, gatewayv1.Install, gatewayv1beta1.Install} {
-		if err := add(s); err != nil {
-			return fmt.Errorf("registering types: %w", err)
-		}
-	}
-	return nil
-}
 
 // CacheOptions keeps in memory only what is used: of Services that are no load balancers what a Gateway asks of them, of
 // EndpointSlices what makes a server, of ConfigMaps and Secrets the operator's own two.

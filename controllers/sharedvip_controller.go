@@ -175,6 +175,9 @@ func programmedService(svc *corev1.Service) bool {
 	return apimeta.IsStatusConditionTrue(svc.Status.Conditions, status.Programmed)
 }
 
+// said: the Services have it.
+func (sharedVIPs) said() status.Reading { return status.OfService() }
+
 // writeStatus writes to each Service its share of the outcome. What can't be written to one doesn't keep the others from theirs.
 func (k sharedVIPs) writeStatus(ctx context.Context, g *gather.Group, _ translate.Input, out outcome.Outcome) error {
 	return errors.Join(eachMember(g.Members, func(svc *corev1.Service) error {
@@ -362,7 +365,7 @@ func (r sharing) fate(
 	if other, handover := r.handedOverMember(client.ObjectKeyFromObject(c.Object), m, cfg); handover {
 		switch {
 		case r.Engine.Mirror.Err() != nil: // whether that is true: its load has all looked at again
-		case unserved(m, here):
+		case r.unserved(m, here):
 			return goes, v.Why
 		case v.Ours || deleted:
 			r.anothersMember(ctx, m, servedByAnother(owner.Kind, other))
@@ -435,7 +438,7 @@ func (r sharing) handedOverMember(group types.NamespacedName, m *corev1.Service,
 // anothersMember is anothers for one Service.
 func (r sharing) anothersMember(ctx context.Context, m *corev1.Service, text string) {
 	r.warnOnce(m, model.ReasonServedByAnother, text)
-	if status.Spoken(m) {
+	if r.Status.Spoken(m) {
 		return
 	}
 	why := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonServedByAnother, Message: text})

@@ -24,6 +24,7 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/outcome"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
@@ -141,6 +142,8 @@ func (svcAPIGateways) relevant(*svcapi.Gateway) bool { return true }
 func (svcAPIGateways) programmed(gw *svcapi.Gateway) bool {
 	return apimeta.IsStatusConditionTrue(gw.Status.Conditions, svcapi.GatewayConditionReady) || len(gw.Status.Addresses) > 0
 }
+
+func (svcAPIGateways) said() status.Reading { return status.OfSvcAPIGateway() }
 
 func (k svcAPIGateways) writeStatus(ctx context.Context, gw *svcapi.Gateway, _ translate.Input, out outcome.Outcome) error {
 	return k.Status.SvcAPIGateway(ctx, gw, out)

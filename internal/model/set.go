@@ -8,60 +8,6 @@ import (
 	"strings"
 )
 
-// OwnerKind is the kind of Kubernetes object that wants a set of Avi objects.
-type OwnerKind string
-
-// The kinds of owner.
-const (
-	ServiceOwner OwnerKind = "Service"
-	// SvcAPIGatewayOwner is a Gateway of the Services API, networking.x-k8s.io.
-	SvcAPIGatewayOwner OwnerKind = "Gateway"
-	// GatewayOwner is a Gateway of gateway.networking.k8s.io, whose backends come from routes.
-	GatewayOwner OwnerKind = "Gateway.gateway.networking.k8s.io"
-	// SharedVIPOwner is a group of Services that share one VirtualService. It is no Kubernetes object: its name is the value of
-	// the annotation that its Services have.
-	SharedVIPOwner OwnerKind = "SharedVIP"
-	// UntoldOwner is a SvcAPIGatewayOwner or a SharedVIPOwner: AKO gives their objects the same markers, and without the
-	// VirtualService it isn't known which of the two it is.
-	UntoldOwner OwnerKind = "Gateway or SharedVIP"
-)
-
-// Noun is the kind as Kubernetes spells it, without its group.
-func (k OwnerKind) Noun() string {
-	noun, _, _ := strings.Cut(string(k), ".")
-	return noun
-}
-
-// Owner is the Kubernetes object that a set of Avi objects exists for.
-type Owner struct {
-	Kind      OwnerKind
-	Namespace string
-	Name      string
-}
-
-func (o Owner) String() string { return string(o.Kind) + " " + o.Namespace + "/" + o.Name }
-
-// Untold is the owner as its markers alone say it.
-func (o Owner) Untold() Owner {
-	if o.Kind == SvcAPIGatewayOwner || o.Kind == SharedVIPOwner {
-		o.Kind = UntoldOwner
-	}
-	return o
-}
-
-// Kinds lists what the owner may be: its kind, or those that it stands for while it is untold.
-func (o Owner) Kinds() []OwnerKind {
-	if o.Kind == UntoldOwner {
-		return []OwnerKind{SvcAPIGatewayOwner, SharedVIPOwner}
-	}
-	return []OwnerKind{o.Kind}
-}
-
-// MayBe reports whether the owner is the other one, as far as anybody knows.
-func (o Owner) MayBe(other Owner) bool {
-	return o == other || o.Kind == UntoldOwner && o == other.Untold()
-}
-
 // Object is one Avi object that the operator wants. Body is the alb-sdk body of the kind, as its Type's New
 // makes it, and refers to other objects by name (RefByName).
 type Object struct {

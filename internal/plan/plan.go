@@ -276,8 +276,8 @@ func (p *Plan) link() {
 // Empty reports whether there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Steps) == 0 }
 
-// Apply returns what a body is after an update's changes, for tests and dry runs: it sets the changed fields and
-// leaves the others.
+// Apply returns what a body is after an update's changes, by which tests prove that a plan reaches its goal: it sets the
+// changed fields and leaves the others.
 func Apply(body any, changes []FieldChange) {
 	v := reflect.ValueOf(body).Elem()
 	for _, c := range changes {

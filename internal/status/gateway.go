@@ -25,6 +25,17 @@ import (
 var routedEvents = eventTypes{
 	accepted: string(gatewayv1.GatewayConditionAccepted), programmed: string(gatewayv1.GatewayConditionProgrammed)}
 
+// OfGateway reads what the status of a Gateway of gateway.networking.k8s.io says.
+func OfGateway() Reading {
+	return reading(func(gw *gatewayv1.Gateway) *Said {
+		said := &Said{Conditions: &gw.Status.Conditions, Programmed: routedEvents.programmed}
+		for _, a := range gw.Status.Addresses {
+			said.Addresses = append(said.Addresses, a.Value)
+		}
+		return said
+	})
+}
+
 // Gateway writes what an outcome means for a Gateway of gateway.networking.k8s.io and its ListenerSets. Every condition of ours
 // carries the generation that it is about; those of others are left alone.
 func (w *Writer) Gateway(ctx context.Context, view *gatewayapi.View, o outcome.Outcome) error {

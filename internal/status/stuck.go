@@ -15,56 +15,62 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
-	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
 
-// ConditionsOf returns the conditions in the status of an owner, and the type of the condition about whether the owner is programmed;
-// nil for an object that is no owner.
-func ConditionsOf(o client.Object) (list *[]metav1.Condition, programmed string) {
-	switch o := o.(type) {
-	case *corev1.Service:
-		return &o.Status.Conditions, Programmed
-	case *svcapi.Gateway:
-		return &o.Status.Conditions, Programmed
-	case *gatewayv1.Gateway:
-		return &o.Status.Conditions, routedEvents.programmed
+// Said is what the status of an owner says.
+type Said struct {
+	Conditions *[]metav1.Condition
+	Programmed string   // the type of the condition about whether the owner is programmed
+	Addresses  []string // as they are written
+}
+
+// Reading reads what the status of an object says. It returns nil for an object of another kind than its own.
+type Reading func(client.Object) *Said
+
+func reading[T client.Object](read func(T) *Said) Reading {
+	return func(o client.Object) *Said {
+		if of, ok := o.(T); ok {
+			return read(of)
+		}
+		return nil
 	}
-	return nil, ""
+}
+
+// AddKind makes a kind of owner known, of which Held, Stuck and the questions about an owner's status are then possible. Call it before
+// anything else runs.
+func (w *Writer) AddKind(r Reading) { w.kinds = append(w.kinds, r) }
+
+// Said is what the status of an owner says; nil for an object that is no owner with a status of its own.
+func (w *Writer) Said(o client.Object) *Said {
+	for _, read := range w.kinds {
+		if said := read(o); said != nil {
+			return said
+		}
+	}
+	return nil
 }
 
 // Spoken reports whether an instance of the operator that serves an owner, or tries to, has written its conditions.
-func Spoken(o client.Object) bool {
-	list, _ := ConditionsOf(o)
-	if list == nil {
+func (w *Writer) Spoken(o client.Object) bool { return w.Said(o).spoken() }
+
+func (s *Said) spoken() bool {
+	if s == nil {
 		return false
 	}
-	h := apimeta.FindStatusCondition(*list, Healthy)
+	h := apimeta.FindStatusCondition(*s.Conditions, Healthy)
 	return h != nil && h.Reason != notProgrammed
 }
 
 // Had are the addresses in the status of an owner, if it is the operator that has written them.
-func Had(o client.Object) (out []netip.Addr) {
-	if !Spoken(o) {
+func (w *Writer) Had(o client.Object) (out []netip.Addr) {
+	said := w.Said(o)
+	if !said.spoken() {
 		return nil
 	}
-	add := func(text string) {
+	for _, text := range said.Addresses {
 		if a, err := netip.ParseAddr(text); err == nil {
 			out = append(out, a)
-		}
-	}
-	switch o := o.(type) {
-	case *corev1.Service:
-		for _, i := range o.Status.LoadBalancer.Ingress {
-			add(i.IP)
-		}
-	case *svcapi.Gateway:
-		for _, a := range o.Status.Addresses {
-			add(a.Value)
-		}
-	case *gatewayv1.Gateway:
-		for _, a := range o.Status.Addresses {
-			add(a.Value)
 		}
 	}
 	return out
@@ -72,13 +78,13 @@ func Had(o client.Object) (out []netip.Addr) {
 
 // Judged reports whether another instance of the operator has judged an owner: for another reason than that it has no valid settings, or
 // because of settings in another namespace. Two instances which disagree would write over each other for ever.
-func Judged(o client.Object, namespace string) bool {
-	list, _ := ConditionsOf(o)
-	if list == nil {
+func (w *Writer) Judged(o client.Object, namespace string) bool {
+	said := w.Said(o)
+	if said == nil {
 		return false
 	}
 	for _, kind := range []string{Accepted, routedEvents.accepted} {
-		c := apimeta.FindStatusCondition(*list, kind)
+		c := apimeta.FindStatusCondition(*said.Conditions, kind)
 		if c == nil || c.Status == metav1.ConditionUnknown {
 			continue
 		}
@@ -97,10 +103,11 @@ func (w *Writer) Held(ctx context.Context, o client.Object, reason, message stri
 	if !ok {
 		return fmt.Errorf("writing the status of %T: it can't be copied", o)
 	}
-	list, programmed := ConditionsOf(next)
-	if list == nil {
+	said := w.Said(next)
+	if said == nil {
 		return nil
 	}
+	list, programmed := said.Conditions, said.Programmed
 	was := apimeta.FindStatusCondition(*list, programmed)
 	if was == nil {
 		return nil // nothing was ever said of it
@@ -122,10 +129,11 @@ func (w *Writer) Stuck(ctx context.Context, o client.Object, reason, message str
 	if !ok {
 		return fmt.Errorf("writing the status of %T: it can't be copied", o)
 	}
-	list, programmed := ConditionsOf(next)
-	if list == nil {
+	said := w.Said(next)
+	if said == nil {
 		return nil
 	}
+	list, programmed := said.Conditions, said.Programmed
 	if was := apimeta.FindStatusCondition(*list, programmed); was != nil && was.Status == metav1.ConditionFalse &&
 		reason == model.ReasonControllerDown && was.Reason == reason {
 		return nil // an outage has many different errors, and one is enough

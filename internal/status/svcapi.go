@@ -21,6 +21,17 @@ import (
 // foreign are conditions that AKO writes on Gateways and that mean nothing once it no longer serves them.
 var foreign = []string{"Pending", "PortConflict", "UnsupportedProtocol"}
 
+// OfSvcAPIGateway reads what the status of a Gateway of the Services API says.
+func OfSvcAPIGateway() Reading {
+	return reading(func(gw *svcapi.Gateway) *Said {
+		said := &Said{Conditions: &gw.Status.Conditions, Programmed: Programmed}
+		for _, a := range gw.Status.Addresses {
+			said.Addresses = append(said.Addresses, a.Value)
+		}
+		return said
+	})
+}
+
 // SvcAPIGateway writes what an outcome means for a Gateway of the Services API: its own conditions, those of Services that the
 // operator serves, the address, and one entry for each port number.
 func (w *Writer) SvcAPIGateway(ctx context.Context, gw *svcapi.Gateway, o outcome.Outcome) error {

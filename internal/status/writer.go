@@ -50,6 +50,7 @@ type Writer struct {
 	// Silent, where it returns true, switches Events off, as AKO's enableEvents does.
 	Silent func() bool
 
+	kinds   []Reading
 	own     ownWrites
 	contest contest
 }
@@ -64,6 +65,17 @@ func Asked(svc *corev1.Service) map[string]string {
 		delete(out, key)
 	}
 	return out
+}
+
+// OfService reads what the status of a Service says.
+func OfService() Reading {
+	return reading(func(svc *corev1.Service) *Said {
+		said := &Said{Conditions: &svc.Status.Conditions, Programmed: Programmed}
+		for _, i := range svc.Status.LoadBalancer.Ingress {
+			said.Addresses = append(said.Addresses, i.IP)
+		}
+		return said
+	})
 }
 
 // Service writes what an outcome means for a Service: status and annotations in one patch, since the API server takes

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	statuses "github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
@@ -60,15 +61,27 @@ func TestStatusGoesWithTheObjects(t *testing.T) {
 		t.Errorf("the Gateways still show %v and %v", old.Status.Addresses, gw.Status.Addresses)
 	}
 	for _, o := range []client.Object{svc, old, gw} {
-		list, programmed := statuses.ConditionsOf(o)
-		if apimeta.IsStatusConditionTrue(*list, programmed) {
-			t.Errorf("%T is still %s: %v", o, programmed, *list)
+		if c := conditionProgrammed(o); c != nil && c.Status == metav1.ConditionTrue {
+			t.Errorf("%T is still programmed: %v", o, c)
 		}
 		o.SetFinalizers(nil)
 		if err := e.Client.Update(t.Context(), o); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// conditionProgrammed is the condition of an owner that says whether it is programmed, nil if it has none.
+func conditionProgrammed(o client.Object) *metav1.Condition {
+	switch o := o.(type) {
+	case *corev1.Service:
+		return apimeta.FindStatusCondition(o.Status.Conditions, statuses.Programmed)
+	case *svcapi.Gateway:
+		return apimeta.FindStatusCondition(o.Status.Conditions, statuses.Programmed)
+	case *gatewayv1.Gateway:
+		return apimeta.FindStatusCondition(o.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed))
+	}
+	return nil
 }
 
 // TestWhyADeletionHangs stands on the owner itself: no Event can be created in a Namespace that is being deleted.
@@ -92,8 +105,7 @@ func TestWhyADeletionHangs(t *testing.T) {
 			if err := e.Read(o); err != nil {
 				return err
 			}
-			list, programmed := statuses.ConditionsOf(o)
-			c := apimeta.FindStatusCondition(*list, programmed)
+			c := conditionProgrammed(o)
 			if c == nil || c.Status != metav1.ConditionFalse || !strings.HasPrefix(c.Message, "deleting: ") {
 				return fmt.Errorf("condition %v", c)
 			}
