@@ -123,7 +123,7 @@ func (r *InfraSettingReconciler) Reconcile(ctx context.Context, req ctrl.Request
 		return resultOf(ctx, client.IgnoreNotFound(err))
 	}
 	if how != unturned {
-		r.tellClasses(s.Name)
+		r.queueClasses(s.Name)
 	}
 	switch how {
 	case rejected:
@@ -226,7 +226,7 @@ func list(using []model.Owner) string {
 	return text
 }
 
-func (r *InfraSettingReconciler) tellClasses(setting string) {
+func (r *InfraSettingReconciler) queueClasses(setting string) {
 	for _, c := range r.Classes {
 		c.OfSetting(setting)
 	}
@@ -262,7 +262,7 @@ func (r *InfraSettingReconciler) revisit(ctx context.Context, name string) {
 			o.Changed(using)
 		}
 	}
-	r.tellClasses(name)
+	r.queueClasses(name)
 }
 
 // All queues every setting.

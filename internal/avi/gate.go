@@ -24,7 +24,7 @@ type gate struct {
 	urgent, usual line
 	row           int // calls in a row that went before usual ones
 	timer         *time.Timer
-	told          [2]float64
+	reported      [2]float64
 }
 
 // urgentRow is how many urgent calls go before a usual one that waits.
@@ -104,8 +104,8 @@ func (g *gate) learn(a answer) {
 	if g.learnt > 0 {
 		rate = math.Round(10*g.current()) / 10
 	}
-	if now := [2]float64{float64(g.atOnce()), rate}; now != g.told {
-		g.told = now
+	if now := [2]float64{float64(g.atOnce()), rate}; now != g.reported {
+		g.reported = now
 		g.changed(g.atOnce(), rate)
 	}
 }

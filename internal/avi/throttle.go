@@ -26,7 +26,7 @@ type throttle struct {
 	burst   int
 	timeout time.Duration // of a call; what is late, and how long a pause may be, is measured by it
 
-	cut      time.Time // what was sent before tells of the overload that is known
+	cut      time.Time // an overload seen by what was sent before is known already
 	until    time.Time // nothing is sent before: Retry-After
 	learnt   float64   // calls per second that the Controller takes; 0: no limit is known
 	guessed  bool      // from what came before the first refusal: a burst, maybe

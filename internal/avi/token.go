@@ -60,7 +60,7 @@ func (c *Client) OwnToken() (given, own string) {
 	return t.given, t.own
 }
 
-// TokenKept tells the client that a token that it made is kept elsewhere by now, so that the client must not revoke it.
+// TokenKept notes that a token which the client made is kept elsewhere by now, so that the client must not revoke it.
 func (c *Client) TokenKept(own string) {
 	t := c.ep.Load().token
 	t.mu.Lock()

@@ -560,7 +560,8 @@ func (r *Routes) clearVRF(ctx context.Context, in staticroutes.Input, name, uuid
 	return steps, nil
 }
 
-// unreached says which of an owner's pods no static route leads Service Engines to. Each Service of a shared VIP is told of its own.
+// unreached says which of an owner's pods no static route leads Service Engines to. Of a shared VIP, each Service has a finding about its
+// own pods.
 func (e *Engine) unreached(ctx context.Context, set *model.Set, s *settings.Settings, f *model.Facts) (out []model.Finding) {
 	if e.Routes == nil || staticroutes.Off(s, f.Cloud) != "" {
 		return nil

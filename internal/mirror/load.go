@@ -251,10 +251,10 @@ func (m *Mirror) replace(epoch, start uint64, id identity, facts *model.Facts, l
 		m.identity = id
 	}
 	m.err, m.at = nil, time.Now()
-	tellAll := first || factsDiffer(old, facts)
+	everybody := first || factsDiffer(old, facts)
 	m.mu.Unlock()
 
-	if tellAll {
+	if everybody {
 		m.Changed(nil)
 	} else if len(changed) > 0 {
 		m.Changed(keysOf(changed))

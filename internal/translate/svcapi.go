@@ -345,7 +345,7 @@ func (b svcAPIBuilder) candidates(spec svcapi.Listener, selector labels.Selector
 	slices.SortFunc(out, func(x, y candidate) int { return olderService(x.backend.Service, y.backend.Service) })
 	slices.Sort(hints)
 	if len(out) == 0 && len(inherited) == 1 { // AKO serves nobody where there are several
-		b.tellInherited(inherited[0].backend.Service, port)
+		b.reportInherited(inherited[0].backend.Service, port)
 		return inherited, nil
 	}
 	return out, hints
@@ -369,7 +369,7 @@ func (b svcAPIBuilder) inherited(svc *corev1.Service, port model.Port) bool {
 		!isTrue(b.gw.Annotations[AnnotationEnforceNamespaces])
 }
 
-func (b svcAPIBuilder) tellInherited(svc *corev1.Service, port model.Port) {
+func (b svcAPIBuilder) reportInherited(svc *corev1.Service, port model.Port) {
 	b.report(model.Degraded, port, model.ReasonNamespaceNotAdmitted, fmt.Sprintf(
 		"port %s: Service %s/%s is in a namespace that the listener doesn't admit, and goes on being served because AKO served it; set routes.namespaces.from to All to admit it, or annotation %s: \"true\" on the Gateway to end that",
 		port, svc.Namespace, svc.Name, AnnotationEnforceNamespaces))
