@@ -66,6 +66,16 @@ func (w *world) load() {
 	}
 }
 
+// until waits for something that another goroutine is about to do.
+func (w *world) until(what string, done func() bool) {
+	w.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.Fatalf("%s: not within 20 s", what)
+		}
+	}
+}
+
 // told returns the owners that were told since the last call.
 func (w *world) told() []model.Owner {
 	w.mu.Lock()
@@ -253,9 +263,11 @@ func TestOwnWritesBeatAnOlderList(t *testing.T) {
 	w.told()
 	// The list of VirtualServices is slow, so that the pools' is in before the writes.
 	remove := w.sim.Inject(avisim.Fault{Method: "GET", Type: "virtualservice", Delay: 300 * time.Millisecond})
+	pools := avisim.Counter{Method: "GET", Route: "/api/pool", Status: 200}
+	listed := w.sim.Counters()[pools]
 	done := make(chan error, 1)
 	go func() { done <- w.mirror.Load(w.Context()) }()
-	time.Sleep(150 * time.Millisecond)
+	w.until("the list of pools", func() bool { return w.sim.FaultHits() > 0 && w.sim.Counters()[pools] > listed })
 	first := w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-1"))
 	answer, err := w.client.Patch(w.Context(), model.Pool, "admin", first.UUID, avi.Patch{Replace: map[string]any{"graceful_disable_timeout": 9}})
 	if err != nil {
@@ -359,7 +371,7 @@ func TestExpireDiscardsALoadUnderWay(t *testing.T) {
 	remove := w.sim.Inject(avisim.Fault{Method: "GET", Type: "virtualservice", Delay: 200 * time.Millisecond})
 	done := make(chan error, 1)
 	go func() { done <- w.mirror.Load(w.Context()) }()
-	time.Sleep(100 * time.Millisecond)
+	w.until("the load", func() bool { return w.sim.FaultHits() > 0 })
 	w.mirror.Expire()
 	if err := <-done; err != nil {
 		t.Fatal(err)
