@@ -87,8 +87,9 @@ func (k gateways) sources(c cache.Cache, api gather.API, calmly calmly) []source
 		return []source.Source{source.Kind(c, client.Object(&gatewayv1.ListenerSet{}), mapped(k.ofSet), specChanged())}
 	case gather.ReferenceGrants:
 		return []source.Source{source.Kind(c, client.Object(&gatewayv1beta1.ReferenceGrant{}), mapped(k.ofGrant), specChanged())}
-	case gather.TCPRoutes, gather.UDPRoutes, gather.SCTPRoutes:
-		return []source.Source{source.Kind(c, routeType(api), mapped(k.ofRoute), specChanged())}
+	}
+	if route := routeType(api); route != nil {
+		return []source.Source{source.Kind(c, route, mapped(k.ofRoute), specChanged())}
 	}
 	return nil
 }
