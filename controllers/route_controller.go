@@ -187,8 +187,8 @@ func (r *RouteReconciler) ofService(_ context.Context, o client.Object, route *g
 	return route.Refers(client.ObjectKeyFromObject(o))
 }
 
-// ofNamespace: those in a namespace, whose labels a listener may select, those of Gateways in it, and those of ListenerSets in
-// it, which a Gateway may select by label.
+// ofNamespace reports whether a change of a namespace may concern a route: one in it, whose labels a listener may select, or one of a
+// Gateway or a ListenerSet in it, which a Gateway may select by label.
 func (r *RouteReconciler) ofNamespace(ctx context.Context, ns client.Object, route *gatewayapi.Route) bool {
 	return route.Object.GetNamespace() == ns.GetName() ||
 		slices.ContainsFunc(route.Parents, func(ref gatewayv1.ParentReference) bool {
@@ -202,7 +202,7 @@ func (r *RouteReconciler) ofGateway(ctx context.Context, o client.Object, route 
 	return slices.Contains(r.Gather.GatewaysOf(ctx, route), client.ObjectKeyFromObject(o))
 }
 
-// ofSibling: a route decides whether a younger one at the same Gateway is served.
+// ofSibling reports whether a change of one route may concern another: it decides whether a younger one at the same Gateway is served.
 func (r *RouteReconciler) ofSibling(ctx context.Context, o client.Object, route *gatewayapi.Route) bool {
 	other := gatewayapi.RouteOf(o)
 	if other == nil || other.Key() == route.Key() {

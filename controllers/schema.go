@@ -57,7 +57,7 @@ func (a *APIs) KeepsConditions(ctx context.Context, name gather.API) (bool, erro
 	return now.conditions, nil
 }
 
-// keepsConditions looks into a CustomResourceDefinition.
+// keepsConditions reports whether a CustomResourceDefinition has status.conditions in a version.
 func keepsConditions(crd map[string]any, version string) bool {
 	versions, _, _ := unstructured.NestedSlice(crd, "spec", "versions")
 	for _, v := range versions {

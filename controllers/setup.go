@@ -132,7 +132,7 @@ func slimNamespace(o any) (any, error) {
 	return ns, nil
 }
 
-// relevant Services are load balancers, or were ours once.
+// relevant reports whether a Service is a load balancer, or was ours once.
 func relevant(svc *corev1.Service) bool {
 	return svc.Spec.Type == corev1.ServiceTypeLoadBalancer || gather.Claimed(svc)
 }

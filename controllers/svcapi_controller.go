@@ -55,7 +55,8 @@ func (svcAPIGateways) refers(api gather.API) bool {
 
 func (svcAPIGateways) finalizers() []string { return []string{akoFinalizer} }
 
-// inherited are AKO's Gateways that are being deleted and that nobody else would let go, or that deleteConfig asks to remove.
+// inherited reports whether a Gateway is AKO's and is being deleted without anybody else to let it go, or is one that deleteConfig asks to
+// remove.
 func (k svcAPIGateways) inherited(cfg *settings.Settings, c *gather.Candidate[*svcapi.Gateway]) bool {
 	gw := c.Object
 	switch {

@@ -63,7 +63,7 @@ func (c *commons) release(keys ...model.Key) {
 	}
 }
 
-// take reserves an object for its deletion, unless somebody wants or deletes it. What is taken has to be left.
+// take reserves an object for its deletion, unless a run wants or deletes it, and reports whether it did. What is taken has to be left.
 func (c *commons) take(key model.Key) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -106,7 +106,7 @@ type run struct {
 	failure failure
 }
 
-// end ends a round; err, where there is one, is why.
+// end ends a round with what came of it; err, where there is one, is why. It returns false, for no other round.
 func (r *run) end(state outcome.State, err error) (again bool) {
 	r.state, r.failure = state, failure{}
 	if err != nil {
@@ -316,7 +316,7 @@ func (r *run) plan(ctx context.Context, want *model.Set, observed []*model.Obser
 	return p
 }
 
-// judge counts what was done and decides whether another round helps: after a step that found the Controller changed,
+// judge counts what was done and reports whether another round helps: after a step that found the Controller changed,
 // and after a pool that the Controller won't take, whose port is then left out for its neighbours' sake.
 func (r *run) judge(ctx context.Context, built translate.Result, results []apply.StepResult) (again bool) {
 	r.end(outcome.Done, nil)

@@ -445,7 +445,7 @@ type reader struct {
 
 func (m *Mirror) reader() reader { return reader{m.scope, m.facts} }
 
-// ours: the markers and the name for all, created_by where the type has it.
+// ours reports whether an object is ours: by its markers and its name, and by created_by where the type has it.
 func (r reader) ours(o *model.Observed, mark marked) bool {
 	if !mark.formed || !model.Ours(r.scope.ClusterName, o.Key.Name, mark.cluster) {
 		return false

@@ -122,7 +122,7 @@ func (f *Facts) APIAtLeast(version string) bool {
 	return f.APIVersion != "" && ReleaseAtLeast(f.APIVersion, version)
 }
 
-// ReleaseAtLeast compares releases number by number: "22.1.10" is newer than "22.1.3".
+// ReleaseAtLeast reports whether a release is another one or newer, number by number: "22.1.10" is newer than "22.1.3".
 func ReleaseAtLeast(release, least string) bool {
 	return slices.Compare(numbers(release), numbers(least)) >= 0
 }

@@ -324,7 +324,7 @@ func takenBack(w, h reflect.Value) map[int]bool {
 // mapping are the keys of AKO's metadata by which an object is mapped back to Kubernetes.
 var mapping = []string{"namespace_svc_name", "hostnames", "gateway"}
 
-// sameMetadata compares AKO's metadata by what it maps. Its releases write different further keys, and lists in any order.
+// sameMetadata reports whether AKO's metadata maps the same. Its releases write different further keys, and lists in any order.
 func sameMetadata(w, h string) bool {
 	if w == h {
 		return true
@@ -351,7 +351,7 @@ func sorted(v any) (out []string) {
 	return out
 }
 
-// sameRef compares a wanted reference, by name, with an observed one, by UUID.
+// sameRef reports whether a wanted reference, by name, and an observed one, by UUID, are to the same object.
 func (c comparison) sameRef(want, have string) bool {
 	if want == "" || have == "" {
 		return want == have
@@ -397,7 +397,7 @@ func str(v reflect.Value) string {
 	return v.Elem().String()
 }
 
-// empty is what the JSON encoding leaves out: a nil pointer, an empty list.
+// empty reports whether the JSON encoding leaves a value out: a nil pointer, an empty list.
 func empty(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Pointer:

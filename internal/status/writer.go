@@ -209,7 +209,7 @@ func (w *Writer) HandBack(ctx context.Context, svc *corev1.Service) (changed boo
 	return true, nil
 }
 
-// ours are the conditions of Services.
+// ours reports whether a condition is one that the operator writes on Services.
 func ours(c metav1.Condition) bool {
 	return c.Type == Accepted || c.Type == Programmed || c.Type == Healthy
 }

@@ -117,7 +117,7 @@ func (b *builder) fixedDifferences(want, live network) (out []string) {
 	return out
 }
 
-// sameSource compares what is wanted; what isn't said stands as it is.
+// sameSource reports whether a VIP's source is as wanted; what isn't said stands as it is.
 func (b *builder) sameSource(w, l vipSource) bool {
 	same := func(w, l *string) bool { return w == nil || deref(w, "") == deref(l, "") }
 	floats := w.floating == nil || *w.floating == deref(l.floating, false)
@@ -174,7 +174,7 @@ func (b *builder) sourceText(v vipSource) string {
 	return out
 }
 
-// sameRef compares two references, of which one may have a name and the other a UUID.
+// sameRef reports whether two references, of which one may have a name and the other a UUID, are to the same object.
 func (b *builder) sameRef(x, y *string) bool {
 	if x == nil || y == nil {
 		return x == y

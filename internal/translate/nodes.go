@@ -117,7 +117,7 @@ func (b *builder) nodeLabelText() string {
 	return ""
 }
 
-// eligible nodes have the label that the settings ask for and aren't excluded from load balancers.
+// eligible reports whether a node has the label that the settings ask for and isn't excluded from load balancers.
 func (b *builder) eligible(n *corev1.Node) bool {
 	if _, excluded := n.Labels[corev1.LabelNodeExcludeBalancers]; excluded {
 		return false

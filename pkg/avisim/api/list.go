@@ -210,7 +210,7 @@ func labelled(o *world.Object, key, value string) bool {
 	return false
 }
 
-// search finds text in any field, or in one with the form (field,text).
+// search reports whether an object has a text in any field, or in one with the form (field,text).
 func (q *query) search(o *world.Object, want string, fold bool) bool {
 	match := strings.Contains
 	if fold {

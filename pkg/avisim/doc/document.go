@@ -13,9 +13,6 @@ import (
 	"strconv"
 )
 
-// Bodies are kept as encoding/json decodes them (maps, lists, strings, float64, bool), with one more kind of value:
-// a resolved reference is a ref. Committed bodies are never written to again, so readers may share them.
-
 // Clone copies maps and lists deeply. Scalars and refs are values already.
 func Clone(v any) any {
 	switch x := v.(type) {
@@ -40,7 +37,7 @@ func CloneMap(m map[string]any) map[string]any {
 	return out
 }
 
-// Equal compares two stored values.
+// Equal reports whether two stored values are the same.
 func Equal(a, b any) bool {
 	switch x := a.(type) {
 	case map[string]any:
