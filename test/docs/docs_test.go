@@ -50,6 +50,18 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestMerges: no document has the marks of a merge that was committed unfinished.
+func TestMerges(t *testing.T) {
+	repository := os.DirFS(root)
+	for _, name := range documents(t, repository) {
+		for n, line := range strings.Split(read(t, repository, name), "\n") {
+			if strings.HasPrefix(line, "<<<<<<< ") || strings.HasPrefix(line, ">>>>>>> ") || line == "=======" {
+				t.Errorf("%s:%d: %s", name, n+1, line)
+			}
+		}
+	}
+}
+
 func TestLinks(t *testing.T) {
 	repository := os.DirFS(root)
 	for _, name := range documents(t, repository) {
