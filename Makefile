@@ -217,6 +217,10 @@ fuzz: ## Fuzz each parser and translation in turn, FUZZTIME=30s each; make test 
 soak: ## Change Services 50 times a second for MINUTES=10: then nothing fails, and memory and goroutines have not grown.
 	$(WITH_BINARIES) AVI_SOAK=$(or $(MINUTES),10)m go test -count=1 -v -timeout $$(( $(or $(MINUTES),10) + 10 ))m -run 'TestSoak$$' ./test/integration/
 
+.PHONY: outage
+outage: ## Have the Controller away for MINUTES=10 while OWNERS=5000 Services change: hardly a call meanwhile, all right within a minute after.
+	$(WITH_BINARIES) AVI_OWNERS=$(or $(OWNERS),5000) AVI_OUTAGE=$(or $(MINUTES),10)m go test -count=1 -v -timeout 60m -run 'TestOutage$$' ./test/integration/
+
 .PHONY: chaos
 chaos: ## Play all cells of the matrices, then stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...): half an hour.
 	AVI_MATRIX=all go test -count=1 -v -timeout 30m -run Matrix ./controllers

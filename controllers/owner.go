@@ -560,8 +560,17 @@ func (r *owners[T]) mine(all []model.Owner) (out []types.NamespacedName) {
 	return out
 }
 
-// Waiting queues the owners whose last run failed, without their back-off: the Controller is back, or was read anew.
-func (r *owners[T]) Waiting() { r.hurry(r.failing()...) }
+// Waiting queues the owners whose last run failed, without their back-off: the Controller is back, or was read anew. What serves, and what
+// is to be removed, goes before what is yet to be made: traffic may go to pods that are gone, and an address may be waited for.
+func (r *owners[T]) Waiting() {
+	waiting := r.failing()
+	r.hurry(waiting...)
+	for _, key := range waiting {
+		if r.serving(key) {
+			r.before(key)
+		}
+	}
+}
 
 // Failing counts them.
 func (r *owners[T]) Failing() int { return len(r.failing()) }

@@ -113,10 +113,14 @@ func (p *process) waitHealthy(ctx context.Context, e *execution) error {
 	begin := time.Now()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
+	var err error
 	for {
-		err := p.healthy(ctx)
-		if err == nil {
+		now := p.healthy(ctx)
+		if now == nil {
 			return nil
+		}
+		if err == nil || ctx.Err() == nil { // that the time is over while it is asked says nothing about the process
+			err = now
 		}
 		select {
 		case <-e.done:

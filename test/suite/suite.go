@@ -599,7 +599,12 @@ func (e *Env) Servers(pool string) []string {
 	if o == nil {
 		return nil
 	}
-	list, _ := o["servers"].([]any)
+	return ServersOf(o)
+}
+
+// ServersOf lists the servers of a pool as Servers does.
+func ServersOf(pool map[string]any) []string {
+	list, _ := pool["servers"].([]any)
 	out := []string{}
 	for _, s := range list {
 		m, _ := s.(map[string]any)
