@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -143,6 +144,12 @@ func TestBinary(t *testing.T) {
 			t.Errorf("well although it is gone: %s", out)
 		}
 	}
+	for args, want := range map[string]int{"--version": 0, "-nope": 2, "nope": 1} {
+		cmd := exec.CommandContext(t.Context(), program, args)
+		if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != want || !bytes.HasPrefix(out, []byte("avisim")) {
+			t.Errorf("%s: %v %s", args, err, out)
+		}
+	}
 	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +161,10 @@ func TestBinary(t *testing.T) {
 
 // TestManifestsFlags makes sure that the flags in config/ are ones that the program has.
 func TestManifestsFlags(t *testing.T) {
-	help, _ := exec.CommandContext(t.Context(), build(t), "-h").CombinedOutput() // ends with an error, as flag does
+	help, err := exec.CommandContext(t.Context(), build(t), "-h").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	found := 0
 	for _, file := range []string{"components/simulator/deployment.yaml", "components/simulator/fixture/kustomization.yaml",
 		"trial/simulator.yaml"} {
@@ -164,7 +174,7 @@ func TestManifestsFlags(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`(?:- |value: )--([a-z-]+)=`).FindAllStringSubmatch(string(raw), -1) {
 			found++
-			if operator := m[1] == "avi-ca-file"; !operator && !regexp.MustCompile(fmt.Sprintf(`(?m)^  -%s\b`, m[1])).Match(help) {
+			if operator := m[1] == "avi-ca-file"; !operator && !regexp.MustCompile(fmt.Sprintf(`(?m)^ +--%s\b`, m[1])).Match(help) {
 				t.Errorf("%s: there is no flag --%s", file, m[1])
 			}
 		}

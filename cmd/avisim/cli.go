@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +19,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
@@ -48,80 +49,52 @@ func (p printable) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// command is one subcommand. Its words are what is typed to get it.
-type command struct {
-	words, args, about string
-	run                func(*cli, context.Context, []string) error
+// command makes a subcommand.
+func (c *cli) command(use, short string, args cobra.PositionalArgs, run func(context.Context, []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, RunE: func(cmd *cobra.Command, args []string) error {
+		return run(cmd.Context(), args)
+	}}
 }
 
-func commands() []command {
-	return []command{
-		{"serve", "[flags]", "run a simulated Controller; the same as no subcommand (avisim serve --help)", nil},
-		{"effects", "[NAME|--markdown]", "list what faults can do, or one effect with its parameters", (*cli).effects},
-		{"fault add", "[conditions] EFFECT [key=value…]", "add a fault (avisim fault add --help)", (*cli).faultAdd},
-		{"fault list", "", "list the faults", (*cli).faultList},
-		{"fault remove", "ID", "remove a fault and end what it does", (*cli).faultRemove},
-		{"fault clear", "", "remove all faults", (*cli).faultClear},
-		{"server down", "IP:PORT [REASON]", "set a server down in all pools", serverHealth(false)},
-		{"server up", "IP:PORT", "set a server up", serverHealth(true)},
-		{"services", "[SEARCH]", "list virtual services with their states", (*cli).services},
-		{"traffic", "", "list the ports that carry traffic, and where they are (serve --forward)", (*cli).traffic},
-		{"send", "PROTOCOL ADDRESS:PORT TEXT", "send a text by tcp, udp or sctp to a port of a VIP, and print the answer", (*cli).send},
-		{"requests", "[--follow] [--json]", "show the request log", (*cli).requests},
-		{"requests clear", "", "empty the request log and the counters", func(c *cli, ctx context.Context, _ []string) error {
-			return c.call(ctx, http.MethodDelete, "/requests", nil, nil)
-		}},
-		{"counters", "", "show how many requests each route got", (*cli).counters},
-		{"unexpected", "PATTERN…", `fail if a request was made that no pattern allows, such as "GET /api/pool/**"`, (*cli).unexpected},
-		{"har", "[--normal]", "write the request log as an HTTP archive", (*cli).har},
-		{"script check", "FILE", "check a script without a simulator", (*cli).scriptCheck},
-		{"script run", "FILE", "run a script, in place of one that runs", (*cli).scriptRun},
-		{"script stop", "", "stop the script", func(c *cli, ctx context.Context, _ []string) error {
-			return c.call(ctx, http.MethodDelete, "/script", nil, nil)
-		}},
+// troubles are the commands that make the simulator misbehave.
+func (c *cli) troubles() []*cobra.Command {
+	const server, file = "which server? IP:PORT, or [IP6]:PORT", "which script? one file"
+	check := c.command("check FILE", "Check a script without a simulator", between(1, 1, file), c.scriptCheck)
+	run := c.command("run FILE", "Run a script, in place of one that runs", between(1, 1, file), c.scriptRun)
+	check.ValidArgsFunction, run.ValidArgsFunction = completeYAML, completeYAML
+	return []*cobra.Command{
+		c.effectsCommand(),
+		group("fault", "Add, list or remove faults",
+			c.faultAddCommand(),
+			c.command("list", "List the faults", noArguments, c.faultList),
+			c.faultRemoveCommand(),
+			c.command("clear", "Remove all faults", noArguments, c.remove("/faults"))),
+		group("server", "Set a server of pools down or up",
+			c.command("down IP:PORT [REASON]", "Set a server down in all pools", between(1, -1, server), c.serverHealth(false)),
+			c.command("up IP:PORT", "Set a server up", between(1, -1, server), c.serverHealth(true))),
+		group("script", "Check, run or stop a timeline of faults", check, run,
+			c.command("stop", "Stop the script", noArguments, c.remove("/script"))),
 	}
 }
 
-func (c *cli) usage() error {
-	_, _ = fmt.Fprint(c.out, "avisim [--control HOST:PORT] COMMAND\n\n")
-	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
-	for _, x := range commands() {
-		_, _ = fmt.Fprintf(w, "  %s %s\t%s\n", x.words, x.args, x.about)
+// looks are the commands that show what happens.
+func (c *cli) looks() []*cobra.Command {
+	return []*cobra.Command{
+		c.command("services [SEARCH]", "List virtual services with their states", cobra.ArbitraryArgs, c.services),
+		c.command("traffic", "List the ports that carry traffic, and where they are (serve --forward)", noArguments, c.traffic),
+		c.command("send PROTOCOL ADDRESS:PORT TEXT", "Send a text by tcp, udp or sctp to a port of a VIP, and print the answer",
+			between(3, -1, "send what where? PROTOCOL ADDRESS:PORT TEXT, such as sctp 10.10.0.10:80 hello"), c.send),
+		c.requestsCommand(),
+		c.command("counters", "Show how many requests each route got", noArguments, c.counters),
+		c.command("unexpected PATTERN…", `Fail if a request was made that no pattern allows, such as "GET /api/pool/**"`, cobra.ArbitraryArgs,
+			c.unexpected),
+		c.harCommand(),
 	}
-	_, _ = fmt.Fprintf(w, "\nCommands speak to the control API on %s; set AVISIM_CONTROL, or give --control after the command, for another.\n",
-		c.control)
-	return w.Flush()
 }
 
-// run finds the command with the most words that fit. --control may stand anywhere after it.
-func (c *cli) run(ctx context.Context, args []string) error {
-	for i := 0; i < len(args); i++ {
-		if v, ok := strings.CutPrefix(args[i], "--control="); ok {
-			c.control = v
-			args = slices.Delete(slices.Clone(args), i, i+1)
-			i--
-		} else if args[i] == "--control" && i+1 < len(args) {
-			c.control = args[i+1]
-			args = slices.Delete(slices.Clone(args), i, i+2)
-			i--
-		}
-	}
-	var best *command
-	all := commands()
-	for i, x := range all {
-		words := strings.Fields(x.words)
-		if x.run != nil && len(args) >= len(words) && slices.Equal(args[:len(words)], words) && (best == nil ||
-			len(words) > len(strings.Fields(best.words))) {
-			best = &all[i]
-		}
-	}
-	if best == nil {
-		if err := c.usage(); err != nil || len(args) == 0 || args[0] == "help" {
-			return err
-		}
-		return fmt.Errorf("there is no command %q", strings.Join(args, " "))
-	}
-	return best.run(c, ctx, args[len(strings.Fields(best.words)):])
+// remove makes what deletes a path of the control API.
+func (c *cli) remove(path string) func(context.Context, []string) error {
+	return func(ctx context.Context, _ []string) error { return c.call(ctx, http.MethodDelete, path, nil, nil) }
 }
 
 // call sends a request; in and to may be nil, to may be an io.Writer, which gets the answer as it is.
@@ -164,29 +137,34 @@ func (c *cli) table(head string, rows func(w io.Writer)) error {
 	return w.Flush()
 }
 
-func none(args []string, what string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%s takes no argument, and %q is one", what, args[0])
-	}
-	return nil
+func (c *cli) effectsCommand() *cobra.Command {
+	markdown := false
+	cmd := c.command("effects [NAME]", "List what faults can do, or one effect with its parameters",
+		between(0, 1, "which effect? avisim effects lists them"), func(_ context.Context, args []string) error {
+			switch {
+			case markdown:
+				_, err := io.WriteString(c.out, avisim.EffectDocs())
+				return err
+			case len(args) > 0:
+				return c.effect(args[0])
+			}
+			return c.table("EFFECT\tGROUP\tKIND\tWHAT IT DOES", func(w io.Writer) {
+				for _, e := range avisim.EffectTable() {
+					_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Name, e.Group, e.Kind, e.About)
+				}
+			})
+		})
+	cmd.ValidArgsFunction = completeEffect
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "all effects with their parameters, as tables of Markdown")
+	return cmd
 }
 
-func (c *cli) effects(_ context.Context, args []string) error {
-	if len(args) == 0 {
-		return c.table("EFFECT\tGROUP\tKIND\tWHAT IT DOES", func(w io.Writer) {
-			for _, e := range avisim.EffectTable() {
-				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", e.Name, e.Group, e.Kind, e.About)
-			}
-		})
-	}
-	if args[0] == "--markdown" {
-		_, err := io.WriteString(c.out, avisim.EffectDocs())
-		return err
-	}
+// effect shows one effect with its parameters.
+func (c *cli) effect(name string) error {
 	all := avisim.EffectTable()
-	i := slices.IndexFunc(all, func(e avisim.EffectInfo) bool { return e.Name == args[0] })
+	i := slices.IndexFunc(all, func(e avisim.EffectInfo) bool { return e.Name == name })
 	if i < 0 {
-		return fmt.Errorf("there is no effect %q: avisim effects lists them", args[0])
+		return fmt.Errorf("there is no effect %q: avisim effects lists them", name)
 	}
 	e := all[i]
 	_, _ = fmt.Fprintf(c.out, "%s (%s, %s): %s\n\n", e.Name, e.Kind, e.Evidence, e.About)
@@ -201,31 +179,37 @@ func (c *cli) effects(_ context.Context, args []string) error {
 	})
 }
 
-func (c *cli) faultAdd(ctx context.Context, args []string) error {
+func (c *cli) faultAddCommand() *cobra.Command {
 	var f avisim.Fault
-	fs := flag.NewFlagSet("avisim fault add", flag.ContinueOnError)
-	fs.SetOutput(c.out)
+	cmd := c.command("add EFFECT [key=value…] [EFFECT [key=value…]…]", "Add a fault",
+		between(1, -1, "which effect? avisim effects lists them, avisim fault add --help the conditions"),
+		func(ctx context.Context, args []string) error { return c.faultAdd(ctx, f, args) })
+	cmd.Long = "Adds a fault of one effect or several; avisim effects lists the effects. The flags are its conditions, all of which must hold:\n" +
+		"without any, it is about every request."
+	cmd.Example = "  avisim fault add --type pool --method POST --after 2 --count 1 answer status=503 retry_after=5\n" +
+		"  avisim fault add --duration 30s leader-change"
+	cmd.ValidArgsFunction = completeEffects
+	fs := cmd.Flags()
 	fs.StringVar(&f.Name, "name", "", "name in the request log")
 	fs.StringVar(&f.Method, "method", "", "HTTP method")
 	fs.StringVar(&f.Type, "type", "", "object type, login, or the first segment of a special path, such as cluster")
 	fs.StringVar(&f.Route, "route", "", "path template, such as /api/pool/{uuid}")
 	fs.StringVar(&f.Tenant, "tenant", "", "tenant of the request")
-	object := fs.String("object-name", "", "regular expression for the object's name")
+	fs.Func("object-name", "regular `expression` for the object's name", func(s string) (err error) {
+		f.ObjectName, err = regexp.Compile(s)
+		return err
+	})
 	fs.IntVar(&f.After, "after", 0, "skip so many requests that match")
 	fs.IntVar(&f.Count, "count", 0, "strike so many; 0 is for ever")
 	fs.Float64Var(&f.Probability, "probability", 0, "strike with this probability; 0 is always")
 	fs.Int64Var(&f.Seed, "seed", 0, "of the probability")
 	fs.DurationVar(&f.Duration, "duration", 0, "remove the fault after this; 0 is never")
-	fs.Usage = func() {
-		_, _ = fmt.Fprintln(c.out, "avisim fault add [conditions] EFFECT [key=value…] [EFFECT [key=value…]…]\navisim effects lists the effects; the conditions are:")
-		fs.PrintDefaults()
-	}
-	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	for _, a := range fs.Args() {
+	completeFlags(cmd, faultCompletions())
+	return cmd
+}
+
+func (c *cli) faultAdd(ctx context.Context, f avisim.Fault, args []string) error {
+	for _, a := range args {
 		k, v, isArg := strings.Cut(a, "=")
 		switch {
 		case !isArg:
@@ -235,17 +219,6 @@ func (c *cli) faultAdd(ctx context.Context, args []string) error {
 		default:
 			f.Effects[len(f.Effects)-1].Args[k] = v
 		}
-	}
-	if len(f.Effects) == 0 {
-		fs.Usage()
-		return errors.New("which effect?")
-	}
-	if *object != "" {
-		re, err := regexp.Compile(*object)
-		if err != nil {
-			return fmt.Errorf("--object-name: %w", err)
-		}
-		f.ObjectName = re
 	}
 	var added struct{ ID int }
 	if err := c.post(ctx, "/faults", f, &added); err != nil {
@@ -259,9 +232,9 @@ func (c *cli) faultAdd(ctx context.Context, args []string) error {
 	return err
 }
 
-func (c *cli) faultList(ctx context.Context, args []string) error {
+func (c *cli) faultList(ctx context.Context, _ []string) error {
 	var list []avisim.ActiveFault
-	if err := errors.Join(none(args, "fault list"), c.call(ctx, http.MethodGet, "/faults", nil, &list)); err != nil {
+	if err := c.call(ctx, http.MethodGet, "/faults", nil, &list); err != nil {
 		return err
 	}
 	return c.table("ID\tSTATE\tSTRUCK\tNAME\tCONDITIONS\tEFFECTS", func(w io.Writer) {
@@ -298,25 +271,17 @@ func conditions(f avisim.Fault) string {
 	return strings.Join(out, ", ")
 }
 
-func (c *cli) faultRemove(ctx context.Context, args []string) error {
-	if len(args) != 1 {
-		return errors.New("which fault? avisim fault list has their numbers")
-	}
-	return c.call(ctx, http.MethodDelete, "/faults/"+url.PathEscape(args[0]), nil, nil)
+func (c *cli) faultRemoveCommand() *cobra.Command {
+	cmd := c.command("remove ID", "Remove a fault and end what it does", between(1, 1, "which fault? avisim fault list has their numbers"),
+		func(ctx context.Context, args []string) error {
+			return c.remove("/faults/"+url.PathEscape(args[0]))(ctx, nil)
+		})
+	cmd.ValidArgsFunction = c.completeFaults
+	return cmd
 }
 
-func (c *cli) faultClear(ctx context.Context, args []string) error {
-	if err := none(args, "fault clear"); err != nil {
-		return err
-	}
-	return c.call(ctx, http.MethodDelete, "/faults", nil, nil)
-}
-
-func serverHealth(up bool) func(*cli, context.Context, []string) error {
-	return func(c *cli, ctx context.Context, args []string) error {
-		if len(args) == 0 {
-			return errors.New("which server? IP:PORT, or [IP6]:PORT")
-		}
+func (c *cli) serverHealth(up bool) func(context.Context, []string) error {
+	return func(ctx context.Context, args []string) error {
 		at, err := netip.ParseAddrPort(args[0])
 		if err != nil {
 			return fmt.Errorf("%q is not IP:PORT, or [IP6]:PORT", args[0])
@@ -357,21 +322,19 @@ func (c *cli) services(ctx context.Context, args []string) error {
 	return nil
 }
 
-func (c *cli) requests(ctx context.Context, args []string) error {
-	fs := flag.NewFlagSet("avisim requests", flag.ContinueOnError)
-	fs.SetOutput(c.out)
-	follow := fs.Bool("follow", false, "go on with new ones")
-	whole := fs.Bool("json", false, "one JSON object per line, with bodies")
-	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	if err := none(fs.Args(), "requests"); err != nil {
-		return err
-	}
+func (c *cli) requestsCommand() *cobra.Command {
+	var follow, whole bool
+	cmd := c.command("requests", "Show the request log", noArguments,
+		func(ctx context.Context, _ []string) error { return c.requests(ctx, follow, whole) })
+	cmd.Flags().BoolVar(&follow, "follow", false, "go on with new ones")
+	cmd.Flags().BoolVar(&whole, "json", false, "one JSON object per line, with bodies")
+	cmd.AddCommand(c.command("clear", "Empty the request log and the counters", noArguments, c.remove("/requests")))
+	return cmd
+}
+
+func (c *cli) requests(ctx context.Context, follow, whole bool) error {
 	show := func(r avisim.Request) error { _, err := fmt.Fprintln(c.out, requestLine(r)); return err }
-	if *whole {
+	if whole {
 		show = func(r avisim.Request) error { return json.NewEncoder(c.out).Encode(r) }
 	}
 	after := int64(0)
@@ -386,7 +349,7 @@ func (c *cli) requests(ctx context.Context, args []string) error {
 				return err
 			}
 		}
-		if !*follow {
+		if !follow {
 			return nil
 		}
 		select {
@@ -413,12 +376,12 @@ func requestLine(r avisim.Request) string {
 	return line
 }
 
-func (c *cli) counters(ctx context.Context, args []string) error {
+func (c *cli) counters(ctx context.Context, _ []string) error {
 	var list []struct {
 		avisim.Counter
 		Count int
 	}
-	if err := errors.Join(none(args, "counters"), c.call(ctx, http.MethodGet, "/counters", nil, &list)); err != nil {
+	if err := c.call(ctx, http.MethodGet, "/counters", nil, &list); err != nil {
 		return err
 	}
 	return c.table("METHOD\tROUTE\tSTATUS\tCOUNT", func(w io.Writer) {
@@ -444,43 +407,29 @@ func (c *cli) unexpected(ctx context.Context, args []string) error {
 	return nil
 }
 
-func (c *cli) har(ctx context.Context, args []string) error {
-	normal := slices.Equal(args, []string{"--normal"})
-	if !normal && len(args) > 0 {
-		return fmt.Errorf("har takes --normal, and %q is something else", args[0])
-	}
-	return c.call(ctx, http.MethodGet, fmt.Sprintf("/har?normal=%t", normal), nil, c.out)
-}
-
-func oneFile(args []string) (string, error) {
-	if len(args) != 1 {
-		return "", errors.New("which script? one file")
-	}
-	return args[0], nil
+func (c *cli) harCommand() *cobra.Command {
+	normal := false
+	cmd := c.command("har", "Write the request log as an HTTP archive", noArguments, func(ctx context.Context, _ []string) error {
+		return c.call(ctx, http.MethodGet, fmt.Sprintf("/har?normal=%t", normal), nil, c.out)
+	})
+	cmd.Flags().BoolVar(&normal, "normal", false, "number uuids and times, for golden files")
+	return cmd
 }
 
 func (c *cli) scriptCheck(_ context.Context, args []string) error {
-	file, err := oneFile(args)
+	sc, err := readScript(args[0])
 	if err != nil {
 		return err
 	}
-	sc, err := readScript(file)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.out, "%s: %d steps, no mistakes\n", file, sc.Len())
+	_, err = fmt.Fprintf(c.out, "%s: %d steps, no mistakes\n", args[0], sc.Len())
 	return err
 }
 
 func (c *cli) scriptRun(ctx context.Context, args []string) error {
-	file, err := oneFile(args)
-	if err != nil {
+	if _, err := readScript(args[0]); err != nil {
 		return err
 	}
-	if _, err := readScript(file); err != nil {
-		return err
-	}
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(args[0])
 	if err != nil {
 		return err
 	}

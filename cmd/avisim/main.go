@@ -9,235 +9,167 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"flag"
+	"errors"
 	"fmt"
+	"io"
 	"log"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
-	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
-	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 )
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("avisim: ")
-	args := os.Args[1:]
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") && args[0] != "serve" {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		err := (&cli{out: printable{os.Stdout}, control: cmp.Or(os.Getenv("AVISIM_CONTROL"), "127.0.0.1:9444")}).run(ctx, args)
-		stop()
-		if err != nil {
-			log.Fatal(err)
-		}
-		return
-	}
-	if len(args) > 0 && args[0] == "serve" {
-		args = args[1:]
-	}
-	if err := run(args); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := execute(ctx, os.Stdout, os.Args[1:])
+	stop()
+	switch {
+	case errors.As(err, new(usageError)):
+		log.Print(err)
+		os.Exit(2)
+	case err != nil:
 		log.Fatal(err)
 	}
 }
 
-// serving is what the flags ask for.
-type serving struct {
-	options   avisim.Options
-	caFile    string
-	control   string // address of the control API and the page
-	script    string // file
-	networks  networkFlags
-	world     worldFlags
-	rules     ruleFlags
-	given     map[string]bool // flags by name
-	hostNames string
-	logMemory int // MiB
+// usageError is about a command line with a flag that there is not, or with a value that a flag does not take.
+type usageError struct{ error }
 
-	makeCertificate string // folder
-	healthcheck     bool
+// execute runs the command of a command line.
+func execute(ctx context.Context, out io.Writer, args []string) error {
+	root := newCommand(out)
+	root.SetArgs(arguments(root, args))
+	return root.ExecuteContext(ctx)
 }
 
-func (v *serving) parse(args []string) error {
-	fs := flag.NewFlagSet("avisim", flag.ExitOnError)
-	o := &v.options
-	fs.StringVar(&o.Addr, "addr", "127.0.0.1:9443", "address to serve the Controller's API on")
-	fs.StringVar(&o.Username, "username", "admin", "name of the one user")
-	fs.StringVar(&o.Password, "password", "avi123$%", "password of the user")
-	fs.StringVar(&o.Version, "version", "30.2.1", "version of the simulated Controller")
-	fs.StringVar(&o.LicenseTier, "license-tier", "ENTERPRISE",
-		"ENTERPRISE, ENTERPRISE_WITH_CLOUD_SERVICES, ENTERPRISE_18, ENTERPRISE_16, BASIC or ESSENTIALS")
-	fs.DurationVar(&o.ReadLatency, "latency", 20*time.Millisecond, "least duration of a read")
-	fs.DurationVar(&o.WriteLatency, "write-latency", 150*time.Millisecond, "least duration of a write")
-	fs.StringVar(&o.CertFile, "cert-file", "", "certificate to present, PEM; made in memory if empty")
-	fs.StringVar(&o.KeyFile, "key-file", "", "key of --cert-file")
-	fs.StringVar(&o.StateFile, "state-file", "", "keep the state in this file, and start with what is in it")
-	fs.StringVar(&o.FixtureFile, "fixture", "", "YAML file with the clouds, networks, tenants and more that a new Controller finds")
-	fs.Int64Var(&o.Seed, "seed", 0, "make uuids reproducible if not 0")
-	fs.IntVar(&v.logMemory, "log-memory", defaultLogMemory,
-		"MiB of memory for the request log, whose oldest entries go first; without the flag a quarter of a memory limit at most")
-	fs.StringVar(&v.hostNames, "host-names", "", "comma-separated further names and addresses of the certificate that is made")
-	fs.StringVar(&v.makeCertificate, "make-certificate", "", "write ca.crt, tls.crt and tls.key for --host-names into this folder, and end")
-	fs.BoolVar(&v.healthcheck, "healthcheck", false, "ask the simulator at --addr, in the same container, if it is well, and end")
-	fs.StringVar(&v.caFile, "ca-file", "", "write the CA certificate to this file")
-	fs.StringVar(&v.control, "control-addr", "", "address to serve the control API and the page on; none if empty")
-	fs.StringVar(&v.script, "script", "", "YAML file with a timeline of faults to run")
-	fs.Var(&v.networks, "network", "further VIP network as name=prefix[,first-last]; may be given often")
-	v.world.register(fs)
-	v.rules.register(fs, o)
-	if err := fs.Parse(args); err != nil {
-		return err
+func newCommand(out io.Writer) *cobra.Command {
+	serve := serveCommand()
+	root := &cobra.Command{
+		Use: "avisim", Short: "A simulated Avi Controller", SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
+		Long: "Runs a simulated Avi Controller, as avisim serve does, and with a command talks to the control API of one that runs: on\n" +
+			"127.0.0.1:9444, unless AVISIM_CONTROL or --control names another. With a value, --version is that of the simulated Controller.",
+		Example: "  avisim --ca-file ca.crt --control-addr 127.0.0.1:9444\n" +
+			"  avisim fault add --type pool --method POST --count 1 answer status=503\n  avisim requests --follow",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return noCommand(cmd, args)
+		},
+		RunE: serve.RunE,
 	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("serving takes no arguments, and %q is one", fs.Arg(0))
+	root.Flags().AddFlagSet(serve.Flags())
+	c := &cli{out: printable{out}}
+	root.PersistentFlags().StringVar(&c.control, "control", cmp.Or(os.Getenv("AVISIM_CONTROL"), "127.0.0.1:9444"),
+		"`host:port` of the control API that commands speak to")
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	root.SetOut(c.out)
+	root.SetFlagErrorFunc(flagError)
+	for _, g := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"run", "Simulate:", []*cobra.Command{serve}},
+		{"trouble", "Make trouble:", c.troubles()},
+		{"look", "See what happens:", c.looks()},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.id
+			root.AddCommand(cmd)
+		}
 	}
-	if v.hostNames != "" {
-		o.HostNames = strings.Split(v.hostNames, ",")
+	root.AddCommand(c.command("version", "Print the version of this program; the same as --version alone", noArguments,
+		func(context.Context, []string) error {
+			_, err := fmt.Fprintln(c.out, "avisim", version.String())
+			return err
+		}))
+	return root
+}
+
+// arguments brings a command line into the form that is read. A flag of any command may have one dash instead of two, as in scripts and
+// manifests of when package flag read them; and --version without a value asks for the version of this program.
+func arguments(root *cobra.Command, args []string) []string {
+	takesValue := map[string]bool{"help": false}
+	var learn func(*cobra.Command)
+	learn = func(cmd *cobra.Command) {
+		for _, fs := range []*pflag.FlagSet{cmd.Flags(), cmd.PersistentFlags()} {
+			fs.VisitAll(func(f *pflag.Flag) { takesValue[f.Name] = f.NoOptDefVal == "" })
+		}
+		for _, sub := range cmd.Commands() {
+			learn(sub)
+		}
 	}
-	v.given = map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { v.given[f.Name] = true })
+	learn(root)
+	args = slices.Clone(args)
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		single, one := strings.CutPrefix(args[i], "-")
+		name, _, valued := strings.Cut(strings.TrimPrefix(single, "-"), "=")
+		value, known := takesValue[name]
+		if !one || !known {
+			continue
+		}
+		if !strings.HasPrefix(single, "-") {
+			args[i] = "-" + args[i]
+		}
+		if value && !valued {
+			i++ // what the flag takes, whatever it looks like
+		}
+	}
+	if slices.Equal(args, []string{"--version"}) {
+		return []string{"version"}
+	}
+	return args
+}
+
+// flagError says where the flags are listed.
+func flagError(cmd *cobra.Command, err error) error {
+	if args := cmd.Flags().Args(); len(args) > 0 && !cmd.HasParent() {
+		return noCommand(cmd, args) // the flag is one of the command that was meant
+	}
+	return usageError{fmt.Errorf("%w: %s --help lists the flags", err, cmd.CommandPath())}
+}
+
+// group makes a command that only its subcommands do something for.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short, RunE: noCommand, SuggestionsMinimumDistance: 2}
+	g.AddCommand(commands...)
+	return g
+}
+
+// noCommand is the error about words that are no command of cmd.
+func noCommand(cmd *cobra.Command, args []string) error {
+	words := append(strings.Fields(cmd.CommandPath())[1:], args...)
+	text := fmt.Sprintf("there is no command %q: %s --help lists what there is", strings.Join(words, " "), cmd.CommandPath())
+	if len(args) > 0 {
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			text += "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+	}
+	return errors.New(text)
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no argument, and %q is one", cmd.CommandPath(), args[0])
+	}
 	return nil
 }
 
-func run(args []string) error {
-	var v serving
-	if err := v.parse(args); err != nil {
-		return err
-	}
-	switch {
-	case v.makeCertificate != "":
-		return avisim.WriteCertificate(v.makeCertificate, v.options.HostNames)
-	case v.healthcheck:
-		return healthcheck(v.options.Addr)
-	}
-	return v.serve()
-}
-
-func (v *serving) serve() error {
-	var script *avisim.Script
-	if v.script != "" {
-		var err error
-		if script, err = readScript(v.script); err != nil {
-			return err
+// between accepts so many arguments; otherwise it asks the question. A negative most is no limit.
+func between(least, most int, question string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < least || most >= 0 && len(args) > most {
+			return errors.New(question)
 		}
-	}
-	forward, err := v.world.forwarding()
-	if err != nil {
-		return err
-	}
-	probe, err := v.world.probing(v.given, forward)
-	if err != nil {
-		return err
-	}
-	s, err := v.start()
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	log.Printf("serving https://%s, version %s, user %s", s.Host(), v.options.Version, v.options.Username)
-
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if forward != nil {
-		if _, err := s.Forward(*forward); err != nil {
-			return err
-		}
-		log.Printf("carrying traffic; addresses are at %s, SCTP is in UDP port %d", forward.Map, forward.SCTPPort)
-	}
-	if probe != nil {
-		s.StartProbing(ctx, *probe)
-	}
-	h := control.New(s)
-	if script != nil {
-		log.Printf("running %s: %d steps", v.script, script.Len())
-		h.RunScript(script)
-		defer h.StopScript()
-	}
-	if v.control == "" {
-		<-ctx.Done()
 		return nil
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", v.control)
-	if err != nil {
-		return err
-	}
-	log.Printf("control API and page on http://%s/", l.Addr())
-	return h.Serve(ctx, l)
-}
-
-// start makes the server as the flags ask for it, and starts it.
-func (v *serving) start() (*avisim.Server, error) {
-	v.options.Logf = log.Printf
-	v.boundMemory()
-	s, err := avisim.New(v.options)
-	if err != nil {
-		return nil, err
-	}
-	if err := v.prepare(s); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
-}
-
-func (v *serving) prepare(s *avisim.Server) error {
-	v.world.apply(s, v.given)
-	v.rules.apply(s)
-	for _, n := range v.networks {
-		if err := s.AddVIPNetwork(n.name, n.prefix, n.first, n.last); err != nil {
-			return err
-		}
-	}
-	if v.caFile != "" {
-		if err := os.WriteFile(v.caFile, s.CAPEM(), 0o644); err != nil {
-			return err
-		}
-	}
-	return s.Start()
-}
-
-// healthcheck asks for the cluster's status, as a container runtime does that has no other program in the image.
-func healthcheck(addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(host, port)+"/api/cluster/status", nil)
-	if err != nil {
-		return err
-	}
-	// It sends no secret and believes nothing but the status, and the CA may be in another process only.
-	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // see above
-	resp, err := c.Do(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the simulator answers %s", resp.Status)
-	}
-	return nil
-}
-
-// readScript reads and checks a script.
-func readScript(file string) (*avisim.Script, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	sc, err := avisim.ParseScript(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s:\n%w", file, err)
-	}
-	return sc, nil
 }

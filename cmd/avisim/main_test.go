@@ -4,20 +4,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
 )
 
 // TestCommands runs each subcommand against a simulator's control API.
 func TestCommands(t *testing.T) {
+	t.Setenv("AVISIM_CONTROL", "127.0.0.1:1")
 	s, err := avisim.New(avisim.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -58,9 +62,9 @@ func TestCommands(t *testing.T) {
 		{"effects latencee", "", "no effect"},
 		{"effects --markdown", "| `latency` | request |", ""},
 		{"fault add --help", "-object-name", ""},
-		{"fault add --type pool --method POST --object-name ^a --tenant admin --after 1 --count 2 --probability 0.5 --duration 1h --name n latency delay=2s answer status=503", "fault 1 added", ""},
+		{"fault add -type pool -method=POST --object-name ^a --tenant admin --after 1 --count 2 --probability 0.5 --duration 1h --name n latency delay=2s answer status=503", "fault 1 added", ""},
 		{"fault add expire-sessions", "done", ""},
-		{"fault add", "conditions", "which effect"},
+		{"fault add", "", "which effect? avisim effects lists them, avisim fault add --help the conditions"},
 		{"fault add delay=1s latency", "", "before the effect"},
 		{"fault add latency delay=soon", "", "not a duration"},
 		{"fault add --object-name ( latency", "", "object-name"},
@@ -93,16 +97,21 @@ func TestCommands(t *testing.T) {
 		{"requests clear", "", ""},
 		{"requests", "", ""},
 		{"help", "fault add", ""},
-		{"", "fault add", ""},
-		{"falt add", "fault add", "no command"},
+		{"falt add", "", `no command "falt add": avisim --help lists what there is; did you mean fault?`},
+		{"falt add --type pool", "", `no command "falt add"`},
+		{"fault ad", "", `no command "fault ad": avisim fault --help lists what there is; did you mean add?`},
+		{"fault", "", `no command "fault"`},
+		{"effects latency hang", "", "which effect"},
+		{"fault --help", "Remove all faults", ""},
+		{"requests clare", "", "requests takes no argument"},
+		{"version", "avisim " + version.String() + "\n", ""},
 	} {
 		var out strings.Builder
-		c := &cli{out: printable{&out}, control: "127.0.0.1:1"}
 		var args []string
 		for _, a := range append(strings.Fields(tt.args), "--control", strings.TrimPrefix(srv.URL, "http://")) {
 			args = append(args, strings.ReplaceAll(a, "__", " "))
 		}
-		err := c.run(t.Context(), args)
+		err := execute(t.Context(), &out, args)
 		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: error %v, want %q", tt.args, err, tt.err)
 		}
@@ -111,8 +120,7 @@ func TestCommands(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	c := &cli{out: io.Discard, control: "127.0.0.1:1"}
-	if err := c.run(t.Context(), []string{"counters"}); err == nil || !strings.Contains(err.Error(), "--control-addr") {
+	if err := execute(t.Context(), io.Discard, []string{"counters"}); err == nil || !strings.Contains(err.Error(), "--control-addr") {
 		t.Error(err)
 	}
 
@@ -120,8 +128,8 @@ func TestCommands(t *testing.T) {
 	defer cancel()
 	out := &firstLine{cancel: cancel}
 	time.AfterFunc(100*time.Millisecond, request)
-	if err := (&cli{out: out, control: strings.TrimPrefix(srv.URL, "http://")}).run(ctx,
-		[]string{"requests", "--follow"}); err != nil || !strings.Contains(out.text, "/api/cluster/status") {
+	t.Setenv("AVISIM_CONTROL", strings.TrimPrefix(srv.URL, "http://"))
+	if err := execute(ctx, out, []string{"requests", "--follow"}); err != nil || !strings.Contains(out.text, "/api/cluster/status") {
 		t.Errorf("%v %q", err, out.text)
 	}
 }
@@ -136,6 +144,110 @@ func (f *firstLine) Write(b []byte) (int, error) {
 	f.text += string(b)
 	f.cancel()
 	return len(b), nil
+}
+
+// TestArguments reads command lines as they were written for package flag.
+func TestArguments(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"", ""},
+		{"-addr :9443 -forward --seed=1", "--addr :9443 --forward --seed=1"},
+		{"-password -addr -username=-x -quick-start=false", "--password -addr --username=-x --quick-start=false"},
+		{"serve -control-addr :9444 -help", "serve --control-addr :9444 --help"},
+		{"fault add -object-name ^a latency delay=1s -count 2", "fault add --object-name ^a latency delay=1s --count 2"},
+		{"send tcp 10.0.0.1:80 -- -addr", "send tcp 10.0.0.1:80 -- -addr"},
+		{"-h", "-h"},
+		{"-a -nope - ---addr", "-a -nope - ---addr"},
+		{"--version", "version"},
+		{"-version", "version"},
+		{"--version 22.1.3", "--version 22.1.3"},
+		{"-version=22.1.3", "--version=22.1.3"},
+		{"--forward --version", "--forward --version"},
+	} {
+		args := strings.Fields(tt.args)
+		got := arguments(newCommand(io.Discard), args)
+		if strings.Join(got, " ") != tt.want || !slices.Equal(args, strings.Fields(tt.args)) {
+			t.Errorf("%s: %q, want %q", tt.args, got, tt.want)
+		}
+	}
+}
+
+// TestUsageErrors holds which errors are about the command line's flags, and end with status 2.
+func TestUsageErrors(t *testing.T) {
+	for _, tt := range []struct {
+		args, err string
+		usage     bool
+	}{
+		{"--nope", "unknown flag: --nope: avisim --help lists the flags", true},
+		{"serve -addr", "flag needs an argument: --addr: avisim serve --help lists the flags", true},
+		{"--forward --version", "flag needs an argument: --version", true},
+		{"--seed x", "--seed", true},
+		{"--rule nope=on", "--rule", true},
+		{"--network here", "is not name=prefix", true},
+		{"--control 127.0.0.1:1", "takes --control-addr", true},
+		{"fault add --nope latency", "unknown flag: --nope: avisim fault add --help lists the flags", true},
+		{"serve now", "avisim serve takes no argument", false},
+		{"now", `no command "now"`, false},
+		{"--script nope.yaml", "nope.yaml", false},
+	} {
+		err := execute(t.Context(), io.Discard, strings.Fields(tt.args))
+		if err == nil || !strings.Contains(err.Error(), tt.err) || errors.As(err, new(usageError)) != tt.usage {
+			t.Errorf("%s: %T %v, want %q", tt.args, err, err, tt.err)
+		}
+	}
+}
+
+// TestCompletion asks as the shells' scripts do.
+func TestCompletion(t *testing.T) {
+	s, err := avisim.New(avisim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	srv := httptest.NewServer(control.New(s))
+	defer srv.Close()
+	t.Setenv("AVISIM_CONTROL", strings.TrimPrefix(srv.URL, "http://"))
+	if _, err := s.AddFault(avisim.Fault{Name: "slow", Method: "POST", Effects: []avisim.Effect{{Name: "latency"}}}); err != nil {
+		t.Fatal(err)
+	}
+	const plain, noSpace, byExtension, dirs = ":4\n", ":6\n", ":8\n", ":16\n"
+	for _, tt := range []struct{ args, want, not, directive string }{
+		{"faul", "fault\tAdd, list or remove faults", "serve", plain},
+		{"fault _", "remove\t", "", plain},
+		{"fault add lat", "latency\tanswers late", "hang", plain},
+		{"fault add latency _", "jitter=\t", "status=", plain},
+		{"fault add latency delay=1s answer _", "status=\t", "jitter=", plain},
+		{"fault add latency ji", "jitter=\t", "delay=", noSpace},
+		{"fault add --type po", "poolgroup\n", "", plain},
+		{"fault add --method _", "DELETE\n", "", plain},
+		{"fault remove _", "1\tslow POST", "", plain},
+		{"fault remove 1 _", "", "slow", plain},
+		{"effects ha", "hang\t", "", plain},
+		{"effects hang _", "", "latency", plain},
+		{"script run _", "yaml\n", "", byExtension},
+		{"script stop _", "", "yaml", plain},
+		{"--control-", "--control-addr\t", "--forward", plain},
+		{"--probe _", "tcp\n", "", plain},
+		{"serve --rule vs-http", "vs-http=off\t", "", plain},
+		{"serve --make-certificate _", "", "", dirs},
+	} {
+		var out strings.Builder
+		args := append([]string{"__complete"}, strings.Fields(tt.args)...)
+		if last := len(args) - 1; args[last] == "_" {
+			args[last] = ""
+		}
+		err := execute(t.Context(), &out, args)
+		got := "\n" + out.String()
+		if err != nil || !strings.Contains(got, "\n"+tt.want) || tt.not != "" && strings.Contains(got, "\n"+tt.not) ||
+			!strings.HasSuffix(got, tt.directive) {
+			t.Errorf("%s: %v %q", tt.args, err, got)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		var out strings.Builder
+		if err := execute(t.Context(), &out, []string{"completion", shell}); err != nil || !strings.Contains(out.String(), "__complete") {
+			t.Errorf("%s: %v %q", shell, err, out.String())
+		}
+	}
 }
 
 func TestNetworkFlag(t *testing.T) {

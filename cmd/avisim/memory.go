@@ -34,7 +34,7 @@ func logBytes(mib int, given bool, limit int64) int {
 // boundMemory settles how much memory the process and its request log take.
 func (v *serving) boundMemory() {
 	limit := limitMemory(memlimit.FromCgroup)
-	v.options.LogBytes = logBytes(v.logMemory, v.given["log-memory"], limit)
+	v.options.LogBytes = logBytes(v.logMemory, v.given("log-memory"), limit)
 	if limit > 0 {
 		log.Printf("keeping within %d MiB of memory, %d of them for the request log", limit>>20, v.options.LogBytes>>20)
 	}

@@ -19,6 +19,9 @@ type networkFlags []networkFlag
 
 func (f *networkFlags) String() string { return "" }
 
+// Type is part of pflag.Value.
+func (f *networkFlags) Type() string { return "network" }
+
 // Set parses one flag.
 func (f *networkFlags) Set(s string) error {
 	name, rest, ok := strings.Cut(s, "=")

@@ -3,9 +3,10 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
@@ -15,17 +16,17 @@ import (
 type ruleFlags []control.RuleSwitch
 
 // register adds the flags that say how hard the simulator is on its clients.
-func (f *ruleFlags) register(flag *flag.FlagSet, o *avisim.Options) {
-	flag.StringVar(&o.UnknownFields, "unknown-fields", "accept", "accept: drop fields that the schema does not have; reject: refuse the write")
-	flag.Func("strict-evidence", "let rules pass of which less is known, and list them at GET /warnings: recorded, documented, inferred",
-		func(s string) error {
-			o.StrictEvidence = avisim.Evidence(s)
-			return nil
-		})
-	flag.Var(f, "rule", "switch a rule, id=on or id=off; may be given often")
+func (f *ruleFlags) register(fs *pflag.FlagSet, o *avisim.Options) {
+	fs.StringVar(&o.UnknownFields, "unknown-fields", "accept", "accept: drop fields that the schema does not have; reject: refuse the write")
+	fs.StringVar((*string)(&o.StrictEvidence), "strict-evidence", "",
+		"let rules pass of which less is known, and list them at GET /warnings: recorded, documented, inferred")
+	fs.Var(f, "rule", "switch a rule, `id=on` or id=off; may be given often")
 }
 
 func (f *ruleFlags) String() string { return "" }
+
+// Type is part of pflag.Value.
+func (f *ruleFlags) Type() string { return "rule" }
 
 func (f *ruleFlags) Set(s string) error {
 	id, state, _ := strings.Cut(s, "=")

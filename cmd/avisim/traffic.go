@@ -21,9 +21,9 @@ import (
 const answerTime = 5 * time.Second
 
 // traffic lists the ports that are served, and where.
-func (c *cli) traffic(ctx context.Context, args []string) error {
+func (c *cli) traffic(ctx context.Context, _ []string) error {
 	var st avisim.TrafficStatus
-	if err := errors.Join(none(args, "traffic"), c.call(ctx, http.MethodGet, "/traffic", nil, &st)); err != nil {
+	if err := c.call(ctx, http.MethodGet, "/traffic", nil, &st); err != nil {
 		return err
 	}
 	return c.table("VIRTUAL SERVICE\tPROTOCOL\tADDRESS\tIS AT\tNOW\tOPENED\tREFUSED\tFAILED\tERROR", func(w io.Writer) {
@@ -36,9 +36,6 @@ func (c *cli) traffic(ctx context.Context, args []string) error {
 
 // send sends a text to a port of a VIP, and prints what comes back.
 func (c *cli) send(ctx context.Context, args []string) error {
-	if len(args) < 3 {
-		return errors.New("send what where? PROTOCOL ADDRESS:PORT TEXT, such as sctp 10.10.0.10:80 hello")
-	}
 	protocol, text := strings.ToUpper(args[0]), strings.Join(args[2:], " ")
 	to, err := netip.ParseAddrPort(args[1])
 	if err != nil {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
@@ -29,8 +30,7 @@ func TestTraffic(t *testing.T) {
 	defer srv.Close()
 	run := func(args string) (string, error) {
 		var out strings.Builder
-		c := &cli{out: printable{&out}, control: strings.TrimPrefix(srv.URL, "http://")}
-		err := c.run(t.Context(), strings.Fields(args))
+		err := execute(t.Context(), &out, append([]string{"--control", strings.TrimPrefix(srv.URL, "http://")}, strings.Fields(args)...))
 		return out.String(), err
 	}
 	if _, err := run("traffic"); err == nil || !strings.Contains(err.Error(), "--forward") {
@@ -166,17 +166,15 @@ func TestTrafficFlags(t *testing.T) {
 		{"--probe some", "", "", "none of none, tcp and all"},
 	} {
 		var w worldFlags
-		fs := flag.NewFlagSet("", flag.ContinueOnError)
+		fs := pflag.NewFlagSet("", pflag.ContinueOnError)
 		w.register(fs)
 		if err := fs.Parse(strings.Fields(x.args)); err != nil {
 			t.Fatal(err)
 		}
-		given := map[string]bool{}
-		fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
 		forward, err := w.forwarding()
 		var probe *avisim.Probe
 		if err == nil {
-			probe, err = w.probing(given, forward)
+			probe, err = w.probing(fs.Changed, forward)
 		}
 		if (err == nil) != (x.err == "") || err != nil && !strings.Contains(err.Error(), x.err) {
 			t.Errorf("%s: %v, want %q", x.args, err, x.err)

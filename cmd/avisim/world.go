@@ -4,11 +4,12 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
@@ -28,29 +29,29 @@ type worldFlags struct {
 	connections int
 }
 
-func (w *worldFlags) register(flag *flag.FlagSet) {
-	flag.DurationVar(&w.ipam.Async, "ipam-async", 0, "give addresses so long after the answer instead of in it, as cloud IPAMs do")
-	flag.DurationVar(&w.ipam.Quarantine, "ipam-quarantine", 0, "keep a returned address out of use for so long")
-	flag.DurationVar(&w.dynamics.PlacementDelay, "placement-delay", 0, "a new virtual service is in OPER_CREATING for so long")
-	flag.DurationVar(&w.dynamics.Initialization, "initialization", 0, "and then in OPER_INITIALIZING for so long")
-	flag.BoolVar(&w.quick, "quick-start", true, "servers change state at once; else after their monitors' checks × send_interval")
-	flag.BoolVar(&w.dynamics.Capacity, "se-capacity", false, "let max_vs_per_se and max_se count")
-	flag.StringVar(&w.probe, "probe", "none", "tcp: connect to the servers of pools with a TCP or HTTP monitor; all: those with UDP and SCTP monitors too; none: servers are up unless said otherwise; all is the default with --forward")
-	flag.StringVar(&w.networks, "probe-networks", "", "comma-separated prefixes where servers may be probed; loopback if empty, and anywhere with --forward-map direct")
-	flag.DurationVar(&w.interval, "probe-interval", 5*time.Second, "time between two probes of a server")
-	flag.BoolVar(&w.forward, "forward", false, "carry traffic from the VIPs to the servers of the pools")
-	flag.StringVar(&w.forwardMap, "forward-map", "10.0.0.0/8=127.0.0.0/8", "comma-separated prefix=prefix: where addresses of VIPs and servers are on this machine's loopback; direct: as they are")
-	flag.UintVar(&w.sctpPort, "forward-sctp-port", 9899, "UDP port of VIPs and servers with SCTP, which travels in UDP")
-	flag.IntVar(&w.connections, "forward-connections", 10_000, "how many connections are carried at once")
+func (w *worldFlags) register(fs *pflag.FlagSet) {
+	fs.DurationVar(&w.ipam.Async, "ipam-async", 0, "give addresses so long after the answer instead of in it, as cloud IPAMs do")
+	fs.DurationVar(&w.ipam.Quarantine, "ipam-quarantine", 0, "keep a returned address out of use for so long")
+	fs.DurationVar(&w.dynamics.PlacementDelay, "placement-delay", 0, "a new virtual service is in OPER_CREATING for so long")
+	fs.DurationVar(&w.dynamics.Initialization, "initialization", 0, "and after --placement-delay in OPER_INITIALIZING for so long")
+	fs.BoolVar(&w.quick, "quick-start", true, "servers change state at once; else after their monitors' checks × send_interval")
+	fs.BoolVar(&w.dynamics.Capacity, "se-capacity", false, "let max_vs_per_se and max_se count")
+	fs.StringVar(&w.probe, "probe", "none", "tcp: connect to the servers of pools with a TCP or HTTP monitor; all: those with UDP and SCTP monitors too; none: servers are up unless said otherwise; all is the default with --forward")
+	fs.StringVar(&w.networks, "probe-networks", "", "comma-separated prefixes where servers may be probed; loopback if empty, and anywhere with --forward-map direct")
+	fs.DurationVar(&w.interval, "probe-interval", 5*time.Second, "time between two probes of a server")
+	fs.BoolVar(&w.forward, "forward", false, "carry traffic from the VIPs to the servers of the pools")
+	fs.StringVar(&w.forwardMap, "forward-map", "10.0.0.0/8=127.0.0.0/8", "comma-separated prefix=prefix: where addresses of VIPs and servers are on this machine's loopback; direct: as they are")
+	fs.UintVar(&w.sctpPort, "forward-sctp-port", 9899, "UDP port of VIPs and servers with SCTP, which travels in UDP")
+	fs.IntVar(&w.connections, "forward-connections", 10_000, "how many connections are carried at once")
 }
 
 // apply sets what was given; the rest is the fixture's to say.
-func (w *worldFlags) apply(s *avisim.Server, given map[string]bool) {
-	if given["ipam-async"] || given["ipam-quarantine"] {
+func (w *worldFlags) apply(s *avisim.Server, given func(flag string) bool) {
+	if given("ipam-async") || given("ipam-quarantine") {
 		s.SetIPAM(w.ipam)
 	}
 	w.dynamics.Checks = !w.quick
-	if given["placement-delay"] || given["initialization"] || given["quick-start"] || given["se-capacity"] {
+	if given("placement-delay") || given("initialization") || given("quick-start") || given("se-capacity") {
 		s.SetDynamics(w.dynamics)
 	}
 }
@@ -73,11 +74,11 @@ func (w *worldFlags) forwarding() (*avisim.ForwardOptions, error) {
 }
 
 // probing reads the probe flags; nil if there is to be none.
-func (w *worldFlags) probing(given map[string]bool, forward *avisim.ForwardOptions) (*avisim.Probe, error) {
+func (w *worldFlags) probing(given func(flag string) bool, forward *avisim.ForwardOptions) (*avisim.Probe, error) {
 	p := &avisim.Probe{Interval: w.interval}
 	if forward != nil {
 		p.Where, p.SCTPPort = forward.Map.To, forward.SCTPPort
-		if !given["probe"] {
+		if !given("probe") {
 			w.probe = "all"
 		}
 		if w.networks == "" && w.forwardMap == "direct" {
