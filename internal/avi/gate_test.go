@@ -131,7 +131,7 @@ func TestWindow(t *testing.T) {
 		fine()
 		at(8, "after good answers")
 		for name, a := range map[string]answer{
-			"throttled": {throttled: true}, "overloaded": {overloaded: true}, "late": {took: 10 * time.Second},
+			"throttled": {throttled: true}, "overloaded": {overloaded: true}, "silent": {silent: true}, "late": {took: 10 * time.Second},
 		} {
 			sent := time.Now()
 			time.Sleep(time.Millisecond)
@@ -148,6 +148,11 @@ func TestWindow(t *testing.T) {
 			}
 			at(8, "after "+name+", and good answers")
 		}
+		sent := time.Now()
+		fine()
+		g.learn(answer{sent: sent, silent: true})
+		g.learn(answer{sent: sent, took: 10 * time.Second})
+		at(8, "after two calls without an answer in time, while others had theirs")
 		for range 10 {
 			time.Sleep(time.Millisecond)
 			g.learn(answer{sent: time.Now(), overloaded: true})

@@ -12,8 +12,9 @@ import (
 // throttle learns from the answers how much the Controller takes, once for all callers: how many calls at a time, and how many in a
 // second.
 //
-// Calls at a time grow by one for each round of answers and are halved by a refusal (429), by an answer that a Controller under load
-// gives (502, 503, 504), by none, and by one that comes late.
+// Calls at a time grow by one for each round of answers and are halved by a refusal (429) and by an answer that a Controller under load
+// gives (502, 503, 504). No answer, or a late one, halves them if no other call was answered in time meanwhile: else it is that one call
+// which takes long, and the others are not to wait for it.
 //
 // Nothing is known of a rate before the first 429. Then the rate at which calls were accepted is taken for the limit. It is approached
 // from below, held for a while, and probed ever faster, counted in calls and not in seconds, so that one refusal comes with some 200
@@ -27,6 +28,7 @@ type throttle struct {
 	timeout time.Duration // of a call; what is late, and how long a pause may be, is measured by it
 
 	cut      time.Time // an overload seen by what was sent before is known already
+	inTime   time.Time // of the last good answer that was not late
 	until    time.Time // nothing is sent before: Retry-After
 	learnt   float64   // calls per second that the Controller takes; 0: no limit is known
 	guessed  bool      // from what came before the first refusal: a burst, maybe
@@ -104,7 +106,8 @@ type answer struct {
 	sent       time.Time
 	took       time.Duration
 	throttled  bool // 429
-	overloaded bool // no answer, or one of those that a Controller under load gives
+	overloaded bool // one of those that a Controller under load gives
+	silent     bool // there was none
 	retryAfter time.Duration
 }
 
@@ -121,15 +124,21 @@ func (t *throttle) heed(now time.Time, a answer) {
 	case a.throttled && !known:
 		t.refused(now)
 		t.shrink(now)
-	case (a.overloaded || a.took > t.slow()) && !known:
+	case a.overloaded && !known, t.late(a) && !known:
 		t.shrink(now)
-	case !a.throttled && !a.overloaded:
+	case !a.throttled && !a.overloaded && !a.silent:
 		if a.took <= t.slow() {
+			t.inTime = now
 			t.window = min(float64(t.most), t.window+0.5/t.window)
 		}
 		t.count++
 		t.accept(now)
 	}
+}
+
+// late reports whether the Controller has left everybody without an answer for long.
+func (t *throttle) late(a answer) bool {
+	return (a.silent || a.took > t.slow()) && !t.inTime.After(a.sent)
 }
 
 func (t *throttle) shrink(now time.Time) { t.window, t.cut = max(1, t.window/2), now }

@@ -171,7 +171,7 @@ func (ep *endpoint) observe(ctx context.Context, x *exchange, kind string, took 
 
 	if ctx.Err() == nil && !x.fenced && kind != "login" { // of logins there are few, and they have a back-off of their own
 		ep.gate.learn(answer{sent: time.Now().Add(-took), took: took, throttled: x.err == nil && x.status == http.StatusTooManyRequests,
-			overloaded: x.err != nil || x.status >= 502 && x.status <= 504, retryAfter: x.retryAfter})
+			overloaded: x.status >= 502 && x.status <= 504, silent: x.err != nil, retryAfter: x.retryAfter})
 	}
 	switch {
 	case x.fenced, x.err != nil && ctx.Err() != nil:
