@@ -195,6 +195,7 @@ conformance: ## Run those of the Gateway API's own tests that layer 4 alone can 
 .PHONY: bench
 bench: ## Measure the operator against the simulator, and print a table.
 	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
+	AVISIM_MEMORY_GOAL=1 go test -count=1 -timeout 30m -v -run 'TestMemory$$' ./cmd/avisim
 
 .PHONY: bench-compare
 bench-compare: ## Measure the operator of another revision (REV=) and this one in turn, and print ratios.

@@ -38,11 +38,18 @@ func build(t *testing.T) string {
 type launched struct {
 	cmd  *exec.Cmd
 	addr string
+	said string // before it served
 }
 
 func launch(t *testing.T, program string, args ...string) *launched {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	return launchFor(t, time.Minute, program, args...)
+}
+
+// launchFor starts a simulator, which ends after so long at the latest.
+func launchFor(t *testing.T, longest time.Duration, program string, args ...string) *launched {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	t.Cleanup(cancel)
 	l := &launched{cmd: exec.CommandContext(ctx, program, append([]string{"--addr=127.0.0.1:0"}, args...)...)}
 	out, err := l.cmd.StderrPipe()
@@ -63,6 +70,7 @@ func launch(t *testing.T, program string, args ...string) *launched {
 			return l
 		}
 		t.Log(lines.Text())
+		l.said += lines.Text() + "\n"
 	}
 	t.Fatalf("the simulator ended: %v", l.cmd.Wait())
 	return nil
