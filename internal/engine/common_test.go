@@ -307,24 +307,29 @@ func TestPolicyOfTheNetworkTeam(t *testing.T) {
 	w.served()
 }
 
-// TestFieldsInLowerTiers: source ranges, affinity and drain timeouts can be had without an Enterprise licence.
+// TestFieldsInLowerTiers: source ranges, affinity and drain timeouts can be had without an Enterprise licence, whether or not its Controller
+// takes the fields of which schema and clients say different things.
 func TestFieldsInLowerTiers(t *testing.T) {
 	for _, tier := range []string{"BASIC", "ESSENTIALS"} {
-		w := newWorld(t)
-		w.sim.SetLicenseTier(tier)
-		w.load()
-		w.svc.Spec.Ports = w.svc.Spec.Ports[1:] // TCP
-		w.allFields()
-		w.svc.Annotations[translate.AnnotationDrainTimeout] = "30"
-		o := w.serve()
-		if o.State() != outcome.Done {
-			t.Fatalf("%s: %+v", tier, o.Failure())
+		for _, refused := range []bool{true, false} {
+			what := fmt.Sprintf("%s, contested fields refused: %v", tier, refused)
+			w := newWorld(t)
+			w.sim.SetLicenseTier(tier)
+			w.sim.SetRule("tier-contested", refused)
+			w.load()
+			w.svc.Spec.Ports = w.svc.Spec.Ports[1:] // TCP
+			w.allFields()
+			w.svc.Annotations[translate.AnnotationDrainTimeout] = "30"
+			o := w.serve()
+			if o.State() != outcome.Done {
+				t.Fatalf("%s: %+v", what, o.Failure())
+			}
+			want := slices.DeleteFunc(withFields("admin"), func(s string) bool { return strings.HasSuffix(s, sctpPool) })
+			w.wantHeld(what, want...)
+			if _, err := w.remove(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			w.wantHeld(what + ", removed")
 		}
-		want := slices.DeleteFunc(withFields("admin"), func(s string) bool { return strings.HasSuffix(s, sctpPool) })
-		w.wantHeld(tier, want...)
-		if _, err := w.remove(); err != nil {
-			t.Errorf("%s: %v", tier, err)
-		}
-		w.wantHeld(tier + ", removed")
 	}
 }

@@ -185,7 +185,11 @@ func TestUserTokens(t *testing.T) {
 		newClient(t, s).want(tt.status, "POST", "/login", tt.body)
 	}
 	list := c.want(200, "GET", "/api/user-token", nil)
-	id := doc.Str(doc.Messages(list.body["results"])[0], "uuid")
+	results := doc.Messages(list.body["results"])
+	if len(results) != 1 || doc.Str(results[0], "token") != lasting { // by which a client finds its own
+		t.Errorf("the list has %s", list.raw)
+	}
+	id := doc.Str(results[0], "uuid")
 	c.want(204, "DELETE", "/api/user-token/"+id, nil)
 	newClient(t, s).want(401, "POST", "/login", obj{"username": "admin", "token": lasting})
 	for _, q := range s.Requests() {
