@@ -117,7 +117,11 @@ func (v *serving) serve(ctx context.Context) error {
 		if _, err := s.Forward(*forward); err != nil {
 			return err
 		}
-		log.Printf("carrying traffic; addresses are at %s, SCTP is in UDP port %d", forward.Map, forward.SCTPPort)
+		in := fmt.Sprint("UDP port ", forward.SCTPPort)
+		if forward.SCTPInIP {
+			in = "IP itself"
+		}
+		log.Printf("carrying traffic; addresses are at %s, SCTP is in %s", forward.Map, in)
 	}
 	if probe != nil {
 		s.StartProbing(ctx, *probe)

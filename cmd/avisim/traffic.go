@@ -96,7 +96,7 @@ func associate(ctx context.Context, at string, port uint16, text string) (string
 	if err != nil {
 		return "", err
 	}
-	var d sctp.Dialer
+	d := sctp.Dialer{InIP: to.Port() == 0}
 	defer d.Close() //nolint:errcheck // nothing of it is needed any more
 	a, err := d.Dial(ctx, to, port)
 	if err != nil {

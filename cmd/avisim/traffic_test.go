@@ -159,6 +159,7 @@ func TestTrafficFlags(t *testing.T) {
 		{"--forward --probe tcp", "10.0.0.0/8=127.0.0.0/8 9899", "", ""},
 		{"--forward --probe none", "10.0.0.0/8=127.0.0.0/8 9899", "", ""},
 		{"--forward --forward-map direct --forward-sctp-port 36412", "direct 36412", "TCP UDP SCTP 0.0.0.0/0 ::/0", ""},
+		{"--forward --forward-sctp-in-ip", "10.0.0.0/8=127.0.0.0/8 in IP", "TCP UDP SCTP in IP ", ""},
 		{"--probe all", "", "TCP UDP SCTP ", ""},
 		{"--forward --forward-map 10.0.0.0/8", "", "", "is not prefix=prefix"},
 		{"--forward --forward-sctp-port 0", "", "", "no port"},
@@ -185,6 +186,9 @@ func TestTrafficFlags(t *testing.T) {
 		carried, probed := "", ""
 		if forward != nil {
 			carried = fmt.Sprint(forward.Map, " ", forward.SCTPPort)
+			if forward.SCTPInIP {
+				carried = fmt.Sprint(forward.Map, " in IP")
+			}
 		}
 		if probe != nil && len(probe.Protocols) > 0 {
 			var networks []string
@@ -192,6 +196,9 @@ func TestTrafficFlags(t *testing.T) {
 				networks = append(networks, n.String())
 			}
 			probed = strings.Join(probe.Protocols, " ") + " " + strings.Join(networks, " ")
+			if probe.SCTPInIP {
+				probed = strings.Join(probe.Protocols, " ") + " in IP " + strings.Join(networks, " ")
+			}
 		}
 		if carried != x.forward || probed != x.probe {
 			t.Errorf("%s: %q and %q, want %q and %q", x.args, carried, probed, x.forward, x.probe)

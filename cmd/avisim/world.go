@@ -26,6 +26,7 @@ type worldFlags struct {
 	forward     bool
 	forwardMap  string
 	sctpPort    uint
+	sctpInIP    bool
 	connections int
 }
 
@@ -42,6 +43,7 @@ func (w *worldFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&w.forward, "forward", false, "carry traffic from the VIPs to the servers of the pools")
 	fs.StringVar(&w.forwardMap, "forward-map", "10.0.0.0/8=127.0.0.0/8", "comma-separated prefix=prefix: where addresses of VIPs and servers are on this machine's loopback; direct: as they are")
 	fs.UintVar(&w.sctpPort, "forward-sctp-port", 9899, "UDP port of VIPs and servers with SCTP, which travels in UDP")
+	fs.BoolVar(&w.sctpInIP, "forward-sctp-in-ip", false, "SCTP travels in IP itself, not in UDP: needs CAP_NET_RAW, and a kernel without SCTP")
 	fs.IntVar(&w.connections, "forward-connections", 10_000, "how many connections are carried at once")
 }
 
@@ -70,14 +72,15 @@ func (w *worldFlags) forwarding() (*avisim.ForwardOptions, error) {
 	case w.connections < 1:
 		return nil, fmt.Errorf("--forward-connections %d lets none through", w.connections)
 	}
-	return &avisim.ForwardOptions{Map: m, SCTPPort: uint16(w.sctpPort), MaxConnections: w.connections}, nil
+	return &avisim.ForwardOptions{Map: m, SCTPPort: uint16(w.sctpPort), SCTPInIP: w.sctpInIP,
+		MaxConnections: w.connections}, nil
 }
 
 // probing reads the probe flags; nil if there is to be none.
 func (w *worldFlags) probing(given func(flag string) bool, forward *avisim.ForwardOptions) (*avisim.Probe, error) {
 	p := &avisim.Probe{Interval: w.interval}
 	if forward != nil {
-		p.Where, p.SCTPPort = forward.Map.To, forward.SCTPPort
+		p.Where, p.SCTPPort, p.SCTPInIP = forward.Map.To, forward.SCTPPort, forward.SCTPInIP
 		if !given("probe") {
 			w.probe = "all"
 		}

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// inIP is set where SCTP travels in IP itself.
+const inIP = "FORWARD_TEST_IN_IP"
+
 type obj = map[string]any
 
 // scene is a world whose traffic is carried, with servers that tell their names.
@@ -62,7 +65,7 @@ func newScene(t *testing.T, o Options) *scene {
 		s.m, _ = ParseMap("direct")
 	}
 	s.udp = uint16(20000 + rand.IntN(10000))
-	o.Map, o.SCTPPort, o.Logf = s.m, s.udp, t.Logf
+	o.Map, o.SCTPPort, o.SCTPInIP, o.Logf = s.m, s.udp, os.Getenv(inIP) != "", t.Logf
 	s.plane = Start(w, o)
 	t.Cleanup(s.plane.Close)
 	return s
@@ -197,10 +200,7 @@ func (s *scene) serve(n int, port uint16) (stop func()) {
 			_, _ = u.WriteToUDPAddrPort(fmt.Appendf(nil, "%d %s", n, b[:size]), from)
 		}
 	}()
-	e, err := sctp.NewEndpoint(netip.AddrPortFrom(at.Addr(), s.udp))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	e := s.endpoint(at.Addr(), s.udp)
 	x, err := e.Listen(port)
 	if err != nil {
 		s.t.Fatal(err)
@@ -288,13 +288,26 @@ func (s *scene) udpDial(from string, port int) net.Conn {
 	return c
 }
 
-// dialer is a client of SCTP with an address.
-func (s *scene) dialer(from string) *sctp.Endpoint {
+// endpoint is a socket for SCTP, in UDP with a port or in IP.
+func (s *scene) endpoint(at netip.Addr, port uint16) *sctp.Endpoint {
 	s.t.Helper()
-	e, err := sctp.NewEndpoint(netip.AddrPortFrom(s.local(netip.MustParseAddr(from)), 0))
+	var e *sctp.Endpoint
+	var err error
+	if os.Getenv(inIP) != "" {
+		e, err = sctp.NewIPEndpoint(at)
+	} else {
+		e, err = sctp.NewEndpoint(netip.AddrPortFrom(at, port))
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return e
+}
+
+// dialer is a client of SCTP with an address.
+func (s *scene) dialer(from string) *sctp.Endpoint {
+	s.t.Helper()
+	e := s.endpoint(s.local(netip.MustParseAddr(from)), 0)
 	s.t.Cleanup(func() { _ = e.Close() })
 	return e
 }
@@ -358,7 +371,7 @@ func TestProtocols(t *testing.T) {
 	}
 	s.until("the status has what is open", func() error {
 		st := s.plane.Status()
-		if st.Connections != 2 || len(st.Services) != 3 || st.Services[0].Servers["10.20.0.1:9090"] != 1 {
+		if st.Connections != 2 || len(st.Services) != 3 || (st.SCTPPort == 0) != (os.Getenv(inIP) != "") || st.Services[0].Servers["10.20.0.1:9090"] != 1 {
 			return fmt.Errorf("it is %+v", st)
 		}
 		return nil

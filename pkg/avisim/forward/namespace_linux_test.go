@@ -18,9 +18,26 @@ const inNamespace = "FORWARD_TEST_NAMESPACE"
 
 // TestNamespace runs the tests of traffic again in a network namespace of their own, with the addresses as they are. It needs no root, only
 // a kernel that lets users make namespaces; where it does not, that is told.
-func TestNamespace(t *testing.T) {
+func TestNamespace(t *testing.T) { again(t, inNamespace) }
+
+// TestInIP runs them there with SCTP in IP itself, which takes rights that a process has in a namespace of its own. A kernel with SCTP of
+// its own is told.
+func TestInIP(t *testing.T) {
+	if _, err := os.Stat("/proc/net/sctp"); err == nil {
+		t.Log("this machine's kernel has SCTP of its own")
+		return
+	}
+	again(t, inNamespace, inIP)
+}
+
+// again runs tests of traffic in a namespace, with variables set.
+func again(t *testing.T, set ...string) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^(TestProtocols|TestSourceRanges|TestDrain)$", "-test.v")
-	cmd.Env = append(os.Environ(), inNamespace+"=1")
+	cmd.Env = os.Environ()
+	for _, name := range set {
+		cmd.Env = append(cmd.Env, name+"=1")
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},

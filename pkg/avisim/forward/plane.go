@@ -30,6 +30,7 @@ import (
 type Options struct {
 	Map            Map    // default: 10.0.0.0/8 is at 127.0.0.0/8
 	SCTPPort       uint16 // UDP port of VIPs and servers with SCTP; default 9899
+	SCTPInIP       bool   // SCTP travels in IP itself, not in UDP: see sctp.NewIPEndpoint for what that needs
 	MaxConnections int    // of all protocols together; more are refused; default 10,000
 	MaxServices    int    // ports that are listened at; default 4096
 
@@ -71,12 +72,16 @@ type endpoint struct {
 // Start forwards what a world says until Close.
 func Start(w *world.World, o Options) *Plane {
 	o.SCTPPort = cmp.Or(o.SCTPPort, sctp.Port)
+	if o.SCTPInIP {
+		o.SCTPPort = 0
+	}
 	o.MaxConnections = cmp.Or(o.MaxConnections, 10_000)
 	o.MaxServices = cmp.Or(o.MaxServices, 4096)
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
 	p := &Plane{world: w, options: o, services: map[key]*service{}, endpoints: map[netip.Addr]*endpoint{}}
+	p.dialer.InIP = o.SCTPInIP
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.update()
 	p.done.Go(p.follow)
@@ -213,7 +218,7 @@ func (p *Plane) client(a net.Addr) netip.Addr {
 // Status is what a Plane does.
 type Status struct {
 	Map         string          `json:"map"`
-	SCTPPort    int             `json:"sctpPort"`
+	SCTPPort    int             `json:"sctpPort"` // 0: SCTP travels in IP itself
 	Connections int             `json:"connections"`
 	Limited     bool            `json:"limited,omitempty"` // there are more ports than it may serve
 	Services    []ServiceStatus `json:"services"`
@@ -224,7 +229,7 @@ type ServiceStatus struct {
 	VirtualService string `json:"virtualService"` // with its tenant before it, unless that is admin
 	Protocol       string `json:"protocol"`
 	Address        string `json:"address"` // in the simulated network, with the port
-	Listens        string `json:"listens"` // on this machine; for SCTP, the UDP address
+	Listens        string `json:"listens"` // on this machine; for SCTP, the UDP address, with port 0 without UDP
 	Error          string `json:"error,omitempty"`
 
 	Connections int   `json:"connections"` // now

@@ -13,12 +13,12 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/sctp"
 )
 
-// listenSCTP accepts the associations of a service. All ports of a VIP have one UDP socket. The plane is locked.
+// listenSCTP accepts the associations of a service. All ports of a VIP have one socket. The plane is locked.
 func (p *Plane) listenSCTP(s *service) (socket, error) {
 	at := s.listen.Addr()
 	e := p.endpoints[at]
 	if e == nil {
-		inner, err := sctp.NewEndpoint(netip.AddrPortFrom(at, p.options.SCTPPort))
+		inner, err := p.openSCTP(at)
 		if err != nil {
 			return nil, err
 		}
@@ -47,6 +47,13 @@ func (p *Plane) listenSCTP(s *service) (socket, error) {
 			p.leave(at, e)
 		})
 	}), nil
+}
+
+func (p *Plane) openSCTP(at netip.Addr) (*sctp.Endpoint, error) {
+	if p.options.SCTPInIP {
+		return sctp.NewIPEndpoint(at)
+	}
+	return sctp.NewEndpoint(netip.AddrPortFrom(at, p.options.SCTPPort))
 }
 
 // leave closes the socket of a VIP when no service has it any more.

@@ -28,6 +28,7 @@ type Probe struct {
 	Where func(netip.Addr) (netip.Addr, error)
 	// SCTPPort is the UDP port of servers with SCTP; default 9899.
 	SCTPPort uint16
+	SCTPInIP bool // associations are made in IP itself, not in UDP
 }
 
 // probes at once. A pool may have thousands of servers.
@@ -73,6 +74,7 @@ func Start(ctx context.Context, w *world.World, p Probe) {
 	}
 	go func() {
 		prober := &prober{Probe: p}
+		prober.sctp.InIP = p.SCTPInIP
 		defer prober.sctp.Close() //nolint:errcheck // nothing of it is needed any more
 		counts := map[world.Endpoint]*probeCount{}
 		t := time.NewTicker(p.Interval)

@@ -142,7 +142,7 @@ func (a *Association) watch() {
 	}
 }
 
-// Remote is the other side's UDP address and SCTP port.
+// Remote is the other side's UDP address, whose port is 0 without UDP, and SCTP port.
 func (a *Association) Remote() (netip.AddrPort, uint16) {
 	return a.conn.path.remote, a.conn.path.remotePort
 }

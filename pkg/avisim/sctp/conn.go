@@ -3,6 +3,7 @@
 package sctp
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -14,9 +15,9 @@ import (
 // backlog is how many packets wait for one association; what comes beyond is lost, as on any full queue of a network.
 const backlog = 1024
 
-// path names an association: one at most is between two ports of two UDP sockets.
+// path names an association: one at most is between two ports of two sockets.
 type path struct {
-	remote                netip.AddrPort // of the UDP socket
+	remote                netip.AddrPort // of the socket
 	localPort, remotePort uint16         // of SCTP
 }
 
@@ -28,6 +29,7 @@ type conn struct {
 	packets  chan packet
 	closed   chan struct{}
 	once     sync.Once
+	held     io.Closer   // the reservation of a client's port, nil if it needs none
 	aborted  atomic.Bool // by the other side
 	heard    atomic.Int64
 
@@ -95,8 +97,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		b = append([]byte(nil), b...)
 		packet(b).setPorts(c.path.localPort, c.path.remotePort)
 	}
-	// A packet that the socket refuses is one that the network lost: SCTP sends it again.
-	_, _ = c.endpoint.socket.WriteToUDPAddrPort(b, c.path.remote)
+	c.endpoint.socket.send(b, c.path.remote)
 	return len(b), nil
 }
 
@@ -105,14 +106,17 @@ func (c *conn) Close() error {
 	c.once.Do(func() {
 		close(c.closed)
 		c.endpoint.forget(c)
+		if c.held != nil {
+			_ = c.held.Close() // nothing was sent through it
+		}
 	})
 	return nil
 }
 
-// LocalAddr is the address of the UDP socket.
+// LocalAddr is the address of the socket.
 func (c *conn) LocalAddr() net.Addr { return c.endpoint.socket.LocalAddr() }
 
-// RemoteAddr is the address of the other UDP socket.
+// RemoteAddr is the address of the other socket.
 func (c *conn) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(c.path.remote) }
 
 // SetDeadline sets the deadline of reads; a write never waits.

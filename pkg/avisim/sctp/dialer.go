@@ -9,9 +9,11 @@ import (
 	"sync"
 )
 
-// Dialer makes associations as a client, from one UDP socket for each family and scope of addresses: those to loopback are made from
+// Dialer makes associations as a client, from one socket for each family and scope of addresses: those to loopback are made from
 // loopback. The zero value is usable, and safe for concurrent use.
 type Dialer struct {
+	InIP bool // the packets travel in IP itself, see [NewIPEndpoint]
+
 	mu        sync.Mutex
 	endpoints map[netip.Addr]*Endpoint
 }
@@ -40,7 +42,13 @@ func (d *Dialer) endpoint(remote netip.Addr) (*Endpoint, error) {
 	if e := d.endpoints[from]; e != nil {
 		return e, nil
 	}
-	e, err := NewEndpoint(netip.AddrPortFrom(from, 0))
+	var e *Endpoint
+	var err error
+	if d.InIP {
+		e, err = NewIPEndpoint(from)
+	} else {
+		e, err = NewEndpoint(netip.AddrPortFrom(from, 0))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sctp makes associations of SCTP (RFC 9260) without the kernel, whose packets travel in UDP (RFC 6951). One [Endpoint] is one
-// UDP socket, and has as many associations as it likes, each between two ports of SCTP, which are not those of UDP: a packet to port
-// 38412 of SCTP carries that number in its own header, as on the wire of a network that speaks SCTP.
+// Package sctp makes associations of SCTP (RFC 9260) without the kernel, whose packets travel in UDP (RFC 6951), or in IP itself where a
+// process may. One [Endpoint] is one socket, and has as many associations as it likes, each between two ports of SCTP, which are not those
+// of UDP: a packet to port 38412 of SCTP carries that number in its own header, as on the wire of a network that speaks SCTP.
 //
 // The protocol itself is github.com/pion/sctp's, whose client has one port for all; the packets get the right ports here. There is one
 // address on each side: no multihoming.
@@ -34,13 +34,15 @@ const (
 	receiveBuffer = 4 << 20          // of the socket, in which the packets of all associations wait
 )
 
-// Endpoint is a UDP socket that carries SCTP. All methods are safe for concurrent use.
+// Endpoint is a socket that carries SCTP. All methods are safe for concurrent use.
 type Endpoint struct {
-	socket *net.UDPConn
+	socket carrier
+	inIP   bool
 	closed chan struct{}
 	done   sync.WaitGroup
 
 	mu        sync.Mutex
+	answers   bool // packets that belong to nothing
 	conns     map[path]*conn
 	listeners map[uint16]*Listener
 	last      uint16 // port of a client that was given out last
@@ -54,19 +56,28 @@ func NewEndpoint(at netip.AddrPort) (*Endpoint, error) {
 		return nil, err
 	}
 	_ = socket.SetReadBuffer(receiveBuffer) // the kernel may give less
-	e := &Endpoint{socket: socket, closed: make(chan struct{}), conns: map[path]*conn{}, listeners: map[uint16]*Listener{}}
+	return start(&Endpoint{socket: inUDP{socket}, answers: true}), nil
+}
+
+// NewIPEndpoint opens a socket at an address for SCTP in IP itself, as protocol 132. That needs the right to do so, which is CAP_NET_RAW on
+// Linux, and a kernel without SCTP. All who have such a socket get all packets to their address: one alone may listen at an address, and
+// who only dials answers nothing that is not for it.
+func NewIPEndpoint(at netip.Addr) (*Endpoint, error) {
+	socket, err := openIP(at.Unmap())
+	if err != nil {
+		return nil, err
+	}
+	return start(&Endpoint{socket: socket, inIP: true}), nil
+}
+
+func start(e *Endpoint) *Endpoint {
+	e.closed, e.conns, e.listeners = make(chan struct{}), map[path]*conn{}, map[uint16]*Listener{}
 	e.done.Go(e.receive)
-	return e, nil
+	return e
 }
 
-// Addr is the address of the UDP socket.
+// Addr is the address of the socket, with its UDP port, or 0 without UDP.
 func (e *Endpoint) Addr() netip.AddrPort { return addrPort(e.socket.LocalAddr()) }
-
-func addrPort(a net.Addr) netip.AddrPort {
-	u, _ := a.(*net.UDPAddr)
-	at := u.AddrPort()
-	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
-}
 
 // Close closes the socket, and with it all associations without a word to the other side: end those that matter first.
 func (e *Endpoint) Close() error {
@@ -102,7 +113,7 @@ func (e *Endpoint) Close() error {
 func (e *Endpoint) receive() {
 	buffer := make([]byte, 1<<16)
 	for {
-		n, from, err := e.socket.ReadFromUDPAddrPort(buffer)
+		n, from, err := e.socket.receive(buffer)
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
@@ -134,13 +145,14 @@ func (e *Endpoint) dispatch(p packet, from netip.AddrPort) {
 		e.opening++
 		e.done.Go(func() { l.open(c) })
 	}
+	answers := e.answers
 	e.mu.Unlock()
 	if c != nil {
 		c.deliver(p)
 		return
 	}
-	if answer := p.outOfTheBlue(); answer != nil {
-		_, _ = e.socket.WriteToUDPAddrPort(answer, from)
+	if answer := p.outOfTheBlue(); answer != nil && answers {
+		e.socket.send(answer, from)
 	}
 }
 
@@ -162,10 +174,12 @@ func (e *Endpoint) Listen(port uint16) (*Listener, error) {
 	}
 	l := &Listener{endpoint: e, port: port, accepted: make(chan *Association, waiting), closed: make(chan struct{})}
 	e.listeners[port] = l
+	e.answers = true
 	return l, nil
 }
 
-// Dial makes an association with a port of SCTP behind a UDP socket. The context bounds that alone, not the association.
+// Dial makes an association with a port of SCTP behind a UDP socket; without UDP, that one's port does not count. The context bounds that
+// alone, not the association.
 func (e *Endpoint) Dial(ctx context.Context, remote netip.AddrPort, port uint16) (*Association, error) {
 	c, err := e.reserve(remote, port)
 	if err != nil {
@@ -190,6 +204,16 @@ func (e *Endpoint) reserve(remote netip.AddrPort, port uint16) (*conn, error) {
 	case <-e.closed:
 		return nil, net.ErrClosed
 	default:
+	}
+	if e.inIP {
+		held, number, err := reservePort(e.Addr().Addr())
+		if err != nil {
+			return nil, fmt.Errorf("SCTP %s port %d: %w", remote.Addr(), port, err)
+		}
+		c := newConn(e, path{netip.AddrPortFrom(remote.Addr(), 0), number, port}, true)
+		c.held = held
+		e.conns[c.path] = c
+		return c, nil
 	}
 	for range 1<<16 - ephemeral {
 		if e.last++; e.last < ephemeral {

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -251,6 +253,70 @@ func TestPortsOnTheWire(t *testing.T) {
 	}
 	if forth < 3 || back < 3 {
 		t.Errorf("%d packets forth, %d back", forth, back)
+	}
+}
+
+// TestInIP has packets travel in IP itself: several clients that share an address get what is theirs, and who listens to nothing answers
+// nothing. A process without the right is told.
+func TestInIP(t *testing.T) {
+	at := netip.AddrFrom4([4]byte{127, byte(64 + rand.IntN(90)), byte(rand.IntN(256)), byte(2 + rand.IntN(250))})
+	open := func() *Endpoint {
+		t.Helper()
+		e, err := NewIPEndpoint(at)
+		if errors.Is(err, syscall.EPERM) || errors.Is(err, errKernel) {
+			t.Logf("not here: %v", err)
+			return nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Close() })
+		return e
+	}
+	bystander, server := open(), open()
+	if server == nil {
+		return
+	}
+	if bystander.Addr() != netip.AddrPortFrom(at, 0) {
+		t.Errorf("its address is %s", bystander.Addr())
+	}
+	l, err := server.Listen(38412)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for a, err := l.Accept(); err == nil; a, err = l.Accept() {
+			go echo(a)
+		}
+	}()
+	dialers := [2]Dialer{{InIP: true}, {InIP: true}}
+	var associations []*Association
+	for i := range dialers {
+		t.Cleanup(func() { _ = dialers[i].Close() })
+		for range 5 {
+			a, err := dialers[i].Dial(bounded(t), netip.AddrPortFrom(at, 9), 38412)
+			if err != nil {
+				t.Fatal(err)
+			}
+			associations = append(associations, a)
+		}
+	}
+	for i, a := range associations {
+		want := strings.Repeat(fmt.Sprint(i), 3000)
+		if err := a.Write(Message{Stream: 1, Data: []byte(want)}); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := a.Read(); err != nil || string(m.Data) != want {
+			t.Fatalf("%d bytes came back, %v", len(m.Data), err)
+		}
+	}
+	if _, err := dialers[0].Dial(bounded(t), netip.AddrPortFrom(at, 0), 7); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("where nobody listens, it ends with %v", err)
+	}
+	for _, a := range associations {
+		if err := a.Shutdown(bounded(t)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
