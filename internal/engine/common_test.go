@@ -307,8 +307,8 @@ func TestPolicyOfTheNetworkTeam(t *testing.T) {
 	w.served()
 }
 
-// TestFieldsInLowerTiers: source ranges, affinity and drain timeouts can be had without an Enterprise licence, whether or not its Controller
-// takes the fields of which schema and clients say different things.
+// TestFieldsInLowerTiers: source ranges, affinity and drain timeouts can be had without an Enterprise licence, whether or not the
+// Controller takes the fields of which schema and clients say different things.
 func TestFieldsInLowerTiers(t *testing.T) {
 	for _, tier := range []string{"BASIC", "ESSENTIALS"} {
 		for _, refused := range []bool{true, false} {

@@ -371,7 +371,8 @@ func TestProtocols(t *testing.T) {
 	}
 	s.until("the status has what is open", func() error {
 		st := s.plane.Status()
-		if st.Connections != 2 || len(st.Services) != 3 || (st.SCTPPort == 0) != (os.Getenv(inIP) != "") || st.Services[0].Servers["10.20.0.1:9090"] != 1 {
+		if st.Connections != 2 || len(st.Services) != 3 || (st.SCTPPort == 0) != (os.Getenv(inIP) != "") ||
+			st.Services[0].Servers["10.20.0.1:9090"] != 1 {
 			return fmt.Errorf("it is %+v", st)
 		}
 		return nil
