@@ -3,12 +3,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,8 +21,14 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/sctp"
 )
 
-// TestTraffic sends through virtual services from the command line.
+// TestTraffic sends through virtual services from the command line, with SCTP in UDP, and in IP itself where this process may.
 func TestTraffic(t *testing.T) {
+	t.Run("UDP", func(t *testing.T) { traffic(t, false) })
+	t.Run("IP", func(t *testing.T) { traffic(t, true) })
+}
+
+func traffic(t *testing.T, inIP bool) {
+	t.Helper()
 	s, err := avisim.New(avisim.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -43,12 +51,20 @@ func TestTraffic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := sctp.NewEndpoint(netip.AddrPortFrom(server, 0))
+	open := func() (*sctp.Endpoint, error) { return sctp.NewEndpoint(netip.AddrPortFrom(server, 0)) }
+	if inIP {
+		open = func() (*sctp.Endpoint, error) { return sctp.NewIPEndpoint(server) }
+	}
+	e, err := open()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, sctp.ErrKernel) {
+		t.Logf("not here: %v", err)
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if _, err := s.Forward(avisim.ForwardOptions{Map: m, SCTPPort: e.Addr().Port()}); err != nil {
+	if _, err := s.Forward(avisim.ForwardOptions{Map: m, SCTPPort: e.Addr().Port(), SCTPInIP: inIP}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Forward(avisim.ForwardOptions{}); err == nil {

@@ -43,12 +43,13 @@ func (c inIP) send(p packet, to netip.AddrPort) {
 // kernelsOwn is there where the kernel has SCTP.
 const kernelsOwn = "/proc/net/sctp"
 
-// errKernel is for a kernel that would answer each packet with an ABORT, as it knows of no such association.
-var errKernel = errors.New("SCTP in IP needs a kernel without SCTP of its own")
+// ErrKernel is the error of [NewIPEndpoint] where the kernel has SCTP: it would answer each packet with an ABORT, as it knows of no such
+// association.
+var ErrKernel = errors.New("SCTP in IP needs a kernel without SCTP of its own")
 
 func openIP(at netip.Addr) (carrier, error) {
 	if _, err := os.Stat(kernelsOwn); err == nil {
-		return nil, errKernel
+		return nil, ErrKernel
 	}
 	network := "ip6:132"
 	if at.Is4() {

@@ -263,7 +263,7 @@ func TestInIP(t *testing.T) {
 	open := func() *Endpoint {
 		t.Helper()
 		e, err := NewIPEndpoint(at)
-		if errors.Is(err, syscall.EPERM) || errors.Is(err, errKernel) {
+		if errors.Is(err, syscall.EPERM) || errors.Is(err, ErrKernel) {
 			t.Logf("not here: %v", err)
 			return nil
 		}
