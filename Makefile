@@ -284,6 +284,7 @@ chart: manifests dashboard $(KUSTOMIZE) ## Put what kustomize makes of config/, 
 		$(KUSTOMIZE) build config/components/grafana-dashboard; echo ---; cat config/components/pod-monitor/pod_monitor.yaml; } \
 		> $(CHART)/files/monitoring.yaml
 	cp config/crd/user_roles.yaml $(CHART)/files/
+	cp config/components/plan-reader/roles.yaml $(CHART)/files/plan_reader.yaml
 	rm -f $(CHART)/files/crds/* && cp config/crd/bases/*.yaml $(CHART)/files/crds/
 	@sed -E 's/^(version|appVersion): .*/\1: $(VERSION)/' $(CHART)/Chart.yaml > $(CHART)/Chart.yaml.new && mv $(CHART)/Chart.yaml.new $(CHART)/Chart.yaml
 

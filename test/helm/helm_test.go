@@ -356,6 +356,42 @@ func TestWriteToken(t *testing.T) {
 	}
 }
 
+// TestPlanReader: the account and the roles of people who ask for plans are there only where they are asked for, and are then those of the
+// component, under the release's names.
+func TestPlanReader(t *testing.T) {
+	component := objects(t, run(t.Context(), t, kustomize(t), "build", filepath.Join(root, "config", "components", "plan-reader")))
+	without := objects(t, []byte(render(t, values{}).Manifest))
+	with := objects(t, []byte(render(t, values{"planReader": true}).Manifest))
+	if len(component) != 4 || len(with) != len(without)+len(component) {
+		t.Errorf("%d objects with it, %d without, and the component has %d", len(with), len(without), len(component))
+	}
+	for key, want := range component {
+		got := with[key]
+		if got == nil || without[key] != nil {
+			t.Errorf("%s is missing with it: %t, is there without: %t", key, got == nil, without[key] != nil)
+			continue
+		}
+		plain(t, want)
+		plain(t, got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: kustomize (-) and the chart (+) differ:\n%s", key, diff)
+		}
+	}
+	const account = "other-plan-reader"
+	other := objects(t, []byte(render(t, values{"fullnameOverride": "other", "planReader": true}).Manifest))
+	binding, role := other["ClusterRoleBinding /"+account], other["Role avi-l4-system/other-plan-user"]
+	if binding == nil || role == nil || other["ServiceAccount avi-l4-system/"+account] == nil {
+		t.Fatalf("objects are %v", slices.Sorted(maps.Keys(other)))
+	}
+	got := []any{
+		binding.Object["roleRef"].(values)["name"], binding.Object["subjects"].([]any)[0].(values)["name"],
+		role.Object["rules"].([]any)[0].(values)["resourceNames"],
+	}
+	if diff := cmp.Diff([]any{account, account, []any{account}}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // everyValue has each value of the chart's own that changes the Deployment.
 var everyValue = values{
 	"operatorImage":     values{"repository": "registry.example/operator", "digest": "sha256:" + strings.Repeat("0", 64)},

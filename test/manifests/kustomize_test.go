@@ -108,6 +108,32 @@ func TestBesideAKO(t *testing.T) {
 	}
 }
 
+// TestPlanReaderWithPrefix: an overlay's prefix reaches the account in all places that name it, so that its users can ask in its name.
+func TestPlanReaderWithPrefix(t *testing.T) {
+	const account = "second-avi-l4-plan-reader"
+	named := map[string]any{}
+	for _, object := range build(t, "../test/manifests/testdata/plan-reader") {
+		switch key := object.GetKind() + " " + object.GetName(); key {
+		case "ServiceAccount " + account:
+			named[key] = object.GetName()
+		case "ClusterRoleBinding " + account:
+			role, _, _ := unstructured.NestedString(object.Object, "roleRef", "name")
+			subjects, _, _ := unstructured.NestedSlice(object.Object, "subjects")
+			named[key] = []any{role, subjects[0].(map[string]any)["name"], subjects[0].(map[string]any)["namespace"]}
+		case "Role second-avi-l4-plan-user":
+			rules, _, _ := unstructured.NestedSlice(object.Object, "rules")
+			named[key] = []any{rules[0].(map[string]any)["resourceNames"], rules[3].(map[string]any)["resourceNames"]}
+		}
+	}
+	if diff := cmp.Diff(map[string]any{
+		"ServiceAccount " + account:     account,
+		"ClusterRoleBinding " + account: []any{account, account, "avi-l4-second"},
+		"Role second-avi-l4-plan-user":  []any{[]any{account}, []any{"avi-l4-operator.ako.vmware.com"}},
+	}, named); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestTwoInstallations applies an installation and then a second one, and looks whether each has its rights and its own
 // objects afterwards.
 func TestTwoInstallations(t *testing.T) {
