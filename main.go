@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	goruntime "runtime"
 	"runtime/debug"
@@ -282,8 +283,10 @@ func operate(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o option
 		}
 	}
 	if o.metricsSecure { // else anybody could read it
-		if err := mgr.AddMetricsServerExtraHandler(controllers.PlanPath, operator.Plans()); err != nil {
-			return fmt.Errorf("serving plans: %w", err)
+		for path, handler := range map[string]http.Handler{controllers.PlanPath: operator.Plans(), controllers.ServersPath: operator.Servers()} {
+			if err := mgr.AddMetricsServerExtraHandler(path, handler); err != nil {
+				return fmt.Errorf("serving %s: %w", path, err)
+			}
 		}
 	}
 	return operator.Run(ctx, mgr)

@@ -95,35 +95,50 @@ type planFinding struct {
 	Message string `json:"message"`
 }
 
-// Plans serves what the operator would change now, by GET: nothing is written for it, neither to the Controller nor to Kubernetes. One
-// question is answered at a time, since each looks at all owners that it is about.
-func (op *Operator) Plans() http.Handler {
+// badQuestion is the error of a question that can't be answered as it was asked.
+type badQuestion struct{ error }
+
+// questions serves answers by GET, one at a time, since each costs time or calls; an answer has a limit.
+func questions(answer func(context.Context, url.Values) (body []byte, mime string, err error)) http.Handler {
 	var busy sync.Mutex
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q, err := parsePlanQuery(r.URL.Query())
 		switch {
 		case r.Method != http.MethodGet:
 			w.Header().Set("Allow", http.MethodGet)
 			http.Error(w, "only GET is served", http.StatusMethodNotAllowed)
 			return
-		case err != nil:
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
 		case !busy.TryLock():
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "another plan is being made; try again in a moment", http.StatusTooManyRequests)
+			http.Error(w, "another question is being answered; try again in a moment", http.StatusTooManyRequests)
 			return
 		}
 		defer busy.Unlock()
 		ctx, cancel := context.WithTimeout(r.Context(), planLimit)
 		defer cancel()
-		body, err := op.plans(logr.NewContext(ctx, logr.Discard()), q)
-		if err != nil {
+		body, mime, err := answer(logr.NewContext(ctx, logr.Discard()), r.URL.Query())
+		var bad badQuestion
+		switch {
+		case errors.As(err, &bad):
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		case err != nil:
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
+		default:
+			w.Header().Set("Content-Type", mime)
+			_, _ = w.Write(body) // #nosec G705 -- plain text or JSON; a client that hung up needs no answer
 		}
-		w.Header().Set("Content-Type", map[bool]string{true: "application/json", false: "text/plain; charset=utf-8"}[q.json])
-		_, _ = w.Write(body) // #nosec G705 -- plain text or JSON; a client that hung up needs no answer
+	})
+}
+
+// Plans serves what the operator would change now, by GET: nothing is written for it, neither to the Controller nor to Kubernetes. One
+// question is answered at a time, since each looks at all owners that it is about.
+func (op *Operator) Plans() http.Handler {
+	return questions(func(ctx context.Context, v url.Values) ([]byte, string, error) {
+		q, err := parsePlanQuery(v)
+		if err != nil {
+			return nil, "", badQuestion{err}
+		}
+		body, err := op.plans(ctx, q)
+		return body, map[bool]string{true: "application/json", false: "text/plain; charset=utf-8"}[q.json], err
 	})
 }
 

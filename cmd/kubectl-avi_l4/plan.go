@@ -22,6 +22,7 @@ import (
 // What the operator serves, and how it is reached through the API server.
 const (
 	planPath     = "plan"
+	serversPath  = "servers"
 	planHeader   = "X-Avi-L4-Token" // the API server's proxy keeps Authorization to itself
 	leaseName    = "avi-l4-operator.ako.vmware.com"
 	metricsPort  = 8443
@@ -31,6 +32,12 @@ const (
 // planning is where and as whom the operator is asked.
 type planning struct{ namespace, account string }
 
+// flags are for a command that asks the operator.
+func (at *planning) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&at.namespace, "operator-namespace", "avi-l4-system", "The operator's namespace.")
+	cmd.Flags().StringVar(&at.account, "service-account", "avi-l4-plan-reader", "The service account of that namespace in whose name the operator is asked.")
+}
+
 // planCommand makes plan and drift, which differ in what of a plan they show.
 func (p *plugin) planCommand(name, short, long string, drift bool) *cobra.Command {
 	var at planning
@@ -39,7 +46,7 @@ func (p *plugin) planCommand(name, short, long string, drift bool) *cobra.Comman
 	cmd := &cobra.Command{
 		Use: name + " [KIND/NAME]", Short: short,
 		Long: long + "\nIt is the operator that makes the plan, from what it knows at the moment: nothing is written for it. Without an object, of all in the\n" +
-			"namespace. You need role avi-l4-plan-user in the operator's namespace (config/components/plan-reader).",
+			"namespace. You need role avi-l4-plan-user in the operator's namespace (config/components/plan-reader, or the chart's value planReader).",
 		Example: fmt.Sprintf("  kubectl avi-l4 %s service/amf\n  kubectl avi-l4 %s -A -o json", name, name),
 		Args:    cobra.MaximumNArgs(2), ValidArgsFunction: p.complete(fits),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,7 +69,7 @@ func (p *plugin) planCommand(name, short, long string, drift bool) *cobra.Comman
 			if p.output != "" {
 				query["format"] = "json"
 			}
-			answer, err := c.ask(cmd.Context(), at, query)
+			answer, err := c.ask(cmd.Context(), at, planPath, query)
 			if err != nil {
 				return err
 			}
@@ -78,8 +85,7 @@ func (p *plugin) planCommand(name, short, long string, drift bool) *cobra.Comman
 		},
 	}
 	cmd.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "Ask about all namespaces.")
-	cmd.Flags().StringVar(&at.namespace, "operator-namespace", "avi-l4-system", "The operator's namespace.")
-	cmd.Flags().StringVar(&at.account, "service-account", "avi-l4-plan-reader", "The service account of that namespace in whose name the operator is asked.")
+	at.flags(cmd)
 	p.addOutput(cmd)
 	return cmd
 }
@@ -94,7 +100,10 @@ func (c *connection) aim(ctx context.Context, args []string, fits func(kind) boo
 	if err != nil {
 		return err
 	}
-	o := objects[0]
+	return aimAt(objects[0], query)
+}
+
+func aimAt(o found, query map[string]string) error {
 	query["namespace"], query["kind"], query["name"] = o.GetNamespace(), o.name, o.GetName()
 	labels := o.GetLabels()
 	switch group := strings.TrimSpace(o.GetAnnotations()[annotationSharedVIP]); {
@@ -109,7 +118,7 @@ func (c *connection) aim(ctx context.Context, args []string, fits func(kind) boo
 }
 
 // ask asks the operator's pods, the leader first: the others know the Controller from when they last read it.
-func (c *connection) ask(ctx context.Context, at planning, query map[string]string) ([]byte, error) {
+func (c *connection) ask(ctx context.Context, at planning, path string, query map[string]string) ([]byte, error) {
 	pods, err := c.core.CoreV1().Pods(at.namespace).List(ctx, metav1.ListOptions{LabelSelector: operatorSelector})
 	if err != nil {
 		return nil, fmt.Errorf("looking for the operator's pods: %w", err)
@@ -127,7 +136,7 @@ func (c *connection) ask(ctx context.Context, at planning, query map[string]stri
 	slices.SortStableFunc(running, func(a, b corev1.Pod) int { return cmp.Compare(rank(&a, leader), rank(&b, leader)) })
 	var failed []error
 	for i := range running {
-		answer, err := c.askPod(ctx, &running[i], token.Status.Token, query)
+		answer, err := c.askPod(ctx, &running[i], token.Status.Token, path, query)
 		if err == nil {
 			return answer, nil
 		}
@@ -154,9 +163,9 @@ func (c *connection) leader(ctx context.Context, namespace string) string {
 }
 
 // askPod asks one pod through the API server.
-func (c *connection) askPod(ctx context.Context, pod *corev1.Pod, token string, query map[string]string) ([]byte, error) {
+func (c *connection) askPod(ctx context.Context, pod *corev1.Pod, token, path string, query map[string]string) ([]byte, error) {
 	r := c.core.CoreV1().RESTClient().Get().Namespace(pod.Namespace).Resource("pods").
-		Name(fmt.Sprintf("https:%s:%d", pod.Name, portOf(pod))).SubResource("proxy").Suffix(planPath).SetHeader(planHeader, token)
+		Name(fmt.Sprintf("https:%s:%d", pod.Name, portOf(pod))).SubResource("proxy").Suffix(path).SetHeader(planHeader, token)
 	for key, value := range query {
 		r = r.Param(key, value)
 	}
@@ -199,7 +208,7 @@ func explained(err error) error {
 	case said == "" || strings.HasPrefix(said, "unknown"):
 		return err
 	case apierrors.IsNotFound(err):
-		return errors.New("it serves no plans: it is of an older release, or runs without --metrics-secure")
+		return errors.New("it serves no such thing: it is of an older release, or runs without --metrics-secure")
 	}
 	return errors.New(said)
 }

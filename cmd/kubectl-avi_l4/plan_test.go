@@ -64,7 +64,7 @@ func (o *operated) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(path, "/leases/avi-l4-operator.ako.vmware.com"):
 		reply(coordinationv1.Lease{TypeMeta: metav1.TypeMeta{Kind: "Lease", APIVersion: "coordination.k8s.io/v1"},
 			Spec: coordinationv1.LeaseSpec{HolderIdentity: new("leader_123")}})
-	case strings.HasSuffix(path, "/proxy/plan") && r.Header.Get("X-Avi-L4-Token") == readersToken:
+	case r.Header.Get("X-Avi-L4-Token") == readersToken && (strings.HasSuffix(path, "/proxy/plan") || strings.HasSuffix(path, "/proxy/servers")):
 		o.asked = append(o.asked, strings.TrimPrefix(path, ns)+"?"+r.URL.Query().Encode())
 		if strings.Contains(path, "leader") {
 			w.WriteHeader(o.status)
@@ -126,13 +126,42 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestTreeHealth: what the Controller says of servers is a branch of the tree, and asked for only with the flag.
+func TestTreeHealth(t *testing.T) {
+	const said = `{"controller": "avi.example.com", "virtualServices": [{"tenant": "admin", "name": "prod--telecom-fine", "state": "OPER_UP"}],
+		"pools": [
+			{"name": "prod--telecom-fine-SCTP-38412", "state": "OPER_UP", "servers": [
+				{"address": "10.0.0.1", "port": 38412, "state": "OPER_UP"},
+				{"address": "2001:db8::2", "port": 38412, "state": "OPER_DOWN", "reason": "no INIT ACK"}]},
+			{"name": "prod--telecom-fine-TCP-80", "state": "OPER_DOWN", "servers": [], "problem": "timeout"}], "leftOut": 3}`
+	for _, tt := range []struct{ golden, line, body, asked, complain string }{
+		{"tree-health", "tree service/fine --health", said, "kind=Service&name=fine&namespace=telecom", ""},
+		{"tree-health-none", "tree gateway/core --health", `{"controller": "avi.example.com"}`, "kind=Gateway&name=core&namespace=telecom", ""},
+		{"tree-service", "tree service/fine", said, "", ""},
+		{"", "tree service/fine --health", "<html>", "kind=Service&name=fine&namespace=telecom", "reading the operator's answer"},
+		{"", "tree sctproute/pfcp --health", said, "", "Service or a Gateway"},
+	} {
+		o := &operated{status: http.StatusOK, body: tt.body, role: true}
+		out, _, err := run(t, o.connect(t), strings.Fields(tt.line)...)
+		if (err == nil) != (tt.complain == "") || err != nil && !strings.Contains(err.Error(), tt.complain) {
+			t.Errorf("%s: %v, want %q", tt.line, err, tt.complain)
+		}
+		if asked := strings.TrimPrefix(strings.Join(o.asked, " "), "/pods/https:leader:9443/proxy/servers?"); asked != tt.asked {
+			t.Errorf("%s: asked %q, want %q", tt.line, asked, tt.asked)
+		}
+		if tt.golden != "" {
+			golden(t, tt.golden, "$ kubectl avi-l4 "+tt.line+"\n"+out)
+		}
+	}
+}
+
 // TestPlanRefused: the text says who refuses, and what to do.
 func TestPlanRefused(t *testing.T) {
 	for want, answer := range map[string]struct {
 		code int
 		body string
 	}{
-		"serves no plans":                 {404, "404 page not found"},
+		"serves no such thing":            {404, "404 page not found"},
 		"Authorization denied for user x": {403, "Authorization denied for user x"},
 		"role avi-l4-plan-user":           {403, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"message":"no"}`},
 	} {
@@ -148,7 +177,8 @@ func TestPlanRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = (&connection{core: core}).askPod(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "n"}}, "", nil)
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "n"}}
+		_, err = (&connection{core: core}).askPod(t.Context(), pod, "", planPath, nil)
 		server.Close()
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%d %s: %v, want %q", answer.code, answer.body, err, want)
@@ -158,8 +188,8 @@ func TestPlanRefused(t *testing.T) {
 
 // TestPlanRights: the roles are for what the plugin asks, and the operator answers there.
 func TestPlanRights(t *testing.T) {
-	if metricsfilter.Token != planHeader || controllers.PlanPath != "/"+planPath {
-		t.Errorf("the operator serves %s with a token in %s", controllers.PlanPath, metricsfilter.Token)
+	if metricsfilter.Token != planHeader || controllers.PlanPath != "/"+planPath || controllers.ServersPath != "/"+serversPath {
+		t.Errorf("the operator serves %s and %s with a token in %s", controllers.PlanPath, controllers.ServersPath, metricsfilter.Token)
 	}
 	content, err := os.ReadFile(filepath.Join("..", "..", "config", "components", "plan-reader", "roles.yaml"))
 	if err != nil {
@@ -176,7 +206,7 @@ func TestPlanRights(t *testing.T) {
 		rules = append(rules, role.Rules...)
 	}
 	want := []rbacv1.PolicyRule{
-		{Verbs: []string{"get"}, NonResourceURLs: []string{controllers.PlanPath}},
+		{Verbs: []string{"get"}, NonResourceURLs: []string{controllers.PlanPath, controllers.ServersPath}},
 		{Verbs: []string{"create"}, APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"},
 			ResourceNames: []string{"avi-l4-plan-reader"}},
 		{Verbs: []string{"get", "list"}, APIGroups: []string{""}, Resources: []string{"pods"}},

@@ -30,12 +30,16 @@ type node struct {
 func (n *node) add(children ...*node) { n.Children = append(n.Children, children...) }
 
 func (p *plugin) treeCommand() *cobra.Command {
+	var at planning
+	var health bool
 	fits := func(k kind) bool { return k.containers }
 	cmd := &cobra.Command{
-		Use:     "tree KIND/NAME",
-		Short:   "Show what stands behind an object, down to its servers",
-		Long:    "Shows an object's addresses and ports, the routes and Services behind it, and their servers with their readiness.",
-		Example: "  kubectl avi-l4 tree service/amf\n  kubectl avi-l4 tree gateway/core -o json",
+		Use:   "tree KIND/NAME",
+		Short: "Show what stands behind an object, down to its servers",
+		Long: "Shows an object's addresses and ports, the routes and Services behind it, and their servers with their readiness.\n" +
+			"With --health also what the Controller says of each server at the moment, which the operator asks it for: you need role\n" +
+			"avi-l4-plan-user in the operator's namespace (config/components/plan-reader, or the chart's value planReader).",
+		Example: "  kubectl avi-l4 tree service/amf --health\n  kubectl avi-l4 tree gateway/core -o json",
 		Args:    cobra.RangeArgs(1, 2), ValidArgsFunction: p.complete(fits),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := p.connect()
@@ -53,7 +57,15 @@ func (p *plugin) treeCommand() *cobra.Command {
 			f := forest{connection: c, ctx: cmd.Context()}
 			trees := []*node{}
 			for _, o := range objects {
-				trees = append(trees, f.of(o))
+				n := f.of(o)
+				if health {
+					said, err := f.health(at, o)
+					if err != nil {
+						return err
+					}
+					n.add(said)
+				}
+				trees = append(trees, n)
 			}
 			for _, text := range f.left {
 				fmt.Fprintln(p.ErrOut, "left out:", text)
@@ -65,6 +77,8 @@ func (p *plugin) treeCommand() *cobra.Command {
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&health, "health", false, "Have the operator ask the Controller for the health of each server.")
+	at.flags(cmd)
 	p.addOutput(cmd)
 	return cmd
 }

@@ -101,6 +101,70 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestServers: what the Controller says of the servers of one owner, and no other's, with one question for each pool.
+func TestServers(t *testing.T) {
+	t.Parallel()
+	e := suite.New(t)
+	amf, other := e.Service("amf", suite.Port("SCTP", 38412)), e.Service("other", suite.Port("TCP", 80))
+	e.Create(amf, e.Slice(amf, "10.244.1.5", "10.244.1.6"), other, e.Slice(other, "10.244.1.7"))
+	e.Programmed(amf)
+	e.Programmed(other)
+	e.Eventually("the trees", func() error { return e.Complete(amf, other) })
+	e.Sim.SetServerHealth("10.244.1.6", 9090, false, "no INIT ACK")
+	ask := func(method, query string) (int, string) {
+		w := httptest.NewRecorder()
+		e.Operator.Servers().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), method, controllers.ServersPath+query, nil))
+		return w.Code, w.Body.String()
+	}
+	const query = "?kind=service&name=amf&namespace="
+	var said struct {
+		Controller      string
+		VirtualServices []struct{ Name, State string }
+		Pools           []struct {
+			Name, Problem string
+			Servers       []struct {
+				Address       string
+				Port          int
+				State, Reason string
+			}
+		}
+	}
+	e.Sim.ResetRequests()
+	code, body := ask(http.MethodGet, query+e.Namespace)
+	if err := json.Unmarshal([]byte(body), &said); err != nil || code != http.StatusOK {
+		t.Fatalf("%d %v: %s", code, err, body)
+	}
+	pool := e.PoolName(amf, amf.Spec.Ports[0])
+	want := fmt.Sprintf("[{%s  [{10.244.1.5 9090 OPER_UP } {10.244.1.6 9090 OPER_DOWN no INIT ACK}]}]", pool)
+	if got := fmt.Sprint(said.Pools); got != want || len(said.VirtualServices) != 1 || said.VirtualServices[0].Name != e.Name(amf) {
+		t.Errorf("pools are %s, want %s, in\n%s", got, want, body)
+	}
+	asked := 0
+	for _, r := range e.Sim.Requests() {
+		if strings.HasSuffix(r.Path, "/runtime/server") {
+			asked++
+		}
+	}
+	if asked != 1 {
+		t.Errorf("the Controller was asked %d times about one pool", asked)
+	}
+	for _, tt := range []struct {
+		method, query string
+		code          int
+		says          string
+	}{
+		{http.MethodPost, query + e.Namespace, http.StatusMethodNotAllowed, "only GET"},
+		{http.MethodGet, "?kind=service&name=amf", http.StatusBadRequest, "namespace and name"},
+		{http.MethodGet, "?kind=pod&name=amf&namespace=x", http.StatusBadRequest, `"pod"`},
+		{http.MethodGet, query + "x&tenant=y", http.StatusBadRequest, `"tenant"`},
+		{http.MethodGet, query + "nobody", http.StatusOK, `"pools": []`},
+	} {
+		if code, body := ask(tt.method, tt.query); code != tt.code || !strings.Contains(body, tt.says) {
+			t.Errorf("%s %s: %d %s, want %d with %q", tt.method, tt.query, code, body, tt.code, tt.says)
+		}
+	}
+}
+
 // TestWhoReadsPlans: by the token in the header that the API server's proxy lets through, with the right to the path.
 func TestWhoReadsPlans(t *testing.T) {
 	t.Parallel()
