@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -89,14 +89,14 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 				m.log.Error(err, "reading the Controller's inventory")
 			}
 		}
-		wait := time.Until(next)
+		pause := time.Until(next)
 		if m.Err() == nil {
-			wait = min(wait, time.Until(nextHealth))
+			pause = min(pause, time.Until(nextHealth))
 		}
 		if !m.scoped() {
-			wait = retryMax
+			pause = retryMax
 		}
-		timer := time.NewTimer(max(wait, 10*time.Millisecond))
+		timer := time.NewTimer(max(pause, 10*time.Millisecond))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -109,9 +109,7 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 	}
 }
 
-func jittered(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)/5*float64(d))
-}
+func jittered(d time.Duration) time.Duration { return wait.Jitter(d, 0.1) }
 
 func (m *Mirror) scoped() bool {
 	m.mu.RLock()

@@ -5,10 +5,11 @@ package plan
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 func owners(from, to int) map[string]bool {
@@ -101,30 +102,33 @@ func TestReviewPutRight(t *testing.T) {
 // TestReviewNeverDrains: whatever is to go, in whatever order and with restarts in between, no more than the share has gone within a
 // window, and never all, unless it was released.
 func TestReviewNeverDrains(t *testing.T) {
-	for seed := range uint64(500) {
-		r := rand.New(rand.NewPCG(seed, 0))
-		total, share := 1+r.IntN(30), r.Float64()
+	property := func(t *rapid.T) {
+		total, share := rapid.IntRange(1, 30).Draw(t, "total"), rapid.Float64Range(0, 1).Draw(t, "share")
 		served, doomed := owners(0, total), make(map[string]bool)
 		var h Hold
 		now := time.Unix(1e9, 0)
-		for range 20 {
+		for range rapid.IntRange(1, 20).Draw(t, "rounds") {
 			now = now.Add(time.Second)
-			for _, o := range slices.Sorted(maps.Keys(served)) {
-				doomed[o] = doomed[o] || r.IntN(4) == 0
+			for _, o := range rapid.SliceOf(rapid.SampledFrom(slices.Sorted(maps.Keys(owners(0, total))))).Draw(t, "to go") {
+				doomed[o] = served[o]
 			}
+			maps.DeleteFunc(doomed, func(_ string, is bool) bool { return !is })
 			h = h.Review(Situation{Doomed: doomed, Total: len(served), Share: share, Now: now})
 			for _, o := range slices.Sorted(maps.Keys(doomed)) {
 				if !h.Holds(o) && !slices.Contains(h.Gone, o) {
-					t.Fatalf("seed %d: %s is neither held nor counted: %+v", seed, o, h)
+					t.Fatalf("%s is neither held nor counted: %+v", o, h)
 				}
-				if !h.Holds(o) && r.IntN(2) == 0 {
+				if !h.Holds(o) && rapid.Bool().Draw(t, "goes") {
 					delete(served, o)
 					delete(doomed, o)
 				}
 			}
 		}
 		if gone := total - len(served); gone > Limit(share, total) {
-			t.Fatalf("seed %d: %d of %d have gone, %d may: %v", seed, gone, total, Limit(share, total), h.Gone)
+			t.Fatalf("%d of %d have gone, %d may: %v", gone, total, Limit(share, total), h.Gone)
 		}
+	}
+	for range 5 { // of a hundred each
+		rapid.Check(t, property)
 	}
 }
