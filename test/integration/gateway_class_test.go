@@ -174,6 +174,7 @@ func TestRoutedClassParameters(t *testing.T) {
 			e.GatewayReady(serves)
 			tree := e.GatewayServes(serves, "SCTP/38412 "+svc.Name+" [10.244.1.5:9090]")
 
+			classSettles(class)
 			suite.Update(e, class, func(gc *gatewayv1.GatewayClass) { gc.Spec.ParametersRef = c.ref })
 			told := e.ClassCondition(class, "Accepted", no, "InvalidParameters")
 			e.Create(waits) // what is created earlier may be served with what the class said before

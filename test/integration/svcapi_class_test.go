@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -271,6 +272,12 @@ func TestClassTurnsForeignUnderManyGateways(t *testing.T) {
 	}
 }
 
+// classSettles waits until Events about a class are emitted at once: the operator of any test that runs may be the one to write it, and may
+// end before it emits an Event that waits for a new object to settle.
+func classSettles(class client.Object) {
+	time.Sleep(time.Until(class.GetCreationTimestamp().Add(6 * time.Second)))
+}
+
 // TestClassParameters that can't be used are refused in the class' status. A Gateway that serves keeps its place, a new one
 // waits, and both go on when it is fixed.
 func TestClassParameters(t *testing.T) {
@@ -310,6 +317,7 @@ func TestClassParameters(t *testing.T) {
 			e.SvcAPIReady(live)
 			was := e.SvcAPIServes(live, "SCTP/6060 amf [10.244.1.5:9090]")
 			e.Sim.ResetRequests()
+			classSettles(class1)
 			ref := c.ref(e)
 			suite.Update(e, class1, func(class1 *class) { class1.Spec.ParametersRef = ref })
 			if m := e.SvcAPIClassCondition(class1, "Admitted", no, "InvalidParameters"); !strings.Contains(m, c.says) {
