@@ -61,6 +61,7 @@ func TestCRDsRemovedAndRestored(t *testing.T) {
 	one, two := e.Object("virtualservice", e.SvcAPIName(gw))["uuid"], e.Object("virtualservice", e.GatewayName(routed))["uuid"]
 	keep, keepRoute, keepRouted, keepSetting := fresh(gw), fresh(route), fresh(routed), fresh(setting)
 	keepClass, keepRoutedClass := fresh(class), fresh(routedClass)
+	e.Quiet(time.Second) // a VirtualService follows its pools
 	e.Sim.ResetRequests()
 
 	// The old API's CRD stays on its way out as long as somebody's finalizer does.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -238,6 +239,17 @@ func (e *Env) Writes() []record.Request {
 		}
 		recorded = true
 		return true
+	})
+}
+
+// Quiet waits until nothing has been written to the Controller for the time.
+func (e *Env) Quiet(d time.Duration) {
+	e.T.Helper()
+	e.Eventually("no more writes", func() error {
+		if all := e.Sim.Writes(); len(all) > 0 && time.Since(all[len(all)-1].Time) < d {
+			return fmt.Errorf("the last one is %s %s", all[len(all)-1].Method, all[len(all)-1].Path)
+		}
+		return nil
 	})
 }
 
