@@ -75,6 +75,8 @@ var rows = []row{
 			`histogram_quantile(0.95, sum by (method, le) (rate(avi_l4_api_request_duration_seconds_bucket{NS}[$__rate_interval])))`, "{{method}}"}}},
 		{"Routes", "The ten that are called most.", "reqps", 0,
 			[]query{{`topk(10, sum by (method, route) (rate(avi_l4_api_requests_total{NS}[$__rate_interval])))`, "{{method}} {{route}}"}}},
+		{"Limits that were learnt", "Calls at a time, and calls a second (0 if no limit is known).", "short", 0, []query{
+			{`max(avi_l4_api_concurrency_limit{NS})`, "at a time"}, {`max(avi_l4_api_rate_limit{NS})`, "a second"}}},
 		{"Logins", "By result, within an hour.", "short", 0,
 			[]query{{`sum by (result) (increase(avi_l4_api_logins_total{NS}[1h]))`, "{{result}}"}}},
 		{"Releases", "Replicas by what they run.", "short", 0, []query{{`count by (version) (avi_l4_build_info{NS})`, "{{version}}"}}},
