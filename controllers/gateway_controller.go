@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -72,15 +73,15 @@ func (k gateways) forget(gw types.NamespacedName) {
 	k.drop(gw)
 }
 
-func (k gateways) watch(b *builder.Builder, calmly calmly) *builder.Builder {
+func (k gateways) watch(b *builder.Builder, _ calmly) *builder.Builder {
 	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(attachable()))
 }
 
-func (k gateways) sources(c cache.Cache, api gather.API, calmly calmly) []source.Source {
+func (k gateways) sources(c cache.Cache, api gather.API, _ calmly) []source.Source {
 	switch api {
 	case gather.GatewayAPI:
 		return []source.Source{
-			source.Kind(c, client.Object(&gatewayv1.Gateway{}), calmly(itself), gatewayPredicate(k.Status.Own)),
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), &handler.EnqueueRequestForObject{}, gatewayPredicate(k.Status.Own)),
 			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), mapped(k.ofClass), specChanged()),
 		}
 	case gather.ListenerSets:

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -443,14 +444,13 @@ func (r *owners[T]) Refers(api gather.API) bool { return r.refers(api) }
 // calmly is a handler of changes of owners, which the function finds.
 type calmly func(handler.MapFunc) handler.EventHandler
 
-// calmly queues owners that are changed: a first change at once, those that follow it closely when they pause. Somebody's program that
-// writes annotations in a loop is no reason to call the Controller as often.
+// calmly queues owners that are changed, and those of which only annotations are: a first change at once, those that follow it closely when
+// they pause. Somebody's program that writes annotations in a loop is no reason to call the Controller as often.
 func (r *owners[T]) calmly(find handler.MapFunc) handler.EventHandler {
 	plain := mapped(find)
 	out := handler.Funcs{CreateFunc: plain.Create, DeleteFunc: plain.Delete, GenericFunc: plain.Generic}
 	out.UpdateFunc = func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		if e.ObjectOld.GetResourceVersion() == e.ObjectNew.GetResourceVersion() || finalizersChanged(e.ObjectOld, e.ObjectNew) ||
-			!e.ObjectOld.GetDeletionTimestamp().Equal(e.ObjectNew.GetDeletionTimestamp()) {
+		if !annotatedOnly(e.ObjectOld, e.ObjectNew) {
 			plain.Update(ctx, e, q)
 			return
 		}
@@ -459,6 +459,23 @@ func (r *owners[T]) calmly(find handler.MapFunc) handler.EventHandler {
 		}
 	}
 	return out
+}
+
+// annotatedOnly reports whether nothing but annotations was changed.
+func annotatedOnly(before, after client.Object) bool {
+	if before.GetResourceVersion() == after.GetResourceVersion() {
+		return false // nothing was
+	}
+	plain := func(o client.Object) any {
+		bare := o.DeepCopyObject()
+		if meta, ok := bare.(client.Object); ok {
+			meta.SetAnnotations(nil)
+			meta.SetManagedFields(nil)
+			meta.SetResourceVersion("")
+		}
+		return bare
+	}
+	return apiequality.Semantic.DeepEqual(plain(before), plain(after))
 }
 
 // itself finds an owner in an event of its own.

@@ -137,8 +137,8 @@ func (k sharedVIPs) exists(ctx context.Context, group types.NamespacedName) (boo
 
 func (k sharedVIPs) forget(group types.NamespacedName) { k.set(group, nil) }
 
-func (k sharedVIPs) watch(b *builder.Builder, calmly calmly) *builder.Builder {
-	return b.Watches(&corev1.Service{}, calmly(k.ofService), builder.WithPredicates(servicePredicate(k.Status.Own)))
+func (k sharedVIPs) watch(b *builder.Builder, _ calmly) *builder.Builder {
+	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(servicePredicate(k.Status.Own)))
 }
 
 func (sharedVIPs) sources(cache.Cache, gather.API, calmly) []source.Source { return nil }

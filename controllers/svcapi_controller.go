@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -80,16 +81,16 @@ func (k svcAPIGateways) exists(ctx context.Context, key types.NamespacedName) (b
 
 func (k svcAPIGateways) forget(gw types.NamespacedName) { k.set(gw, nil) }
 
-func (k svcAPIGateways) watch(b *builder.Builder, calmly calmly) *builder.Builder {
+func (k svcAPIGateways) watch(b *builder.Builder, _ calmly) *builder.Builder {
 	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(attachable()))
 }
 
-func (k svcAPIGateways) sources(c cache.Cache, api gather.API, calmly calmly) []source.Source {
+func (k svcAPIGateways) sources(c cache.Cache, api gather.API, _ calmly) []source.Source {
 	if api != gather.ServicesAPI {
 		return nil
 	}
 	return []source.Source{
-		source.Kind(c, client.Object(&svcapi.Gateway{}), calmly(itself), svcAPIPredicate(k.Status.Own)),
+		source.Kind(c, client.Object(&svcapi.Gateway{}), &handler.EnqueueRequestForObject{}, svcAPIPredicate(k.Status.Own)),
 		source.Kind(c, client.Object(&svcapi.GatewayClass{}), mapped(k.ofClass), specChanged()),
 	}
 }

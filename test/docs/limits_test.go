@@ -37,7 +37,7 @@ var limits = map[string][]claim{
 	"one call":                           {{"`--avi-timeout`, {},", flagDefault("avi-timeout")}},
 	"one Service or Gateway":             {{"{} times that", factor("controllers", "Timeout", "o.Timeout")}},
 	"planning rounds in one run":         {{"{}", constantOf("internal/engine", "rounds")}},
-	"changes of one owner, of its endpoints and of itself": {
+	"changes of one owner's endpoints, and of a Service's annotations": {
 		{"none for {}", constantOf("controllers", "calmQuiet")},
 		{"every {} while", constantOf("controllers", "calmMost")},
 	},
