@@ -77,7 +77,7 @@ func (k gateways) watch(b *builder.Builder, _ calmly) *builder.Builder {
 	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(attachable()))
 }
 
-func (k gateways) sources(c cache.Cache, api gather.API, _ calmly) []source.Source {
+func (k gateways) sources(c cache.Cache, api gather.API) []source.Source {
 	switch api {
 	case gather.GatewayAPI:
 		return []source.Source{

@@ -82,9 +82,9 @@ type kind[T client.Object] interface {
 	forget(types.NamespacedName)
 
 	// watch adds the watches on types that every cluster has, sources are those on the types of an optional API.
-	// Changes of the owners themselves come through calmly.
+	// Annotations that somebody changes again and again come through calmly, where a kind asks for it.
 	watch(b *builder.Builder, calmly calmly) *builder.Builder
-	sources(c cache.Cache, api gather.API, calmly calmly) []source.Source
+	sources(cache.Cache, gather.API) []source.Source
 	// using are the owners that have a Service behind them, and inNamespace those whose Services are in a namespace, as they
 	// were last read.
 	using(service types.NamespacedName) []types.NamespacedName
@@ -435,7 +435,7 @@ func (r *owners[T]) SetupWithManager(mgr ctrl.Manager) error {
 
 // Watch begins to watch an API's types, which the API server has.
 func (r *owners[T]) Watch(c cache.Cache, api gather.API) error {
-	return watch(r.controller, r.sources(c, api, r.calmly))
+	return watch(r.controller, r.sources(c, api))
 }
 
 // Refers implements part.
@@ -444,7 +444,7 @@ func (r *owners[T]) Refers(api gather.API) bool { return r.refers(api) }
 // calmly is a handler of changes of owners, which the function finds.
 type calmly func(handler.MapFunc) handler.EventHandler
 
-// calmly queues owners that are changed, and those of which only annotations are: a first change at once, those that follow it closely when
+// calmly queues owners that are changed. Where only annotations are, the first change counts at once, and those that follow it closely when
 // they pause. Somebody's program that writes annotations in a loop is no reason to call the Controller as often.
 func (r *owners[T]) calmly(find handler.MapFunc) handler.EventHandler {
 	plain := mapped(find)

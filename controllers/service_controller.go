@@ -95,7 +95,7 @@ func (k services) ofRival(ctx context.Context, o client.Object) (out []reconcile
 	return out
 }
 
-func (services) sources(cache.Cache, gather.API, calmly) []source.Source { return nil }
+func (services) sources(cache.Cache, gather.API) []source.Source { return nil }
 
 // using: behind a Service's ports is the Service itself.
 func (services) using(service types.NamespacedName) []types.NamespacedName {

@@ -141,7 +141,7 @@ func (k sharedVIPs) watch(b *builder.Builder, _ calmly) *builder.Builder {
 	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(servicePredicate(k.Status.Own)))
 }
 
-func (sharedVIPs) sources(cache.Cache, gather.API, calmly) []source.Source { return nil }
+func (sharedVIPs) sources(cache.Cache, gather.API) []source.Source { return nil }
 
 // ofService are the groups that a Service asks for, is served in, or was in when it was last looked at.
 func (k sharedVIPs) ofService(_ context.Context, o client.Object) []reconcile.Request {

@@ -85,7 +85,7 @@ func (k svcAPIGateways) watch(b *builder.Builder, _ calmly) *builder.Builder {
 	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(attachable()))
 }
 
-func (k svcAPIGateways) sources(c cache.Cache, api gather.API, _ calmly) []source.Source {
+func (k svcAPIGateways) sources(c cache.Cache, api gather.API) []source.Source {
 	if api != gather.ServicesAPI {
 		return nil
 	}
