@@ -90,7 +90,5 @@ func TestFirstInstallation(t *testing.T) {
 	e.SvcAPIReady(old)
 	e.GatewayReady(gw)
 	e.Eventually("readiness", func() error { return e.Operator.Ready(nil) })
-	if text, ok := svc.Annotations["l4.ako.vmware.com/problem"]; ok {
-		t.Errorf("the problem is over and still told: %s", text)
-	}
+	e.NoProblem(svc)
 }

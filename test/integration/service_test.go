@@ -266,7 +266,8 @@ func TestBadInputIsTold(t *testing.T) {
 	badIP.Spec.LoadBalancerIP = "10.10.0.999"
 	busyIP := e.Service("outside", suite.Port("SCTP", 38412))
 	busyIP.Spec.LoadBalancerIP = "192.0.2.1"
-	e.Create(badIP, busyIP, good, e.Slice(good, "10.244.1.5"))
+	e.Create(badIP, busyIP, good)
+	e.Create(e.Slice(good, "10.244.1.5"), e.Slice(badIP, "10.244.1.6"), e.Slice(busyIP, "10.244.1.7"))
 	if m := e.Condition(badIP, "Accepted", metav1.ConditionFalse, "InvalidAddress"); !strings.Contains(m, "10.10.0.999") {
 		t.Errorf("message: %s", m)
 	}
@@ -282,9 +283,7 @@ func TestBadInputIsTold(t *testing.T) {
 	suite.Update(e, busyIP, func(s *corev1.Service) { s.Spec.LoadBalancerIP = "10.10.9.9" })
 	e.Programmed(badIP)
 	e.Programmed(busyIP)
-	if text, ok := badIP.Annotations["l4.ako.vmware.com/problem"]; ok {
-		t.Errorf("the problem is over and still told: %s", text)
-	}
+	e.NoProblem(badIP)
 	eventsOf(e, "Warning InvalidAddress bad-ip", 1)
 }
 

@@ -544,6 +544,21 @@ func (e *Env) Condition(svc *corev1.Service, kind string, status metav1.Conditio
 	return message
 }
 
+// NoProblem waits until a Service tells no problem any more. For a moment after it got its address it may be down:
+// the Controller has not heard of its servers yet.
+func (e *Env) NoProblem(svc *corev1.Service) {
+	e.T.Helper()
+	e.Eventually("the end of the problem of "+svc.Name, func() error {
+		if err := e.Read(svc); err != nil {
+			return err
+		}
+		if text, told := svc.Annotations["l4.ako.vmware.com/problem"]; told {
+			return fmt.Errorf("it still tells %s", text)
+		}
+		return nil
+	})
+}
+
 // Programmed waits until the Service is programmed, with an address and with the endpoints that its EndpointSlices have by now, and
 // returns its first address. A Service is served as soon as it is seen, which may be before its EndpointSlices are: a test that counts
 // writes from here on doesn't mean the one that adds them.
