@@ -12,7 +12,7 @@ import (
 // throttle learns from the answers how much the Controller takes, once for all callers: how many calls at a time, and how many in a
 // second.
 //
-// Calls at a time grow by one for each round of answers and are halved by a refusal (429) and by an answer that a Controller under load
+// Calls at a time grow by a half for each round of answers and are halved by a refusal (429) and by an answer that a Controller under load
 // gives (502, 503, 504). No answer, or a late one, halves them if no other call was answered in time meanwhile: else it is that one call
 // which takes long, and the others are not to wait for it.
 //

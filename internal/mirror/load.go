@@ -55,10 +55,38 @@ const retryMax = 30 * time.Second
 // healthAgain is how soon an inventory that changed while it was read is read again.
 const healthAgain = time.Second
 
+// healthTurn says when the inventories are read.
+type healthTurn struct {
+	next   time.Time
+	latest time.Time // of a read that is repeated: until then it waits for the end of own writes, which would change the lists again
+	seq    uint64
+}
+
+// due reports whether the inventories are to be read now; seq counts own writes.
+func (h *healthTurn) due(now time.Time, seq uint64) bool {
+	if now.Before(h.next) {
+		return false
+	}
+	if seq == h.seq || !now.Before(h.latest) {
+		return true
+	}
+	h.next, h.seq = now.Add(healthAgain), seq
+	return false
+}
+
+// again has them read once more soon, since they changed while they were read.
+func (h *healthTurn) again(now time.Time, every time.Duration, seq uint64) {
+	h.next, h.latest, h.seq = now.Add(min(every, healthAgain)), now.Add(every), seq
+}
+
+// usual has them read at their interval.
+func (h *healthTurn) usual(now time.Time, every time.Duration) { *h = healthTurn{next: now.Add(jittered(every))} }
+
 // Run loads the mirror and keeps it fresh until the context ends. intervals is asked before each wait, so that changed
 // settings take effect.
 func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
-	var next, nextHealth time.Time
+	var next time.Time
+	var health healthTurn
 	var refused string
 	retry := intervals().withDefaults().Retry
 	for {
@@ -76,22 +104,22 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 				next, retry = now.Add(retry), min(2*retry, retryMax)
 			} else {
 				next, retry = now.Add(jittered(every.Refresh)), every.Retry
-				nextHealth = time.Time{}
+				health = healthTurn{}
 			}
 		}
-		if !now.Before(nextHealth) && m.Err() == nil {
-			nextHealth = now.Add(jittered(every.Health))
+		if m.Err() == nil && health.due(now, m.writes()) {
+			health.usual(now, every.Health)
 			switch err := m.LoadHealth(ctx); {
 			case avi.ReasonOf(err) == avi.ReasonIncomplete: // objects came or went between two pages
 				m.log.Info("the Controller's inventory changed while it was read, and is read again", "what", err.Error())
-				nextHealth = now.Add(min(every.Health, healthAgain))
+				health.again(now, every.Health, m.writes())
 			case err != nil:
 				m.log.Error(err, "reading the Controller's inventory")
 			}
 		}
 		pause := time.Until(next)
 		if m.Err() == nil {
-			pause = min(pause, time.Until(nextHealth))
+			pause = min(pause, time.Until(health.next))
 		}
 		if !m.scoped() {
 			pause = retryMax
@@ -110,6 +138,13 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 }
 
 func jittered(d time.Duration) time.Duration { return wait.Jitter(d, 0.1) }
+
+// writes counts own writes.
+func (m *Mirror) writes() uint64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.seq
+}
 
 func (m *Mirror) scoped() bool {
 	m.mu.RLock()
