@@ -146,7 +146,7 @@ func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 
 func (r *owners[T]) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	r.Lead()
-	ctx = avi.WithShare(ctx, req.Namespace, r.name+"/"+req.Name)
+	ctx = avi.WithRun(ctx, req.Namespace)
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return ctrl.Result{}, nil // nothing can be known of them
 	}
@@ -273,6 +273,10 @@ func (r *owners[T]) letGo(ctx context.Context, cfg *settings.Settings, c *gather
 
 // serve runs the pipeline for an object that is ours and writes what came of it into the status.
 func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
+	if wait, why := r.unknownName(); wait && why == nil { // the load queues all owners
+		r.hold(client.ObjectKeyFromObject(c.Object), true)
+		return resultOf(ctx, mirror.ErrNotLoaded)
+	}
 	reading, gathered := r.Engine.Time(ctx, engine.Gather)
 	in, err := gather.Input(reading, r.Gather, r.kind, cfg, c)
 	gathered()

@@ -13,8 +13,8 @@
 // # Turns
 //
 // All calls pass one gate. It learns from the answers how many calls at a time and in a second the Controller takes (throttle),
-// lets changes of what exists go first, and shares the rest between the namespaces, and in each between the owners, that
-// WithShare names.
+// lets changes of what exists go first, and shares the rest between the namespaces; in each the runs that WithRun names are
+// finished one after the other.
 //
 // # Sessions
 //

@@ -3,18 +3,20 @@
 package avi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // gate lets calls out when the throttle allows it, and decides whose turn it is. A change of what exists (PATCH), as of a pool's servers,
-// goes before all else, but for every fourth call, so that nothing waits for ever. Then each namespace has the same share, and in it
-// each owner: one that makes a thousand pools costs its neighbours one call's time and not a thousand.
+// goes before all else, but for every fourth call, so that nothing waits for ever. Then namespaces take turns, a few calls each, and a
+// namespace's runs as line says: one that makes a thousand pools costs its neighbours a round of calls and not a thousand.
 type gate struct {
 	changed func(window int, rate float64) // of what the throttle allows; called with the lock
 
@@ -30,28 +32,40 @@ type gate struct {
 // urgentRow is how many urgent calls go before a usual one that waits.
 const urgentRow = 3
 
-// share is whom a call is made for.
-type share struct{ namespace, owner string }
-
-type shareKey struct{}
-
-// WithShare says for whom calls are made with the context. Namespaces have equal shares of the calls, and owners of those of their
-// namespace; calls without a share have that of a namespace together.
-func WithShare(ctx context.Context, namespace, owner string) context.Context {
-	return context.WithValue(ctx, shareKey{}, share{namespace, owner})
+// run is whom calls are made for: one run for one owner.
+type run struct {
+	namespace string
+	begun     int64 // its place in the order of all runs' beginnings
+	turns     int   // under the gate's lock
 }
+
+type runKey struct{}
+
+var begun atomic.Int64
+
+// WithRun says that calls with the context are made by a run of its own for an owner in a namespace. Namespaces have equal shares of the
+// calls, whatever they ask for, and in a namespace runs are finished in the order of their beginnings, but for large ones. Each call
+// without a run is one of its own, in a namespace of them all.
+func WithRun(ctx context.Context, namespace string) context.Context {
+	return context.WithValue(ctx, runKey{}, newRun(namespace))
+}
+
+func newRun(namespace string) *run { return &run{namespace: namespace, begun: begun.Add(1)} }
 
 // turn is a call that waits.
 type turn struct {
-	share
+	*run
 	come chan struct{} // closed when it is its turn
 	left bool          // it doesn't wait any more
 }
 
 // enter waits for the call's turn; leave must be called after it, unless the error says why it doesn't come.
 func (g *gate) enter(ctx context.Context, method string) error {
-	s, _ := ctx.Value(shareKey{}).(share)
-	w := &turn{share: s, come: make(chan struct{})}
+	r, ok := ctx.Value(runKey{}).(*run)
+	if !ok {
+		r = newRun("")
+	}
+	w := &turn{run: r, come: make(chan struct{})}
 	g.mu.Lock()
 	if pause := time.Until(g.until); pause > g.slow() {
 		g.mu.Unlock()
@@ -136,87 +150,100 @@ func (g *gate) dispatch() {
 	}
 }
 
-// line is calls that wait, by namespace and owner. The next is that of the namespace, and in it of the owner, which has had the fewest
-// since it came into the line.
+const (
+	// namespaceRow is how many calls in a row a namespace has before the next one's turn.
+	namespaceRow = 8
+	// largeRun is how many calls a run has before those that have had fewer go first.
+	largeRun = 64
+	// oldestRow is how often a turn of the namespace goes to the run that began first, however large it is: every such turn.
+	oldestRow = 4
+)
+
+// line is calls that wait. Namespaces take turns. In a namespace the run that began first goes first, so that owners are finished one
+// after the other: all at once they would leave the Controller idle while their statuses are written. A run of many calls lets others
+// pass.
 type line struct {
-	namespaces group[group[[]*turn]]
+	namespaces []*namespace
 }
 
-// group is what waits, by key, with how many turns each has had. One that comes begins where the one that is next stands.
-type group[T any] struct {
-	members []*member[T]
+type namespace struct {
+	name  string
+	turns int // since it came into the line
+	runs  []*waiting
 }
 
-type member[T any] struct {
-	key     string
-	turns   int
-	waiting T
+// waiting are the calls of a run.
+type waiting struct {
+	run   *run
+	turns []*turn
 }
 
-// of is the member with a key, which is made if there is none.
-func (g *group[T]) of(key string) *member[T] {
-	i := slices.IndexFunc(g.members, func(m *member[T]) bool { return m.key == key })
-	if i >= 0 {
-		return g.members[i]
+func (n *namespace) level() int { return n.turns / namespaceRow }
+
+// next is the run whose turn it is.
+func (n *namespace) next() *waiting {
+	if n.turns%oldestRow == oldestRow-1 {
+		return n.runs[0]
 	}
-	m := &member[T]{key: key}
-	if len(g.members) > 0 {
-		m.turns = g.members[g.next()].turns
-	}
-	g.members = append(g.members, m)
-	return m
+	return slices.MinFunc(n.runs, func(a, b *waiting) int { return a.run.turns/largeRun - b.run.turns/largeRun })
 }
 
-func (g *group[T]) next() int {
-	best := 0
-	for i, m := range g.members {
-		if m.turns < g.members[best].turns {
-			best = i
-		}
-	}
-	return best
+// next is the namespace whose turn it is.
+func (l *line) next() *namespace {
+	return slices.MinFunc(l.namespaces, func(a, b *namespace) int {
+		return cmp.Or(a.level()-b.level(), cmp.Compare(a.runs[0].run.begun, b.runs[0].run.begun))
+	})
 }
 
+// push has a call wait. A namespace that comes begins where the one that is next stands.
 func (l *line) push(w *turn) {
-	owner := l.namespaces.of(w.namespace).waiting.of(w.owner)
-	owner.waiting = append(owner.waiting, w)
+	i := slices.IndexFunc(l.namespaces, func(n *namespace) bool { return n.name == w.namespace })
+	if i < 0 {
+		i = len(l.namespaces)
+		n := &namespace{name: w.namespace}
+		if i > 0 {
+			n.turns = namespaceRow * l.next().level()
+		}
+		l.namespaces = append(l.namespaces, n)
+	}
+	n := l.namespaces[i]
+	at, found := slices.BinarySearchFunc(n.runs, w.begun, func(r *waiting, begun int64) int { return cmp.Compare(r.run.begun, begun) })
+	if !found {
+		n.runs = slices.Insert(n.runs, at, &waiting{run: w.run})
+	}
+	n.runs[at].turns = append(n.runs[at].turns, w)
 }
 
 // empty drops those who have left from the front.
 func (l *line) empty() bool {
-	for len(l.namespaces.members) > 0 {
-		if !l.front().left {
+	for len(l.namespaces) > 0 {
+		n := l.next()
+		r := n.next()
+		if !r.turns[0].left {
 			return false
 		}
-		l.take(false)
+		l.drop(n, r)
 	}
 	return true
 }
 
-func (l *line) front() *turn {
-	ns := l.namespaces.members[l.namespaces.next()]
-	return ns.waiting.members[ns.waiting.next()].waiting[0]
+// pop takes the next; there must be one.
+func (l *line) pop() *turn {
+	n := l.next()
+	r := n.next()
+	w := r.turns[0]
+	n.turns++
+	r.run.turns++
+	l.drop(n, r)
+	return w
 }
 
-// pop takes the next; there must be one.
-func (l *line) pop() *turn { return l.take(true) }
-
-func (l *line) take(counts bool) *turn {
-	i := l.namespaces.next()
-	ns := l.namespaces.members[i]
-	j := ns.waiting.next()
-	owner := ns.waiting.members[j]
-	w := owner.waiting[0]
-	owner.waiting = owner.waiting[1:]
-	if counts {
-		ns.turns++
-		owner.turns++
+// drop takes the first call of a run away.
+func (l *line) drop(n *namespace, r *waiting) {
+	if r.turns = r.turns[1:]; len(r.turns) == 0 {
+		n.runs = slices.DeleteFunc(n.runs, func(w *waiting) bool { return w == r })
 	}
-	if len(owner.waiting) == 0 {
-		ns.waiting.members = slices.Delete(ns.waiting.members, j, j+1)
+	if len(n.runs) == 0 {
+		l.namespaces = slices.DeleteFunc(l.namespaces, func(m *namespace) bool { return m == n })
 	}
-	if len(ns.waiting.members) == 0 {
-		l.namespaces.members = slices.Delete(l.namespaces.members, i, i+1)
-	}
-	return w
 }

@@ -182,17 +182,21 @@ func TestFairShares(t *testing.T) {
 						g.leave()
 					}
 					var all sync.WaitGroup
+					var runs []context.Context
+					for range owners {
+						runs = append(runs, WithRun(context.Background(), "big"))
+					}
 					for i := range 1000 {
-						all.Go(func() { call(WithShare(context.Background(), "big", strconv.Itoa(i%owners)), http.MethodPost) })
+						all.Go(func() { call(runs[i%owners], http.MethodPost) })
 					}
 					time.Sleep(3*time.Second + takes/3)
 					start := time.Now()
-					call(WithShare(context.Background(), "small", "amf"), method)
+					call(WithRun(context.Background(), "small"), method)
 					if took := time.Since(start); took > 3*takes {
 						t.Errorf("it took %s, alone %s", took, takes)
 					}
 					start = time.Now()
-					call(WithShare(context.Background(), "big", "another"), method)
+					call(WithRun(context.Background(), "big"), method)
 					if took := time.Since(start); took > 3*takes && (owners == 1 || method == http.MethodPatch) {
 						t.Errorf("another owner of the namespace took %s, alone %s", took, takes)
 					}
@@ -203,7 +207,73 @@ func TestFairShares(t *testing.T) {
 	}
 }
 
-// TestTurnsThatAreGivenUp leave their place, and what has no share waits beside the namespaces.
+// TestRunsAreFinishedInTurn: runs that begin together don't end together, in one namespace or in several, so that what follows each (its
+// status) is done while the others' calls go on; a run of very many calls doesn't keep the others from theirs, nor they it from its own.
+func TestRunsAreFinishedInTurn(t *testing.T) {
+	const takes, runs = 20 * time.Millisecond, 16
+	for name, c := range map[string]struct {
+		namespaces, calls, large int
+		first, large95           time.Duration // until half of the runs have ended; until 95 of the large run's calls
+	}{
+		"a namespace":                {namespaces: 1, calls: 8, first: 260 * time.Millisecond},
+		"a namespace, longer":        {namespaces: 1, calls: 33, first: 820 * time.Millisecond},
+		"a namespace each":           {namespaces: runs, calls: 8, first: 260 * time.Millisecond},
+		"a namespace with large one": {namespaces: 1, calls: 33, large: 400, first: 1200 * time.Millisecond, large95: 1200 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate(8)
+				g.window = 8
+				call := func(ctx context.Context) {
+					if err := g.enter(ctx, http.MethodPost); err != nil {
+						t.Error(err)
+						return
+					}
+					time.Sleep(takes)
+					g.leave()
+				}
+				start := time.Now()
+				var all sync.WaitGroup
+				var mu sync.Mutex
+				var ends, ofLarge []time.Duration
+				large := WithRun(t.Context(), "0")
+				for range c.large {
+					all.Go(func() {
+						call(large)
+						mu.Lock()
+						defer mu.Unlock()
+						ofLarge = append(ofLarge, time.Since(start))
+					})
+				}
+				for i := range runs {
+					ctx := WithRun(t.Context(), strconv.Itoa(i%c.namespaces))
+					all.Go(func() {
+						var some sync.WaitGroup
+						for range c.calls - 2 { // the last two refer to the others, and one to the other
+							some.Go(func() { call(ctx) })
+						}
+						some.Wait()
+						call(ctx)
+						call(ctx)
+						mu.Lock()
+						defer mu.Unlock()
+						ends = append(ends, time.Since(start))
+					})
+				}
+				all.Wait()
+				t.Logf("ends %s", ends)
+				if half := ends[runs/2-1]; half > c.first {
+					t.Errorf("half of the runs ended after %s of %s", half, ends[runs-1])
+				}
+				if c.large > 0 && ofLarge[94] > c.large95 {
+					t.Errorf("95 calls of the large run ended after %s", ofLarge[94])
+				}
+			})
+		})
+	}
+}
+
+// TestTurnsThatAreGivenUp leave their place, and what has no run waits beside the namespaces.
 func TestTurnsThatAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(1)
@@ -214,7 +284,7 @@ func TestTurnsThatAreGivenUp(t *testing.T) {
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() {
-				if err := g.enter(WithShare(ctx, "a", "b"), http.MethodPatch); err == nil {
+				if err := g.enter(WithRun(ctx, "a"), http.MethodPatch); err == nil {
 					t.Error("it has its turn")
 				}
 			})
