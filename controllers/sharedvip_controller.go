@@ -59,7 +59,7 @@ func (d *Deps) place(svc *corev1.Service) translate.Place {
 		return translate.PlaceOf(svc, false, nil) // nothing is known, and nothing will be changed
 	}
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name}
-	alone := d.Engine.Serves(owner, translate.VirtualServiceName(cfg, owner))
+	alone := d.Engine.Mirror.Serves(owner, translate.VirtualServiceName(cfg, owner))
 	place := translate.PlaceOf(svc, alone, d.Engine.Mirror.SharedVIPs(svc.Namespace, svc.Name))
 	if group := translate.SharedVIPOf(svc); place.Leaving && group != "" {
 		// Nothing is let go of for a place where it would not be served.
@@ -89,7 +89,7 @@ func (d *Deps) shut(cfg *settings.Settings, svc *corev1.Service, group string) (
 			continue
 		}
 		own := model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}
-		alone := d.Engine.Serves(own, translate.VirtualServiceName(cfg, own))
+		alone := d.Engine.Mirror.Serves(own, translate.VirtualServiceName(cfg, own))
 		place := translate.PlaceOf(m, alone, d.Engine.Mirror.SharedVIPs(m.Namespace, m.Name))
 		// Of two that may join at once the senior one goes first.
 		if slices.Contains(served, m.Name) || place.Group == group || place.Leaving && senior(m, svc) < 0 {
@@ -107,7 +107,7 @@ func (d *Deps) serving(group types.NamespacedName) []string {
 		return nil
 	}
 	owner := model.Owner{Kind: model.SharedVIPOwner, Namespace: group.Namespace, Name: group.Name}
-	return d.Engine.Behind(owner, translate.VirtualServiceName(cfg, owner))
+	return d.Engine.Mirror.Behind(owner, translate.VirtualServiceName(cfg, owner))
 }
 
 func (sharedVIPs) refers(api gather.API) bool {
@@ -450,6 +450,9 @@ func (r sharing) anothersMember(ctx context.Context, m *corev1.Service, text str
 // claimMember claims a Service. One that waits for others notes since when it does, so that a younger one which is served before it
 // doesn't become its senior; one that is older than others which are served when it joins does so now, after them.
 func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gather.Group, m *corev1.Service, now time.Time) error {
+	if err := r.unclaimable(ctx, m); err != nil {
+		return err
+	}
 	annotations := map[string]string{gather.AnnotationServedBy: cfg.Instance()}
 	served := r.of.serving(client.ObjectKeyFromObject(g))
 	waits := r.Engine.Mirror.Err() == nil && r.of.Deps.place(m).Group == g.Name && !slices.Contains(served, m.Name)
@@ -469,6 +472,20 @@ func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gat
 		err = r.claimWith(ctx, m, annotations)
 	}
 	return err
+}
+
+// unclaimable is why a Service that isn't claimed can't be now: it isn't known whose the cluster's name on the Controller is, or it is
+// another cluster's, which the Service is told then.
+func (r sharing) unclaimable(ctx context.Context, m *corev1.Service) error {
+	wait, why := r.unknownName()
+	switch {
+	case !wait || gather.Claimed(m):
+		return nil
+	case why == nil:
+		return mirror.ErrNotLoaded
+	}
+	group := gather.NewGroup(types.NamespacedName{Namespace: m.Namespace}, m)
+	return errors.Join(r.Engine.Mirror.Others(), r.of.writeStatus(ctx, group, translate.Input{}, *why))
 }
 
 // letMembersGo lets Services go of which the group holds nothing any more; the error is errLeft if it does of some, which failed may

@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
 )
 
 // watch starts sources. One that can't be started is an error, after which all may be started again.
@@ -74,12 +76,20 @@ func updated[T client.Object](changed func(before, after T) bool) predicate.Pred
 	}}
 }
 
-// attachable lets through Services that may stand behind a Gateway, or might have.
+// attachable lets through Services that may stand behind a Gateway, or might have. Those of the first list are left out: the Gateways and
+// routes are in a first list of their own, which queues them all, and none of them is looked at before the cache has the Services.
 func attachable() predicate.Predicate {
-	return updated(func(before, after *corev1.Service) bool {
+	asked := func(svc *corev1.Service) map[string]string {
+		out := status.Asked(svc)
+		delete(out, gather.AnnotationServedBy)
+		delete(out, translate.AnnotationJoined)
+		return out
+	}
+	changed := updated(func(before, after *corev1.Service) bool {
 		return !(apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
-			apiequality.Semantic.DeepEqual(before.Annotations, after.Annotations) && before.DeletionTimestamp.Equal(after.DeletionTimestamp))
+			apiequality.Semantic.DeepEqual(asked(before), asked(after)) && before.DeletionTimestamp.Equal(after.DeletionTimestamp))
 	})
+	return predicate.And(changed, predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }})
 }
 
 // finalizersChanged reports whether an object's finalizers changed.

@@ -3,7 +3,6 @@
 package engine
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/vmware/alb-sdk/go/models"
@@ -11,11 +10,6 @@ import (
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/plan"
 )
-
-// Serves reports whether the Controller is known to hold a VirtualService of an owner, which is to be called name.
-func (e *Engine) Serves(owner model.Owner, name string) bool {
-	return slices.ContainsFunc(e.Mirror.Of(owner, name), func(o *model.Observed) bool { return o.Key.Kind == model.VirtualService })
-}
 
 // serviceOf is the Service whose pool a step changes, "" for other steps.
 func (e *Engine) serviceOf(s plan.Step) string {
@@ -27,21 +21,6 @@ func (e *Engine) serviceOf(s plan.Step) string {
 		return model.Mark(pool.Markers, model.MarkServiceName)
 	}
 	return ""
-}
-
-// Behind lists the Services that pools of an owner name, whose VirtualService is to be called name.
-func (e *Engine) Behind(owner model.Owner, name string) (out []string) {
-	for _, o := range e.Mirror.Of(owner, name) {
-		pool, ok := o.Body.(*models.Pool)
-		if !ok {
-			continue
-		}
-		if service := model.Mark(pool.Markers, model.MarkServiceName); service != "" && !slices.Contains(out, service) {
-			out = append(out, service)
-		}
-	}
-	slices.Sort(out)
-	return out
 }
 
 // Ports are those that the Controller holds pools for of an owner, each with the Service behind it.

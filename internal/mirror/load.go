@@ -80,7 +80,9 @@ func (h *healthTurn) again(now time.Time, every time.Duration, seq uint64) {
 }
 
 // usual has them read at their interval.
-func (h *healthTurn) usual(now time.Time, every time.Duration) { *h = healthTurn{next: now.Add(jittered(every))} }
+func (h *healthTurn) usual(now time.Time, every time.Duration) {
+	*h = healthTurn{next: now.Add(jittered(every))}
+}
 
 // Run loads the mirror and keeps it fresh until the context ends. intervals is asked before each wait, so that changed
 // settings take effect.

@@ -222,6 +222,26 @@ func (m *Mirror) Has(owner model.Owner, name string) bool {
 	return len(m.of(owner, name)) > 0
 }
 
+// Serves reports whether there is a VirtualService of an owner, which is to be called name.
+func (m *Mirror) Serves(owner model.Owner, name string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.ContainsFunc(m.of(owner, name), func(e *entry) bool { return e.head.Key.Kind == model.VirtualService })
+}
+
+// Behind lists, in order, the Services that the markers of an owner's pools name.
+func (m *Mirror) Behind(owner model.Owner, name string) (out []string) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, e := range m.of(owner, name) {
+		if e.service != "" && !slices.Contains(out, e.service) {
+			out = append(out, e.service)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func (m *Mirror) of(owner model.Owner, name string) []*entry {
 	out := slices.Clone(m.owners[owner])
 	if untold := owner.Untold(); untold != owner {
