@@ -110,14 +110,18 @@ func build() (dashboard.Dashboard, error) {
 func (p panel) build(id uint32) cog.Builder[dashboard.Panel] {
 	if p.alarm > 0 {
 		b := stat.NewPanelBuilder().Id(id).Title(p.title).Description(p.about).Unit(p.unit).Datasource(source).Height(4).Span(4).
-			ColorMode(common.BigValueColorModeBackground).Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).
-			Steps([]dashboard.Threshold{{Color: "green"}, {Color: "red", Value: cog.ToPtr(p.alarm)}}))
+			ColorMode(common.BigValueColorModeBackground).ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})).
+			Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).
+				Steps([]dashboard.Threshold{{Color: "green"}, {Color: "red", Value: cog.ToPtr(p.alarm)}}))
 		for i, q := range p.queries {
 			b.WithTarget(q.build(i))
 		}
 		return b
 	}
-	b := timeseries.NewPanelBuilder().Id(id).Title(p.title).Description(p.about).Unit(p.unit).Datasource(source).Height(8).Span(8).Min(0)
+	b := timeseries.NewPanelBuilder().Id(id).Title(p.title).Description(p.about).Unit(p.unit).Datasource(source).Height(8).Span(8).Min(0).
+		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeList).
+			Placement(common.LegendPlacementBottom)).
+		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
 	for i, q := range p.queries {
 		b.WithTarget(q.build(i))
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -152,6 +153,35 @@ func TestAllIsDrawn(t *testing.T) {
 		if _, ok := elsewhere[m[1]]; drawn == ok {
 			t.Errorf("%s is drawn: %t, but %q", m[1], drawn, elsewhere[m[1]])
 		}
+	}
+}
+
+// TestLegends: curves have names that are seen. The library's own choice hides them.
+func TestLegends(t *testing.T) {
+	text, err := render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made struct {
+		Panels []struct {
+			Type, Title string
+			Options     struct{ Legend struct{ ShowLegend bool } }
+		}
+	}
+	if err := json.Unmarshal(text, &made); err != nil {
+		t.Fatal(err)
+	}
+	curves := 0
+	for _, p := range made.Panels {
+		if p.Type == "timeseries" {
+			curves++
+			if !p.Options.Legend.ShowLegend {
+				t.Errorf("panel %q shows no legend", p.Title)
+			}
+		}
+	}
+	if curves == 0 {
+		t.Error("there are no curves")
 	}
 }
 
