@@ -53,8 +53,9 @@ func BenchmarkOperator(b *testing.B) {
 			compare(b, base, rival)
 			continue
 		}
-		rows := append(everything(start(b)), row{}, row{what: "without a cluster:"})
-		table(subject(), append(rows, buildAndPlan()...))
+		x := start(b)
+		rows := append(everything(x), row{}, row{what: "without a cluster:"})
+		x.must(report(append(rows, buildAndPlan()...), x.numbers))
 	}
 }
 
@@ -125,6 +126,7 @@ type bench struct {
 	command  string // run instead of the binary, by a shell
 	log      *os.File
 	operator *exec.Cmd
+	numbers  numbers
 }
 
 func start(b *testing.B) *bench {
@@ -345,9 +347,10 @@ func (x *bench) storm(n int) []row {
 	bound := time.Duration(n*4/concurrency) * latency
 	peak := x.memory("VmHWM")
 	budget := 60*1024 + 16*n
+	x.numbers.Memory = append(x.numbers.Memory, memory{n, mib(x.memory("RssAnon")), mib(peak)})
 	return []row{
 		{"calls per Service", fmt.Sprintf("%.2f writes, %.3f reads", float64(len(writes))/float64(n), float64(x.readsAfter(first))/float64(n)), "goal: 4 writes (P+3), no read"},
-		{"all programmed, first call to last", fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s", wall.Seconds(), wall.Seconds()/bound.Seconds(), bound.Seconds()), "goal: 1.25 x"},
+		x.programmedIn("all programmed, first call to last", "Services", n, wall, bound),
 		{"the same, from the operator's start to the last status", fmt.Sprintf("%.1f s", total.Seconds()), ""},
 		{"processor time until the last call", used, ""},
 		{"peak memory", fmt.Sprintf("%.1f MiB resident, %.1f MiB when ready; now %.1f MiB of its own and %.1f MiB of the program file", mib(peak), mib(idle), mib(x.memory("RssAnon")), mib(x.memory("RssFile"))), fmt.Sprintf("goal: %.1f MiB (60 MiB + 16 KiB a Service)", float64(budget)/1024)},

@@ -46,7 +46,9 @@ func compare(b *testing.B, base, rival string) {
 		all := []string{before[i].measured, r.measured, after[i].measured}
 		rows = append(rows, row{r.what, strings.Join(all, " / "), ratio(all)})
 	}
-	table(subject(), rows)
+	if err := report(rows, numbers{}); err != nil {
+		b.Fatal(err)
+	}
 }
 
 func absolute(path string) string {

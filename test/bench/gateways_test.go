@@ -90,7 +90,7 @@ func (x *bench) routed(n int) []row {
 	return []row{
 		{"calls per Gateway", fmt.Sprintf("%.2f writes, %.3f reads", float64(len(writes))/float64(n), float64(x.readsAfter(first))/float64(n)),
 			fmt.Sprintf("goal: %d writes, no read", routedCalls)},
-		{"all programmed, first call to last", fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s", wall.Seconds(), wall.Seconds()/bound.Seconds(), bound.Seconds()), "goal: 1.25 x"},
+		x.programmedIn("all programmed, first call to last", "Gateways with routes", n, wall, bound),
 		x.routeChange("the weights of one route change", "goal: 1 PATCH", func(r *v1alpha1.SCTPRoute) {
 			refs := r.Spec.Rules[0].BackendRefs
 			refs[0].Weight, refs[1].Weight = refs[1].Weight, refs[0].Weight

@@ -38,7 +38,7 @@ func (x *bench) shared(groups int) []row {
 	rows := []row{
 		{"calls per shared VIP", fmt.Sprintf("%.2f writes, %.3f reads", float64(len(writes))/float64(groups), float64(x.readsAfter(first))/float64(groups)),
 			fmt.Sprintf("goal: %d writes (P+3), no read", perGroup)},
-		{"all programmed, first call to last", fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s", wall.Seconds(), wall.Seconds()/bound.Seconds(), bound.Seconds()), "goal: 1.25 x"},
+		x.programmedIn("all programmed, first call to last", "shared VIPs", groups, wall, bound),
 		{"the same, from the operator's start to the last status", fmt.Sprintf("%.1f s", total.Seconds()), ""},
 	}
 	objects := 0

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// numbers are what pictures are drawn from: hack/tools/pictures reads them.
+type numbers struct {
+	Programmed []programmed `json:"programmed,omitempty"`
+	Memory     []memory     `json:"memory,omitempty"`
+}
+
+// programmed says how long it took to program owners that had waited when the operator started, from the first call to the end of the
+// last, and how long the calls take at least, as many at a time as the operator makes.
+type programmed struct {
+	Owners       string  `json:"owners"`
+	Count        int     `json:"count"`
+	Seconds      float64 `json:"seconds"`
+	BoundSeconds float64 `json:"boundSeconds"`
+}
+
+// memory is the operator's once so many Services are programmed: of its own at that time, and at its peak with the program's file.
+type memory struct {
+	Services int     `json:"services"`
+	OwnMiB   float64 `json:"ownMiB"`
+	PeakMiB  float64 `json:"peakMiB"`
+}
+
+// programmedIn is a row about a time, which is also kept as numbers.
+func (x *bench) programmedIn(what, owners string, count int, wall, bound time.Duration) row {
+	x.numbers.Programmed = append(x.numbers.Programmed, programmed{owners, count, wall.Seconds(), bound.Seconds()})
+	return row{what, fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s", wall.Seconds(), wall.Seconds()/bound.Seconds(), bound.Seconds()), "goal: 1.25 x"}
+}
+
+// jsonRow is a row of the table; heading is the last line without a measurement above it.
+type jsonRow struct {
+	Heading  string `json:"heading,omitempty"`
+	What     string `json:"what"`
+	Measured string `json:"measured"`
+	Goal     string `json:"goal,omitempty"`
+}
+
+// report prints the table, and writes it with the numbers to the file that BENCH_JSON names, if it does.
+func report(rows []row, n numbers) error {
+	table(subject(), rows)
+	file := os.Getenv("BENCH_JSON")
+	if file == "" {
+		return nil
+	}
+	return write(file, rows, n)
+}
+
+func write(file string, rows []row, n numbers) error {
+	out := struct {
+		Subject     string `json:"subject"`
+		Cores       int    `json:"cores"`
+		CPU         string `json:"cpu"`
+		Go          string `json:"go"`
+		CallMillis  int64  `json:"callMillis"`
+		Concurrency int    `json:"concurrency"`
+		numbers
+		Rows []jsonRow `json:"rows"`
+	}{subject(), runtime.NumCPU(), cpu(), strings.TrimPrefix(runtime.Version(), "go"), latency.Milliseconds(), concurrency, n, nil}
+	heading := ""
+	for _, r := range rows {
+		if r.measured == "" {
+			heading = strings.TrimSuffix(r.what, ":")
+			continue
+		}
+		out.Rows = append(out.Rows, jsonRow{heading, r.what, r.measured, r.goal})
+	}
+	text, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
+
+func TestReport(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bench.json")
+	rows := []row{{"calls", "4", "goal: 4"}, {}, {what: "beside that:"}, {"time", "1.0 s", ""}}
+	if err := write(file, rows, numbers{Memory: []memory{{1000, 45.5, 95}}}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"callMillis": 20`, `"ownMiB": 45.5`, `"what": "calls"`, `"heading": "beside that"`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("there is no %s in\n%s", want, text)
+		}
+	}
+}
