@@ -161,6 +161,7 @@ test: vet ## Run every test, with the race detector where goroutines are made; b
 	cd hack/tools/release && go test ./...
 	cd hack/tools/govulncheck && go test ./...
 	cd hack/tools/monitoring && go test -count=1 ./... # what it reads lies outside of its module, where the cache of results doesn't look
+	cd hack/tools/pictures && go test -count=1 ./... # the same
 	$(MAKE) test-explain test-helm test-browser
 
 .PHONY: test-race
@@ -193,8 +194,8 @@ conformance: ## Run those of the Gateway API's own tests that layer 4 alone can 
 	$(WITH_BINARIES) export AVI_CONFORMANCE_REPORT='$(abspath $(REPORT))'; cd test/conformance && go test -count=1 -timeout 30m -v -run TestConformance . | grep -v '^cluster'
 
 .PHONY: bench
-bench: ## Measure the operator against the simulator, and print a table.
-	$(WITH_BINARIES) go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
+bench: ## Measure the operator against the simulator, and print a table (BENCH_JSON=file writes it there, too).
+	$(WITH_BINARIES) BENCH_JSON='$(abspath $(BENCH_JSON))' go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 	AVISIM_MEMORY_GOAL=1 go test -count=1 -timeout 30m -v -run 'TestMemory$$' ./cmd/avisim
 
 .PHONY: bench-compare
@@ -230,7 +231,7 @@ chaos: ## Play all cells of the matrices, then stop, continue and depose leaders
 .PHONY: vet
 vet: ## Run go vet, also in the modules under test/ and hack/tools/ that have code.
 	go vet ./...
-	@for module in $(TEST_MODULES) hack/tools/monitoring hack/tools/olm-bundle hack/tools/release hack/tools/govulncheck; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
+	@for module in $(TEST_MODULES) hack/tools/monitoring hack/tools/pictures hack/tools/olm-bundle hack/tools/release hack/tools/govulncheck; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters.
@@ -258,6 +259,14 @@ docs: $(HUGO) ## Make a site of README.md and docs/ in dist/site, and fail if a 
 .PHONY: docs-serve
 docs-serve: $(HUGO) ## Show the site on http://localhost:1313 while the documents change.
 	$(HUGO) server --source hack/site --bind 127.0.0.1 --renderToMemory --noBuildLock
+
+# For a person to run, and to look at, when something that is seen has changed.
+.PHONY: pictures
+pictures: ## Make the pictures of the documentation in docs/images, five minutes of a running operator (ONLY=dashboard,page,plugin,scaling).
+	@hack/install-chromium.sh
+	CGO_ENABLED=0 go build -trimpath -o $(BIN)/kubectl-avi_l4 ./cmd/kubectl-avi_l4
+	cd hack/tools/pictures && go build -o $(BIN)/pictures .
+	$(WITH_BINARIES) $(BIN)/pictures -only '$(ONLY)'
 
 ##@ Generate
 
@@ -339,4 +348,4 @@ undeploy: $(KUSTOMIZE) ## Remove the operator. Services keep its finalizer: set 
 
 .PHONY: clean
 clean: ## Remove what was built, but for the cluster's programs (rm -rf bin/kube removes those).
-	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(BIN)/olm-bundle $(BIN)/release $(BIN)/govulncheck $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)
+	rm -rf dist $(BIN)/avi-l4-operator $(BIN)/avisim $(BIN)/pictures $(BIN)/olm-bundle $(BIN)/release $(BIN)/govulncheck $(CONTROLLER_GEN) $(KUSTOMIZE) $(GOLANGCI_LINT)

@@ -107,6 +107,59 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// Bounds of the pictures in docs/images, in bytes: of one, and of all.
+const (
+	onePicture  = 150 << 10
+	allPictures = 800 << 10
+)
+
+// TestPictures: each picture is shown by a document, and they don't make a clone large.
+func TestPictures(t *testing.T) {
+	repository := os.DirFS(root)
+	texts := map[string]string{}
+	for _, name := range documents(t, repository) {
+		texts[name] = read(t, repository, name)
+	}
+	for _, problem := range pictureProblems(repository, texts) {
+		t.Error(problem)
+	}
+}
+
+// picture is one in a document.
+var picture = regexp.MustCompile(`!\[[^\]]+\]\(([^)\s]+)\)`)
+
+func pictureProblems(repository fs.FS, texts map[string]string) (problems []string) {
+	used := map[string]bool{}
+	for name, text := range texts {
+		for _, match := range picture.FindAllStringSubmatch(text, -1) {
+			used[path.Join(path.Dir(name), match[1])] = true
+		}
+	}
+	var all int64
+	for _, pattern := range []string{"docs/images/*.svg", "docs/images/*.png"} {
+		found, err := fs.Glob(repository, pattern)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		for _, file := range found {
+			info, err := fs.Stat(repository, file)
+			if err != nil {
+				return []string{err.Error()}
+			}
+			if all += info.Size(); info.Size() > onePicture {
+				problems = append(problems, fmt.Sprintf("%s has %d bytes, more than %d", file, info.Size(), onePicture))
+			}
+			if !used[file] {
+				problems = append(problems, "no document shows "+file)
+			}
+		}
+	}
+	if all > allPictures {
+		problems = append(problems, fmt.Sprintf("the pictures have %d bytes, more than %d", all, allPictures))
+	}
+	return problems
+}
+
 func read(t *testing.T, repository fs.FS, name string) string {
 	t.Helper()
 	text, err := fs.ReadFile(repository, name)
@@ -354,10 +407,11 @@ func versionProblem(changelog, number string) string {
 func TestChecks(t *testing.T) {
 	repository := fstest.MapFS{
 		"internal/plan/plan.go": {}, "internal/plan/print.go": {}, "internal/apply/apply.go": {}, "test/golden/a_test.go": {},
-		"docs/a.md": {Data: []byte("# A\n## Its `own.part` / two\n")},
+		"docs/a.md": {Data: []byte("# A\n## Its `own.part` / two\n")}, "docs/images/a.svg": {Data: []byte("<svg/>")},
 	}
 	paths := func(text string) []string { return missing(repository, text) }
 	links := func(text string) []string { return brokenLinks(repository, "docs/b.md", text) }
+	pictures := func(text string) []string { return pictureProblems(repository, map[string]string{"docs/b.md": text}) }
 	targets := func(text string) []string { return unknownTargets("test: vet\n\ntest-unit:\n", text) }
 	versions := func(text string) []string {
 		if problem := versionProblem(text, "1.2.0\n"); problem != "" {
@@ -389,6 +443,9 @@ func TestChecks(t *testing.T) {
 		{"a link to no file", links, "[a](c.md)", "there is no docs/c.md"},
 		{"a link to no heading", links, "[a](a.md#other)", "no such heading"},
 		{"a link within", links, "# B c\n[a](#b-c) [b](#b-d)", "link #b-d"},
+
+		{"a picture", pictures, "![what it shows](images/a.svg)", ""},
+		{"a picture that is shown nowhere", pictures, "[a](images/a.svg) ![](images/a.svg)", "no document shows docs/images/a.svg"},
 
 		{"targets", targets, "`make test` and\n```sh\nmake test-unit test  # both\n```\n", ""},
 		{"no target", targets, "`make tests`", "no target tests"},
