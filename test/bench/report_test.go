@@ -37,9 +37,13 @@ type memory struct {
 
 // programmedIn is a row about a time, which is also kept as numbers.
 func (x *bench) programmedIn(what, owners string, count int, wall, bound time.Duration) row {
-	x.numbers.Programmed = append(x.numbers.Programmed, programmed{owners, count, wall.Seconds(), bound.Seconds()})
-	return row{what, fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s", wall.Seconds(), wall.Seconds()/bound.Seconds(), bound.Seconds()), "goal: 1.25 x"}
+	x.numbers.Programmed = append(x.numbers.Programmed, programmed{owners, count, toMillis(wall), toMillis(bound)})
+	took, least := wall.Seconds(), bound.Seconds()
+	return row{what, fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s", took, took/least, least), "goal: 1.25 x"}
 }
+
+// toMillis are seconds, as exact as is of use.
+func toMillis(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
 // jsonRow is a row of the table; heading is the last line without a measurement above it.
 type jsonRow struct {
@@ -82,11 +86,14 @@ func write(file string, rows []row, n numbers) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
 	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
 func TestReport(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "bench.json")
+	file := filepath.Join(t.TempDir(), "new", "bench.json")
 	rows := []row{{"calls", "4", "goal: 4"}, {}, {what: "beside that:"}, {"time", "1.0 s", ""}}
 	if err := write(file, rows, numbers{Memory: []memory{{1000, 45.5, 95}}}); err != nil {
 		t.Fatal(err)

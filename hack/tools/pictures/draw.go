@@ -119,10 +119,8 @@ func (p *panel) drawCurves(at *charts.Painter, interval time.Duration) error {
 	option.LineStrokeWidth = 1.5
 	option.XAxis = charts.XAxisOption{Labels: clock(len(p.curves[0].values), interval), LabelCount: 7, BoundaryGap: new(false),
 		LabelFontStyle: text(8, soft)}
-	option.YAxis = []charts.YAxisOption{{Min: new(0.0), ValueFormatter: formatter(p.unit()), LabelFontStyle: text(8, soft),
-		PreferNiceIntervals: new(false)}}
-	step, steps := scale(most)
-	option.YAxis[0].Max, option.YAxis[0].LabelCount = new(step*float64(steps)), steps+1
+	option.YAxis = []charts.YAxisOption{valueAxis(p.unit(), most)}
+	option.YAxis[0].LabelFontStyle = text(8, soft)
 	if err := at.LineChart(option); err != nil {
 		return err
 	}

@@ -206,16 +206,19 @@ func TestJoined(t *testing.T) {
 	}
 }
 
-// TestSmaller: of more colors than a palette holds the frequent ones stay as they are, and the others become one that is like them.
+// TestSmaller: of more colors than a palette holds the frequent ones stay as they are, the others become one that is like them, and a
+// dot of another color than all the rest stays that.
 func TestSmaller(t *testing.T) {
 	full := image.NewRGBA(image.Rect(0, 0, 64, 64))
 	for i := range 64 * 64 {
-		c := color.RGBA{R: 200, G: uint8(i / 64 / 2), B: 7, A: 255} // 32 colors of 128 places
+		c := color.RGBA{R: 200, G: uint8(i / 64 / 2), B: 7, A: 255} // 32 colors of 112 places
 		if i%64 < 8 {
-			c = color.RGBA{R: uint8(i), G: uint8(i / 64), B: 250, A: 255} // and 512 of one
+			c = color.RGBA{R: uint8(i % 64), G: uint8(i / 64), B: 250, A: 255} // and 512 of one
 		}
 		full.Set(i%64, i/64, c)
 	}
+	dot := color.RGBA{R: 20, G: 180, B: 60, A: 255}
+	full.Set(63, 63, dot)
 	var in bytes.Buffer
 	if err := png.Encode(&in, full); err != nil {
 		t.Fatal(err)
@@ -233,8 +236,8 @@ func TestSmaller(t *testing.T) {
 		t.Fatalf("%T", made)
 	}
 	for i := range 64 * 64 {
-		want, got := full.RGBAAt(i%64, i/64), color.RGBAModel.Convert(made.At(i%64, i/64)).(color.RGBA)
-		if want.B == 7 && got != want || want.B == 250 && got.B < 200 {
+		want, got := full.RGBAAt(i%64, i/64), rgba(made.At(i%64, i/64))
+		if (want.B == 7 || want == dot) && got != want || want.B == 250 && got.B != 250 {
 			t.Fatalf("%v became %v", want, got)
 		}
 	}

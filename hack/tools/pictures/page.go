@@ -106,21 +106,18 @@ func (s *scene) show(ctx context.Context, name, search string) error {
 	return nil
 }
 
-// smaller is a picture in PNG with a palette: its 256 most frequent colors, and each other one becomes the one that is most like it.
+// smaller is a picture in PNG with a palette of 256 colors. Each other one becomes the one that is most like it.
 func smaller(picture []byte) ([]byte, error) {
 	full, err := png.Decode(bytes.NewReader(picture))
 	if err != nil {
 		return nil, err
 	}
-	counts := map[color.Color]int{}
-	each(full.Bounds(), func(x, y int) { counts[full.At(x, y)]++ })
-	palette := slices.SortedFunc(maps.Keys(counts), func(a, b color.Color) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)))
-	})
-	reduced := image.NewPaletted(full.Bounds(), palette[:min(256, len(palette))])
-	index := map[color.Color]uint8{}
+	counts := map[color.RGBA]int{}
+	each(full.Bounds(), func(x, y int) { counts[rgba(full.At(x, y))]++ })
+	reduced := image.NewPaletted(full.Bounds(), paletteOf(counts))
+	index := map[color.RGBA]uint8{}
 	each(full.Bounds(), func(x, y int) {
-		c := full.At(x, y)
+		c := rgba(full.At(x, y))
 		if _, ok := index[c]; !ok {
 			index[c] = uint8(reduced.Palette.Index(c)) //nolint:gosec // there are 256 at most
 		}
@@ -130,6 +127,36 @@ func smaller(picture []byte) ([]byte, error) {
 	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, reduced)
 	return out.Bytes(), err
 }
+
+// paletteOf has a color of each kind that there is, so that a small red dot stays red, and then the most frequent ones, so that what is
+// large stays smooth. A kind are those whose channels have the same two or three highest bits.
+func paletteOf(counts map[color.RGBA]int) color.Palette {
+	frequent := slices.SortedFunc(maps.Keys(counts), func(a, b color.RGBA) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
+	})
+	var kinds []color.RGBA
+	for _, mask := range []uint8{0xe0, 0xc0} {
+		kinds = kinds[:0]
+		seen := map[color.RGBA]bool{}
+		for _, c := range frequent {
+			if kind := (color.RGBA{R: c.R & mask, G: c.G & mask, B: c.B & mask}); !seen[kind] {
+				seen[kind], kinds = true, append(kinds, c)
+			}
+		}
+		if len(kinds) <= 192 {
+			break
+		}
+	}
+	var out color.Palette
+	for _, c := range append(kinds, frequent...) {
+		if len(out) < 256 && (len(out) < len(kinds) || !slices.Contains(kinds, c)) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func rgba(c color.Color) color.RGBA { return color.RGBAModel.Convert(c).(color.RGBA) }
 
 func each(r image.Rectangle, do func(x, y int)) {
 	for y := r.Min.Y; y < r.Max.Y; y++ {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,6 +59,9 @@ func scaling(o *options) error {
 		if m.Concurrency == 0 || len(m.Programmed) == 0 || len(m.Memory) == 0 {
 			return fmt.Errorf("%s has not what make bench writes", file)
 		}
+		if len(all) > 0 && (m.CallMillis != all[0].CallMillis || m.Concurrency != all[0].Concurrency) {
+			return fmt.Errorf("%s and %s were measured with other calls", files[0], file)
+		}
 		all = append(all, m)
 	}
 	for name, draw := range map[string]func([]measured) ([]byte, error){"scaling-time.svg": drawTimes, "scaling-memory.svg": drawMemory} {
@@ -80,10 +84,6 @@ type bar struct {
 
 // bars has the kinds in the order in which they were measured, those of few owners before those of many.
 func bars(all []measured) (out []bar) {
-	latencies := map[int]bool{}
-	for _, m := range all {
-		latencies[m.CallMillis] = true
-	}
 	type one struct {
 		count int
 		bar
@@ -92,14 +92,10 @@ func bars(all []measured) (out []bar) {
 	found := map[string][]one{}
 	for _, m := range all {
 		for _, p := range m.Programmed {
-			name := thousands(p.Count) + " " + p.Owners
-			if len(latencies) > 1 {
-				name += fmt.Sprintf(", %d ms", m.CallMillis)
-			}
 			if !slices.Contains(kinds, p.Owners) {
 				kinds = append(kinds, p.Owners)
 			}
-			name += fmt.Sprintf(": %.2f ×", p.Seconds/p.BoundSeconds)
+			name := fmt.Sprintf("%s %s: %.2f ×", thousands(p.Count), p.Owners, p.Seconds/p.BoundSeconds)
 			each := 1000 / float64(p.Count)
 			found[p.Owners] = append(found[p.Owners], one{p.Count, bar{name, p.Seconds * each, p.BoundSeconds * each}})
 		}
@@ -119,15 +115,16 @@ func drawTimes(all []measured) ([]byte, error) {
 	var took, bound []float64
 	var names []string
 	for _, b := range slices.Backward(list) { // the library begins at the bottom, and a reader's font may be wider
-		took, bound, names = append(took, b.took), append(bound, b.bound), append(names, b.name+"    ")
+		took, bound, names = append(took, b.took), append(bound, b.bound), append(names, b.name+"        ")
 	}
 	p := chartPainter(110 + 46*len(list))
 	option := charts.NewBarChartOptionWithData([][]float64{bound, took})
 	option.Horizontal, option.Theme, option.Padding = true, theme, chartPadding
 	option.Title = chartTitle("Time for one owner of many that wait, and × of the bound")
-	option.Legend = chartLegend(fmt.Sprintf("bound: its calls, %d at a time", all[0].Concurrency), "measured")
+	option.Legend = chartLegend(fmt.Sprintf("bound: its calls, %d at a time, %d ms each", all[0].Concurrency, all[0].CallMillis), "measured")
 	option.CategoryAxis = charts.CategoryAxisOption{Labels: names, LabelFontStyle: text(9, soft)}
-	option.ValueAxis = []charts.ValueAxisOption{{Min: new(0.0), ValueFormatter: formatter("ms"), LabelFontStyle: text(9, soft)}}
+	most := slices.Max(slices.Concat(took, bound)) * 1.1 // there are labels behind the bars
+	option.ValueAxis = []charts.ValueAxisOption{valueAxis("ms", most)}
 	for i := range option.SeriesList {
 		option.SeriesList[i].Label = charts.SeriesLabel{Show: new(true), ValueFormatter: formatter("ms"), FontStyle: text(8, soft)}
 	}
@@ -157,7 +154,7 @@ func drawMemory(all []measured) ([]byte, error) {
 	option.Title = chartTitle("Memory by number of Services")
 	option.Legend = chartLegend("its own, once all are programmed", "peak, with the pages of the program's file")
 	option.XAxis = charts.XAxisOption{Labels: labels, BoundaryGap: new(false), LabelFontStyle: text(9, soft)}
-	option.YAxis = []charts.YAxisOption{{Min: new(0.0), ValueFormatter: formatter("MiB"), LabelFontStyle: text(9, soft)}}
+	option.YAxis = []charts.YAxisOption{valueAxis("MiB", slices.Max(slices.Collect(maps.Values(peak))))}
 	option.Symbol = charts.Symbol{Shape: charts.SymbolNone}
 	if len(own) == 1 {
 		option.Symbol.Shape = charts.SymbolDot
@@ -213,8 +210,18 @@ func chartTitle(title string) charts.TitleOption {
 }
 
 func chartLegend(names ...string) charts.LegendOption {
+	for i := range names {
+		names[i] += "      " // a reader's font may be wider
+	}
 	return charts.LegendOption{SeriesNames: names, FontStyle: text(9, soft),
 		Offset: charts.OffsetStr{Left: charts.PositionLeft, Top: charts.PositionBottom}}
+}
+
+// valueAxis is one from 0 to a value, in round steps.
+func valueAxis(unit string, most float64) charts.ValueAxisOption {
+	step, steps := scale(most)
+	return charts.ValueAxisOption{Min: new(0.0), Max: new(step * float64(steps)), LabelCount: steps + 1, PreferNiceIntervals: new(false),
+		ValueFormatter: formatter(unit), LabelFontStyle: text(9, soft)}
 }
 
 func drawn(p *charts.Painter, err error) ([]byte, error) {
