@@ -224,8 +224,9 @@ outage: ## Have the Controller away for MINUTES=10 while OWNERS=5000 Services ch
 	$(WITH_BINARIES) AVI_OWNERS=$(or $(OWNERS),5000) AVI_OUTAGE=$(or $(MINUTES),10)m go test -count=1 -v -timeout 60m -run 'TestOutage$$' ./test/integration/
 
 .PHONY: chaos
-chaos: ## Play all cells of the matrices, then stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...): half an hour.
+chaos: ## Play all cells of the matrices, remove each right, then stop, continue and depose leaders under churn, 100 rounds (ROUNDS=...): half an hour.
 	AVI_MATRIX=all go test -count=1 -v -timeout 30m -run Matrix ./controllers
+	$(WITH_BINARIES) AVI_RIGHTS=all go test -count=1 -v -timeout 20m -run TestEachRight ./test/integration/
 	$(WITH_BINARIES) AVI_CHAOS_ROUNDS=$(or $(ROUNDS),100) go test -count=1 -v -timeout 120m -run TestFencing ./test/e2e/
 
 .PHONY: vet

@@ -143,6 +143,7 @@ type Env struct {
 	bare     bool // neither ConfigMap nor Secret is created
 	guest    bool // of another Env's Controller
 	rest     *rest.Config
+	user     string // whom the operator calls the API server as; empty: the administrator
 	stop     func()
 	logs     *os.File
 	kube     *kubeWrites
@@ -159,6 +160,9 @@ func WithConfig(key, value string) Option { return func(e *Env) { e.config[key] 
 func WithOptions(change func(*controllers.Options)) Option {
 	return func(e *Env) { change(&e.Options) }
 }
+
+// WithUser has the operator call the API server as a user of this name, who may do what the test binds to it and no more.
+func WithUser(name string) Option { return func(e *Env) { e.user = name } }
 
 // WithoutSettings leaves the cluster as a first installation finds it: with neither ConfigMap nor Secret.
 func WithoutSettings() Option { return func(e *Env) { e.bare = true } }
@@ -380,6 +384,9 @@ func (e *Env) assemble() (ctrl.Manager, *avi.Client, controllers.Options) {
 	e.must(controllers.AddToScheme(scheme))
 	cfg := rest.CopyConfig(e.rest)
 	cfg.Wrap(e.kube.transport)
+	if e.user != "" {
+		cfg.Impersonate = rest.ImpersonationConfig{UserName: e.user, Groups: []string{"system:authenticated"}}
+	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: scheme, Cache: controllers.CacheOptions(e.System), Logger: log,
 		Metrics:    metricsserver.Options{BindAddress: "0"},

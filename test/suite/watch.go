@@ -27,21 +27,25 @@ func (w KubeWrite) String() string { return strings.TrimSpace(w.Method + " " + w
 
 // kubeWrites collects the writes that pass through it. Events and Leases are no state of anybody's object and are left out.
 type kubeWrites struct {
-	mu   sync.Mutex
-	list []KubeWrite
+	mu      sync.Mutex
+	list    []KubeWrite
+	refused int
 }
 
 // transport is for rest.Config.Wrap. A write that the API server refuses because the object has changed since is none.
 func (k *kubeWrites) transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		if !changes(r) {
-			return next.RoundTrip(r)
+			answer, err := next.RoundTrip(r)
+			k.heed(answer)
+			return answer, err
 		}
 		body, err := bodyOf(r)
 		if err != nil {
 			return nil, err
 		}
 		answer, err := next.RoundTrip(r)
+		k.heed(answer)
 		if err == nil && answer.StatusCode == http.StatusConflict {
 			return answer, nil
 		}
@@ -50,6 +54,23 @@ func (k *kubeWrites) transport(next http.RoundTripper) http.RoundTripper {
 		k.list = append(k.list, KubeWrite{r.Method, r.URL.Path, body})
 		return answer, err
 	})
+}
+
+// heed counts what the user has no right to.
+func (k *kubeWrites) heed(answer *http.Response) {
+	if answer == nil || answer.StatusCode != http.StatusForbidden {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refused++
+}
+
+// Forbidden is how many of the operator's requests to the API server were refused for a lack of rights so far.
+func (e *Env) Forbidden() int {
+	e.kube.mu.Lock()
+	defer e.kube.mu.Unlock()
+	return e.kube.refused
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
