@@ -81,7 +81,7 @@ var entries = []Entry{
 	{model.ReasonConfigurationInvalid, "The operator has no valid settings: ConfigMap `avi-k8s-config` or Secret `avi-secret` is missing, or a key can't be used.",
 		"Waits.", "Fix ConfigMap or Secret; the message names the key.", "configuration.md"},
 	{model.ReasonControllerRefused, "The Controller answered that it won't take an object; the text begins with the Controller's own words.",
-		"Tried again after the next full read.", "Read the answer: a role that does not allow it, a body refused, a name that is not unique.", "services.md"},
+		"Tried again after the next full read.", "Read the answer: an address that is taken or outside of its network, a role that does not allow it, a name that is not unique, a body refused.", "services.md"},
 	{model.ReasonControllerTooOld, "The Controller's release lacks what is asked for, such as SCTP.",
 		"Port; kept. Of an L4Rule: that field is not used.", "Upgrade the Controller to 22.1.3 or newer, or to what the message says.", "configuration.md"},
 	{model.ReasonControllerDown, "The Controller gives no answer, or answers that it can't work now. What serves goes on.",

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// kubeWrites is how many writes of what the operator writes the API server has carried out: Services, Gateways, routes and the like, and
+// Events. Nobody else writes them while an operator is measured.
+func (x *bench) kubeWrites() (n int) {
+	c, err := kubernetes.NewForConfig(x.cluster.RESTConfig())
+	x.must(err)
+	raw, err := c.RESTClient().Get().AbsPath("/metrics").DoRaw(x.Context())
+	x.must(err)
+	for line := range strings.SplitSeq(string(raw), "\n") {
+		labels, value, ok := strings.Cut(strings.TrimPrefix(line, "apiserver_request_total{"), "} ")
+		if !ok || !strings.HasPrefix(line, "apiserver_request_total{") || !operatorWrites(labels) {
+			continue
+		}
+		count, err := strconv.ParseFloat(value, 64)
+		x.must(err)
+		n += int(count)
+	}
+	return n
+}
+
+func operatorWrites(labels string) bool {
+	has := func(key string, values ...string) bool {
+		return slices.ContainsFunc(values, func(v string) bool { return strings.Contains(labels, key+`="`+v+`"`) })
+	}
+	return has("code", "200") && has("verb", "PATCH") && !has("resource", "endpointslices", "nodes", "pods", "leases") ||
+		has("code", "201") && has("resource", "events")
+}
+
+// takenOver: the operator is killed while a standby waits for its Lease, and an endpoint of a Service changes.
+func (x *bench) takenOver() []row {
+	leader := x.operator
+	standby := x.begin("127.0.0.1:18082")
+	time.Sleep(3 * time.Second) // it waits for the Lease then
+	x.sim.ResetRequests()
+	begin, kube := time.Now(), x.kubeWrites()
+	x.must(leader.Process.Kill())
+	_ = leader.Wait()
+	s := new(discoveryv1.EndpointSlice)
+	x.must(x.client.Get(x.Context(), types.NamespacedName{Namespace: namespace, Name: "s00000-0"}, s))
+	s.Endpoints[1].Conditions.Ready = new(false)
+	x.must(x.client.Update(x.Context(), s))
+	x.wait("the standby", func() bool { return len(x.sim.Writes()) > 0 })
+	_, last := span(x.sim.Writes())
+	x.wait("quiet", func() bool { return x.quiet(3 * time.Second) })
+	x.operator = standby
+	measured := fmt.Sprintf("after %.1f s; in all %s, %d to Kubernetes", last.Sub(begin).Seconds(), verbs(x.sim.Writes()), x.kubeWrites()-kube)
+	return []row{{"killed, and an endpoint changes: the standby's call", measured, "goal: 1 PATCH in 20 s"}}
+}
+
+// allDeleted: all Services are deleted at once, those of shared VIPs and behind Gateways included.
+func (x *bench) allDeleted() []row {
+	var list corev1.ServiceList
+	x.must(x.client.List(x.Context(), &list, client.InNamespace(namespace)))
+	services := len(list.Items)
+	x.sim.ResetRequests()
+	begin := time.Now()
+	x.must(x.client.DeleteAllOf(x.Context(), &corev1.Service{}, client.InNamespace(namespace)))
+	x.wait("the end of all Services", func() bool {
+		x.must(x.client.List(x.Context(), &list, client.InNamespace(namespace), client.Limit(1)))
+		return len(list.Items) == 0 && x.quiet(2*time.Second)
+	})
+	first, last := span(x.sim.Writes())
+	rate := float64(len(x.sim.Writes())) / last.Sub(first).Seconds()
+	measured := fmt.Sprintf("%.1f s, %.1f calls a second; %d pools left", last.Sub(begin).Seconds(), rate, len(x.sim.Objects("pool")))
+	return []row{{fmt.Sprintf("%d Services are deleted", services), measured, "goal: 0 left"}}
+}
