@@ -41,7 +41,7 @@ func TestSample(t *testing.T) {
 		if tr, err = st.Trees.Read(ctx, name); err != nil {
 			return err
 		}
-		return hasServers(tr.Pool("SCTP 80"), want)
+		return up(tr, hasServers(tr.Pool("SCTP 80"), want))
 	})
 	names, err := st.Trees.Names(f.ctx, st.ObjectName("default", ""))
 	f.must(err)
@@ -64,7 +64,6 @@ func TestSample(t *testing.T) {
 		{"listening ports", fmt.Sprint(len(vs.Services), *vs.Services[0].Port, *vs.Services[0].PortRangeEnd, vs.Services[0].OverrideNetworkProfileRef == nil), "1 80 80 true"},
 		{"traffic_enabled", *vs.TrafficEnabled, true},
 		{"remove_listening_port_on_vs_down", *vs.RemoveListeningPortOnVsDown, true},
-		{"state", tr.State, "OPER_UP"},
 
 		{"markers of the VsVip", markers(tr.VsVip.Markers), "clustername=e2e Namespace=default ServiceName=server"},
 		{"names of the VsVip", *tr.VsVip.DNSInfo[0].Fqdn, "server.default.demo.avi.local"},

@@ -341,6 +341,14 @@ func hasServers(p *tree.Pool, want []string) error {
 	return nil
 }
 
+// up is why a VirtualService isn't as it should be, if only since its servers have yet to be probed.
+func up(tr *tree.Tree, other error) error {
+	if other == nil && tr.State != "OPER_UP" {
+		return fmt.Errorf("the VirtualService is %s", tr.State)
+	}
+	return other
+}
+
 // exactly checks that the Controller holds one tree with one pool for each of the Services, and nothing else of the
 // namespace.
 func (f *fixture) exactly(services ...string) {
