@@ -203,7 +203,7 @@ func partsOf(o client.Object) []client.Object {
 
 // deselect asks the guard before an owner is let go that somebody else's word has deselected.
 func (r *owners[T]) deselect(ctx context.Context, o T, cfg *settings.Settings) error {
-	if err := r.Engine.Mirror.Err(); err != nil {
+	if err := r.Engine.Known(ctx); err != nil {
 		return err // what isn't known to be there may be there
 	}
 	owner := r.ownerOf(o)

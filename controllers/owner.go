@@ -147,6 +147,9 @@ func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 func (r *owners[T]) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	r.Lead()
 	ctx = avi.WithRun(ctx, req.Namespace)
+	if r.Engine.Mirror.Err() != nil {
+		ctx = engine.Unread(ctx)
+	}
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return ctrl.Result{}, nil // nothing can be known of them
 	}
@@ -184,7 +187,7 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 	}
 	other, handover := r.handedOver(c.Object, r.ownerOf(c.Object), cfg)
 	switch {
-	case handover && r.Engine.Mirror.Err() != nil:
+	case handover && r.Engine.Known(ctx) != nil:
 		return resultOf(ctx, mirror.ErrNotLoaded) // whether that is true
 	case handover && r.unserved(c.Object, c.Judge(cfg).Ours):
 		return r.letGo(ctx, cfg, c, v.Why)
@@ -200,7 +203,7 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 		return r.letGo(ctx, cfg, c, v.Why)
 	}
 	r.Guard.settle(ctx, r.ownerOf(c.Object))
-	if wait, why := r.unknownName(); !claimed && wait {
+	if wait, why := r.unknownName(ctx); !claimed && wait {
 		if why == nil {
 			return resultOf(ctx, mirror.ErrNotLoaded)
 		}
@@ -214,12 +217,12 @@ func (r *owners[T]) decide(ctx context.Context, cfg *settings.Settings, c *gathe
 
 // unknownName reports whether nothing may be claimed, because it isn't known whose the cluster's name on the Controller is, or because it
 // is another cluster's, which why says then.
-func (r *owners[T]) unknownName() (wait bool, why *outcome.Outcome) {
+func (r *owners[T]) unknownName(ctx context.Context) (wait bool, why *outcome.Outcome) {
 	if err := r.Engine.Mirror.Others(); err != nil {
 		o := outcome.NewUnasked(model.Finding{Severity: model.Blocked, Reason: model.ReasonNameTaken, Message: err.Error()})
 		return true, &o
 	}
-	return errors.Is(r.Engine.Mirror.Err(), mirror.ErrNotLoaded), nil
+	return errors.Is(r.Engine.Known(ctx), mirror.ErrNotLoaded), nil
 }
 
 // anothers says on an owner that another instance has claimed, and that is to be served or let go, why nothing happens. The status
@@ -273,7 +276,7 @@ func (r *owners[T]) letGo(ctx context.Context, cfg *settings.Settings, c *gather
 
 // serve runs the pipeline for an object that is ours and writes what came of it into the status.
 func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather.Candidate[T]) (ctrl.Result, error) {
-	if wait, why := r.unknownName(); wait && why == nil { // the load queues all owners
+	if wait, why := r.unknownName(ctx); wait && why == nil { // the load queues all owners
 		r.hold(client.ObjectKeyFromObject(c.Object), true)
 		return resultOf(ctx, mirror.ErrNotLoaded)
 	}

@@ -364,7 +364,7 @@ func (r sharing) fate(
 	}
 	if other, handover := r.handedOverMember(client.ObjectKeyFromObject(c.Object), m, cfg); handover {
 		switch {
-		case r.Engine.Mirror.Err() != nil: // whether that is true: its load has all looked at again
+		case r.Engine.Known(ctx) != nil: // whether that is true: its load has all looked at again
 		case r.unserved(m, here):
 			return goes, v.Why
 		case v.Ours || deleted:
@@ -392,7 +392,7 @@ func (r sharing) bound(ctx context.Context, cfg *settings.Settings, ns *corev1.N
 	owner := model.Owner{Kind: model.ServiceOwner, Namespace: m.Namespace, Name: m.Name}
 	by := clinging(cfg, m)
 	switch {
-	case by.Any() && (holds || r.Engine.Mirror.Err() != nil): // what isn't known to be there may be there
+	case by.Any() && (holds || r.Engine.Known(ctx) != nil): // what isn't known to be there may be there
 		r.Guard.settle(ctx, owner)
 		return &engine.RestrainedError{By: by}
 	case m.DeletionTimestamp != nil || cfg.DeleteConfig || !holds || !translate.Deselected(cfg, m, ns):
@@ -455,7 +455,7 @@ func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gat
 	}
 	annotations := map[string]string{gather.AnnotationServedBy: cfg.Instance()}
 	served := r.of.serving(client.ObjectKeyFromObject(g))
-	waits := r.Engine.Mirror.Err() == nil && r.of.Deps.place(m).Group == g.Name && !slices.Contains(served, m.Name)
+	waits := r.Engine.Known(ctx) == nil && r.of.Deps.place(m).Group == g.Name && !slices.Contains(served, m.Name)
 	unfit, _ := translate.Unfit(m) // it has not joined yet, and what it asks for then is no say in what the others have by now
 	if waits && unfit == "" && !translate.HasJoined(g.Name, m) {
 		since, senior := m.CreationTimestamp.Time, translate.CompareSeniority(g.Name)
@@ -477,7 +477,7 @@ func (r sharing) claimMember(ctx context.Context, cfg *settings.Settings, g *gat
 // unclaimable is why a Service that isn't claimed can't be now: it isn't known whose the cluster's name on the Controller is, or it is
 // another cluster's, which the Service is told then.
 func (r sharing) unclaimable(ctx context.Context, m *corev1.Service) error {
-	wait, why := r.unknownName()
+	wait, why := r.unknownName(ctx)
 	switch {
 	case !wait || gather.Claimed(m):
 		return nil
@@ -494,7 +494,7 @@ func (r sharing) letMembersGo(ctx context.Context, group types.NamespacedName, p
 	if len(p.leave) == 0 {
 		return nil
 	}
-	if err := r.Engine.Mirror.Err(); err != nil {
+	if err := r.Engine.Known(ctx); err != nil {
 		return fmt.Errorf("the Controller can't be read: %w", err)
 	}
 	for _, m := range p.leave {

@@ -221,12 +221,27 @@ func (r *run) restraint() translate.Restraint {
 	return own
 }
 
+type unreadKey struct{}
+
+// Unread marks a run that begins while it isn't known what the Controller holds. What it decides is not carried out, even if that is known
+// by then: who is served, and where, depends on it. The load that makes it known queues all owners.
+func Unread(ctx context.Context) context.Context { return context.WithValue(ctx, unreadKey{}, true) }
+
+// Known is nil if what the Controller holds is known, and was when the run with the context began.
+func (e *Engine) Known(ctx context.Context) error {
+	err := e.Mirror.Err()
+	if err == nil && ctx.Value(unreadKey{}) != nil {
+		return mirror.ErrNotLoaded
+	}
+	return err
+}
+
 // readable is nil if the Controller has been read, and its objects of the cluster's name are this cluster's.
 func (r *run) readable(ctx context.Context) error {
 	if err := r.Mirror.Others(); err != nil {
 		return err
 	}
-	if err := r.Mirror.Err(); err != nil || r.in.Facts == nil {
+	if err := r.Known(ctx); err != nil || r.in.Facts == nil {
 		return fmt.Errorf("the Controller can't be read: %w", cmp.Or(err, mirror.ErrNotLoaded))
 	}
 	if r.restraint().Any() {
@@ -445,7 +460,7 @@ func (e *Engine) Kept(owner model.Owner, name, reason string, by translate.Restr
 // left lists what there is of an owner. Where the VsVip is somebody else's, what our markers are on is ours still. first
 // looks for what the mirror may not know.
 func (e *Engine) left(ctx context.Context, owner model.Owner, tenant, name string, first bool) ([]*model.Observed, error) {
-	if err := e.Mirror.Err(); err != nil {
+	if err := e.Known(ctx); err != nil {
 		return nil, fmt.Errorf("the Controller can't be read: %w", err)
 	}
 	if !e.DryRun {

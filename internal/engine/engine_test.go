@@ -50,6 +50,26 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestDecidedUnread: a run that began before the Controller was read changes nothing, even if it was read meanwhile.
+func TestDecidedUnread(t *testing.T) {
+	w := newWorld(t)
+	w.served()
+	w.wrote()
+	ctx := Unread(t.Context())
+	w.svc.Spec.Ports = w.svc.Spec.Ports[:1]
+	if o := w.engine.Serve(ctx, w.input()); o.State() != outcome.Unread || !errors.Is(o.Retry(), mirror.ErrNotLoaded) {
+		t.Errorf("outcome %+v", o)
+	}
+	owner := w.input().Owner.Key()
+	if _, err := w.engine.Remove(ctx, owner, "admin", amfName, "the test says so"); !errors.Is(err, mirror.ErrNotLoaded) {
+		t.Errorf("removing: %v", err)
+	}
+	if did := w.wrote(); did != nil {
+		t.Errorf("it wrote %v", did)
+	}
+	w.wantHeld("as before", all("admin")...)
+}
+
 // TestUnread: of a Controller that was not read nothing is concluded, and nothing is asked of it.
 func TestUnread(t *testing.T) {
 	w := unreadWorld(t)

@@ -63,22 +63,24 @@ func TestTwoClustersWithOneName(t *testing.T) {
 
 	two := suite.New(t, suite.SecondCluster(t).In, suite.Twin(one), suite.WithOptions(often))
 	web := two.Service("web", suite.Port("TCP", 80))
-	two.Create(web, two.Slice(web, "10.244.9.9"))
+	shared := two.SharedVIP("shared", "group", suite.Port("TCP", 81))
+	two.Create(web, two.Slice(web, "10.244.9.9"), shared, two.Slice(shared, "10.244.9.8"))
 	two.Eventually("the second cluster's operator isn't ready", func() error {
 		if err := two.Operator.OwnName(nil); err == nil || !strings.Contains(err.Error(), uid(one)) || two.Operator.Ready(nil) == nil {
 			return fmt.Errorf("it says %v", err)
 		}
 		return nil
 	})
-	for _, said := range []string{two.Condition(web, "Accepted", no, "NameTaken"), two.Event(two.ConfigMap(), "NameTaken")} {
+	for _, said := range []string{two.Condition(web, "Accepted", no, "NameTaken"), two.Condition(shared, "Accepted", no, "NameTaken"),
+		two.Event(two.ConfigMap(), "NameTaken")} {
 		for _, part := range []string{uid(one), uid(two), "avi-l4-operator-" + one.Cluster, "takeOverClusterUID"} {
 			if !strings.Contains(said, part) {
 				t.Errorf("%q lacks %s", said, part)
 			}
 		}
 	}
-	if len(web.Finalizers) > 0 {
-		t.Errorf("a Service that can't be served is held: %v", web.Finalizers)
+	if held := append(web.Finalizers, shared.Finalizers...); len(held) > 0 {
+		t.Errorf("a Service that can't be served is held: %v", held)
 	}
 	one.Loads(4)
 	one.Sweeps(3)
@@ -96,6 +98,7 @@ func TestTwoClustersWithOneName(t *testing.T) {
 
 	two.Configure(func(data map[string]string) { data["takeOverClusterUID"] = uid(one) })
 	two.Programmed(web)
+	two.Programmed(shared)
 	if text := recorded(two); !strings.Contains(text, uid(two)) {
 		t.Errorf("the record is %q, and lacks UID %s", text, uid(two))
 	}
