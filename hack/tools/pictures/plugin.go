@@ -103,9 +103,8 @@ func (s *scene) forward(ctx context.Context) (kubeconfig string, closed func(), 
 		return "", nil, err
 	}
 	kubernetes := httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server) }}
-	// The API server doesn't verify a pod's certificate either.
 	operator := httputil.ReverseProxy{
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // see above
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // the API server's proxy to pods verifies none either
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "https", Host: s.metrics}) },
 	}
 	_, port, err := net.SplitHostPort(s.metrics)
