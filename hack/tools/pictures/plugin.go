@@ -104,7 +104,7 @@ func (s *scene) forward(ctx context.Context) (kubeconfig string, closed func(), 
 	}
 	kubernetes := httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(server) }}
 	operator := httputil.ReverseProxy{
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // the API server's proxy to pods verifies none either
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // as the proxy to pods
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "https", Host: s.metrics}) },
 	}
 	_, port, err := net.SplitHostPort(s.metrics)
