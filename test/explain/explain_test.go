@@ -136,7 +136,8 @@ func settled(e *suite.Env, told []*unstructured.Unstructured) (text string) {
 // kinds are those whose status the operator writes.
 var kinds = []string{"Service", "Gateway", "TCPRoute", "UDPRoute", "SCTPRoute", "ListenerSet", "GatewayClass", "AviInfraSetting", "L4Rule"}
 
-// apply creates a file's objects, in which NAMESPACE and CLUSTER stand for the test's own.
+// apply creates a file's objects, in which NAMESPACE and CLUSTER stand for the test's own. What the told ones need comes before them:
+// a Service whose endpoints are still on their way is down for a moment, and an Event says so.
 func apply(e *suite.Env, file string) (told []*unstructured.Unstructured) {
 	e.T.Helper()
 	raw, err := os.ReadFile(file)
@@ -148,29 +149,38 @@ func apply(e *suite.Env, file string) (told []*unstructured.Unstructured) {
 	for {
 		o := new(unstructured.Unstructured)
 		if err := docs.Decode(o); errors.Is(err, io.EOF) {
-			return told
+			break
 		} else if err != nil {
 			e.T.Fatal(err)
 		}
-		if len(o.Object) == 0 {
-			continue
-		}
-		mapping, err := e.Client.RESTMapper().RESTMapping(o.GroupVersionKind().GroupKind(), o.GroupVersionKind().Version)
-		if err != nil {
-			e.T.Fatal(err)
-		}
-		if mapping.Scope.Name() == "root" && o.GetKind() != "Namespace" {
-			e.Own(o.DeepCopy())
-		} else {
-			if o.GetNamespace() == "" && o.GetKind() != "Namespace" {
-				o.SetNamespace(e.Namespace)
-			}
-			e.Create(o)
-		}
-		if slices.Contains(kinds, o.GetKind()) {
+		switch {
+		case len(o.Object) == 0:
+		case slices.Contains(kinds, o.GetKind()):
 			told = append(told, o)
+		default:
+			create(e, o)
 		}
 	}
+	for _, o := range told {
+		create(e, o)
+	}
+	return told
+}
+
+func create(e *suite.Env, o *unstructured.Unstructured) {
+	e.T.Helper()
+	mapping, err := e.Client.RESTMapper().RESTMapping(o.GroupVersionKind().GroupKind(), o.GroupVersionKind().Version)
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	if mapping.Scope.Name() == "root" && o.GetKind() != "Namespace" {
+		e.Own(o.DeepCopy())
+		return
+	}
+	if o.GetNamespace() == "" && o.GetKind() != "Namespace" {
+		o.SetNamespace(e.Namespace)
+	}
+	e.Create(o)
 }
 
 // texts are what users read of objects.
@@ -183,8 +193,9 @@ func texts(e *suite.Env, told []*unstructured.Unstructured) (string, error) {
 			return "", err
 		}
 		fmt.Fprintf(&out, "## %s %s\n", have.GetKind(), have.GetName())
-		section(&out, "status", statusLines(have.Object["status"], ""))
-		events, err := eventLines(e, have)
+		status := statusLines(have.Object["status"], "")
+		section(&out, "status", status)
+		events, err := eventLines(e, have, slices.ContainsFunc(status, isHealthy))
 		if err != nil {
 			return "", err
 		}
@@ -245,7 +256,10 @@ func keysOf(m map[string]any) func(func(string) bool) {
 	}
 }
 
-func eventLines(e *suite.Env, about *unstructured.Unstructured) ([]string, error) {
+func isHealthy(line string) bool { return strings.HasPrefix(line, "ako.vmware.com/Healthy=True ") }
+
+// eventLines are the Events about an object, without the moments of a healthy one in which its servers were not probed yet.
+func eventLines(e *suite.Env, about *unstructured.Unstructured, healthy bool) ([]string, error) {
 	var list corev1.EventList
 	namespace := about.GetNamespace()
 	if namespace == "" {
@@ -256,6 +270,9 @@ func eventLines(e *suite.Env, about *unstructured.Unstructured) ([]string, error
 	}
 	var out []string
 	for _, ev := range list.Items {
+		if healthy && ev.Reason == "LoadBalancerUnhealthy" {
+			continue
+		}
 		if ev.InvolvedObject.UID == about.GetUID() && ev.ReportingController == "avi-l4-operator" {
 			out = append(out, ev.Type+" "+ev.Reason+": "+ev.Message)
 		}
