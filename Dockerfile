@@ -4,9 +4,10 @@
 # The compiler runs on the machine's own platform and compiles for the wanted one: no emulation.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
-# The modules change less often than the code and have a layer of their own. glog is a module inside this repository.
+# The modules change less often than the code and have a layer of their own. glog and the simulator are modules inside this repository.
 COPY go.mod go.sum ./
 COPY internal/avi/glog/go.mod internal/avi/glog/
+COPY pkg/avisim/go.mod pkg/avisim/
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG TARGETOS TARGETARCH REVISION

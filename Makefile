@@ -40,6 +40,9 @@ CONTAINER_BUILD = $(CONTAINER_TOOL) build $(if $(PLATFORMS),--platform=$(PLATFOR
 
 # Tests that need what the operator does not are modules of their own.
 TEST_MODULES := $(patsubst %/go.mod,%,$(wildcard test/*/go.mod))
+# The simulator is one, too, and those that ask for it say which release of it.
+SIMULATOR_MODULE := github.com/avi-l4-operator/avi-l4-operator/pkg/avisim
+SIMULATOR_USERS = $(dir $(shell grep -l '$(SIMULATOR_MODULE) v' go.mod test/*/go.mod hack/tools/*/go.mod))
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -157,10 +160,12 @@ test: vet ## Run every test, with the race detector where goroutines are made; b
 	$(if $(RACE),go test -run Matrix ./controllers) # above, with the race detector, only a few of their cells
 	go test ./test/golden # one goroutine, and seven times as slow with the race detector
 	$(WITH_BINARIES) go test -timeout 30m ./test/integration $(if $(RACE),&& go test $(RACE) -timeout 30m -run '$(RACED)' ./test/integration)
+	cd pkg/avisim && go test $(RACE) -p $(TEST_PARALLEL) -timeout 30m ./...
+	cd test/install && go test -count=1 . # what it reads lies outside of its module, where the cache of results doesn't look
 	cd hack/tools/olm-bundle && go test ./...
 	cd hack/tools/release && go test ./...
 	cd hack/tools/govulncheck && go test ./...
-	cd hack/tools/monitoring && go test -count=1 ./... # what it reads lies outside of its module, where the cache of results doesn't look
+	cd hack/tools/monitoring && go test -count=1 ./... # the same
 	cd hack/tools/pictures && go test -count=1 ./... # the same
 	$(MAKE) test-explain test-helm test-browser
 
@@ -184,6 +189,7 @@ test-browser: ## Drive the simulator's page in a headless Chromium (its module i
 .PHONY: test-unit
 test-unit: ## Run the tests that start no cluster.
 	go test $(RACE) $$(go list ./... | grep -v -e '/hack/' -e '/test/') ./test/docs/... ./test/golden/... ./test/imports/...
+	cd pkg/avisim && go test $(RACE) ./...
 
 .PHONY: test-sdk
 test-sdk: ## Run the vendor's own tests of its SDK against the simulator, replay its recordings, and list what is left out.
@@ -213,7 +219,7 @@ bench-rival: ## Measure another controller (RIVAL="command") and this one in tur
 .PHONY: fuzz
 fuzz: ## Fuzz each parser and translation in turn, FUZZTIME=30s each; make test plays the corpus that is checked in.
 	@grep -ro 'func Fuzz[A-Za-z]*' --include=*_test.go internal pkg | sed 's/:func / /' | while read -r file name; do echo "$$file $$name"; \
-		go test ./$$(dirname $$file) -run '^$$' -fuzz "^$$name$$" -fuzztime $(or $(FUZZTIME),30s) | tail -20; done
+		(cd $$(dirname $$file) && go test . -run '^$$' -fuzz "^$$name$$" -fuzztime $(or $(FUZZTIME),30s)) | tail -20; done
 
 .PHONY: soak
 soak: ## Change Services 50 times a second for MINUTES=10: then nothing fails, and memory and goroutines have not grown.
@@ -230,27 +236,29 @@ chaos: ## Play all cells of the matrices, remove each right, then stop, continue
 	$(WITH_BINARIES) AVI_CHAOS_ROUNDS=$(or $(ROUNDS),100) go test -count=1 -v -timeout 120m -run TestFencing ./test/e2e/
 
 .PHONY: vet
-vet: ## Run go vet, also in the modules under test/ and hack/tools/ that have code.
+vet: ## Run go vet, also in the other modules that have code.
 	go vet ./...
-	@for module in $(TEST_MODULES) hack/tools/monitoring hack/tools/pictures hack/tools/olm-bundle hack/tools/release hack/tools/govulncheck; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
+	@for module in pkg/avisim $(TEST_MODULES) hack/tools/monitoring hack/tools/pictures hack/tools/olm-bundle hack/tools/release hack/tools/govulncheck; do echo "go vet: $$module"; (cd $$module && go vet ./...); done
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters.
 	$(GOLANGCI_LINT) run ./...
+	cd pkg/avisim && $(GOLANGCI_LINT) run ./...
 
 .PHONY: verify
 verify: generate bundle ## Fail if a generated file, a go.mod or the formatting is not current, a licence is missing, or a vulnerability is known.
 	git diff --exit-code -- config/rbac config/crd config/components $(CHART) bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*' pkg/avisim/schema/schema.txt
 	@new="$$(git ls-files --others --exclude-standard -- config/rbac config/crd config/components $(CHART) bundle bundle.Dockerfile catalog ':(glob)api/**/zz_generated.*')"; if [ -n "$$new" ]; then echo "generated, but not checked in: $$new"; exit 1; fi
-	@for module in . hack/cluster/binaries hack/tools/*/ $(TEST_MODULES); do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
+	@for module in . pkg/avisim hack/cluster/binaries hack/tools/*/ $(TEST_MODULES); do echo "go mod tidy: $$module"; (cd $$module && go mod tidy -diff); done
 	go run ./hack/spdx
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 	@$(MAKE) --no-print-directory govulncheck
 
 .PHONY: govulncheck
-govulncheck: ## Fail if the operator calls code with a known vulnerability that a newer dependency is without, and tell of others.
+govulncheck: ## Fail if operator or simulator call code with a known vulnerability that a newer dependency is without, and tell of others.
 	@cd hack/tools/govulncheck && go build -o $(BIN)/govulncheck .
 	$(BIN)/govulncheck
+	$(BIN)/govulncheck -C pkg/avisim
 
 .PHONY: docs
 docs: $(HUGO) ## Make a site of README.md and docs/ in dist/site, and fail if a link leads nowhere.
@@ -272,7 +280,7 @@ pictures: ## Make the pictures of the documentation in docs/images, five minutes
 ##@ Generate
 
 .PHONY: generate
-generate: deepcopy manifests schema dashboard chart ## Generate all that is generated.
+generate: deepcopy manifests schema dashboard chart versions ## Generate all that is generated.
 
 # Before the manifests: the operator's code compiles only with it.
 .PHONY: deepcopy
@@ -297,6 +305,10 @@ chart: manifests dashboard $(KUSTOMIZE) ## Put what kustomize makes of config/, 
 	cp config/components/plan-reader/roles.yaml $(CHART)/files/plan_reader.yaml
 	rm -f $(CHART)/files/crds/* && cp config/crd/bases/*.yaml $(CHART)/files/crds/
 	@sed -E 's/^(version|appVersion): .*/\1: $(VERSION)/' $(CHART)/Chart.yaml > $(CHART)/Chart.yaml.new && mv $(CHART)/Chart.yaml.new $(CHART)/Chart.yaml
+
+.PHONY: versions
+versions: ## Put the release's number into the modules that ask for the simulator's.
+	@for module in $(SIMULATOR_USERS); do (cd $$module && go mod edit -require=$(SIMULATOR_MODULE)@v$(VERSION)); done
 
 .PHONY: dashboard
 dashboard: ## Generate the dashboard for Grafana from hack/tools/monitoring.

@@ -3,11 +3,11 @@
 package main
 
 import (
-	"io"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/command"
 	"github.com/avi-l4-operator/avi-l4-operator/test/docs/examples"
 )
 
@@ -26,7 +26,7 @@ func TestCommandsOfTheDocs(t *testing.T) {
 			}
 		}
 		seen++
-		if err := understood(args); err != nil {
+		if err := command.Check(args); err != nil {
 			t.Errorf("%s: %v", c, err)
 		}
 	}
@@ -37,22 +37,8 @@ func TestCommandsOfTheDocs(t *testing.T) {
 		"--forward": "", "nothing": "no command", "--ca-fil x": "unknown flag", "script run": "which script",
 		"send sctp 10.0.0.1:1 x --nothing": "unknown flag",
 	} {
-		if err := understood(strings.Fields(line)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		if err := command.Check(strings.Fields(line)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", line, err, want)
 		}
 	}
-}
-
-// understood reads a command line as avisim does, without running it.
-func understood(args []string) error {
-	root := newCommand(io.Discard)
-	root.InitDefaultCompletionCmd(args...)
-	cmd, rest, err := root.Find(arguments(root, args))
-	if err != nil {
-		return err
-	}
-	if err := cmd.ParseFlags(rest); err != nil {
-		return err
-	}
-	return cmd.ValidateArgs(cmd.Flags().Args())
 }

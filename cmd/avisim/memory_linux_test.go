@@ -24,6 +24,9 @@ import (
 // memoryGoal is set for the whole of the goal: 10,000 virtual services and 1,000,000 requests in 512 MiB, which takes minutes.
 const memoryGoal = "AVISIM_MEMORY_GOAL"
 
+// logShare is the part of a memory limit that the program gives its request log.
+const logShare = 4
+
 // TestMemory has the program serve many virtual services and more requests than its log has room for, in a cgroup that limits its memory,
 // where it would be killed if it took more. Where no cgroup can be made, the limits that follow from one are given to the program, and the
 // memory that it had resident is compared.

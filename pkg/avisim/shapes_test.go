@@ -122,7 +122,7 @@ func TestInventories(t *testing.T) {
 			}
 			item := c.want(200, "GET", path+"?include_name=true", nil)
 			for f := range strings.FieldsSeq("uuid url config.uuid config.url " + fields) {
-				if err := dereference(item.body, f); err != nil {
+				if err := doc.Dereference(item.body, f); err != nil {
 					t.Errorf("%s: %v in %s", f, err, item.raw)
 				}
 			}
@@ -175,7 +175,7 @@ func TestSubResources(t *testing.T) {
 				body = wrapped
 			}
 			for f := range strings.FieldsSeq(fields) {
-				if err := dereference(body, f); err != nil {
+				if err := doc.Dereference(body, f); err != nil {
 					t.Errorf("%s: %s: %v in %s", path, f, err, r.raw)
 				}
 			}

@@ -3,7 +3,7 @@ module github.com/avi-l4-operator/avi-l4-operator/test/browser
 go 1.26.0
 
 require (
-	github.com/avi-l4-operator/avi-l4-operator v0.0.0
+	github.com/avi-l4-operator/avi-l4-operator/pkg/avisim v0.3.0
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
 )
@@ -23,6 +23,4 @@ require (
 	golang.org/x/time v0.16.0 // indirect
 )
 
-replace github.com/avi-l4-operator/avi-l4-operator => ../..
-
-replace github.com/golang/glog => ../../internal/avi/glog
+replace github.com/avi-l4-operator/avi-l4-operator/pkg/avisim => ../../pkg/avisim

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/avi-l4-operator/avi-l4-operator v0.0.0
+	github.com/avi-l4-operator/avi-l4-operator/pkg/avisim v0.3.0
 	k8s.io/client-go v0.37.2
 	sigs.k8s.io/controller-runtime v0.25.2
 	sigs.k8s.io/gateway-api v1.6.3
@@ -105,5 +106,6 @@ require (
 
 replace (
 	github.com/avi-l4-operator/avi-l4-operator => ../..
+	github.com/avi-l4-operator/avi-l4-operator/pkg/avisim => ../../pkg/avisim
 	github.com/golang/glog => ../../internal/avi/glog
 )

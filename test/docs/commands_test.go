@@ -59,20 +59,27 @@ func TestCommands(t *testing.T) {
 // TestCommandsCanFail makes sure that each check can fail.
 func TestCommandsCanFail(t *testing.T) {
 	for line, want := range map[string]string{
-		"make run":                           "",
-		"make nonsense":                      "no target nonsense",
-		"make build-installer IMG=x":         "",
-		"make build-installer IMAGE=x":       "no variable IMAGE",
-		"go run ./hack/local-cluster build":  "",
-		"go run ./hack/local-cluster bild":   "bild",
-		"go run ./cmd/nothing":               "no package",
-		"go test ./test/docs -run TestC":     "",
-		"go test ./test/docs -run TestNone":  "no test",
-		"kubectl apply -k config/none":       "config/none",
-		"kubectl apply -k config/default":    "",
-		"kubectl apply -f none.yaml":         "none.yaml",
-		"kubectl apply -f dist/install.yaml": "",
-		"helm install x charts/none":         "charts/none",
+		"make run":                          "",
+		"make nonsense":                     "no target nonsense",
+		"make build-installer IMG=x":        "",
+		"make build-installer IMAGE=x":      "no variable IMAGE",
+		"go run ./hack/local-cluster build": "",
+		"go run ./hack/local-cluster bild":  "bild",
+		"go run ./cmd/nothing":              "no package",
+		"go test ./pkg/avisim":              "module of its own",
+		"go install ./cmd/avisim":           "of no package here",
+		"go install example.com/x@latest":   "of no package here",
+		"go install " + repository + "/pkg/avisim/cmd/avisim@latest":  "",
+		"go install " + repository + "/pkg/avisim/cmd/avisim":         "no version",
+		"go install " + repository + "/pkg/avisim/cmd/nothing@latest": "no package",
+		"go install " + repository + "/cmd/avisim@latest":             "no module",
+		"go test ./test/docs -run TestC":                              "",
+		"go test ./test/docs -run TestNone":                           "no test",
+		"kubectl apply -k config/none":                                "config/none",
+		"kubectl apply -k config/default":                             "",
+		"kubectl apply -f none.yaml":                                  "none.yaml",
+		"kubectl apply -f dist/install.yaml":                          "",
+		"helm install x charts/none":                                  "charts/none",
 	} {
 		words := strings.Fields(line)
 		if err := programs[words[0]](words[1:]); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
@@ -120,8 +127,44 @@ func makes(args []string) error {
 	return nil
 }
 
-// goes checks `go run PACKAGE` and `go test PACKAGE`.
+// repository is the path that packages here begin with.
+const repository = "github.com/avi-l4-operator/avi-l4-operator"
+
+// inner is the folder of the innermost Go module that a folder of the repository belongs to, "." for the operator's.
+func inner(folder string) string {
+	for folder = filepath.Clean(folder); folder != "."; folder = filepath.Dir(folder) {
+		if _, err := os.Stat(filepath.Join(root, folder, "go.mod")); err == nil {
+			return folder
+		}
+	}
+	return "."
+}
+
+// installs checks `go install PACKAGE@VERSION`, which Go refuses of the operator's module: it replaces another one.
+func installs(arg string) error {
+	pkg, version, _ := strings.Cut(arg, "@")
+	folder, ours := strings.CutPrefix(pkg, repository+"/")
+	sources, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
+	switch {
+	case err != nil:
+		return err
+	case !ours:
+		return fmt.Errorf("go install %s is of no package here", arg)
+	case version == "":
+		return fmt.Errorf("go install %s has no version", arg)
+	case len(sources) == 0:
+		return fmt.Errorf("there is no package %s", folder)
+	case inner(folder) == ".":
+		return fmt.Errorf("%s is in no module that can be installed from", folder)
+	}
+	return nil
+}
+
+// goes checks `go run PACKAGE`, `go test PACKAGE` and `go install PACKAGE`.
 func goes(args []string) error {
+	if len(args) == 2 && args[0] == "install" {
+		return installs(args[1])
+	}
 	if len(args) < 2 || !strings.HasPrefix(args[1], "./") {
 		return fmt.Errorf("go %v is of no package here", args)
 	}
@@ -131,6 +174,9 @@ func goes(args []string) error {
 	}
 	if len(sources) == 0 {
 		return fmt.Errorf("there is no package %s", args[1])
+	}
+	if module := inner(args[1]); module != "." {
+		return fmt.Errorf("%s is in a module of its own, %s, where the command has to be run", args[1], module)
 	}
 	switch {
 	case args[0] == "run" && args[1] != "./cmd/avisim":

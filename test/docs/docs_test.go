@@ -99,11 +99,28 @@ func TestGuards(t *testing.T) {
 	}
 }
 
-// TestVersion: the newest release of the change log is the one that the programs report.
+// TestVersion: the newest release of the change log is the one that the programs report, and that of the simulator's module which the
+// others ask for.
 func TestVersion(t *testing.T) {
 	repository := os.DirFS(root)
 	if problem := versionProblem(read(t, repository, "CHANGELOG.md"), read(t, repository, "internal/version/VERSION")); problem != "" {
 		t.Error(problem)
+	}
+	number, asked := read(t, repository, "internal/version/VERSION"), 0
+	for _, pattern := range []string{"go.mod", "test/*/go.mod", "hack/tools/*/go.mod"} {
+		files, err := fs.Glob(repository, pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			problem, asks := askedProblem(read(t, repository, name), number)
+			if asked += asks; problem != "" {
+				t.Errorf("%s: %s", name, problem)
+			}
+		}
+	}
+	if asked < 2 {
+		t.Errorf("only %d modules ask for the simulator's", asked)
 	}
 }
 
@@ -403,6 +420,20 @@ func versionProblem(changelog, number string) string {
 	return "CHANGELOG.md has no release"
 }
 
+var asksSimulator = regexp.MustCompile(`(?m)^\s*\S+/pkg/avisim (v\S+)`)
+
+// askedProblem compares the version of the simulator's module that a go.mod asks for with the number, "" if they are the same; asks is how
+// often it does.
+func askedProblem(gomod, number string) (problem string, asks int) {
+	all := asksSimulator.FindAllStringSubmatch(gomod, -1)
+	for _, match := range all {
+		if want := "v" + strings.TrimSpace(number); match[1] != want {
+			problem = fmt.Sprintf("asks for pkg/avisim %s, and the release is %s: run make versions", match[1], want)
+		}
+	}
+	return problem, len(all)
+}
+
 // TestChecks makes sure that each check can fail.
 func TestChecks(t *testing.T) {
 	repository := fstest.MapFS{
@@ -419,12 +450,20 @@ func TestChecks(t *testing.T) {
 		}
 		return nil
 	}
+	asked := func(gomod string) []string {
+		if problem, _ := askedProblem(gomod, "1.2.0\n"); problem != "" {
+			return []string{problem}
+		}
+		return nil
+	}
 	tests := []struct {
 		name  string
 		check func(string) []string
 		text  string
 		want  string // "": nothing is wrong
 	}{
+		{"the simulator's module", asked, "require (\n\texample.com/a/pkg/avisim v1.2.0 // indirect\n)\nreplace example.com/a/pkg/avisim => ./b\n", ""},
+		{"another release of it", asked, "require (\n\texample.com/a/pkg/avisim v1.1.0\n)\n", "asks for pkg/avisim v1.1.0, and the release is v1.2.0"},
 		{"a folder", paths, "see `internal/plan`", ""},
 		{"a folder that is gone", paths, "see `internal/build`", "there is no internal/build"},
 		{"a file", paths, "see `internal/plan/plan.go:12`", ""},

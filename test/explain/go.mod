@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/avi-l4-operator/avi-l4-operator v0.0.0
+	github.com/avi-l4-operator/avi-l4-operator/pkg/avisim v0.3.0
 	github.com/google/go-cmp v0.7.0
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
@@ -131,5 +132,6 @@ require (
 
 replace (
 	github.com/avi-l4-operator/avi-l4-operator => ../..
+	github.com/avi-l4-operator/avi-l4-operator/pkg/avisim => ../../pkg/avisim
 	github.com/golang/glog => ../../internal/avi/glog
 )

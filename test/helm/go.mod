@@ -136,5 +136,6 @@ require (
 
 replace (
 	github.com/avi-l4-operator/avi-l4-operator => ../..
+	github.com/avi-l4-operator/avi-l4-operator/pkg/avisim => ../../pkg/avisim
 	github.com/golang/glog => ../../internal/avi/glog
 )

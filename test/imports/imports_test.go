@@ -47,13 +47,14 @@ var simulator = [][]string{
 	{"pkg/avisim/fault", "pkg/avisim/forward"},
 	{"pkg/avisim"},
 	{"pkg/avisim/control"},
-	{"cmd/avisim"},
+	{"pkg/avisim/command"},
+	{"pkg/avisim/cmd/avisim", "cmd/avisim"}, // as a Go module of its own has it, and as a release has it
 }
 
 // exact are folders of the table whose inner folders have places of their own.
 var exact = []string{"pkg/avisim"}
 
-// release is what the simulator's command shares with the operator: the number of the release that both belong to.
+// release is what the simulator's command of a release shares with the operator: the number of the release that both belong to.
 const release = "internal/version"
 
 // development is what may import everything and is imported by nothing of the operator or of the simulator. The commands under cmd are
@@ -134,6 +135,11 @@ func TestImportsRejects(t *testing.T) {
 		{"pkg/avisim/control", module + "/internal/model", "simulat"},
 		{"cmd/avisim", module + "/internal/model", "simulat"},
 		{"cmd/avisim", module + "/internal/version", ""},
+		{"cmd/avisim", module + "/pkg/avisim/command", ""},
+		{"pkg/avisim/cmd/avisim", module + "/pkg/avisim/command", ""},
+		{"pkg/avisim/cmd/avisim", module + "/internal/version", "simulat"},
+		{"pkg/avisim/command", module + "/pkg/avisim/control", ""},
+		{"pkg/avisim/control", module + "/pkg/avisim/command", "below"},
 		{"pkg/avisim", module + "/internal/version", "simulat"},
 		{"pkg/avisim/control", module + "/pkg/avisim", ""},
 		{"pkg/avisim", module + "/pkg/avisim/fault", ""},

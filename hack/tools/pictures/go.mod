@@ -22,6 +22,7 @@ require (
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect
 	github.com/AzureAD/microsoft-authentication-library-for-go v1.10.1 // indirect
 	github.com/alecthomas/units v0.0.0-20240927000941-0f3dac36c52b // indirect
+	github.com/avi-l4-operator/avi-l4-operator/pkg/avisim v0.3.0 // indirect
 	github.com/aws/aws-sdk-go-v2 v1.47.3 // indirect
 	github.com/aws/aws-sdk-go-v2/config v1.33.9 // indirect
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.9 // indirect
@@ -147,10 +148,6 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 )
 
-replace github.com/avi-l4-operator/avi-l4-operator => ../../..
-
-replace github.com/golang/glog => ../../../internal/avi/glog
-
 require (
 	github.com/go-analyze/charts v0.6.4
 	github.com/prometheus/client_golang v1.25.0
@@ -158,4 +155,10 @@ require (
 	github.com/prometheus/prometheus v0.316.0
 	golang.org/x/sync v0.24.0
 	sigs.k8s.io/yaml v1.6.0
+)
+
+replace (
+	github.com/avi-l4-operator/avi-l4-operator => ../../..
+	github.com/avi-l4-operator/avi-l4-operator/pkg/avisim => ../../../pkg/avisim
+	github.com/golang/glog => ../../../internal/avi/glog
 )

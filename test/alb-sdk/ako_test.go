@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package avisim
+package albsdk
 
 import (
 	"encoding/json"
@@ -12,10 +12,10 @@ import (
 
 	"github.com/vmware/alb-sdk/go/clients"
 	"github.com/vmware/alb-sdk/go/models"
-
-	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
-
 	sdk "github.com/vmware/alb-sdk/go/session"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
 )
 
 // The tests here make the calls that AKO makes, another operator for the same Controller, in its words, through the SDK that it
@@ -76,7 +76,7 @@ func akoService(t *testing.T, c *clients.AviClient, name string) map[string]stri
 
 // TestAKOBoots makes the reads of AKO's boot, page by page, and looks for each field that it dereferences.
 func TestAKOBoots(t *testing.T) {
-	s := start(t, Options{})
+	s := start(t)
 	c := sdkClient(t, s)
 	for i := range 120 { // more than one page of the hundred that AKO asks for
 		if _, err := s.Create("pool", "admin", obj{"name": fmt.Sprintf("cl--x%03d", i), "created_by": akoUser,
@@ -92,7 +92,7 @@ func TestAKOBoots(t *testing.T) {
 	cloud, _ := s.Object("cloud", "admin", "Default-Cloud")
 	network, _ := s.Object("network", "admin", "vip-network")
 
-	// Fields: a dot goes into a message, [] into every entry of a list that must not be empty, # asks for a name behind a reference.
+	// The fields are paths of doc.Dereference.
 	for _, tt := range []struct {
 		uri, tenant string
 		count       int // of a list; 0: an item
@@ -170,7 +170,7 @@ func TestAKOBoots(t *testing.T) {
 			}
 			for _, r := range results {
 				for f := range strings.FieldsSeq(tt.fields) {
-					if err := dereference(r, f); err != nil {
+					if err := doc.Dereference(r, f); err != nil {
 						t.Errorf("%s: %v", f, err)
 					}
 				}
@@ -185,39 +185,10 @@ func TestAKOBoots(t *testing.T) {
 	}
 }
 
-// dereference follows a path of fields as TestAKOBoots writes it.
-func dereference(v any, path string) error {
-	part, rest, more := strings.Cut(path, ".")
-	key, name := strings.CutSuffix(part, "#")
-	key, each := strings.CutSuffix(key, "[]")
-	m, _ := v.(map[string]any)
-	w, ok := m[key]
-	if !ok || w == nil || w == "" {
-		return fmt.Errorf("no %s", key)
-	}
-	entries := []any{w}
-	if each {
-		if entries, ok = w.([]any); !ok || len(entries) == 0 {
-			return fmt.Errorf("%s is no list, or empty", key)
-		}
-	}
-	for _, e := range entries {
-		if s, _ := e.(string); name && (len(strings.Split(s, "#")) != 2 || !strings.Contains(s, "-") && !strings.Contains(s, "/tenant/admin#")) {
-			return fmt.Errorf("%s is %v, not a url with a name", key, e)
-		}
-		if more {
-			if err := dereference(e, rest); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // TestAKOLives makes the writes of a Service's life: labels of the SE group and static routes by reading, changing and
 // writing the whole object, updates, and deletion in AKO's order.
 func TestAKOLives(t *testing.T) {
-	s := start(t, Options{})
+	s := start(t)
 	c := sdkClient(t, s)
 	ids := akoService(t, c, "amf")
 
@@ -284,7 +255,7 @@ func TestAKOLives(t *testing.T) {
 			t.Errorf("%s left: %v", typ, left)
 		}
 	}
-	if writes := s.Writes(); !slices.ContainsFunc(writes, func(r Request) bool { return strings.HasPrefix(r.Path, "//api/") }) {
+	if writes := s.Writes(); !slices.ContainsFunc(writes, func(r avisim.Request) bool { return strings.HasPrefix(r.Path, "//api/") }) {
 		t.Error("the paths with two slashes are not tested")
 	}
 }

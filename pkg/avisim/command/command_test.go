@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package command
 
 import (
 	"context"
@@ -14,10 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/avi-l4-operator/avi-l4-operator/internal/version"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/control"
 )
+
+// release is what the programs of these tests say of themselves.
+const release = "1.2.3+test"
 
 // TestCommands runs each subcommand against a simulator's control API.
 func TestCommands(t *testing.T) {
@@ -104,14 +106,14 @@ func TestCommands(t *testing.T) {
 		{"effects latency hang", "", "which effect"},
 		{"fault --help", "Remove all faults", ""},
 		{"requests clare", "", "requests takes no argument"},
-		{"version", "avisim " + version.String() + "\n", ""},
+		{"version", "avisim " + release + "\n", ""},
 	} {
 		var out strings.Builder
 		var args []string
 		for _, a := range append(strings.Fields(tt.args), "--control", strings.TrimPrefix(srv.URL, "http://")) {
 			args = append(args, strings.ReplaceAll(a, "__", " "))
 		}
-		err := execute(t.Context(), &out, args)
+		err := execute(t.Context(), &out, release, args)
 		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: error %v, want %q", tt.args, err, tt.err)
 		}
@@ -120,7 +122,7 @@ func TestCommands(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	if err := execute(t.Context(), io.Discard, []string{"counters"}); err == nil || !strings.Contains(err.Error(), "--control-addr") {
+	if err := execute(t.Context(), io.Discard, release, []string{"counters"}); err == nil || !strings.Contains(err.Error(), "--control-addr") {
 		t.Error(err)
 	}
 
@@ -129,7 +131,7 @@ func TestCommands(t *testing.T) {
 	out := &firstLine{cancel: cancel}
 	time.AfterFunc(100*time.Millisecond, request)
 	t.Setenv("AVISIM_CONTROL", strings.TrimPrefix(srv.URL, "http://"))
-	if err := execute(ctx, out, []string{"requests", "--follow"}); err != nil || !strings.Contains(out.text, "/api/cluster/status") {
+	if err := execute(ctx, out, release, []string{"requests", "--follow"}); err != nil || !strings.Contains(out.text, "/api/cluster/status") {
 		t.Errorf("%v %q", err, out.text)
 	}
 }
@@ -164,7 +166,7 @@ func TestArguments(t *testing.T) {
 		{"--forward --version", "--forward --version"},
 	} {
 		args := strings.Fields(tt.args)
-		got := arguments(newCommand(io.Discard), args)
+		got := arguments(newCommand(io.Discard, release), args)
 		if strings.Join(got, " ") != tt.want || !slices.Equal(args, strings.Fields(tt.args)) {
 			t.Errorf("%s: %q, want %q", tt.args, got, tt.want)
 		}
@@ -189,7 +191,7 @@ func TestUsageErrors(t *testing.T) {
 		{"now", `no command "now"`, false},
 		{"--script nope.yaml", "nope.yaml", false},
 	} {
-		err := execute(t.Context(), io.Discard, strings.Fields(tt.args))
+		err := execute(t.Context(), io.Discard, release, strings.Fields(tt.args))
 		if err == nil || !strings.Contains(err.Error(), tt.err) || errors.As(err, new(usageError)) != tt.usage {
 			t.Errorf("%s: %T %v, want %q", tt.args, err, err, tt.err)
 		}
@@ -235,7 +237,7 @@ func TestCompletion(t *testing.T) {
 		if last := len(args) - 1; args[last] == "_" {
 			args[last] = ""
 		}
-		err := execute(t.Context(), &out, args)
+		err := execute(t.Context(), &out, release, args)
 		got := "\n" + out.String()
 		if err != nil || !strings.Contains(got, "\n"+tt.want) || tt.not != "" && strings.Contains(got, "\n"+tt.not) ||
 			!strings.HasSuffix(got, tt.directive) {
@@ -244,7 +246,7 @@ func TestCompletion(t *testing.T) {
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		var out strings.Builder
-		if err := execute(t.Context(), &out, []string{"completion", shell}); err != nil || !strings.Contains(out.String(), "__complete") {
+		if err := execute(t.Context(), &out, release, []string{"completion", shell}); err != nil || !strings.Contains(out.String(), "__complete") {
 			t.Errorf("%s: %v %q", shell, err, out.String())
 		}
 	}

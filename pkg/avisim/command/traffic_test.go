@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package command
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ func traffic(t *testing.T, inIP bool) {
 	defer srv.Close()
 	run := func(args string) (string, error) {
 		var out strings.Builder
-		err := execute(t.Context(), &out, append([]string{"--control", strings.TrimPrefix(srv.URL, "http://")}, strings.Fields(args)...))
+		err := execute(t.Context(), &out, release, append([]string{"--control", strings.TrimPrefix(srv.URL, "http://")}, strings.Fields(args)...))
 		return out.String(), err
 	}
 	if _, err := run("traffic"); err == nil || !strings.Contains(err.Error(), "--forward") {

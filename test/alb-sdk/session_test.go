@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package avisim
+package albsdk
 
 import (
 	"crypto/tls"
@@ -16,10 +16,28 @@ import (
 	"github.com/vmware/alb-sdk/go/clients"
 	"github.com/vmware/alb-sdk/go/models"
 	sdk "github.com/vmware/alb-sdk/go/session"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
+type obj = map[string]any
+
+// start runs a simulator until the test ends.
+func start(t *testing.T) *avisim.Server {
+	t.Helper()
+	s, err := avisim.New(avisim.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
 // sdkClient logs in with the vendor's SDK, verified TLS and its retry mode off.
-func sdkClient(t *testing.T, s *Server) *clients.AviClient {
+func sdkClient(t *testing.T, s *avisim.Server) *clients.AviClient {
 	t.Helper()
 	if !flag.Parsed() { // the SDK would do it, with the test binary's arguments
 		flag.Parse()
@@ -37,7 +55,7 @@ func sdkClient(t *testing.T, s *Server) *clients.AviClient {
 }
 
 func TestSDK(t *testing.T) {
-	s := start(t, Options{})
+	s := start(t)
 	c := sdkClient(t, s)
 	ptr := func(v string) *string { return &v }
 	num := func(v uint32) *uint32 { return &v }
@@ -90,7 +108,7 @@ func TestSDK(t *testing.T) {
 
 // TestSDKPaging reads a list through the SDK, page by page as its raw collection calls allow.
 func TestSDKPaging(t *testing.T) {
-	s := start(t, Options{})
+	s := start(t)
 	for i := range 61 {
 		if _, err := s.Create("pool", "admin", obj{"name": fmt.Sprintf("p%02d", i), "created_by": "me"}); err != nil {
 			t.Fatal(err)
@@ -127,7 +145,7 @@ func TestSDKPaging(t *testing.T) {
 
 // TestSDKSessionLoss shows that the SDK logs in again after its session is gone, as it does with a real Controller.
 func TestSDKSessionLoss(t *testing.T) {
-	s := start(t, Options{})
+	s := start(t)
 	c := sdkClient(t, s)
 	s.ExpireSessions()
 	if _, err := c.Pool.GetAll(); err == nil {
