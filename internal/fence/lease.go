@@ -10,8 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/client-go/kubernetes"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/client-go/tools/record"
@@ -27,14 +27,18 @@ func (f *Fence) Lease(cfg *rest.Config, scheme *runtime.Scheme, namespace, name 
 	}
 	cfg = rest.AddUserAgent(cfg, "leader-election")
 	cfg.Timeout = max(renewDeadline/2, time.Second)
-	client, err := kubernetes.NewForConfig(cfg)
+	leases, err := coordinationclient.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("making a client for the Lease: %w", err)
 	}
+	core, err := coreclient.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("making a client for the Lease's Events: %w", err)
+	}
 	identity := host + "_" + string(uuid.NewUUID())
 	events := record.NewBroadcaster()
-	events.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
-	next, err := resourcelock.New(resourcelock.LeasesResourceLock, namespace, name, client.CoreV1(), client.CoordinationV1(),
+	events.StartRecordingToSink(&coreclient.EventSinkImpl{Interface: core.Events("")})
+	next, err := resourcelock.New(resourcelock.LeasesResourceLock, namespace, name, core, leases,
 		resourcelock.ResourceLockConfig{Identity: identity, EventRecorder: events.NewRecorder(scheme, corev1.EventSource{Component: identity})})
 	if err != nil {
 		return nil, fmt.Errorf("making the lock of Lease %s/%s: %w", namespace, name, err)
