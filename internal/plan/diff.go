@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/vmware/alb-sdk/go/models"
 
@@ -48,11 +48,13 @@ func (c comparison) fields(want *model.Object, have any) (changes, blocked []Fie
 		if f.mode&ruled != 0 && empty(wv) {
 			differs = !empty(hv) // false where the default is true, too
 		}
+		if !differs && !besidesOthers(wv, hv, f) {
+			continue
+		}
 		change := FieldChange{Field: f.name, From: value(hv), To: value(c.overlay(wv, hv, f.mode))}
 		switch {
-		case !differs && besidesOthers(wv, hv, f):
-			besides = append(besides, change)
 		case !differs:
+			besides = append(besides, change)
 		case stuck:
 			blocked = append(blocked, change)
 		default:
@@ -203,50 +205,59 @@ func (c comparison) partners(w, h reflect.Value, f field) []int {
 		places[k] = append(places[k], i)
 	}
 	out, taken := make([]int, w.Len()), make([]bool, h.Len())
-	take := func(i int, fits func(at int) bool) {
-		for _, at := range places[keyOf(w.Index(i), keys)] {
+	take := func(i int, key string, fits func(at int) bool) {
+		for _, at := range places[key] {
 			if !taken[at] && fits(at) {
 				out[i], taken[at] = at, true
 				return
 			}
 		}
 	}
+	wanted := make([]string, w.Len())
 	for i := range out {
-		out[i] = -1
-		take(i, func(at int) bool {
+		out[i], wanted[i] = -1, keyOf(w.Index(i), keys)
+		take(i, wanted[i], func(at int) bool {
 			d, _ := c.differElement(w.Index(i), h.Index(at), f)
 			return !d
 		})
 	}
 	for i := range out {
 		if out[i] < 0 {
-			take(i, func(int) bool { return true })
+			take(i, wanted[i], func(int) bool { return true })
 		}
 	}
 	return out
 }
+
+// keySize is the length of most keys: those of servers, of an address and a port.
+const keySize = 48
 
 // keyOf identifies an element; "" where nothing does.
 func keyOf(v reflect.Value, keys []int) string {
 	if len(keys) == 0 || v.IsNil() {
 		return ""
 	}
-	var b strings.Builder
+	b := make([]byte, 0, keySize)
 	for _, k := range keys {
 		switch part := v.Elem().Field(k); {
 		case part.IsNil():
 		case part.Type() == reflect.TypeFor[*models.IPAddr]():
 			addr, _ := address(part)
 			if ip, err := netip.ParseAddr(addr); err == nil {
-				addr = ip.String() // 2001:db8::0:1 is 2001:db8::1
+				b = ip.AppendTo(b) // 2001:db8::0:1 is 2001:db8::1
+			} else {
+				b = append(b, addr...)
 			}
-			b.WriteString(addr)
+		case part.Elem().Kind() == reflect.String:
+			b = append(b, part.Elem().String()...)
+		case part.Elem().CanInt():
+			b = strconv.AppendInt(b, part.Elem().Int(), 10)
 		default:
-			fmt.Fprint(&b, part.Elem().Interface())
+			b = fmt.Append(b, part.Elem().Interface())
 		}
-		b.WriteByte('|')
+		b = append(b, '|')
 	}
-	return b.String()
+	return string(b)
 }
 
 // overlay is the wanted value with what others own inside it taken from the observed one.
