@@ -320,7 +320,7 @@ func TestContext(t *testing.T) {
 	})
 	defer close(release)
 	cfg := f.config()
-	cfg.Timeout = 300 * time.Millisecond
+	cfg.Timeout = 1500 * time.Millisecond
 	c := newClient(t, cfg)
 	if err := get(c); err != nil { // log in first
 		t.Fatal(err)
@@ -342,7 +342,7 @@ func TestContext(t *testing.T) {
 		t.Error("canceled while under way: not ambiguous")
 	}
 
-	gone, cancel = context.WithTimeout(ctx, 50*time.Millisecond)
+	gone, cancel = context.WithTimeout(ctx, 700*time.Millisecond)
 	defer cancel()
 	err = c.Delete(gone, model.Pool, "", poolUUID)
 	wantReason(t, err, ReasonTimeout)
@@ -352,7 +352,7 @@ func TestContext(t *testing.T) {
 
 	err = create(c)
 	wantReason(t, err, ReasonTimeout)
-	if !Ambiguous(err) || !strings.Contains(err.Error(), "300ms") {
+	if !Ambiguous(err) || !strings.Contains(err.Error(), "1.5s") {
 		t.Errorf("the client's own timeout: %v, ambiguous %t", err, Ambiguous(err))
 	}
 	if err := get(c); err != nil {

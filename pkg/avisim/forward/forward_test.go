@@ -479,8 +479,8 @@ func TestGroups(t *testing.T) {
 			return number
 		},
 	} {
-		got := s.count(40, ask)
-		if got["3"] != 10 || got["1"]+got["2"] != 30 || got["1"] < 10 || got["2"] < 10 {
+		got := s.count(40, ask) // inside of a pool by who is still connected: on a busy machine the end of a connection is seen late
+		if got["3"] != 10 || got["1"]+got["2"] != 30 || got["1"] < 4 || got["2"] < 4 {
 			t.Errorf("%s: 40 connections went to %v", protocol, got)
 		}
 	}
