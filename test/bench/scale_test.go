@@ -4,13 +4,17 @@ package bench
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,7 +50,7 @@ func operatorWrites(labels string) bool {
 // takenOver: the operator is killed while a standby waits for its Lease, and an endpoint of a Service changes.
 func (x *bench) takenOver() []row {
 	leader := x.operator
-	standby := x.begin("127.0.0.1:18082")
+	standby := x.begin(system, standbyAddress)
 	time.Sleep(3 * time.Second) // it waits for the Lease then
 	x.sim.ResetRequests()
 	begin, kube := time.Now(), x.kubeWrites()
@@ -80,4 +84,46 @@ func (x *bench) allDeleted() []row {
 	rate := float64(len(x.sim.Writes())) / last.Sub(first).Seconds()
 	measured := fmt.Sprintf("%.1f s, %.1f calls a second; %d pools left", last.Sub(begin).Seconds(), rate, len(x.sim.Objects("pool")))
 	return []row{{fmt.Sprintf("%d Services are deleted", services), measured, "goal: 0 left"}}
+}
+
+// sideBySide: two operators serve half of n Services each, in a namespace of its own, on the same Controller.
+func (x *bench) sideBySide(n int) []row {
+	x.halt()
+	teams := []struct{ name, system, probes string }{{"one", "bench-system-one", probesAddress}, {"two", "bench-system-two", standbyAddress}}
+	for i, team := range teams {
+		x.install(team.system, map[string]string{
+			"nsSyncLabelKey": "team", "nsSyncLabelValue": team.name, "primaryInstance": strconv.FormatBool(i == 0)})
+		x.must(x.client.Create(x.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team-" + team.name, Labels: map[string]string{"team": team.name}}}))
+	}
+	g := new(errgroup.Group)
+	g.SetLimit(8)
+	for i := range n {
+		g.Go(func() error {
+			svc, endpointSlices := x.service(fmt.Sprintf("t%05d", i), 2)
+			svc.Namespace = "team-" + teams[i%2].name
+			for _, s := range endpointSlices {
+				s.Namespace = svc.Namespace
+			}
+			return x.create(svc, endpointSlices)
+		})
+	}
+	x.must(g.Wait())
+	x.sim.ResetRequests()
+	var both []*exec.Cmd
+	for _, team := range teams {
+		both = append(both, x.begin(team.system, team.probes))
+	}
+	defer func() {
+		for _, operator := range both {
+			_ = operator.Process.Signal(os.Interrupt)
+			_ = operator.Wait()
+		}
+		x.operator = nil
+	}()
+	x.wait("all Services of two operators", func() bool { return x.programmed() >= n && x.quiet(2*time.Second) })
+	first, last := span(x.sim.Writes())
+	bound := time.Duration(n*4/(2*concurrency)) * latency
+	measured := fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s; %d writes", last.Sub(first).Seconds(), last.Sub(first).Seconds()/bound.Seconds(), bound.Seconds(),
+		len(x.sim.Writes()))
+	return []row{{fmt.Sprintf("two operators share %d new Services: all programmed, first call to last", n), measured, fmt.Sprintf("goal: %d writes", 4*n)}}
 }

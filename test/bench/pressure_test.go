@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// underPressure: while n new Services are made, endpoints of Services that are served change, one after the other.
+func (x *bench) underPressure(n int) []row {
+	x.sim.ResetRequests()
+	g := new(errgroup.Group)
+	g.SetLimit(4)
+	made := make(chan error, 1)
+	go func() {
+		for i := range n {
+			g.Go(func() error { return x.create(x.service(fmt.Sprintf("pressure%05d", i), 2)) })
+		}
+		made <- g.Wait()
+	}()
+	served := len(x.sim.Objects("virtualservice"))
+	x.wait("the first of the new Services", func() bool { return len(x.sim.Objects("virtualservice")) > served })
+	var took []time.Duration
+	for i := range 200 {
+		took = append(took, x.oneToggle(fmt.Sprintf("s%05d", i)))
+		if len(x.sim.Objects("virtualservice")) == served+n {
+			break
+		}
+	}
+	x.must(<-made)
+	x.wait("all calls", func() bool { return len(x.sim.Objects("virtualservice")) == served+n && x.quiet(2*time.Second) })
+	return []row{{fmt.Sprintf("while %d new Services are made: an endpoint's change arrives", n),
+		fmt.Sprintf("after %d ms (median of %d), %d ms (99th percentile)", percentile(took, 50).Milliseconds(), len(took), percentile(took, 99).Milliseconds()),
+		fmt.Sprintf("goal: %d ms, 1,000 ms", 3*latency.Milliseconds())}}
+}
+
+// oneToggle changes the second endpoint of a Service, and returns when the Controller has its PATCH.
+func (x *bench) oneToggle(service string) time.Duration {
+	pool, ok := x.sim.Object("pool", "admin", "bench--bench-"+service+"-SCTP-38412")
+	if !ok {
+		x.Fatalf("Service %s has no pool", service)
+	}
+	uuid, _ := pool["uuid"].(string)
+	begin, err := x.toggle(service)
+	x.must(err)
+	for deadline := begin.Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		all := x.sim.Writes()
+		for _, r := range slices.Backward(all) {
+			if r.Time.Before(begin) {
+				break
+			}
+			if r.Method == http.MethodPatch && strings.Contains(r.Path, uuid) {
+				return r.Time.Sub(begin)
+			}
+		}
+	}
+	x.Fatalf("Service %s: the change is not at the Controller after a minute", service)
+	return 0
+}
+
+// toggle makes the second endpoint of a Service ready, or unready, and returns when that began.
+func (x *bench) toggle(service string) (begin time.Time, err error) {
+	s := new(discoveryv1.EndpointSlice)
+	if err := x.client.Get(x.Context(), types.NamespacedName{Namespace: namespace, Name: service + "-0"}, s); err != nil {
+		return begin, err
+	}
+	s.Endpoints[1].Conditions.Ready = new(!*s.Endpoints[1].Conditions.Ready)
+	begin = time.Now()
+	return begin, x.client.Update(x.Context(), s)
+}
+
+// churn: endpoints of n Services change, as many a second as wanted or as the API server carries out, for ten seconds.
+func (x *bench) churn(n, perSecond int) []row {
+	x.sim.ResetRequests()
+	g := new(errgroup.Group)
+	g.SetLimit(16)
+	begin, cpu := time.Now(), cpuSeconds()
+	const seconds = 10
+	for i := range perSecond * seconds {
+		if wait := time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(perSecond))); wait > 0 {
+			time.Sleep(wait)
+		}
+		g.Go(func() error {
+			_, err := x.toggle(fmt.Sprintf("s%05d", i%n))
+			return err
+		})
+	}
+	x.must(g.Wait())
+	end := time.Now()
+	x.wait("quiet", func() bool { return x.quiet(3 * time.Second) })
+	_, last := span(x.sim.Writes())
+	wrong, err := x.astray(n)
+	x.must(err)
+	return []row{{fmt.Sprintf("endpoints change, %.0f a second for %d s", float64(perSecond*seconds)/end.Sub(begin).Seconds(), seconds),
+		fmt.Sprintf("%s; the last %.1f s after the last change; %d Services with other servers; processor time %s",
+			verbs(x.sim.Writes()), last.Sub(end).Seconds(), wrong, cpuSince(cpu)), "goal: 500 a second; 0.5 s"}}
+}
+
+// astray counts the Services whose pool doesn't have the state of their second endpoint.
+func (x *bench) astray(n int) (wrong int, err error) {
+	for i := range n {
+		name := fmt.Sprintf("s%05d", i)
+		s := new(discoveryv1.EndpointSlice)
+		if err := x.client.Get(x.Context(), types.NamespacedName{Namespace: namespace, Name: name + "-0"}, s); err != nil {
+			return 0, err
+		}
+		pool, ok := x.sim.Object("pool", "admin", "bench--bench-"+name+"-SCTP-38412")
+		if !ok {
+			return 0, errors.New(name + " has no pool")
+		}
+		enabled := 0
+		servers, _ := pool["servers"].([]any)
+		for _, v := range servers {
+			if server, _ := v.(map[string]any); server["enabled"] != false {
+				enabled++
+			}
+		}
+		ready := 0
+		for _, e := range s.Endpoints {
+			if *e.Conditions.Ready {
+				ready++
+			}
+		}
+		if enabled != ready {
+			wrong++
+		}
+	}
+	return wrong, nil
+}
+
+func percentile(all []time.Duration, p int) time.Duration {
+	slices.Sort(all)
+	return all[min(len(all)-1, len(all)*p/100)]
+}
