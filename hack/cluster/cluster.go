@@ -191,7 +191,7 @@ func (c *Cluster) prepare(ctx context.Context) (err error) {
 	c.config = &rest.Config{
 		Host: c.server(),
 		TLSClientConfig: rest.TLSClientConfig{
-			CAData: c.ca.pem, CertData: c.admin.cert, KeyData: c.admin.key,
+			CAData: c.ca.CertPEM, CertData: c.admin.cert, KeyData: c.admin.key,
 		},
 		// The limits of client-go are meant to protect clusters that others use too.
 		QPS: 1000, Burst: 2000,

@@ -225,7 +225,7 @@ func writeStages(ctx context.Context, program, file string) error {
 // healthClient asks as the administrator, since the API server answers nobody else when anonymous access is off.
 func (c *Cluster) healthClient() (*http.Client, error) {
 	roots := x509.NewCertPool()
-	roots.AddCert(c.ca.cert)
+	roots.AddCert(c.ca.Cert)
 	certificate, err := tls.X509KeyPair(c.admin.cert, c.admin.key)
 	if err != nil {
 		return nil, err

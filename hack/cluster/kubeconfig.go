@@ -23,7 +23,7 @@ type credentials struct {
 func (c *Cluster) writeKubeconfig(file string, who credentials) error {
 	const name = "local-cluster"
 	config := api.NewConfig()
-	config.Clusters[name] = &api.Cluster{Server: c.server(), CertificateAuthorityData: c.ca.pem}
+	config.Clusters[name] = &api.Cluster{Server: c.server(), CertificateAuthorityData: c.ca.CertPEM}
 	config.AuthInfos[name] = &api.AuthInfo{
 		ClientCertificateData: who.certificate, ClientKeyData: who.key, Token: who.token,
 	}

@@ -40,6 +40,7 @@ var layers = [][]string{
 // simulator are the layers of the simulated Controller from the ground up, with the same rule. It and the operator know nothing of
 // each other: it would else prove the operator's own misunderstandings right.
 var simulator = [][]string{
+	{"pkg/avisim/pki"},
 	{"pkg/avisim/doc", "pkg/avisim/transport", "pkg/avisim/record", "pkg/avisim/sctp"},
 	{"pkg/avisim/schema"},
 	{"pkg/avisim/world"},
@@ -147,6 +148,8 @@ func TestImportsRejects(t *testing.T) {
 		{"pkg/avisim/world", module + "/pkg/avisim/api", "below"},
 		{"pkg/avisim/world", module + "/pkg/avisim", "below"},
 		{"pkg/avisim/world", module + "/pkg/avisim/schema", ""},
+		{"pkg/avisim/transport", module + "/pkg/avisim/pki", ""},
+		{"pkg/avisim/pki", module + "/pkg/avisim/doc", "below"},
 		{"pkg/avisim/world", "net/http", "no HTTP"},
 		{"pkg/avisim/api", "net/http", ""},
 		{"pkg/avisim/record", module + "/pkg/avisim/api", "below"},

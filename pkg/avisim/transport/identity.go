@@ -3,23 +3,21 @@
 package transport
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/pki"
 )
 
 // certificate is what the server presents, and the CA that signed it.
@@ -66,11 +64,11 @@ func (i *Identity) Ensure() error {
 
 // Rotate replaces the CA and the certificate by new ones.
 func (i *Identity) Rotate() error {
-	c, err := issue(i.hosts, time.Now()) // certificates are for real clients, so for the real clock
+	ca, leaf, err := issue(i.hosts, time.Now()) // certificates are for real clients, so for the real clock
 	if err != nil {
 		return fmt.Errorf("making a certificate: %w", err)
 	}
-	i.show(c)
+	i.show(&certificate{leaf.TLS(ca.Cert), ca.CertPEM})
 	return nil
 }
 
@@ -176,20 +174,15 @@ func fitsHost(leaf *x509.Certificate, host string) bool {
 // WriteCertificate makes a CA and a certificate for the hosts, and writes ca.crt, tls.crt and tls.key into a folder. The CA's
 // key is thrown away.
 func WriteCertificate(dir string, hosts []string) error {
-	c, err := issue(hosts, time.Now())
-	if err != nil {
-		return fmt.Errorf("making a certificate: %w", err)
-	}
-	key, err := x509.MarshalPKCS8PrivateKey(c.leaf.PrivateKey)
+	ca, leaf, err := issue(hosts, time.Now())
 	if err != nil {
 		return fmt.Errorf("making a certificate: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	chain := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.leaf.Certificate[0]}), c.ca...)
-	for name, content := range map[string][]byte{"ca.crt": c.ca, "tls.crt": chain,
-		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})} {
+	for name, content := range map[string][]byte{"ca.crt": ca.CertPEM, "tls.crt": slices.Concat(leaf.CertPEM, ca.CertPEM),
+		"tls.key": leaf.KeyPEM} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			return err
 		}
@@ -198,57 +191,25 @@ func WriteCertificate(dir string, hosts []string) error {
 }
 
 // issue makes a CA and a certificate for loopback and for the hosts, names or addresses. An unspecified address, which a
-// server may listen on, stands for all of the machine's.
-func issue(hosts []string, now time.Time) (*certificate, error) {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
+// server may listen on, stands for all of the machine's. Each CA has a name of its own, so that one is not taken for another.
+func issue(hosts []string, now time.Time) (ca *pki.Authority, leaf *pki.Pair, err error) {
+	if ca, err = pki.NewAuthority(pkix.Name{CommonName: "avisim CA " + rand.Text()}, now, now.AddDate(1, 0, 0)); err != nil {
+		return nil, nil, err
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, err
-	}
-	ca := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "avisim CA " + serial.Text(16)},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	if err != nil {
-		return nil, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: new(big.Int).Add(serial, big.NewInt(1)), Subject: pkix.Name{CommonName: "avisim"},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames: []string{"localhost", "avi-controller", "avisim"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-	}
+	names := []string{"localhost", "avi-controller", "avisim", "127.0.0.1", "::1"}
 	for _, host := range hosts {
-		ip := net.ParseIP(host)
-		switch {
-		case ip == nil && host != "":
-			leaf.DNSNames = append(leaf.DNSNames, host)
-		case ip != nil && !ip.IsUnspecified():
-			leaf.IPAddresses = append(leaf.IPAddresses, ip)
-		default:
-			addrs, _ := net.InterfaceAddrs() // without them the certificate is still good for loopback
-			for _, a := range addrs {
-				if n, ok := a.(*net.IPNet); ok {
-					leaf.IPAddresses = append(leaf.IPAddresses, n.IP)
-				}
+		if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+			names = append(names, host)
+			continue
+		}
+		addrs, _ := net.InterfaceAddrs() // without them the certificate is still good for loopback
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok {
+				names = append(names, n.IP.String())
 			}
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
-	if err != nil {
-		return nil, err
-	}
-	return &certificate{
-		leaf: tls.Certificate{Certificate: [][]byte{der, caDER}, PrivateKey: key},
-		ca:   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
-	}, nil
+	leaf, err = ca.Issue(pki.Request{Subject: pkix.Name{CommonName: "avisim"}, Hosts: names,
+		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	return ca, leaf, err
 }

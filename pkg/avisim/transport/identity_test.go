@@ -4,9 +4,7 @@ package transport
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"testing"
 	"time"
 )
@@ -27,20 +25,15 @@ func TestIdentity(t *testing.T) {
 	if err := i.Ensure(); err != nil || !bytes.Equal(i.CAPEM(), first) {
 		t.Errorf("there was one: %v", err)
 	}
-	other, err := issue([]string{"avi.example.org"}, time.Now())
+	_, other, err := issue([]string{"avi.example.org"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(other.leaf.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.leaf.Certificate[0]})
-	if i.Present(cert, []byte("no key")) {
+	if i.Present(other.CertPEM, []byte("no key")) {
 		t.Error("presented without a key")
 	}
 	before := changes
-	if !i.Present(cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})) || !bytes.Equal(i.CAPEM(), cert) {
+	if !i.Present(other.CertPEM, other.KeyPEM) || !bytes.Equal(i.CAPEM(), other.CertPEM) {
 		t.Error("not presented")
 	}
 	i.Restore()

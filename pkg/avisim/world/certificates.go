@@ -5,21 +5,19 @@ package world
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // the Controller shows SHA-1 fingerprints
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/doc"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/pki"
 )
 
 // deriveKeyAndCertificate makes the key and the certificate of an object that asks for a self-signed one, and says what is in
@@ -34,11 +32,11 @@ func deriveKeyAndCertificate(w *write) {
 		cert["certificate"] = doc.At(old.Body, "certificate", "certificate")
 	}
 	if doc.Str(cert, "certificate") == "" && w.body["key"] == nil {
-		certificate, key, err := selfSigned(cert, w.world.now())
-		if err != nil { // only a broken source of randomness can do that
+		made, err := selfSigned(cert, w.world.now())
+		if err != nil { // a name that no certificate can have
 			return
 		}
-		cert["certificate"], w.body["key"] = string(certificate), string(key)
+		cert["certificate"], w.body["key"] = string(made.CertPEM), string(made.KeyPEM)
 	}
 	block, _ := pem.Decode([]byte(doc.Str(cert, "certificate")))
 	if block == nil {
@@ -114,49 +112,30 @@ func keyParams(key any) map[string]any {
 	return map[string]any{"algorithm": "SSL_KEY_ALGORITHM_RSA"}
 }
 
-// selfSigned makes a certificate from the fields that a client gave, in PEM.
-func selfSigned(cert map[string]any, now time.Time) (certificate, key []byte, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, nil, err
-	}
+// selfSigned makes a certificate from the fields that a client gave.
+func selfSigned(cert map[string]any, now time.Time) (*pki.Pair, error) {
 	days := doc.Int(cert, "days_until_expire")
 	if days == 0 {
 		days = 365 // documented default
 	}
-	name := pkix.Name{CommonName: doc.Str(cert, "subject", "common_name")}
-	for field, to := range map[string]*[]string{"organization": &name.Organization, "organization_unit": &name.OrganizationalUnit,
-		"locality": &name.Locality, "state": &name.Province, "country": &name.Country} {
+	r := pki.Request{Subject: pkix.Name{CommonName: doc.Str(cert, "subject", "common_name")},
+		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	for field, to := range map[string]*[]string{"organization": &r.Subject.Organization,
+		"organization_unit": &r.Subject.OrganizationalUnit, "locality": &r.Subject.Locality, "state": &r.Subject.Province,
+		"country": &r.Subject.Country} {
 		if v := doc.Str(cert, "subject", field); v != "" {
 			*to = []string{v}
 		}
 	}
-	template := &x509.Certificate{SerialNumber: serial, Subject: name, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(0, 0, days),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	names, _ := cert["subject_alt_names"].([]any)
 	for _, n := range names {
 		host, _ := n.(string)
 		if h, _, err := net.SplitHostPort(host); err == nil { // a client that has host:port as the Controller's address
 			host = h
 		}
-		if ip := net.ParseIP(host); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else if host != "" {
-			template.DNSNames = append(template.DNSNames, host)
+		if host != "" {
+			r.Hosts = append(r.Hosts, host)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		return nil, nil, err
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, nil, err
-	}
-	certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return certificate, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), nil
+	return pki.SelfSigned(r, now, now.AddDate(0, 0, days))
 }
