@@ -137,8 +137,8 @@ type runs struct {
 	mu     sync.Mutex
 	count  Mark
 	last   map[runKey]lastRun
-	lines  []string
-	sweeps int // for objects whose owners are gone
+	lines  []string // the last ones: see keptLines
+	sweeps int      // for objects whose owners are gone
 }
 
 func (r *runs) begin(key runKey, id string) {
@@ -163,9 +163,15 @@ func (r *runs) swept() {
 	r.sweeps++
 }
 
+// keptLines is how many lines of the log are kept at least: far more than a test of seconds has, and little beside what is measured.
+const keptLines = 5000
+
 func (r *runs) line(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.lines) >= 2*keptLines {
+		r.lines = slices.Clone(r.lines[keptLines:])
+	}
 	r.lines = append(r.lines, text)
 }
 
