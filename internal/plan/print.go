@@ -9,9 +9,11 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vmware/alb-sdk/go/models"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
 )
@@ -188,17 +190,18 @@ func (c FieldChange) elements() (gone, come []string, ok bool) {
 	if !okFrom || !okTo {
 		return nil, nil, false
 	}
-	for _, f := range from {
-		if !slices.Contains(to, f) {
-			gone = append(gone, f)
+	return notIn(to, from), notIn(from, to), true
+}
+
+// notIn are the elements of list that other doesn't have.
+func notIn(other, list []string) (out []string) {
+	there := sets.New(other...)
+	for _, e := range list {
+		if !there.Has(e) {
+			out = append(out, e)
 		}
 	}
-	for _, t := range to {
-		if !slices.Contains(from, t) {
-			come = append(come, t)
-		}
-	}
-	return gone, come, true
+	return out
 }
 
 func texts(v any) ([]string, bool) {
@@ -286,7 +289,7 @@ func serverText(s *models.Server) string {
 		out = "[" + out + "]"
 	}
 	if s.Port != nil {
-		out += fmt.Sprintf(":%d", *s.Port)
+		out += ":" + strconv.Itoa(int(*s.Port))
 	}
 	if s.Enabled != nil && !*s.Enabled {
 		out += " disabled"
