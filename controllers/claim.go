@@ -70,7 +70,7 @@ func (r *owners[T]) claimWith(ctx context.Context, o client.Object, annotations 
 	if !changed {
 		return nil
 	}
-	return r.patchFinalizers(ctx, o, before)
+	return r.Status.Write(ctx, before, o, func() error { return r.patchFinalizers(ctx, o, before) })
 }
 
 // unclaim lets an owner go.

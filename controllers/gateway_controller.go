@@ -17,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -73,15 +72,15 @@ func (k gateways) forget(gw types.NamespacedName) {
 	k.drop(gw)
 }
 
-func (k gateways) watch(b *builder.Builder, _ calmly) *builder.Builder {
+func (k gateways) watch(b *builder.Builder, _ handlers) *builder.Builder {
 	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(attachable()))
 }
 
-func (k gateways) sources(c cache.Cache, api gather.API) []source.Source {
+func (k gateways) sources(c cache.Cache, api gather.API, h handlers) []source.Source {
 	switch api {
 	case gather.GatewayAPI:
 		return []source.Source{
-			source.Kind(c, client.Object(&gatewayv1.Gateway{}), &handler.EnqueueRequestForObject{}, gatewayPredicate(k.Status.Own)),
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), h.plainly(itself), gatewayPredicate()),
 			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), mapped(k.ofClass), specChanged()),
 		}
 	case gather.ListenerSets:
@@ -95,12 +94,18 @@ func (k gateways) sources(c cache.Cache, api gather.API) []source.Source {
 	return nil
 }
 
-// gatewayPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses somebody else has
-// changed.
-func gatewayPredicate(own func(client.Object) bool) predicate.Predicate {
+// gatewayPredicate lets through what gatewayChanged does, and a status whose addresses have changed.
+func gatewayPredicate() predicate.Predicate {
+	return predicate.Or(gatewayChanged(), updated(func(before, after *gatewayv1.Gateway) bool {
+		return !apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses)
+	}))
+}
+
+// gatewayChanged lets through what people change, and a status from which our conditions have gone.
+func gatewayChanged() predicate.Predicate {
 	return predicate.Or(specChanged(), updated(func(before, after *gatewayv1.Gateway) bool {
 		return apimeta.FindStatusCondition(after.Status.Conditions, string(gatewayv1.GatewayConditionProgrammed)) == nil ||
-			!apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses) && !own(before) || finalizersChanged(before, after)
+			finalizersChanged(before, after)
 	}))
 }
 

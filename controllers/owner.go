@@ -82,9 +82,8 @@ type kind[T client.Object] interface {
 	forget(types.NamespacedName)
 
 	// watch adds the watches on types that every cluster has, sources are those on the types of an optional API.
-	// Annotations that somebody changes again and again come through calmly, where a kind asks for it.
-	watch(b *builder.Builder, calmly calmly) *builder.Builder
-	sources(cache.Cache, gather.API) []source.Source
+	watch(*builder.Builder, handlers) *builder.Builder
+	sources(cache.Cache, gather.API, handlers) []source.Source
 	// using are the owners that have a Service behind them, and inNamespace those whose Services are in a namespace, as they
 	// were last read.
 	using(service types.NamespacedName) []types.NamespacedName
@@ -146,7 +145,7 @@ func (r *owners[T]) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 
 func (r *owners[T]) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	r.Lead()
-	ctx = avi.WithRun(ctx, req.Namespace)
+	ctx = status.WithRun(avi.WithRun(ctx, req.Namespace), status.Run{Controller: r.name, Owner: req.NamespacedName})
 	if r.Engine.Mirror.Err() != nil {
 		ctx = engine.Unread(ctx)
 	}
@@ -435,21 +434,50 @@ func (r *owners[T]) SetupWithManager(mgr ctrl.Manager) error {
 			ReconciliationTimeout:   r.Timeout,
 			EnableWarmup:            new(r.API() == ""), // a standby has its queue filled, where the types are always there
 		})
-	c, err := r.watch(b, r.calmly).Build(r)
+	c, err := r.watch(b, r.handlers()).Build(r)
 	r.controller = c
 	return err
 }
 
 // Watch begins to watch an API's types, which the API server has.
 func (r *owners[T]) Watch(c cache.Cache, api gather.API) error {
-	return watch(r.controller, r.sources(c, api))
+	return watch(r.controller, r.sources(c, api, r.handlers()))
 }
 
 // Refers implements part.
 func (r *owners[T]) Refers(api gather.API) bool { return r.refers(api) }
 
-// calmly is a handler of changes of owners, which the function finds.
-type calmly func(handler.MapFunc) handler.EventHandler
+// handlers make handlers of the events of owners, or of what these are made of. The function finds the owners. An event that shows nothing
+// but what the last run for an owner wrote doesn't run that owner again.
+type handlers struct {
+	plainly func(handler.MapFunc) handler.EventHandler
+	// calmly is plainly for objects whose annotations somebody may change again and again.
+	calmly func(handler.MapFunc) handler.EventHandler
+}
+
+func (r *owners[T]) handlers() handlers {
+	return handlers{plainly: r.others(mapped), calmly: r.others(r.calmly)}
+}
+
+// others leaves the updates that an owner's own run wrote to the other owners that they concern.
+func (r *owners[T]) others(how func(handler.MapFunc) handler.EventHandler) func(handler.MapFunc) handler.EventHandler {
+	return func(find handler.MapFunc) handler.EventHandler {
+		all := how(find)
+		out := handler.Funcs{CreateFunc: all.Create, DeleteFunc: all.Delete, GenericFunc: all.Generic}
+		out.UpdateFunc = func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			r.Status.Event(e.ObjectOld, e.ObjectNew, func(by status.Run) {
+				if by.Controller != r.name {
+					all.Update(ctx, e, q)
+					return
+				}
+				how(func(ctx context.Context, o client.Object) []reconcile.Request {
+					return slices.DeleteFunc(find(ctx, o), func(own reconcile.Request) bool { return own.NamespacedName == by.Owner })
+				}).Update(ctx, e, q)
+			})
+		}
+		return out
+	}
+}
 
 // calmly queues owners that are changed. Where only annotations are, the first change counts at once, and those that follow it closely when
 // they pause. Somebody's program that writes annotations in a loop is no reason to call the Controller as often.

@@ -239,7 +239,7 @@ func (r *RouteReconciler) Watch(c cache.Cache, api gather.API) error {
 		}
 	case gather.GatewayAPI:
 		sources = []source.Source{
-			source.Kind(c, client.Object(&gatewayv1.Gateway{}), r.of(r.ofGateway), gatewayPredicate(func(client.Object) bool { return true })),
+			source.Kind(c, client.Object(&gatewayv1.Gateway{}), r.of(r.ofGateway), gatewayChanged()),
 			source.Kind(c, client.Object(&gatewayv1.GatewayClass{}), r.of(r.ofClass), specChanged()),
 		}
 	case gather.ListenerSets:

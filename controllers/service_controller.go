@@ -65,8 +65,8 @@ func (k services) forget(key types.NamespacedName) {
 	}
 }
 
-func (k services) watch(b *builder.Builder, calmly calmly) *builder.Builder {
-	return b.Watches(&corev1.Service{}, calmly(itself), builder.WithPredicates(servicePredicate(k.Status.Own))).
+func (k services) watch(b *builder.Builder, h handlers) *builder.Builder {
+	return b.Watches(&corev1.Service{}, h.calmly(itself), builder.WithPredicates(servicePredicate())).
 		Watches(&corev1.Service{}, mapped(k.ofRival))
 }
 
@@ -95,7 +95,7 @@ func (k services) ofRival(ctx context.Context, o client.Object) (out []reconcile
 	return out
 }
 
-func (services) sources(cache.Cache, gather.API) []source.Source { return nil }
+func (services) sources(cache.Cache, gather.API, handlers) []source.Source { return nil }
 
 // using: behind a Service's ports is the Service itself.
 func (services) using(service types.NamespacedName) []types.NamespacedName {
@@ -160,9 +160,8 @@ func (k services) handBack(ctx context.Context, svc *corev1.Service, _ bool) (bo
 }
 
 // servicePredicate lets through Services that are or were load balancers. There is no look at the generation: Services have none. A change
-// of the status alone is let through only if our conditions went with it, or if somebody else changed the addresses: our own writes would
-// otherwise run each Service twice, and a Service that is refused with a different text each time would be run for ever.
-func servicePredicate(own func(client.Object) bool) predicate.Predicate {
+// of the status alone is let through only if our conditions went with it, or if the addresses changed: nobody asks for anything else there.
+func servicePredicate() predicate.Predicate {
 	is := func(o client.Object) bool {
 		svc, ok := o.(*corev1.Service)
 		return ok && relevant(svc)
@@ -170,14 +169,14 @@ func servicePredicate(own func(client.Object) bool) predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(e event.CreateEvent) bool { return is(e.Object) },
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return (is(e.ObjectOld) || is(e.ObjectNew)) && !statusOnly(e.ObjectOld, e.ObjectNew, own)
+			return (is(e.ObjectOld) || is(e.ObjectNew)) && !statusOnly(e.ObjectOld, e.ObjectNew)
 		},
 		DeleteFunc:  func(e event.DeleteEvent) bool { return is(e.Object) },
 		GenericFunc: func(event.GenericEvent) bool { return true },
 	}
 }
 
-func statusOnly(before, after client.Object, own func(client.Object) bool) bool {
+func statusOnly(before, after client.Object) bool {
 	b, okB := before.(*corev1.Service)
 	a, okA := after.(*corev1.Service)
 	if !okA || !okB || a.ResourceVersion == b.ResourceVersion || apimeta.FindStatusCondition(a.Status.Conditions, status.Programmed) == nil {
@@ -187,5 +186,5 @@ func statusOnly(before, after client.Object, own func(client.Object) bool) bool 
 	return apiequality.Semantic.DeepEqual(a.Spec, b.Spec) && apiequality.Semantic.DeepEqual(a.Labels, b.Labels) &&
 		apiequality.Semantic.DeepEqual(a.Finalizers, b.Finalizers) && a.DeletionTimestamp.Equal(b.DeletionTimestamp) &&
 		apiequality.Semantic.DeepEqual(status.Asked(a), status.Asked(b)) &&
-		(apiequality.Semantic.DeepEqual(a.Status.LoadBalancer, b.Status.LoadBalancer) || own(b))
+		apiequality.Semantic.DeepEqual(a.Status.LoadBalancer, b.Status.LoadBalancer)
 }

@@ -137,11 +137,11 @@ func (k sharedVIPs) exists(ctx context.Context, group types.NamespacedName) (boo
 
 func (k sharedVIPs) forget(group types.NamespacedName) { k.set(group, nil) }
 
-func (k sharedVIPs) watch(b *builder.Builder, _ calmly) *builder.Builder {
-	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(servicePredicate(k.Status.Own)))
+func (k sharedVIPs) watch(b *builder.Builder, h handlers) *builder.Builder {
+	return b.Watches(&corev1.Service{}, h.plainly(k.ofService), builder.WithPredicates(servicePredicate()))
 }
 
-func (sharedVIPs) sources(cache.Cache, gather.API) []source.Source { return nil }
+func (sharedVIPs) sources(cache.Cache, gather.API, handlers) []source.Source { return nil }
 
 // ofService are the groups that a Service asks for, is served in, or was in when it was last looked at.
 func (k sharedVIPs) ofService(_ context.Context, o client.Object) []reconcile.Request {

@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -81,26 +80,25 @@ func (k svcAPIGateways) exists(ctx context.Context, key types.NamespacedName) (b
 
 func (k svcAPIGateways) forget(gw types.NamespacedName) { k.set(gw, nil) }
 
-func (k svcAPIGateways) watch(b *builder.Builder, _ calmly) *builder.Builder {
+func (k svcAPIGateways) watch(b *builder.Builder, _ handlers) *builder.Builder {
 	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(attachable()))
 }
 
-func (k svcAPIGateways) sources(c cache.Cache, api gather.API) []source.Source {
+func (k svcAPIGateways) sources(c cache.Cache, api gather.API, h handlers) []source.Source {
 	if api != gather.ServicesAPI {
 		return nil
 	}
 	return []source.Source{
-		source.Kind(c, client.Object(&svcapi.Gateway{}), &handler.EnqueueRequestForObject{}, svcAPIPredicate(k.Status.Own)),
+		source.Kind(c, client.Object(&svcapi.Gateway{}), h.plainly(itself), svcAPIPredicate()),
 		source.Kind(c, client.Object(&svcapi.GatewayClass{}), mapped(k.ofClass), specChanged()),
 	}
 }
 
-// svcAPIPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses somebody else has
-// changed.
-func svcAPIPredicate(own func(client.Object) bool) predicate.Predicate {
+// svcAPIPredicate lets through what people change, and a status from which our conditions have gone, or whose addresses have changed.
+func svcAPIPredicate() predicate.Predicate {
 	return predicate.Or(specChanged(), updated(func(before, after *svcapi.Gateway) bool {
 		return apimeta.FindStatusCondition(after.Status.Conditions, svcapi.GatewayConditionReady) == nil ||
-			!apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses) && !own(before) || finalizersChanged(before, after)
+			!apiequality.Semantic.DeepEqual(before.Status.Addresses, after.Status.Addresses) || finalizersChanged(before, after)
 	}))
 }
 

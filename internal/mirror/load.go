@@ -705,7 +705,8 @@ type inventory struct {
 	} `json:"runtime"`
 }
 
-// LoadHealth reads the inventories in bulk and calls Changed with the owners whose health changed.
+// LoadHealth reads the inventories in bulk and calls Changed with the owners whose health changed. A pool that no VirtualService uses yet,
+// because the rest of its owner's objects is refused, serves nobody: to run the owner for it would ask for the same once more.
 func (m *Mirror) LoadHealth(ctx context.Context) error {
 	m.mu.RLock()
 	scope := m.scope
@@ -740,16 +741,24 @@ func (m *Mirror) LoadHealth(ctx context.Context) error {
 	}
 	m.mu.Lock()
 	changed := make(map[model.Owner]bool)
+	serve, moved := make(map[string]bool), make(map[model.Owner]bool) // moved are the owners of pools
+	name := func(o model.Owner) string { return o.Namespace + "/" + o.Name }
 	for _, e := range m.objects {
 		switch uuid := e.head.UUID; e.head.Key.Kind {
 		case model.VirtualService:
+			serve[name(e.head.Owner)] = true
 			if health[uuid] != m.health[uuid] {
 				changed[e.head.Owner] = true
 			}
 		case model.Pool:
 			if pools[uuid] != m.pools[uuid] {
-				changed[e.head.Owner] = true
+				moved[e.head.Owner] = true
 			}
+		}
+	}
+	for o := range moved {
+		if serve[name(o)] {
+			changed[o] = true
 		}
 	}
 	m.health, m.pools = health, pools

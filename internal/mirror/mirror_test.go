@@ -254,6 +254,45 @@ func TestDriftIsToldToItsOwner(t *testing.T) {
 	}
 }
 
+// TestHealthIsToldOfWhatServes: a pool's health is told to its owner once there is a VirtualService.
+func TestHealthIsToldOfWhatServes(t *testing.T) {
+	w := newWorld(t)
+	look := func() []model.Owner {
+		t.Helper()
+		if err := w.mirror.LoadHealth(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return w.told()
+	}
+	const name = "c1--core-amf-SCTP-1"
+	w.create("pool", pool(name, "ako-c1", "c1"))
+	w.load()
+	w.told()
+	if got := look(); len(got) > 0 {
+		t.Errorf("told %v of a pool that nothing uses", got)
+	}
+	w.create("vsvip", map[string]any{"name": "c1--core-amf", "vip": []any{map[string]any{"vip_id": "0", "auto_allocate_ip": true}}})
+	vs := pool("c1--core-amf", "ako-c1", "c1")
+	vs["services"], vs["vsvip_ref"] = []any{map[string]any{"port": 1}}, "/api/vsvip?name=c1--core-amf"
+	w.create("virtualservice", vs)
+	w.load()
+	w.told()
+	if got := look(); !slices.Equal(got, []model.Owner{amf}) {
+		t.Errorf("told %v of a VirtualService", got)
+	}
+	if got := look(); len(got) > 0 {
+		t.Errorf("told %v although nothing changed", got)
+	}
+	if err := w.sim.Edit("pool", "admin", name, func(o map[string]any) {
+		o["servers"] = []any{map[string]any{"ip": map[string]any{"addr": "10.244.1.5", "type": "V4"}, "port": 1}}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); !slices.Equal(got, []model.Owner{amf}) {
+		t.Errorf("told %v of a pool that serves", got)
+	}
+}
+
 // A load that was under way when the operator wrote must not undo what the write's answer said.
 func TestOwnWritesBeatAnOlderList(t *testing.T) {
 	w := newWorld(t)

@@ -5,12 +5,9 @@ package status
 import (
 	"context"
 	"fmt"
-	"sync"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -27,52 +24,11 @@ func (w *Writer) Patch(ctx context.Context, before, after client.Object, same bo
 	if same {
 		return nil
 	}
-	if err := w.Client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	err := w.Write(ctx, before, after, func() error {
+		return w.Client.Status().Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	})
+	if err != nil {
 		return fmt.Errorf("writing the status of %T %s: %w", before, key, err)
 	}
-	w.own.note(before, after, w.Now())
 	return nil
-}
-
-// ownWrites remembers for a while which versions of objects the operator has replaced.
-type ownWrites struct {
-	mu      sync.Mutex
-	objects map[types.UID]ownWrite
-}
-
-type ownWrite struct {
-	replaced string // the resourceVersion that was written over
-	at       time.Time
-}
-
-// How long a version is remembered, which a cache is never behind, and beyond how many objects old ones are looked for.
-const (
-	ownWriteAge  = 10 * time.Minute
-	ownWriteMany = 1024
-)
-
-func (o *ownWrites) replaced(before client.Object) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	w, ok := o.objects[before.GetUID()]
-	return ok && w.replaced == before.GetResourceVersion()
-}
-
-func (o *ownWrites) note(before, after client.Object, now time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if before.GetResourceVersion() == after.GetResourceVersion() {
-		return // the API server found no difference
-	}
-	if o.objects == nil {
-		o.objects = make(map[types.UID]ownWrite)
-	}
-	if len(o.objects) >= ownWriteMany {
-		for uid, w := range o.objects {
-			if now.Sub(w.at) > ownWriteAge {
-				delete(o.objects, uid)
-			}
-		}
-	}
-	o.objects[before.GetUID()] = ownWrite{before.GetResourceVersion(), now}
 }

@@ -3,14 +3,12 @@
 package status
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
@@ -44,21 +42,6 @@ func TestPatchKnowsItsOwnWrites(t *testing.T) {
 	}
 	if fresh := read(); len(fresh.Status.Conditions) != 1 || w.Patch(t.Context(), fresh, fresh, true) != nil {
 		t.Errorf("the cache has caught up, and still: %+v", fresh.Status)
-	}
-}
-
-// TestOwnWritesAreForgotten: what is deleted doesn't stay in memory.
-func TestOwnWritesAreForgotten(t *testing.T) {
-	var o ownWrites
-	now := time.Now()
-	for i := range 3 * ownWriteMany {
-		object := func(version string) client.Object {
-			return &corev1.Service{ObjectMeta: metav1.ObjectMeta{UID: types.UID(fmt.Sprint(i)), ResourceVersion: version}}
-		}
-		o.note(object("1"), object("2"), now.Add(time.Duration(i)*time.Second))
-	}
-	if n := len(o.objects); n > ownWriteMany {
-		t.Errorf("%d are remembered", n)
 	}
 }
 

@@ -55,9 +55,6 @@ type Writer struct {
 	contest contest
 }
 
-// Own reports whether the operator itself has replaced that version of an object: the event that follows is its own write's.
-func (w *Writer) Own(before client.Object) bool { return w.own.replaced(before) }
-
 // Asked is a Service's annotations without those that this package writes.
 func Asked(svc *corev1.Service) map[string]string {
 	out := maps.Clone(svc.Annotations)

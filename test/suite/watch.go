@@ -30,6 +30,7 @@ type kubeWrites struct {
 	mu      sync.Mutex
 	list    []KubeWrite
 	refused int
+	around  func(w KubeWrite, answered bool)
 }
 
 // transport is for rest.Config.Wrap. A write that the API server refuses because the object has changed since is none.
@@ -44,6 +45,14 @@ func (k *kubeWrites) transport(next http.RoundTripper) http.RoundTripper {
 		if err != nil {
 			return nil, err
 		}
+		w := KubeWrite{r.Method, r.URL.Path, body}
+		k.mu.Lock()
+		around := k.around
+		k.mu.Unlock()
+		if around != nil {
+			around(w, false)
+			defer around(w, true)
+		}
 		answer, err := next.RoundTrip(r)
 		k.heed(answer)
 		if err == nil && answer.StatusCode == http.StatusConflict {
@@ -51,7 +60,7 @@ func (k *kubeWrites) transport(next http.RoundTripper) http.RoundTripper {
 		}
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.list = append(k.list, KubeWrite{r.Method, r.URL.Path, body})
+		k.list = append(k.list, w)
 		return answer, err
 	})
 }
@@ -108,6 +117,14 @@ func (e *Env) KubeWrites() (out []KubeWrite) {
 		}
 	}
 	return out
+}
+
+// AroundKubeWrites has a function called by each of the operator's writes to the API server, as KubeWrites has them: before it is sent,
+// and when the API server has answered, before the operator knows.
+func (e *Env) AroundKubeWrites(f func(w KubeWrite, answered bool)) {
+	e.kube.mu.Lock()
+	defer e.kube.mu.Unlock()
+	e.kube.around = f
 }
 
 // ResetKubeWrites forgets the writes so far.
