@@ -104,7 +104,7 @@ docker-build: ## Build both images (needs docker; IMG, SIMULATOR_IMG, PLATFORMS,
 build-installer: $(KUSTOMIZE) ## Write all that an installation needs to dist/install.yaml (IMG), and beside it what some clusters lack.
 	@mkdir -p dist
 	@name='$(IMG)' tag=latest; if [[ "$${name##*/}" == *:* ]]; then tag="$${name##*:}" name="$${name%:*}"; fi; \
-		printf 'resources:\n- ../config/default\nimages:\n- name: avi-l4-operator\n  newName: %s\n  newTag: %s\nlabels:\n- includeTemplates: true\n  pairs:\n    app.kubernetes.io/version: "%s"\n' "$$name" "$$tag" '$(VERSION)' > dist/kustomization.yaml
+		printf 'resources:\n- ../config/default\nimages:\n- name: avi-l4-operator\n  newName: "%s"\n  newTag: "%s"\nlabels:\n- includeTemplates: true\n  pairs:\n    app.kubernetes.io/version: "%s"\n' "$$name" "$$tag" '$(VERSION)' > dist/kustomization.yaml
 	$(KUSTOMIZE) build dist > dist/install.yaml
 	$(KUSTOMIZE) build config/components/services-api > dist/services-api-crds.yaml
 

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,6 +41,35 @@ func TestCommandsOfTheDocs(t *testing.T) {
 	} {
 		if err := understood(strings.Fields(line)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+}
+
+// TestDocs runs every command of the plugin that a document shows, on the cluster of testdata.
+func TestDocs(t *testing.T) {
+	commands, err := examples.RunBy(filepath.Join("..", ".."), examples.Plugin)
+	if err != nil || len(commands) < 5 {
+		t.Fatalf("%d commands: %v", len(commands), err)
+	}
+	for _, c := range commands {
+		args, ok := c.Of("kubectl", "avi-l4")
+		if !ok { // kubectl's completion calls the program itself, with what was typed
+			if args, ok = c.Of("exec", "kubectl-avi_l4", "__complete", "$@"); !ok {
+				t.Errorf("%s: not known here", c)
+				continue
+			}
+			args = append([]string{"__complete", "explain", "service/"}, args...)
+		}
+		connect, want := cluster(t), "amf"
+		if args[0] == "drift" || slices.Contains(args, "--health") {
+			const said = `{"controller": "avi.example.com", "virtualServices": [{"tenant": "admin", "name": "amf", "state": "OPER_UP"}]}`
+			connect = (&operated{status: http.StatusOK, body: said, role: true}).connect(t)
+		}
+		if args[0] == "tree" && args[1] == "gateway/core" {
+			want = "core"
+		}
+		if out, _, err := run(t, connect, args...); err != nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v, without %q:\n%s", c, err, want, out)
 		}
 	}
 }

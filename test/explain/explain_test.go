@@ -25,6 +25,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/component-base/cli"
+	"k8s.io/kubectl/pkg/cmd"
 	"k8s.io/kubectl/pkg/describe"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,7 +35,15 @@ import (
 
 var update = flag.Bool("update", false, "write the texts instead of comparing with them")
 
-func TestMain(m *testing.M) { suite.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("AS") == "kubectl" {
+		if cli.RunNoErrOutput(cmd.NewDefaultKubectlCommand()) != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	suite.Main(m)
+}
 
 // TestExplanations compares the texts of each input. The file names say what is broken.
 func TestExplanations(t *testing.T) {

@@ -3,7 +3,10 @@
 package helm
 
 import (
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -38,6 +41,41 @@ func TestCommandsOfTheDocs(t *testing.T) {
 	} {
 		if err := understood(strings.Fields(line)); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", line, err, want)
+		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	if os.Getenv("AS") == "helm" {
+		helm, err := cmd.NewRootCmd(os.Stdout, os.Args[1:], cmd.SetupLogging)
+		if err == nil {
+			err = helm.Execute()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// documents runs every command of Helm that a document shows, one after the other.
+func (s *site) documents(t *testing.T) {
+	t.Helper()
+	commands, err := examples.RunBy(root, examples.Helm)
+	if err != nil || len(commands) < 3 {
+		t.Fatalf("%d commands: %v", len(commands), err)
+	}
+	valuesFile, err := filepath.Abs(filepath.Join("testdata", "ako-values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell := examples.Shell{Folder: root, Programs: examples.Itself(t, "helm"), Env: []string{"KUBECONFIG=" + s.kubeconfig, "HOME=" + t.TempDir()},
+		Replace: strings.NewReplacer("--values NAME", "--values "+valuesFile, "=NAME/", "=registry.example.com/", "tag=NAME", "tag=1.0")}
+	for _, c := range commands {
+		if _, err := shell.Run(t.Context(), c.Line); err != nil {
+			t.Errorf("%s: %v", c, err)
 		}
 	}
 }

@@ -101,6 +101,8 @@ func TestRelease(t *testing.T) {
 	if got := s.crd(ctx, t, akoCRD.GetName()); got.GetResourceVersion() != akoCRD.GetResourceVersion() {
 		t.Errorf("AKO's CRD was written: %v", got.GetManagedFields())
 	}
+	s.uninstall(t, releaseName, namespace)
+	s.documents(t)
 }
 
 func startSite(ctx context.Context, t *testing.T) *site {

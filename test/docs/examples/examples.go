@@ -16,6 +16,7 @@ import (
 type Command struct {
 	At    string   // file and line
 	Words []string // of the program and its arguments; what the reader has to choose is "NAME"
+	Line  string   // the shell's, which may have several commands
 }
 
 func (c Command) String() string { return c.At + ": " + strings.Join(c.Words, " ") }
@@ -81,8 +82,9 @@ func Parse(name, text string) (all []Command) {
 		if strings.HasSuffix(l, "\\") {
 			continue
 		}
-		for _, words := range split(placeholder.ReplaceAllString(line, "NAME")) {
-			all = append(all, Command{At: fmt.Sprintf("%s:%d", name, begun), Words: words})
+		line = placeholder.ReplaceAllString(line, "NAME")
+		for _, words := range split(line) {
+			all = append(all, Command{At: fmt.Sprintf("%s:%d", name, begun), Words: words, Line: line})
 		}
 		line = ""
 	}
