@@ -120,6 +120,7 @@ func (x *bench) sideBySide(n int) []row {
 		}
 		x.operator = nil
 	}()
+	x.wait("all calls", func() bool { return x.virtualServicesMade() == n })
 	x.wait("all Services of two operators", func() bool { return x.programmed() >= n && x.quiet(2*time.Second) })
 	first, last := span(x.sim.Writes())
 	bound := time.Duration(n*4/(2*concurrency)) * latency
