@@ -71,35 +71,42 @@ func subject() string {
 	return fmt.Sprintf("%s per call, %d calls at once, %d Services of one SCTP port with 2 endpoints", latency, concurrency, number("BENCH_SERVICES", 1000))
 }
 
-// everything measures an operator on a cluster of its own, which is stopped at the end.
+// everything measures an operator on a cluster of its own, which is stopped at the end. What is measured is shown at once, too.
 func everything(x *bench) (rows []row) {
 	defer x.stop()
 	n, gateways := number("BENCH_SERVICES", 1000), number("BENCH_GATEWAYS", 200)
-	rows = append(rows, x.storm(n)...)
+	routed, shared := number("BENCH_ROUTED_GATEWAYS", 30), number("BENCH_SHARED_VIPS", 250)
+	add := func(measured ...row) {
+		for _, r := range measured {
+			fmt.Fprintln(os.Stderr, "bench:", r.what, r.measured)
+		}
+		rows = append(rows, measured...)
+	}
+	add(x.storm(n)...)
 	if profile != "" {
 		return rows
 	}
-	rows = append(rows, x.alone()...)
-	rows = append(rows, x.restart(4*n)...)
-	rows = append(rows, x.oneOf(500)...)
-	rows = append(rows, x.oneOf(5000)...)
-	rows = append(rows, x.rollout()...)
-	rows = append(rows, x.takenOver()...)
-	rows = append(rows, row{}, row{what: fmt.Sprintf("%d Gateways of %d listeners, each with a Service of 2 endpoints, beside all that:", gateways, len(listeners))})
-	rows = append(rows, x.gateways(gateways, n)...)
-	routed := number("BENCH_ROUTED_GATEWAYS", 30)
-	rows = append(rows, row{}, row{what: fmt.Sprintf("%d Gateways of gateway.networking.k8s.io with %d SCTPRoutes of two Services each, beside all that:", routed, routed*routesPerGateway)})
-	rows = append(rows, x.routed(routed)...)
-	shared := number("BENCH_SHARED_VIPS", 250)
-	rows = append(rows, row{}, row{what: fmt.Sprintf("%d Services in %d shared VIPs, beside all that:", shared*len(sharedPorts), shared)})
-	rows = append(rows, x.shared(shared)...)
-	rows = append(rows, row{}, row{what: "static routes, beside all that:"})
-	rows = append(rows, x.nodes(number("BENCH_NODES", 500))...)
-	rows = append(rows, row{}, row{what: "beside all that:"})
-	rows = append(rows, x.churn(n, 500)...)
-	rows = append(rows, x.underPressure(number("BENCH_PRESSURE", n))...)
-	rows = append(append(rows, row{}, row{what: "at the end:"}), x.allDeleted()...)
-	return append(rows, x.sideBySide(n)...)
+	add(x.alone()...)
+	add(x.restart(4 * n)...)
+	add(x.oneOf(500)...)
+	add(x.oneOf(5000)...)
+	add(x.rollout()...)
+	add(x.takenOver()...)
+	add(row{}, row{what: fmt.Sprintf("%d Gateways of %d listeners, each with a Service of 2 endpoints, beside all that:", gateways, len(listeners))})
+	add(x.gateways(gateways, n)...)
+	add(row{}, row{what: fmt.Sprintf("%d Gateways of gateway.networking.k8s.io with %d SCTPRoutes of two Services each, beside all that:",
+		routed, routed*routesPerGateway)})
+	add(x.routed(routed)...)
+	add(row{}, row{what: fmt.Sprintf("%d Services in %d shared VIPs, beside all that:", shared*len(sharedPorts), shared)})
+	add(x.shared(shared)...)
+	add(row{}, row{what: "static routes, beside all that:"})
+	add(x.nodes(number("BENCH_NODES", 500))...)
+	add(row{}, row{what: "at last, beside all that:"})
+	add(x.churn(n, 500)...)
+	add(x.underPressure(number("BENCH_PRESSURE", n))...)
+	add(x.allDeleted()...)
+	add(x.sideBySide(n)...)
+	return rows
 }
 
 // number is that of an environment variable, or else the usual one.
