@@ -204,10 +204,9 @@ bench: ## Measure the operator against the simulator, and print a table (BENCH_J
 	$(WITH_BINARIES) BENCH_JSON='$(abspath $(BENCH_JSON))' go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 	AVISIM_MEMORY_GOAL=1 go test -count=1 -timeout 30m -v -run 'TestMemory$$' ./cmd/avisim
 
-# Its name isn't default.pgo at the top, because each go build and go test would then compile every module a second time.
 .PHONY: pgo
-pgo: ## Refresh the profile that releases and images are compiled with (hack/operator.pgo), from the benchmark's busiest part.
-	$(WITH_BINARIES) BENCH_PROFILE=$(CURDIR)/hack/operator.pgo go test -run '^$$' -bench 'Operator$$' -benchtime 1x -timeout 20m ./test/bench/
+pgo: ## Write a profile of the processor's use while Services are made to bin/operator.pgo, for go build -pgo=bin/operator.pgo .
+	$(WITH_BINARIES) BENCH_PROFILE=$(BIN)/operator.pgo go test -run '^$$' -bench 'Operator$$' -benchtime 1x -timeout 20m ./test/bench/
 
 .PHONY: bench-compare
 bench-compare: ## Measure the operator of another revision (REV=) and this one in turn, and print ratios.

@@ -70,6 +70,7 @@ var Fates = []Fate{
 	{Begins: "make bench", Why: minutes + "it measures, and has no result that a test could hold"},
 	{Begins: "make bench-compare", Why: minutes + "it measures, and has no result that a test could hold"},
 	{Begins: "make bench-rival", Why: minutes + "it measures, and has no result that a test could hold"},
+	{Begins: "make pgo", Why: minutes + "the same, with a profile"},
 	{Begins: "make pictures", Why: minutes + "it draws what a person has to look at; hack/tools/pictures tests how"},
 	{Begins: "make cluster-up", Why: foreground + "hack/cluster starts the same cluster on ports of its own"},
 	{Begins: "make run", Why: foreground + "test/e2e runs the operator as a process on such a cluster"},
