@@ -444,6 +444,7 @@ func (x *bench) restart(objects int) []row {
 	x.run() // health is read at starts only here: this one writes what is new of it, and the next is measured
 	x.ready()
 	x.wait("quiet", func() bool { return x.quiet(3 * time.Second) })
+	x.wait("no more writes to Kubernetes", x.written())
 	x.halt()
 	x.sim.ResetRequests()
 	begin, kube := time.Now(), x.kubeWrites()

@@ -39,6 +39,17 @@ func (x *bench) kubeWrites() (n int) {
 	return n
 }
 
+// written returns a function that reports whether nothing was written to Kubernetes for two seconds, as far as it has been asked.
+func (x *bench) written() func() bool {
+	last, since := x.kubeWrites(), time.Now()
+	return func() bool {
+		if now := x.kubeWrites(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) > 2*time.Second
+	}
+}
+
 func operatorWrites(labels string) bool {
 	has := func(key string, values ...string) bool {
 		return slices.ContainsFunc(values, func(v string) bool { return strings.Contains(labels, key+`="`+v+`"`) })
