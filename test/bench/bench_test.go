@@ -103,7 +103,7 @@ func everything(x *bench) (rows []row) {
 	add(x.nodes(number("BENCH_NODES", 500))...)
 	add(row{}, row{what: "at last, beside all that:"})
 	add(x.churn(n, 500)...)
-	add(x.underPressure(number("BENCH_PRESSURE", n))...)
+	add(x.underPressure(number("BENCH_PRESSURE", n), n)...)
 	add(x.allDeleted()...)
 	add(x.sideBySide(n)...)
 	return rows
@@ -388,7 +388,7 @@ func (x *bench) storm(n int) []row {
 	writes := x.sim.Writes()
 	first, last := span(writes)
 	wall := last.Sub(first)
-	bound := time.Duration(n*4/concurrency) * latency
+	bound := boundOf(4*n, concurrency)
 	peak := x.memory("VmHWM")
 	budget := 60*1024 + 16*n
 	x.numbers.Memory = append(x.numbers.Memory, memory{n, mib(x.memory("RssAnon")), mib(peak)})

@@ -86,7 +86,7 @@ func (x *bench) routed(n int) []row {
 	x.wait("quiet", func() bool { return x.quiet(2 * time.Second) })
 	writes := x.sim.Writes()
 	first, last := span(writes)
-	wall, bound := last.Sub(first), time.Duration(n*routedCalls/concurrency)*latency
+	wall, bound := last.Sub(first), boundOf(n*routedCalls, concurrency)
 	return []row{
 		{"calls per Gateway", fmt.Sprintf("%.2f writes, %.3f reads", float64(len(writes))/float64(n), float64(x.readsAfter(first))/float64(n)),
 			fmt.Sprintf("goal: %d writes, no read", routedCalls)},

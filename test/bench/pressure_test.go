@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sync/errgroup"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
-// underPressure: while n new Services are made, endpoints of Services that are served change, one after the other.
-func (x *bench) underPressure(n int) []row {
+// underPressure: while n new Services are made, endpoints of those that are served change, one after the other.
+func (x *bench) underPressure(n, served int) []row {
 	x.sim.ResetRequests()
 	g := new(errgroup.Group)
 	g.SetLimit(4)
@@ -32,7 +33,7 @@ func (x *bench) underPressure(n int) []row {
 	x.wait("the first of the new Services", func() bool { return x.virtualServicesMade() > 0 })
 	var took []time.Duration
 	for i := range 200 {
-		took = append(took, x.oneToggle(fmt.Sprintf("s%05d", i)))
+		took = append(took, x.oneToggle(fmt.Sprintf("s%05d", i%served)))
 		if x.virtualServicesMade() == n {
 			break
 		}
@@ -94,8 +95,10 @@ func (x *bench) churn(n, perSecond int) []row {
 			time.Sleep(wait)
 		}
 		g.Go(func() error {
-			_, err := x.toggle(fmt.Sprintf("s%05d", i%n))
-			return err
+			return retry.RetryOnConflict(retry.DefaultRetry, func() error { // with few Services two change one at a time
+				_, err := x.toggle(fmt.Sprintf("s%05d", i%n))
+				return err
+			})
 		})
 	}
 	x.must(g.Wait())

@@ -35,6 +35,11 @@ type memory struct {
 	PeakMiB  float64 `json:"peakMiB"`
 }
 
+// boundOf is how long calls take at least, so many at a time.
+func boundOf(calls, atOnce int) time.Duration {
+	return time.Duration(calls) * latency / time.Duration(atOnce)
+}
+
 // programmedIn is a row about a time, which is also kept as numbers.
 func (x *bench) programmedIn(what, owners string, count int, wall, bound time.Duration) row {
 	x.numbers.Programmed = append(x.numbers.Programmed, programmed{owners, count, toMillis(wall), toMillis(bound)})

@@ -140,7 +140,7 @@ func (x *bench) sideBySide(n int) []row {
 	x.wait("all calls", func() bool { return x.virtualServicesMade() == n })
 	x.wait("all Services of two operators", func() bool { return x.programmed() >= n && x.quiet(2*time.Second) })
 	first, last := span(x.sim.Writes())
-	bound := time.Duration(n*4/(2*concurrency)) * latency
+	bound := boundOf(4*n, 2*concurrency)
 	measured := fmt.Sprintf("%.1f s = %.2f x the bound of %.1f s; %d writes", last.Sub(first).Seconds(), last.Sub(first).Seconds()/bound.Seconds(), bound.Seconds(),
 		len(x.sim.Writes()))
 	return []row{{fmt.Sprintf("two operators share %d new Services: all programmed, first call to last", n), measured, fmt.Sprintf("goal: %d writes", 4*n)}}

@@ -34,7 +34,7 @@ func (x *bench) shared(groups int) []row {
 	x.wait("quiet", func() bool { return x.quiet(2 * time.Second) })
 	writes := x.sim.Writes()
 	first, last := span(writes)
-	wall, bound := last.Sub(first), time.Duration(groups*perGroup/concurrency)*latency
+	wall, bound := last.Sub(first), boundOf(groups*perGroup, concurrency)
 	rows := []row{
 		{"calls per shared VIP", fmt.Sprintf("%.2f writes, %.3f reads", float64(len(writes))/float64(groups), float64(x.readsAfter(first))/float64(groups)),
 			fmt.Sprintf("goal: %d writes (P+3), no read", perGroup)},
