@@ -88,6 +88,14 @@ func (r *owners[T]) unclaim(ctx context.Context, o client.Object) error {
 	return r.patchFinalizers(ctx, o, before)
 }
 
+// ends reports whether an object is gone with the operator's finalizer and those of others that it takes over: what its status says then
+// needs no write.
+func ends(o client.Object, taken []string) bool {
+	return o.GetDeletionTimestamp() != nil && !slices.ContainsFunc(o.GetFinalizers(), func(f string) bool {
+		return f != gather.Finalizer && !slices.Contains(taken, f)
+	})
+}
+
 // patchFinalizers changes the finalizers. The list is replaced as a whole, so the lock keeps another controller's finalizer
 // from being lost.
 func (r *owners[T]) patchFinalizers(ctx context.Context, o, before client.Object) error {

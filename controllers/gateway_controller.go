@@ -200,6 +200,9 @@ func (k gateways) clear(ctx context.Context, gw *gatewayv1.Gateway) error {
 			return err
 		}
 	}
+	if ends(gw, k.finalizers()) {
+		return nil
+	}
 	return k.Status.ClearGateway(ctx, gw)
 }
 

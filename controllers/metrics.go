@@ -145,11 +145,14 @@ func (op *Operator) Collect(ch chan<- prometheus.Metric) {
 	for _, kind := range model.Written {
 		gauge(ownedDesc, float64(counts[kind]), string(kind))
 	}
-	age := -1.0
-	if at := op.Mirror.LoadedAt(); !at.IsZero() {
-		age = time.Since(at).Seconds()
+	if op.leading.Load() { // a standby reads little, and its numbers would be old ones
+		age := -1.0
+		if at := op.Mirror.LoadedAt(); !at.IsZero() {
+			age = time.Since(at).Seconds()
+		}
+		gauge(ageDesc, age)
+		op.collectHealth(gauge)
 	}
-	gauge(ageDesc, age)
 	failing := map[string]int{}
 	for _, o := range op.Owners {
 		failing[o.Kind().Noun()] += o.Failing()
@@ -166,7 +169,6 @@ func (op *Operator) Collect(ch chan<- prometheus.Metric) {
 		others = 1
 	}
 	gauge(othersDesc, others)
-	op.collectHealth(gauge)
 	for _, o := range op.Owners {
 		for c, n := range o.Conditions(context.Background()) {
 			gauge(conditionsDesc, float64(n), c.kind, c.condition, c.status, c.reason)

@@ -118,9 +118,11 @@ type Operator struct {
 	Owners  []ownerPart
 	Classes []classPart
 
-	lead      func() // makes what is known of the Controller be from after this replica became the leader
-	parts     []part // those, the AviInfraSettings' and the routes'
+	lead      func()      // makes what is known of the Controller be from after this replica became the leader
+	leading   atomic.Bool // that is so, or there is no election
+	parts     []part      // those, the AviInfraSettings' and the routes'
 	client    *avi.Client
+	events    *status.Recorder
 	synced    atomic.Bool
 	available atomic.Bool // what the client said last
 	metrics   *instruments
@@ -158,16 +160,24 @@ func Setup(ctx context.Context, mgr ctrl.Manager, client *avi.Client, o Options)
 	}
 	op := &Operator{Settings: new(settings.Store), client: client, metrics: newInstruments(), APIs: NewAPIs(), lead: func() {}}
 	op.available.Store(true)
+	op.leading.Store(!o.LeaderElect)
 	op.Mirror = mirror.New(client, o.Log.WithName("mirror"))
 	op.Engine = &engine.Engine{Mirror: op.Mirror, Applier: &apply.Applier{Client: client, Mirror: op.Mirror, Done: op.metrics.step},
 		DryRun: o.DryRun, Watch: op.metrics.watch()}
 	if o.LeaderElect {
-		op.lead = sync.OnceFunc(op.Mirror.Expire)
+		op.lead = sync.OnceFunc(func() {
+			op.leading.Store(true)
+			op.Mirror.Expire()
+		})
 	}
 	if err := op.discover(mgr, o); err != nil {
 		return nil, err
 	}
-	recorder := mgr.GetEventRecorder("avi-l4-operator")
+	recorder, err := status.NewRecorder(mgr.GetConfig(), mgr.GetHTTPClient(), mgr.GetScheme(), "avi-l4-operator")
+	if err != nil {
+		return nil, err
+	}
+	op.events = recorder
 	op.Mirror.Cluster, op.Mirror.Refused = clusterUID(mgr.GetAPIReader()), refused(recorder, o.Namespace)
 	op.Mirror.Known, op.Engine.Statuses = op.known, op.statuses
 	op.Guard = op.guard(mgr, recorder, o)
@@ -222,7 +232,7 @@ func (op *Operator) deps(mgr ctrl.Manager, recorder events.EventRecorder, o Opti
 			IgnoreRouteNamespaces: o.IgnoreRouteNamespaces, TakeUnnamed: o.TakeUnnamed,
 			ControllerNames: append([]string{gatewayapi.Controller}, o.ControllerNames...)},
 		Guard:   op.Guard,
-		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: op.lead, Freed: op.freed, Moved: op.inNamespace,
+		Workers: o.Workers, Timeout: 10 * o.Timeout, Lead: op.lead, Freed: op.freed, Moved: op.look,
 		Status: &status.Writer{Client: mgr.GetClient(), Recorder: recorder, Now: time.Now, Silent: func() bool {
 			s := op.Settings.Current()
 			return s != nil && !s.Events
@@ -347,8 +357,13 @@ func (op *Operator) changed(changed []model.Owner) {
 		op.everything()
 		return
 	}
+	op.look(changed)
+}
+
+// look queues owners.
+func (op *Operator) look(at []model.Owner) {
 	for _, o := range op.Owners {
-		o.Changed(changed)
+		o.Changed(at)
 	}
 }
 
@@ -460,9 +475,25 @@ func (op *Operator) identity(next *settings.Settings) error {
 	return nil
 }
 
+// readable makes sure, before a question is answered, that the Controller's objects are known. A standby reads them for each question.
+func (op *Operator) readable(ctx context.Context) error {
+	if !op.leading.Load() {
+		if err := op.Mirror.Load(ctx); err != nil {
+			return fmt.Errorf("reading the Controller: %w", err)
+		}
+		if err := op.Mirror.LoadHealth(ctx); err != nil {
+			return fmt.Errorf("reading the Controller's inventory: %w", err)
+		}
+	}
+	if err := op.Mirror.Err(); err != nil {
+		return fmt.Errorf("the Controller can't be read: %w", err)
+	}
+	return nil
+}
+
 // intervals are the flags', but a full read at least as often as AKO's fullSyncFrequency asks.
 func (op *Operator) intervals(o Options) mirror.Intervals {
-	i := mirror.Intervals{Refresh: o.Refresh, Health: o.Health}
+	i := mirror.Intervals{Refresh: o.Refresh, Health: o.Health, Standby: !op.leading.Load()}
 	if s := op.Settings.Current(); s != nil && s.RefreshSeconds > 0 {
 		i.Refresh = min(i.Refresh, time.Duration(s.RefreshSeconds)*time.Second)
 	}

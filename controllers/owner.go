@@ -53,8 +53,8 @@ type Deps struct {
 	APIs     *APIs
 	// Lead makes sure that what is known of the Controller is from after this replica became the leader.
 	Lead func()
-	// Moved queues the owners in a namespace, one of which may serve what another one has let go.
-	Moved func(ctx context.Context, namespace string)
+	// Moved queues the owners that may serve what another one has let go.
+	Moved func([]model.Owner)
 	// Freed queues the owners whose VirtualService has, behind the prefix, that name: one that had it is gone.
 	Freed func(name string)
 	// Workers is the number of owners of a kind worked on at once. Timeout bounds one of them.
@@ -519,9 +519,10 @@ func itself(_ context.Context, o client.Object) []reconcile.Request {
 }
 
 // sliceHandler queues the owners of an EndpointSlice's Service: a rollout changes endpoints many times, and each change of a pool is a
-// call. An owner that serves already goes before those that are yet to be made.
+// call. An owner that serves already goes before those that are yet to be made. The first list of all EndpointSlices queues nobody: that of
+// the owners does.
 func (r *owners[T]) sliceHandler() handler.EventHandler {
-	return eachObject(func(_ context.Context, o client.Object, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	return afterFirstList(eachObject(func(_ context.Context, o client.Object, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		name := o.GetLabels()[discoveryv1.LabelServiceName]
 		if name == "" {
 			return
@@ -535,7 +536,7 @@ func (r *owners[T]) sliceHandler() handler.EventHandler {
 				}
 			})
 		}
-	})
+	}))
 }
 
 // serving reports whether the Controller holds something of an owner.

@@ -148,8 +148,8 @@ func (op *Operator) plans(ctx context.Context, q planQuery) ([]byte, error) {
 	if cfg == nil {
 		return nil, errors.Join(errUnconfigured, op.Settings.Err())
 	}
-	if err := op.Mirror.Err(); err != nil {
-		return nil, fmt.Errorf("the Controller can't be read: %w", err)
+	if err := op.readable(ctx); err != nil {
+		return nil, err
 	}
 	dry := op.Engine.Dry()
 	var all []foreseen

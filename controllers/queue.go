@@ -97,6 +97,7 @@ const addressPoll = 2 * time.Second
 type calm struct {
 	mu   sync.Mutex
 	last map[types.NamespacedName]*burst
+	full int // owners that are remembered when the old ones are forgotten
 }
 
 type burst struct {
@@ -108,7 +109,7 @@ type burst struct {
 const (
 	calmQuiet = 400 * time.Millisecond
 	calmMost  = 2 * time.Second
-	calmKept  = 4096 // owners that are remembered, about
+	calmKept  = 4096 // owners that are remembered at least
 )
 
 // change has an owner queued by send, at once or in a moment.
@@ -163,9 +164,9 @@ func (b *burst) send(now time.Time, send func()) {
 	send()
 }
 
-// forgetOld forgets, if many are remembered, those that have long been calm.
+// forgetOld forgets, if many are remembered, those that have long been calm. It looks at all when they are twice as many as it left.
 func (c *calm) forgetOld(now time.Time) {
-	if len(c.last) < calmKept {
+	if len(c.last) < max(calmKept, c.full) {
 		return
 	}
 	for key, b := range c.last {
@@ -173,4 +174,5 @@ func (c *calm) forgetOld(now time.Time) {
 			delete(c.last, key)
 		}
 	}
+	c.full = 2 * len(c.last)
 }

@@ -19,5 +19,6 @@ func (op *Operator) Run(ctx context.Context, mgr manager.Runnable) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), logoutTimeout)
 	defer cancel()
 	op.client.Close(closing)
+	op.events.Stop()
 	return err
 }

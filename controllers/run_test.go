@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
 )
 
@@ -44,7 +45,7 @@ func TestRunLogsOut(t *testing.T) {
 				sim.Inject(avisim.Fault{Type: "logout", Hang: true})
 			}
 			ctx, stop := context.WithCancel(t.Context())
-			op := &Operator{client: client}
+			op := &Operator{client: client, events: new(status.Recorder)}
 			began := time.Now()
 			err = op.Run(ctx, manager.RunnableFunc(func(ctx context.Context) error {
 				if _, err := client.Get(ctx, "", "/api/pool", nil); err != nil {

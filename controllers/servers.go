@@ -95,8 +95,8 @@ func (op *Operator) servers(ctx context.Context, owners []model.Owner) (*servers
 	if cfg == nil {
 		return nil, errors.Join(errUnconfigured, op.Settings.Err())
 	}
-	if err := op.Mirror.Err(); err != nil {
-		return nil, fmt.Errorf("the Controller can't be read: %w", err)
+	if err := op.readable(ctx); err != nil {
+		return nil, err
 	}
 	report := &serversReport{Cluster: cfg.ClusterName, Controller: cfg.Controller, VirtualServices: []objectHealth{}, Pools: []poolHealth{}}
 	pools := []*model.Observed{}

@@ -61,7 +61,7 @@ func (k services) exists(ctx context.Context, key types.NamespacedName) (bool, e
 func (k services) forget(key types.NamespacedName) {
 	svc := new(corev1.Service)
 	if err := k.Deps.Client.Get(context.Background(), key, svc); err == nil && translate.SharedVIPOf(svc) != "" {
-		k.Moved(context.Background(), key.Namespace)
+		k.Moved(mayServe(svc))
 	}
 }
 
@@ -152,6 +152,9 @@ func ipModeOf(k Deps, svc *corev1.Service) *corev1.LoadBalancerIPMode {
 func (services) reportNoClass(context.Context, *corev1.Service, string) error { return nil }
 
 func (k services) clear(ctx context.Context, svc *corev1.Service) error {
+	if ends(svc, k.finalizers()) {
+		return nil
+	}
 	return k.Status.Clear(ctx, svc)
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -65,8 +66,23 @@ func slimOther(o any) (any, error) {
 
 const lastApplied = translate.AnnotationApplied
 
+// intern has equal texts kept once.
+func intern[S ~string](texts ...*S) {
+	for _, s := range texts {
+		*s = S(unique.Make(string(*s)).Value())
+	}
+}
+
+func internAll[S ~string](texts []S) {
+	for i := range texts {
+		intern(&texts[i])
+	}
+}
+
 func slimMeta(o metav1.Object) {
 	o.SetManagedFields(nil)
+	o.SetNamespace(unique.Make(o.GetNamespace()).Value())
+	internAll(o.GetFinalizers())
 	if a := o.GetAnnotations(); a[lastApplied] != "" {
 		delete(a, lastApplied)
 	}
@@ -90,7 +106,30 @@ func slimService(o any) (any, error) {
 			SessionAffinity: svc.Spec.SessionAffinity, SessionAffinityConfig: svc.Spec.SessionAffinityConfig}
 		svc.Status = corev1.ServiceStatus{}
 	}
+	internService(svc)
 	return svc, nil
+}
+
+// internService is about the texts that most Services have: as many copies would be a tenth of what the cache costs.
+func internService(svc *corev1.Service) {
+	s := &svc.Spec
+	intern(&s.Type)
+	intern(&s.SessionAffinity)
+	intern(&s.ExternalTrafficPolicy)
+	intern(&s.LoadBalancerIP)
+	internAll(s.IPFamilies)
+	if len(s.ClusterIPs) > 0 && s.ClusterIPs[0] == s.ClusterIP {
+		s.ClusterIPs[0] = s.ClusterIP
+	}
+	for i := range s.Ports {
+		intern(&s.Ports[i].Protocol)
+		intern(&s.Ports[i].Name)
+	}
+	for i := range svc.Status.Conditions {
+		c := &svc.Status.Conditions[i]
+		intern(&c.Status)
+		intern(&c.Type, &c.Reason)
+	}
 }
 
 // keptAnnotations are those of Services that are no load balancers: what they ask for behind a Gateway, and which shared VIP they
@@ -118,6 +157,18 @@ func slimSlice(o any) (any, error) {
 	for i := range slice.Endpoints {
 		e := &slice.Endpoints[i]
 		e.TargetRef, e.Hints, e.Zone, e.DeprecatedTopology, e.Hostname = nil, nil, nil, nil, nil
+		if e.NodeName != nil {
+			intern(e.NodeName)
+		}
+	}
+	intern(&slice.AddressType)
+	for _, p := range slice.Ports {
+		if p.Protocol != nil {
+			intern(p.Protocol)
+		}
+		if p.Name != nil {
+			intern(p.Name)
+		}
 	}
 	return slice, nil
 }

@@ -52,6 +52,17 @@ func newSharedVIPs(d Deps, log logr.Logger) *owners[*gather.Group] {
 	return r
 }
 
+// mayServe are the owners that may serve Services that are let go: each alone, or the shared VIP that it asks for.
+func mayServe(services ...*corev1.Service) (out []model.Owner) {
+	for _, svc := range services {
+		out = append(out, model.Owner{Kind: model.ServiceOwner, Namespace: svc.Namespace, Name: svc.Name})
+		if group := translate.SharedVIPOf(svc); group != "" {
+			out = append(out, model.Owner{Kind: model.SharedVIPOwner, Namespace: svc.Namespace, Name: group})
+		}
+	}
+	return out
+}
+
 // place says where a Service is served, or is to be, by what the Controller holds for it.
 func (d *Deps) place(svc *corev1.Service) translate.Place {
 	cfg := d.Settings.Current()
@@ -211,7 +222,9 @@ func (sharedVIPs) reportNoClass(context.Context, *gather.Group, string) error { 
 func (k sharedVIPs) clear(ctx context.Context, g *gather.Group) error {
 	var failed error
 	for _, svc := range g.Members {
-		failed = errors.Join(failed, client.IgnoreNotFound(k.Status.Clear(ctx, svc)))
+		if !ends(svc, k.finalizers()) {
+			failed = errors.Join(failed, client.IgnoreNotFound(k.Status.Clear(ctx, svc)))
+		}
 	}
 	return failed
 }
@@ -511,7 +524,7 @@ func (r sharing) letMembersGo(ctx context.Context, group types.NamespacedName, p
 			return err
 		}
 	}
-	r.Moved(ctx, group.Namespace)
+	r.Moved(mayServe(p.leave...))
 	return left
 }
 
@@ -556,6 +569,6 @@ func (r sharing) removeAll(ctx context.Context, cfg *settings.Settings, g *gathe
 	}
 	r.forget(key)
 	r.Freed(key.Namespace + "-" + key.Name)
-	r.Moved(ctx, key.Namespace)
+	r.Moved(mayServe(g.Members...))
 	return ctrl.Result{}, nil
 }

@@ -101,7 +101,7 @@ func (w *sharedWorld) start() {
 		Gather: &gather.Reader{Client: w.client, Serves: func(gather.API) bool { return false }, Synced: func(gather.API) bool { return false }},
 		Engine: &engine.Engine{Mirror: w.mirror, Applier: &apply.Applier{Client: c, Mirror: w.mirror}},
 		Status: &status.Writer{Client: w.client, Recorder: events.NewFakeRecorder(10000), Now: time.Now},
-		Lead:   func() {}, Freed: func(string) {}, Moved: func(context.Context, string) {},
+		Lead:   func() {}, Freed: func(string) {}, Moved: func([]model.Owner) {},
 	}
 	w.services, w.groups = newServices(d, logr.Discard()), newSharedVIPs(d, logr.Discard())
 }

@@ -154,6 +154,9 @@ func (k svcAPIGateways) reportNoClass(ctx context.Context, gw *svcapi.Gateway, p
 }
 
 func (k svcAPIGateways) clear(ctx context.Context, gw *svcapi.Gateway) error {
+	if ends(gw, k.finalizers()) {
+		return nil
+	}
 	return k.Status.ClearSvcAPIGateway(ctx, gw)
 }
 

@@ -57,6 +57,17 @@ func eachObject(add func(context.Context, client.Object, workqueue.TypedRateLimi
 	}
 }
 
+// afterFirstList leaves out the objects that are there when their watch begins.
+func afterFirstList(h handler.Funcs) handler.Funcs {
+	create := h.CreateFunc
+	h.CreateFunc = func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		if !e.IsInInitialList {
+			create(ctx, e, q)
+		}
+	}
+	return h
+}
+
 // specChanged lets through what people change of an object that has a generation.
 func specChanged() predicate.Predicate {
 	return predicate.Or(predicate.GenerationChangedPredicate{}, metadataChanged())

@@ -34,9 +34,6 @@ const AnnotationServedBy = "l4.ako.vmware.com/served-by"
 const (
 	// IndexSliceService finds EndpointSlices by the Service that they belong to.
 	IndexSliceService = "slice.service"
-	// IndexVirtualService finds Services of type LoadBalancer that ask for no shared VIP by what their VirtualService's name ends
-	// with.
-	IndexVirtualService = "service.virtualservice"
 	// IndexSharedVIP finds Services by the shared VIP that they ask for, and IndexSharedName by what its VirtualService's name ends
 	// with.
 	IndexSharedVIP  = "service.sharedvip"
@@ -54,12 +51,6 @@ var indexes = []struct {
 	key  func(client.Object) string
 }{
 	{IndexSliceService, &discoveryv1.EndpointSlice{}, func(o client.Object) string { return o.GetLabels()[discoveryv1.LabelServiceName] }},
-	{IndexVirtualService, &corev1.Service{}, ofService(func(svc *corev1.Service) string {
-		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer || translate.SharedVIPOf(svc) != "" {
-			return ""
-		}
-		return svc.Namespace + "-" + svc.Name
-	})},
 	{IndexSharedVIP, &corev1.Service{}, ofService(translate.SharedVIPOf)},
 	{IndexSharedName, &corev1.Service{}, ofService(func(svc *corev1.Service) string {
 		if group := translate.SharedVIPOf(svc); group != "" {

@@ -31,16 +31,16 @@ const (
 // packed is what a codec has made of a body. It is plain if by is nil.
 type packed struct {
 	by   *codec
-	data []byte
+	data string
 }
 
-// pack compresses a body, which it may keep.
+// pack compresses a body.
 func (c *codec) pack(body []byte) (packed, error) {
 	enc, err := c.encoder(body)
 	if err != nil || enc == nil {
-		return packed{data: body}, err
+		return packed{data: string(body)}, err
 	}
-	return packed{c, bytes.Clone(enc.EncodeAll(body, make([]byte, 0, len(body))))}, nil
+	return packed{c, string(enc.EncodeAll(body, make([]byte, 0, len(body))))}, nil
 }
 
 // encoder is nil for a body that goes into the dictionary.
@@ -71,14 +71,14 @@ func (c *codec) encoder(body []byte) (*zstd.Encoder, error) {
 // body is what was packed.
 func (p packed) body() ([]byte, error) {
 	if p.by == nil {
-		return p.data, nil
+		return []byte(p.data), nil
 	}
-	return p.by.dec.DecodeAll(p.data, nil)
+	return p.by.dec.DecodeAll([]byte(p.data), nil)
 }
 
 // same reports whether the bodies are equal.
 func (p packed) same(other packed) bool {
-	if p.by == other.by && bytes.Equal(p.data, other.data) {
+	if p.by == other.by && p.data == other.data {
 		return true
 	}
 	a, errA := p.body()

@@ -35,6 +35,9 @@ type Intervals struct {
 	Refresh time.Duration // a full read; default 5 min, jittered by a tenth
 	Health  time.Duration // the inventories; default 15 s
 	Retry   time.Duration // first wait after a failed load, doubled up to 30 s; default 1 s
+	// Standby: nobody acts on what is known. It is read once, so that it is known to be readable, and again when it has expired; in between
+	// one call at each Refresh shows that it still is, and the inventories are not read.
+	Standby bool
 }
 
 func (i Intervals) withDefaults() Intervals {
@@ -52,13 +55,17 @@ func (i Intervals) withDefaults() Intervals {
 
 const retryMax = 30 * time.Second
 
-// healthAgain is how soon an inventory that changed while it was read is read again.
-const healthAgain = time.Second
+const (
+	// healthAgain is how soon an inventory that changed while it was read is read again.
+	healthAgain = time.Second
+	// healthSoon is how soon after a full read own writes have begun, if there are any.
+	healthSoon = 300 * time.Millisecond
+)
 
 // healthTurn says when the inventories are read.
 type healthTurn struct {
 	next   time.Time
-	latest time.Time // of a read that is repeated: until then it waits for the end of own writes, which would change the lists again
+	latest time.Time // until then it waits for the end of own writes, which would change the lists while they are read
 	seq    uint64
 }
 
@@ -77,6 +84,13 @@ func (h *healthTurn) due(now time.Time, seq uint64) bool {
 // again has them read once more soon, since they changed while they were read.
 func (h *healthTurn) again(now time.Time, every time.Duration, seq uint64) {
 	h.next, h.latest, h.seq = now.Add(min(every, healthAgain)), now.Add(every), seq
+}
+
+// loaded has them read soon after the first full read, which own writes may follow. Later ones leave them to their interval.
+func (h *healthTurn) loaded(known bool, now time.Time, every time.Duration, seq uint64) {
+	if !known {
+		h.next, h.latest, h.seq = now.Add(min(every, healthSoon)), now.Add(every), seq
+	}
 }
 
 // usual has them read at their interval.
@@ -98,7 +112,8 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 		m.beat = now
 		m.mu.Unlock()
 		if !now.Before(next) && m.scoped() {
-			if err := m.Load(ctx); err != nil {
+			known := m.Err() == nil
+			if err := m.read(ctx, every); err != nil {
 				if !isOthers(err) || err.Error() != refused { // that lasts, and is logged once
 					m.log.Error(err, "reading the Controller's objects", "again in", retry)
 				}
@@ -106,10 +121,10 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 				next, retry = now.Add(retry), min(2*retry, retryMax)
 			} else {
 				next, retry = now.Add(jittered(every.Refresh)), every.Retry
-				health = healthTurn{}
+				health.loaded(known, time.Now(), every.Health, m.writes())
 			}
 		}
-		if m.Err() == nil && health.due(now, m.writes()) {
+		if m.Err() == nil && !every.Standby && health.due(now, m.writes()) {
 			health.usual(now, every.Health)
 			switch err := m.LoadHealth(ctx); {
 			case avi.ReasonOf(err) == avi.ReasonIncomplete: // objects came or went between two pages
@@ -120,7 +135,7 @@ func (m *Mirror) Run(ctx context.Context, intervals func() Intervals) error {
 			}
 		}
 		pause := time.Until(next)
-		if m.Err() == nil {
+		if m.Err() == nil && !every.Standby {
 			pause = min(pause, time.Until(health.next))
 		}
 		if !m.scoped() {
@@ -152,6 +167,20 @@ func (m *Mirror) scoped() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.scope.ClusterName != ""
+}
+
+// read is what a replica reads at an interval.
+func (m *Mirror) read(ctx context.Context, every Intervals) error {
+	if !every.Standby || m.Err() != nil {
+		return m.Load(ctx)
+	}
+	m.mu.RLock()
+	scope, epoch := m.scope, m.epoch
+	m.mu.RUnlock()
+	if _, err := m.identify(ctx, scope); err != nil {
+		return m.failed(epoch, err)
+	}
+	return nil
 }
 
 // Load reads everything once. It replaces what was known only if every list was complete; a load that fails leaves the
@@ -716,7 +745,10 @@ func (m *Mirror) LoadHealth(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	read := func(kind model.Kind, each func(inventory)) {
 		g.Go(func() error {
-			return m.client.List(gctx, string(kind)+"-inventory", scope.tenants(), m.query(kind, true), func(raw json.RawMessage) error {
+			q := m.query(kind, true)
+			q.Del("include_name")
+			q.Set("include", "runtime") // without health scores, metrics and alerts, which the Controller would have to gather
+			return m.client.List(gctx, string(kind)+"-inventory", scope.tenants(), q, func(raw json.RawMessage) error {
 				var i inventory
 				if err := json.Unmarshal(raw, &i); err != nil {
 					return err

@@ -495,7 +495,7 @@ func (r reader) decode(kind model.Kind, raw json.RawMessage) (o *model.Observed,
 	}
 	o = &model.Observed{
 		Key:  model.Key{Kind: kind, Tenant: r.tenant(deref(head.TenantRef)), Name: *head.Name},
-		UUID: *head.UUID, LastModified: deref(head.LastModified), CreatedBy: deref(head.CreatedBy), Body: body,
+		UUID: *head.UUID, CreatedBy: deref(head.CreatedBy), Body: body,
 	}
 	mark.cluster, o.Owner = model.OwnerOf(head.Markers)
 	mark.formed = model.Formed(mark.cluster, kind, o.Key.Name, head.Markers)

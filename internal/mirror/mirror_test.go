@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/vmware/alb-sdk/go/models"
 
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/model"
@@ -337,7 +338,7 @@ func TestOwnWritesBeatAnOlderList(t *testing.T) {
 		if err != nil || !json.Valid(raw) || w.mirror.Get(second.Key) != nil || w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-3")) == nil {
 			t.Errorf("%s: second %v, third %v", when, w.mirror.Get(second.Key), w.mirror.Get(key(model.Pool, "c1--core-amf-SCTP-3")))
 		}
-		if got := w.mirror.Get(first.Key).LastModified; got == first.LastModified {
+		if got := w.mirror.Get(first.Key).Body.(*models.Pool).GracefulDisableTimeout; got == nil || *got != 9 {
 			t.Errorf("%s: the first pool is the old one", when)
 		}
 	}

@@ -90,45 +90,45 @@ type Type struct {
 
 // Head is what the bodies of all written kinds have.
 type Head struct {
-	Name, TenantRef, UUID, LastModified *string
-	CreatedBy                           *string // nil where the kind has none
-	Markers                             []*models.RoleFilterMatchLabel
+	Name, TenantRef, UUID *string
+	CreatedBy             *string // nil where the kind has none
+	Markers               []*models.RoleFilterMatchLabel
 }
 
 // types is the table of kinds: first those that the operator writes, in creation order, then those that it only refers to.
 var types = []Type{
 	{Kind: VsVip, Title: "VsVip", OfCloud: true, OwnerByName: true, Replaced: true,
 		New: newBody[models.VsVip], Head: head(func(o *models.VsVip) Head {
-			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, nil, o.Markers}
+			return Head{o.Name, o.TenantRef, o.UUID, nil, o.Markers}
 		})},
 	{Kind: PersistenceProfile, Title: "ApplicationPersistenceProfile", Common: true, Optional: true, OnDemand: true,
 		Names: regexp.MustCompile(`^client-ip-[0-9]+$`),
 		New:   newBody[models.ApplicationPersistenceProfile], Head: head(func(o *models.ApplicationPersistenceProfile) Head {
-			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, nil, o.Markers}
+			return Head{o.Name, o.TenantRef, o.UUID, nil, o.Markers}
 		})},
 	{Kind: Pool, Title: "Pool", OfCloud: true, CreatedBy: true, Refers: []Kind{PersistenceProfile},
 		Uses: func(body any) *string { return body.(*models.Pool).ApplicationPersistenceProfileRef },
 		New:  newBody[models.Pool], Head: head(func(o *models.Pool) Head {
-			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
+			return Head{o.Name, o.TenantRef, o.UUID, o.CreatedBy, o.Markers}
 		})},
 	{Kind: PoolGroup, Title: "PoolGroup", OfCloud: true, CreatedBy: true, Refers: []Kind{Pool},
 		New: newBody[models.PoolGroup], Head: head(func(o *models.PoolGroup) Head {
-			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
+			return Head{o.Name, o.TenantRef, o.UUID, o.CreatedBy, o.Markers}
 		})},
 	{Kind: L4PolicySet, Title: "L4PolicySet", CreatedBy: true, Refers: []Kind{Pool, PoolGroup},
 		New: newBody[models.L4PolicySet], Head: head(func(o *models.L4PolicySet) Head {
-			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
+			return Head{o.Name, o.TenantRef, o.UUID, o.CreatedBy, o.Markers}
 		})},
 	{Kind: NetworkSecurityPolicy, Title: "NetworkSecurityPolicy", CreatedBy: true, Optional: true, OnDemand: true,
 		New: newBody[models.NetworkSecurityPolicy], Head: head(func(o *models.NetworkSecurityPolicy) Head {
-			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
+			return Head{o.Name, o.TenantRef, o.UUID, o.CreatedBy, o.Markers}
 		})},
 	{Kind: VirtualService, Title: "VirtualService", OfCloud: true, CreatedBy: true, Replaced: true,
 		Refers: []Kind{VsVip, L4PolicySet, NetworkSecurityPolicy},
 		// A port listens only when a rule sends it somewhere, and when who may use it is settled.
 		Follows: []Kind{L4PolicySet, NetworkSecurityPolicy},
 		New:     newBody[models.VirtualService], Head: head(func(o *models.VirtualService) Head {
-			return Head{o.Name, o.TenantRef, o.UUID, o.LastModified, o.CreatedBy, o.Markers}
+			return Head{o.Name, o.TenantRef, o.UUID, o.CreatedBy, o.Markers}
 		})},
 
 	{Kind: Tenant, Title: "tenant", Shared: true},

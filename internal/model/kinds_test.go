@@ -39,12 +39,11 @@ func TestHeads(t *testing.T) {
 		body := row.New()
 		v := reflect.ValueOf(body).Elem()
 		marks := Markers("c1")
-		want := Head{Name: new("name"), TenantRef: new("tenant"), UUID: new("uuid"), LastModified: new("1"), Markers: marks}
+		want := Head{Name: new("name"), TenantRef: new("tenant"), UUID: new("uuid"), Markers: marks}
 		set := func(field string, value any) { v.FieldByName(field).Set(reflect.ValueOf(value)) }
 		set("Name", want.Name)
 		set("TenantRef", want.TenantRef)
 		set("UUID", want.UUID)
-		set("LastModified", want.LastModified)
 		set("Markers", want.Markers)
 		if has := v.FieldByName("CreatedBy").IsValid(); has != row.CreatedBy {
 			t.Errorf("%s: has created_by %v, and the table says %v", kind, has, row.CreatedBy)

@@ -69,10 +69,9 @@ func withoutNulls(tree any) any {
 
 // Observed is one Avi object as the Controller holds it.
 type Observed struct {
-	Key          Key
-	UUID         string
-	LastModified string // microseconds since the epoch, as the Controller writes them
-	CreatedBy    string // empty for a kind that has no such field
+	Key       Key
+	UUID      string
+	CreatedBy string // empty for a kind that has no such field
 	// Owner comes from the markers, and is zero where they don't name one: a VsVip carries only the cluster's name.
 	Owner Owner
 	// Body holds the alb-sdk body; only the fields that the operator owns are kept.
