@@ -79,13 +79,43 @@ func (x *bench) takenOver() []row {
 	return []row{{"killed, and an endpoint changes: the standby's call", measured, "goal: 1 PATCH in 20 s"}}
 }
 
+// atRest: the operator and a standby read the inventories at their usual interval, and nothing changes.
+func (x *bench) atRest() []row {
+	x.halt()
+	usual := []string{"--health-interval", "15s"}
+	leader := x.begin(system, probesAddress, usual...)
+	x.ready()
+	x.wait("quiet", func() bool { return x.quiet(4 * time.Second) })
+	measure := func(processes ...*exec.Cmd) (reads int64, used []string) {
+		from, before := x.sim.LastID(), []float64(nil)
+		for _, p := range processes {
+			before = append(before, cpuOf(p))
+		}
+		time.Sleep(time.Minute)
+		for i, p := range processes {
+			used = append(used, fmt.Sprintf("%.0f ms", (cpuOf(p)-before[i])*1000))
+		}
+		return x.sim.LastID() - from, used
+	}
+	reads, used := measure(leader)
+	standby := x.begin(system, standbyAddress, usual...)
+	x.ready()
+	x.wait("quiet", func() bool { return x.quiet(4 * time.Second) })
+	both, usedByBoth := measure(leader, standby)
+	_ = standby.Process.Signal(os.Interrupt)
+	_ = standby.Wait()
+	x.operator = leader
+	return []row{{"a minute at rest, inventories read every 15 s", fmt.Sprintf("%d reads, %s of processor time; with a standby %d reads, %s of its processor time",
+		reads, used[0], both, usedByBoth[1]), "goal: none by the standby"}}
+}
+
 // allDeleted: all Services are deleted at once, those of shared VIPs and behind Gateways included.
 func (x *bench) allDeleted() []row {
 	var list corev1.ServiceList
 	x.must(x.client.List(x.Context(), &list, client.InNamespace(namespace)))
 	services := len(list.Items)
 	x.sim.ResetRequests()
-	begin := time.Now()
+	begin, kube, cpu := time.Now(), x.kubeWrites(), cpuSeconds()
 	g := new(errgroup.Group) // one by one, since the API server gives up on the deletion of a collection after a minute
 	g.SetLimit(8)
 	for i := range list.Items {
@@ -99,7 +129,8 @@ func (x *bench) allDeleted() []row {
 	})
 	first, last := span(x.sim.Writes())
 	rate := float64(len(x.sim.Writes())) / last.Sub(first).Seconds()
-	measured := fmt.Sprintf("%.1f s, %.1f calls a second; %d pools left", last.Sub(begin).Seconds(), rate, len(x.sim.Objects("pool")))
+	measured := fmt.Sprintf("%.1f s, %.1f calls a second, %.2f writes to Kubernetes each; %d pools left; processor time %s", last.Sub(begin).Seconds(), rate,
+		float64(x.kubeWrites()-kube)/float64(services), len(x.sim.Objects("pool")), cpuSince(cpu))
 	return []row{{fmt.Sprintf("%d Services are deleted", services), measured, "goal: 0 left"}}
 }
 
