@@ -13,7 +13,7 @@ COPY . .
 ARG TARGETOS TARGETARCH REVISION
 ENV CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOCACHE=/cache
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/cache \
-    go build -trimpath -ldflags="-s -w -X github.com/avi-l4-operator/avi-l4-operator/internal/version.revision=$REVISION" -o /out/ . ./cmd/avisim
+    go build -trimpath -tags=grpcnotrace -ldflags="-s -w -X github.com/avi-l4-operator/avi-l4-operator/internal/version.revision=$REVISION" -o /out/ . ./cmd/avisim
 # Users and groups of the images: root has to exist by name for tools that look at the image from outside.
 RUN printf 'root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n' > /out/passwd && \
     printf 'root:x:0:\nnonroot:x:65532:\n' > /out/group && \

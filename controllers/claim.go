@@ -58,17 +58,19 @@ func (r *owners[T]) claim(ctx context.Context, o client.Object, instance string)
 
 // claimWith is claim with what is to be remembered on the owner.
 func (r *owners[T]) claimWith(ctx context.Context, o client.Object, annotations map[string]string) error {
-	before := o.DeepCopyObject().(client.Object)
-	changed := controllerutil.AddFinalizer(o, gather.Finalizer)
+	taken := func(f string) bool { return slices.Contains(r.finalizers(), f) }
+	changed := !gather.Claimed(o) || slices.ContainsFunc(o.GetFinalizers(), taken)
 	for key, value := range annotations {
 		changed = changed || o.GetAnnotations()[key] != value
-		annotate(o, key, value)
-	}
-	for _, f := range r.finalizers() {
-		changed = controllerutil.RemoveFinalizer(o, f) || changed
 	}
 	if !changed {
 		return nil
+	}
+	before := o.DeepCopyObject().(client.Object)
+	o.SetFinalizers(slices.DeleteFunc(o.GetFinalizers(), taken))
+	controllerutil.AddFinalizer(o, gather.Finalizer)
+	for key, value := range annotations {
+		annotate(o, key, value)
 	}
 	return r.Status.Write(ctx, before, o, func() error { return r.patchFinalizers(ctx, o, before) })
 }

@@ -46,7 +46,7 @@ type svcAPIGateways struct {
 
 func newSvcAPIGateways(d Deps, log logr.Logger) *owners[*svcapi.Gateway] {
 	u := new(users)
-	return newOwners(d, "svcapigateway", svcAPIGateways{gather.SvcAPIGateways{Reader: d.Gather, Using: u.set}, u, d, log}, log)
+	return newOwners(d, "svcapigateway", svcAPIGateways{gather.SvcAPIGateways{Reader: d.Gather, Open: u.open, Using: u.set}, u, d, log}, log)
 }
 
 func (svcAPIGateways) refers(api gather.API) bool {
@@ -78,7 +78,10 @@ func (k svcAPIGateways) exists(ctx context.Context, key types.NamespacedName) (b
 	return k.onServer(ctx, key, k.New())
 }
 
-func (k svcAPIGateways) forget(gw types.NamespacedName) { k.set(gw, nil) }
+func (k svcAPIGateways) forget(gw types.NamespacedName) {
+	k.open(gw, false)
+	k.set(gw, nil)
+}
 
 func (k svcAPIGateways) watch(b *builder.Builder, _ handlers) *builder.Builder {
 	return b.Watches(&corev1.Service{}, mapped(k.ofService), builder.WithPredicates(attachable()))
@@ -106,15 +109,27 @@ func (k svcAPIGateways) where(ctx context.Context, which func(*svcapi.Gateway) b
 	return keysWhere(ctx, k.Deps, k, k.log, which)
 }
 
+// ofService are the Gateways that use a Service, the one that it names, and those that may take it though it names none.
 func (k svcAPIGateways) ofService(ctx context.Context, o client.Object) []reconcile.Request {
 	svc, ok := o.(*corev1.Service)
-	if !ok {
+	if !ok || !k.Serves(gather.ServicesAPI) {
 		return nil
 	}
-	users := k.using(client.ObjectKeyFromObject(svc))
-	return requestsFor(k.where(ctx, func(gw *svcapi.Gateway) bool {
-		return slices.Contains(users, client.ObjectKeyFromObject(gw)) || k.Reader.Selects(gw, svc)
-	})...)
+	out := k.using(client.ObjectKeyFromObject(svc))
+	maybe := k.opened()
+	if namespace, name, ok := translate.NamedGateway(svc.Labels); ok {
+		maybe = []types.NamespacedName{{Namespace: namespace, Name: name}}
+	}
+	for _, key := range maybe {
+		gw, found, err := k.Get(ctx, key)
+		if err != nil {
+			k.log.Error(err, "reading a Gateway that may take a Service", "gateway", key, "service", client.ObjectKeyFromObject(svc))
+		}
+		if found && k.Reader.Selects(gw, svc) && !slices.Contains(out, key) {
+			out = append(out, key)
+		}
+	}
+	return requestsFor(out...)
 }
 
 // inNamespace are also those that select namespaces by label.

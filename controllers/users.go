@@ -15,6 +15,28 @@ type users struct {
 	mu       sync.Mutex
 	services map[types.NamespacedName][]types.NamespacedName        // of a Gateway
 	gateways map[types.NamespacedName]map[types.NamespacedName]bool // of a Service
+	unnamed  map[types.NamespacedName]bool                          // Gateways that may take Services which don't name them
+}
+
+// open notes whether a Gateway may take Services that don't name it.
+func (u *users) open(gateway types.NamespacedName, unnamed bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case !unnamed:
+		delete(u.unnamed, gateway)
+	case u.unnamed == nil:
+		u.unnamed = map[types.NamespacedName]bool{gateway: true}
+	default:
+		u.unnamed[gateway] = true
+	}
+}
+
+// opened are the Gateways that may.
+func (u *users) opened() []types.NamespacedName {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Collect(maps.Keys(u.unnamed))
 }
 
 func (u *users) set(gateway types.NamespacedName, services []types.NamespacedName) {

@@ -85,7 +85,7 @@ func (k Gateways) List(ctx context.Context) ([]*gatewayv1.Gateway, error) {
 
 // Named implements Kind.
 func (k Gateways) Named(ctx context.Context, name string) ([]*gatewayv1.Gateway, error) {
-	return named(ctx, k, name)
+	return named(ctx, k.Reader, k, name, nil)
 }
 
 // Candidate implements Kind.

@@ -105,6 +105,27 @@ func get[T client.Object](ctx context.Context, r *Reader, k Kind[T], key types.N
 	return o, true, nil
 }
 
+// named are the objects of a kind whose VirtualService has that name behind the cluster's prefix, and for which is, if it isn't nil, is true.
+// The name is "<namespace>-<name>", and both may have dashes: an index of it would cost half a kilobyte for each object.
+func named[T client.Object](ctx context.Context, r *Reader, k Kind[T], name string, is func(T) bool) (out []T, err error) {
+	if api := k.API(); api != "" && !r.Serves(api) {
+		return nil, nil
+	}
+	for i, c := range name {
+		if c != '-' {
+			continue
+		}
+		o, found, err := k.Get(ctx, types.NamespacedName{Namespace: name[:i], Name: name[i+1:]})
+		if err != nil {
+			return nil, err
+		}
+		if found && (is == nil || is(o)) {
+			out = append(out, o)
+		}
+	}
+	return out, nil
+}
+
 // Input reads the rest of what decides about a candidate that is ours.
 func Input[T client.Object](ctx context.Context, r *Reader, k Kind[T], s *settings.Settings, c *Candidate[T]) (in translate.Input,
 	err error) {

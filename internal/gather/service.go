@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -51,24 +50,11 @@ func (k Services) place(svc *corev1.Service) translate.Place {
 // List implements Kind. Services of other types are among them: one may have been a load balancer.
 func (k Services) List(ctx context.Context) ([]*corev1.Service, error) { return k.list(ctx) }
 
-// Named implements Kind. Only Services of type LoadBalancer are found that ask for a VirtualService of their own. The name is
-// "<namespace>-<name>", and both may have dashes: an index of it would cost half a kilobyte for each Service.
-func (k Services) Named(ctx context.Context, name string) (out []*corev1.Service, err error) {
-	for i, c := range name {
-		if c != '-' {
-			continue
-		}
-		svc := new(corev1.Service)
-		err := k.Client.Get(ctx, types.NamespacedName{Namespace: name[:i], Name: name[i+1:]}, svc)
-		switch {
-		case apierrors.IsNotFound(err):
-		case err != nil:
-			return nil, fmt.Errorf("reading Service %s/%s: %w", name[:i], name[i+1:], err)
-		case svc.Spec.Type == corev1.ServiceTypeLoadBalancer && translate.SharedVIPOf(svc) == "":
-			out = append(out, svc)
-		}
-	}
-	return out, nil
+// Named implements Kind. Only Services of type LoadBalancer are found that ask for a VirtualService of their own.
+func (k Services) Named(ctx context.Context, name string) ([]*corev1.Service, error) {
+	return named(ctx, k.Reader, k, name, func(svc *corev1.Service) bool {
+		return svc.Spec.Type == corev1.ServiceTypeLoadBalancer && translate.SharedVIPOf(svc) == ""
+	})
 }
 
 func (k Services) list(ctx context.Context, options ...client.ListOption) ([]*corev1.Service, error) {

@@ -23,7 +23,9 @@ import (
 // SvcAPIGateways are the owners that are Gateways of the Services API.
 type SvcAPIGateways struct {
 	*Reader
-	// Using is called with the Services that may attach to a Gateway before their endpoints are read, so that a change is not missed.
+	// Open is called before the Services that may attach to a Gateway are read, and told whether there may be some that don't name it; Using
+	// is called with those Services before their endpoints are read: so that no change is missed.
+	Open  func(gateway types.NamespacedName, unnamed bool)
 	Using func(gateway types.NamespacedName, services []types.NamespacedName)
 }
 
@@ -57,7 +59,7 @@ func (k SvcAPIGateways) List(ctx context.Context) ([]*svcapi.Gateway, error) {
 
 // Named implements Kind.
 func (k SvcAPIGateways) Named(ctx context.Context, name string) ([]*svcapi.Gateway, error) {
-	return named(ctx, k, name)
+	return named(ctx, k.Reader, k, name, nil)
 }
 
 // Candidate implements Kind.
@@ -96,6 +98,7 @@ func (r *Reader) svcAPIClass(ctx context.Context, gw *svcapi.Gateway) (*svcapi.G
 func (k SvcAPIGateways) Behind(ctx context.Context, s *settings.Settings, c *Candidate[*svcapi.Gateway]) (translate.Owner,
 	[]translate.Backend, error) {
 	gw := c.Object
+	k.Open(client.ObjectKeyFromObject(gw), k.takesUnnamed(gw))
 	services, err := k.services(ctx, gw)
 	if err != nil {
 		return nil, nil, err
@@ -125,12 +128,6 @@ func keysOf[T client.Object](objects []T) []types.NamespacedName {
 		out[i] = client.ObjectKeyFromObject(o)
 	}
 	return out
-}
-
-// named are, of all objects of a kind, those whose VirtualService has that name behind the cluster's prefix.
-func named[T client.Object](ctx context.Context, k Kind[T], name string) ([]T, error) {
-	all, err := k.List(ctx)
-	return slices.DeleteFunc(all, func(o T) bool { return o.GetNamespace()+"-"+o.GetName() != name }), err
 }
 
 // services are those that name the Gateway, and those that its listeners' selectors match where the Gateway needs no consent.
@@ -186,6 +183,14 @@ func (r *Reader) reach(gw *svcapi.Gateway, l svcapi.Listener) (match labels.Sele
 		where = []client.ListOption{client.InNamespace(gw.Namespace)}
 	}
 	return match, where, false
+}
+
+// takesUnnamed reports whether Services that don't name a Gateway may be attached to it.
+func (r *Reader) takesUnnamed(gw *svcapi.Gateway) bool {
+	return slices.ContainsFunc(gw.Spec.Listeners, func(l svcapi.Listener) bool {
+		_, _, all := r.reach(gw, l)
+		return !all
+	})
 }
 
 // Selects reports whether a Service may be attached to a Gateway, so that a change of it is one of the Gateway.

@@ -5,6 +5,7 @@ package status
 import (
 	"context"
 	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -56,29 +58,32 @@ func (w *Writer) Event(before, after client.Object, tell func(Run)) {
 // asMeant reports whether the API server made of an object what was meant, but for what no cache keeps, and the status: where admission
 // writes another one than was meant, a run would only write it again.
 func asMeant(meant, got client.Object) bool {
-	asked := func(o client.Object) map[string]any {
-		bare, ok := o.DeepCopyObject().(client.Object)
-		if !ok {
-			return nil
-		}
-		bare.SetResourceVersion("")
-		bare.SetManagedFields(nil)
-		annotations := maps.Clone(bare.GetAnnotations())
-		if delete(annotations, corev1.LastAppliedConfigAnnotation); len(annotations) == 0 {
-			annotations = nil
-		}
-		bare.SetAnnotations(annotations)
-		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(bare)
-		if err != nil {
-			return nil
-		}
-		for _, field := range []string{"status", "kind", "apiVersion"} {
-			delete(content, field)
-		}
-		return content
-	}
 	m, g := asked(meant), asked(got)
 	return m != nil && g != nil && apiequality.Semantic.DeepEqual(m, g)
+}
+
+// asked is an object of a Go type without its version, its status, and what no cache keeps; nil for one without a type of its own. It shares
+// the rest with the object.
+func asked(o client.Object) client.Object {
+	if _, ok := o.(runtime.Unstructured); ok {
+		return nil
+	}
+	bare := reflect.New(reflect.TypeOf(o).Elem())
+	bare.Elem().Set(reflect.ValueOf(o).Elem())
+	if status := bare.Elem().FieldByName("Status"); status.IsValid() {
+		status.SetZero()
+	}
+	out, ok := bare.Interface().(client.Object)
+	if !ok {
+		return nil
+	}
+	out.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	out.SetResourceVersion("")
+	out.SetManagedFields(nil)
+	annotations := maps.Clone(out.GetAnnotations())
+	delete(annotations, corev1.LastAppliedConfigAnnotation)
+	out.SetAnnotations(annotations)
+	return out
 }
 
 // ownWrites remembers for a while which versions of objects the operator has replaced, and by which. The zero value is ready.

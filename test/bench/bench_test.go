@@ -219,7 +219,7 @@ func (x *bench) build() {
 	x.must(err)
 	root := filepath.Dir(strings.TrimSpace(string(out)))
 	x.binary = filepath.Join(root, "bin", "avi-l4-operator")
-	cmd := exec.Command("go", "build", "-trimpath", "-pgo="+cmp.Or(os.Getenv("BENCH_PGO"), "off"), "-o", x.binary, ".")
+	cmd := exec.Command("go", "build", "-trimpath", "-tags=grpcnotrace", "-pgo="+cmp.Or(os.Getenv("BENCH_PGO"), "off"), "-o", x.binary, ".")
 	cmd.Dir, cmd.Env, cmd.Stderr = root, append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
 	x.must(cmd.Run())
 	x.log, err = os.CreateTemp(x.TempDir(), "operator-*.log")

@@ -437,7 +437,7 @@ func loadAfter(t *testing.T, path string, observed []*model.Observed) (in transl
 	if gw := of[*gatewayv1.Gateway](w); len(gw) > 0 {
 		in = gathered(t, r, gather.Gateways{Reader: r, Using: using, Doubt: w.doubt}, cfg, gw[0])
 	} else if gw := of[*svcapi.Gateway](w); len(gw) > 0 {
-		in = gathered(t, r, gather.SvcAPIGateways{Reader: r, Using: using}, cfg, gw[0])
+		in = gathered(t, r, gather.SvcAPIGateways{Reader: r, Open: func(types.NamespacedName, bool) {}, Using: using}, cfg, gw[0])
 	} else {
 		first := of[*corev1.Service](w)[0]
 		k := gather.Services{Reader: r, Place: placed(observed)}

@@ -12,6 +12,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -226,6 +227,37 @@ func TestLinked(t *testing.T) {
 	for _, p := range packages {
 		if under(p, []string{association, module + "/pkg/avisim"}) {
 			t.Errorf("%s is linked into the operator or the plugin", p)
+		}
+	}
+}
+
+// TestNoTemplates: a program that can run a template calls methods by names that the linker doesn't know, and keeps all of them. What builds
+// the operator for others names the tag without which gRPC brings templates along.
+func TestNoTemplates(t *testing.T) {
+	const tag = "grpcnotrace"
+	root := filepath.Join("..", "..")
+	deps := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags="+tag, module)
+	deps.Dir = root
+	out, err := deps.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := strings.Fields(string(out))
+	if !slices.Contains(packages, "google.golang.org/grpc") {
+		t.Errorf("gRPC isn't linked into the operator: the tag %s is needed no more", tag)
+	}
+	for _, p := range []string{"text/template", "html/template"} {
+		if slices.Contains(packages, p) {
+			t.Errorf("%s is linked into the operator: some 10 MiB of methods that nobody calls", p)
+		}
+	}
+	for _, builder := range []string{"Makefile", "Dockerfile", "hack/tools/release/source.go", "test/bench/bench_test.go"} {
+		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(builder)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), tag) {
+			t.Errorf("%s builds the operator without the tag %s", builder, tag)
 		}
 	}
 }

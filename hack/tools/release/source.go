@@ -87,7 +87,7 @@ func (r *releaser) compile(ctx context.Context, p program, file string) error {
 		return err
 	}
 	// #nosec G204 -- the arguments are this program's own.
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags=grpcnotrace",
 		"-ldflags=-s -w -X github.com/avi-l4-operator/avi-l4-operator/internal/version.revision="+r.revision, "-o", file, p.pkg)
 	cmd.Dir = r.repository
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, "GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFLAGS=")

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/settings"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/status"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/translate"
+)
+
+// TestGatewaysOfAService: an event of a Service runs the Gateway that it names, those that use it, and those that have been read and take
+// Services which name nobody.
+func TestGatewaysOfAService(t *testing.T) {
+	gateway := func(namespace, name string, selector map[string]string) *svcapi.Gateway {
+		return &svcapi.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: svcapi.GatewaySpec{Listeners: []svcapi.Listener{{
+			Routes: svcapi.RouteBindingSelector{Selector: &metav1.LabelSelector{MatchLabels: selector}}}}}}
+	}
+	named := func(namespace, name string) map[string]string {
+		return map[string]string{translate.LabelGatewayNamespace: namespace, translate.LabelGatewayName: name}
+	}
+	service := func(namespace, name string, labels map[string]string) *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels}}
+	}
+	scheme := runtime.NewScheme()
+	if err := AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		service *corev1.Service
+		missing bool // the API server doesn't have the type
+		want    []string
+	}{
+		"names a Gateway":            {service("core", "amf", named("core", "closed")), false, []string{"core/closed"}},
+		"names one elsewhere":        {service("edge", "amf", named("core", "closed")), false, []string{"core/closed"}},
+		"names one that isn't there": {service("core", "amf", named("core", "gone")), false, nil},
+		"matches an open one":        {service("core", "amf", map[string]string{"app": "amf"}), false, []string{"core/open"}},
+		"matches one elsewhere":      {service("edge", "amf", map[string]string{"app": "amf"}), false, nil},
+		"matches none":               {service("core", "smf", map[string]string{"app": "smf"}), false, nil},
+		"no longer matches":          {service("core", "used", nil), false, []string{"core/open"}},
+		"no such type":               {service("core", "amf", named("core", "closed")), true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gateways := []*svcapi.Gateway{gateway("core", "closed", named("core", "closed")), gateway("core", "open", map[string]string{"app": "amf"})}
+			kube := indexedBuilder{fake.NewClientBuilder().WithScheme(scheme).WithObjects(gateways[0], gateways[1], service("core", "used", nil),
+				&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core"}})}
+			if err := gather.SetupIndexes(t.Context(), kube); err != nil {
+				t.Fatal(err)
+			}
+			reader := &gather.Reader{Client: kube.Build(), Serves: func(gather.API) bool { return !c.missing }, Synced: func(gather.API) bool { return true }}
+			k := newSvcAPIGateways(Deps{Gather: reader, Status: new(status.Writer)}, logr.Discard()).kind.(svcAPIGateways)
+			for _, gw := range gateways { // as each is read once
+				if _, _, err := k.Behind(t.Context(), new(settings.Settings), &gather.Candidate[*svcapi.Gateway]{Object: gw}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			k.set(types.NamespacedName{Namespace: "core", Name: "open"}, []types.NamespacedName{{Namespace: "core", Name: "used"}})
+			var got []string
+			for _, r := range k.ofService(t.Context(), c.service) {
+				got = append(got, r.String())
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("it runs %v, want %v", got, c.want)
+			}
+			k.forget(types.NamespacedName{Namespace: "core", Name: "open"})
+			for _, r := range k.ofService(t.Context(), c.service) {
+				if r.Name == "open" {
+					t.Error("a Gateway that was let go runs")
+				}
+			}
+		})
+	}
+}
