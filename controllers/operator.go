@@ -80,7 +80,9 @@ type ownerPart interface {
 	Kind() model.OwnerKind
 	Named(string)
 	InNamespace(context.Context, string)
+	Resync()
 	Changed([]model.Owner)
+	HealthChanged([]model.Owner)
 	Waiting()
 	Failing() int
 	Conditions(context.Context) map[conditionCount]int
@@ -294,6 +296,11 @@ func (op *Operator) freed(name string) {
 // subscribe hears of what changes on the Controller.
 func (op *Operator) subscribe() {
 	op.Mirror.Changed = op.changed
+	op.Mirror.HealthChanged = func(at []model.Owner) {
+		for _, o := range op.Owners {
+			o.HealthChanged(at)
+		}
+	}
 	op.Mirror.Loaded = func() {
 		for _, o := range op.Owners {
 			o.Waiting()
@@ -344,10 +351,15 @@ func (op *Operator) owners() {
 	}
 }
 
-// everything is what a change of the settings or of the Controller's own objects may concern.
+// everything is what a change of the settings or of the Controller's own objects may concern. Owners are queued after those that have a
+// reason of their own.
 func (op *Operator) everything() {
 	for _, p := range op.parts {
-		p.All()
+		if o, ok := p.(ownerPart); ok {
+			o.Resync()
+		} else {
+			p.All()
+		}
 	}
 }
 

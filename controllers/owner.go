@@ -552,6 +552,9 @@ func (r *owners[T]) ofNamespace(ctx context.Context, ns client.Object) []reconci
 // All queues every owner of the kind.
 func (r *owners[T]) All() { r.enqueue(r.keys(context.Background(), r.relevant)...) }
 
+// Resync queues every owner of the kind, after those that have a reason of their own.
+func (r *owners[T]) Resync() { r.later(r.keys(context.Background(), r.relevant)...) }
+
 // keys are the owners of which something is true.
 func (r *owners[T]) keys(ctx context.Context, which func(T) bool) []types.NamespacedName {
 	return keysWhere(ctx, r.Deps, r.kind, r.Log, which)
@@ -601,6 +604,12 @@ func (r *owners[T]) InNamespace(ctx context.Context, name string) {
 // its business.
 func (r *owners[T]) Changed(changed []model.Owner) {
 	r.enqueue(r.mine(changed)...)
+}
+
+// HealthChanged queues owners whose status is to say something else: a thousand VirtualServices may come up at once, and nothing is to be
+// done for them but to say so.
+func (r *owners[T]) HealthChanged(changed []model.Owner) {
+	r.later(r.mine(changed)...)
 }
 
 // mine are the keys of owners of the kind.

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
@@ -68,14 +69,21 @@ func (q *queue) hurry(keys ...types.NamespacedName) {
 const endpointPriority = 10
 
 // before queues a key before those that are queued in the usual way.
-func (q *queue) before(key types.NamespacedName) {
-	request := reconcile.Request{NamespacedName: key}
+func (q *queue) before(key types.NamespacedName) { q.at(endpointPriority, key) }
+
+// later queues keys after those that are queued in the usual way, as controller-runtime does with an informer's first list.
+func (q *queue) later(keys ...types.NamespacedName) { q.at(handler.LowPriority, keys...) }
+
+// at queues keys with a priority. One that is queued already keeps its own if that is higher.
+func (q *queue) at(priority int, keys ...types.NamespacedName) {
 	switch inner := q.get().(type) {
 	case nil:
 	case priorityqueue.PriorityQueue[reconcile.Request]:
-		inner.AddWithOpts(priorityqueue.AddOpts{Priority: new(endpointPriority)}, request)
+		inner.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, requestsFor(keys...)...)
 	default:
-		inner.Add(request)
+		for _, request := range requestsFor(keys...) {
+			inner.Add(request)
+		}
 	}
 }
 

@@ -796,7 +796,7 @@ func (m *Mirror) LoadHealth(ctx context.Context) error {
 	m.health, m.pools = health, pools
 	m.mu.Unlock()
 	if len(changed) > 0 {
-		m.Changed(keysOf(changed))
+		m.HealthChanged(keysOf(changed))
 	}
 	return nil
 }

@@ -53,9 +53,11 @@ var ErrNoCloud = errors.New("create it or fix cloudName in the ConfigMap")
 type Mirror struct {
 	client *avi.Client
 	log    logr.Logger
-	// Changed is called with the owners whose objects, or whose health, are no longer what the operator last saw, and with nil after a load
-	// that follows a time without knowledge, when every owner is worth a look. Set it before Run.
+	// Changed is called with the owners whose objects are no longer what the operator last saw, and with nil after a load that follows a time
+	// without knowledge, when every owner is worth a look. Set it before Run.
 	Changed func(owners []model.Owner)
+	// HealthChanged is called with the owners whose health is no longer what was last read. Set it before Run.
+	HealthChanged func(owners []model.Owner)
 	// Loaded is called after each complete load. Set it before Run.
 	Loaded func()
 	// Cluster reads the UID of Namespace kube-system, by which clusters of the same name are distinguished; nil: they are not. Set it
@@ -107,7 +109,7 @@ type ask struct {
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
 	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[ask]bool),
-		absent: make(map[string]absence), Changed: func([]model.Owner) {}, Loaded: func() {}, Refused: func(error) {}}
+		absent: make(map[string]absence), Changed: func([]model.Owner) {}, HealthChanged: func([]model.Owner) {}, Loaded: func() {}, Refused: func(error) {}}
 	m.clear()
 	m.err = ErrNotLoaded
 	return m

@@ -27,9 +27,10 @@ type world struct {
 	client *avi.Client
 	mirror *Mirror
 
-	mu   sync.Mutex
-	news []model.Owner
-	all  int // times that every owner was to look
+	mu     sync.Mutex
+	news   []model.Owner
+	ailing []model.Owner
+	all    int // times that every owner was to look
 }
 
 func newWorld(t *testing.T) *world {
@@ -55,6 +56,11 @@ func newWorld(t *testing.T) *world {
 			w.all++
 		}
 		w.news = append(w.news, owners...)
+	}
+	w.mirror.HealthChanged = func(owners []model.Owner) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.ailing = append(w.ailing, owners...)
 	}
 	w.mirror.SetScope(Scope{ClusterName: "c1", CreatedBy: "ako-c1", Cloud: "Default-Cloud", Tenant: "admin"})
 	return w
@@ -83,6 +89,15 @@ func (w *world) told() []model.Owner {
 	defer w.mu.Unlock()
 	out := w.news
 	w.news = nil
+	return out
+}
+
+// felt returns the owners whose health was told since the last call.
+func (w *world) felt() []model.Owner {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := w.ailing
+	w.ailing = nil
 	return out
 }
 
@@ -263,7 +278,10 @@ func TestHealthIsToldOfWhatServes(t *testing.T) {
 		if err := w.mirror.LoadHealth(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		return w.told()
+		if got := w.told(); len(got) > 0 {
+			t.Errorf("told %v of their objects", got)
+		}
+		return w.felt()
 	}
 	const name = "c1--core-amf-SCTP-1"
 	w.create("pool", pool(name, "ako-c1", "c1"))

@@ -79,11 +79,13 @@ func (x *bench) routed(n int) []row {
 	}
 	x.must(g.Wait())
 	x.sim.ResetRequests()
-	from := x.sim.LastID()
+	from, kube, cpu := x.sim.LastID(), x.kubeWritten(), cpuSeconds()
 	x.run()
 	x.ready()
 	x.allCalls(from, routedCalls*n)
+	used := cpuSince(cpu)
 	x.wait("all Gateways programmed", func() bool { return x.programmedRouted() >= n })
+	kubePer := x.kubePer("Gateway", n, kube, "goal: 3, and 1 for each route")
 	x.wait("quiet", func() bool { return x.quiet(2 * time.Second) })
 	writes := x.sim.Writes()
 	first, _ := span(writes)
@@ -91,6 +93,8 @@ func (x *bench) routed(n int) []row {
 		{"calls per Gateway", fmt.Sprintf("%.2f writes, %.3f reads", float64(len(writes))/float64(n), float64(x.readsAfter(first))/float64(n)),
 			fmt.Sprintf("goal: %d writes, no read", routedCalls)},
 		x.programmedIn("all programmed, first call to last", "Gateways with routes", n, n*routedCalls),
+		kubePer,
+		{"processor time until the last call", used, ""},
 		x.routeChange("the weights of one route change", "goal: 1 PATCH", func(r *v1alpha1.SCTPRoute) {
 			refs := r.Spec.Rules[0].BackendRefs
 			refs[0].Weight, refs[1].Weight = refs[1].Weight, refs[0].Weight

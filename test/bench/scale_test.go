@@ -4,6 +4,7 @@ package bench
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -20,9 +21,32 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// kubeWrites is how many writes of what the operator writes the API server has carried out: Services, Gateways, routes and the like, and
-// Events. Nobody else writes them while an operator is measured.
+// kubeWrites is how many writes of what the operator writes the API server has carried out.
 func (x *bench) kubeWrites() (n int) {
+	for _, count := range x.kubeWritten() {
+		n += count
+	}
+	return n
+}
+
+// kubePer is a row about the writes to Kubernetes, since others, for each of so many owners.
+func (x *bench) kubePer(owner string, n int, before map[string]int, goal string) row {
+	var parts []string
+	sum := 0
+	now := x.kubeWritten()
+	for _, what := range slices.Sorted(maps.Keys(now)) {
+		if count := now[what] - before[what]; count > 0 {
+			sum += count
+			parts = append(parts, fmt.Sprintf("%s %.2f", what, float64(count)/float64(n)))
+		}
+	}
+	return row{"Kubernetes writes per " + owner, fmt.Sprintf("%.2f: %s", float64(sum)/float64(n), strings.Join(parts, ", ")), goal}
+}
+
+// kubeWritten counts the writes of what the operator writes that the API server has carried out, by resource and subresource: Services,
+// Gateways, routes and the like, and Events. Nobody else writes them while an operator is measured.
+func (x *bench) kubeWritten() map[string]int {
+	out := make(map[string]int)
 	c, err := kubernetes.NewForConfig(x.cluster.RESTConfig())
 	x.must(err)
 	raw, err := c.RESTClient().Get().AbsPath("/metrics").DoRaw(x.Context())
@@ -34,9 +58,23 @@ func (x *bench) kubeWrites() (n int) {
 		}
 		count, err := strconv.ParseFloat(value, 64)
 		x.must(err)
-		n += int(count)
+		what := label(labels, "resource")
+		if of := label(labels, "subresource"); of != "" {
+			what += "/" + of
+		}
+		out[what] += int(count)
 	}
-	return n
+	return out
+}
+
+// label is the value of a label in Prometheus' text format.
+func label(labels, key string) string {
+	for pair := range strings.SplitSeq(labels, ",") {
+		if value, ok := strings.CutPrefix(pair, key+`="`); ok {
+			return strings.TrimSuffix(value, `"`)
+		}
+	}
+	return ""
 }
 
 // written returns a function that reports whether nothing was written to Kubernetes for two seconds, as far as it has been asked.
@@ -51,9 +89,7 @@ func (x *bench) written() func() bool {
 }
 
 func operatorWrites(labels string) bool {
-	has := func(key string, values ...string) bool {
-		return slices.ContainsFunc(values, func(v string) bool { return strings.Contains(labels, key+`="`+v+`"`) })
-	}
+	has := func(key string, values ...string) bool { return slices.Contains(values, label(labels, key)) }
 	return has("code", "200") && has("verb", "PATCH") && !has("resource", "endpointslices", "nodes", "pods", "leases") ||
 		has("code", "201") && has("resource", "events")
 }

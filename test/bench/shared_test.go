@@ -25,12 +25,14 @@ func (x *bench) shared(groups int) []row {
 	x.must(g.Wait())
 	before, services, perGroup := x.programmed(), groups*len(sharedPorts), len(sharedPorts)+3
 	x.sim.ResetRequests()
-	begin, from := time.Now(), x.sim.LastID()
+	begin, from, kube, cpu := time.Now(), x.sim.LastID(), x.kubeWritten(), cpuSeconds()
 	x.run()
 	x.ready()
 	x.allCalls(from, perGroup*groups)
+	used := cpuSince(cpu)
 	x.wait("all Services programmed", func() bool { return x.programmed() >= before+services })
 	total := time.Since(begin)
+	kubePer := x.kubePer("Service", services, kube, "goal: 3")
 	x.wait("quiet", func() bool { return x.quiet(2 * time.Second) })
 	writes := x.sim.Writes()
 	first, _ := span(writes)
@@ -39,6 +41,8 @@ func (x *bench) shared(groups int) []row {
 			fmt.Sprintf("goal: %d writes (P+3), no read", perGroup)},
 		x.programmedIn("all programmed, first call to last", "shared VIPs", groups, groups*perGroup),
 		{"the same, from the operator's start to the last status", fmt.Sprintf("%.1f s", total.Seconds()), ""},
+		kubePer,
+		{"processor time until the last call", used, ""},
 	}
 	objects := 0
 	for _, kind := range []string{"vsvip", "pool", "l4policyset", "virtualservice"} {

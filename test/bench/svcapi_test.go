@@ -79,12 +79,14 @@ func (x *bench) gateways(n, services int) []row {
 	}
 	x.must(g.Wait())
 	x.sim.ResetRequests()
-	begin, from := time.Now(), x.sim.LastID()
+	begin, from, kube, cpu := time.Now(), x.sim.LastID(), x.kubeWritten(), cpuSeconds()
 	x.run()
 	x.ready()
 	x.allCalls(from, calls*n)
+	used := cpuSince(cpu)
 	x.wait("all Gateways ready", func() bool { return x.readyGateways() >= n })
 	total := time.Since(begin)
+	kubePer := x.kubePer("Gateway", n, kube, "goal: 3")
 	x.wait("quiet", func() bool { return x.quiet(2 * time.Second) })
 	writes := x.sim.Writes()
 	first, _ := span(writes)
@@ -93,6 +95,8 @@ func (x *bench) gateways(n, services int) []row {
 			fmt.Sprintf("goal: %d writes (P+3), no read", calls)},
 		x.programmedIn("all ready, first call to last", "Gateways of the Services API", n, calls*n),
 		{"the same, from the operator's start to the last status", fmt.Sprintf("%.1f s", total.Seconds()), ""},
+		kubePer,
+		{"processor time until the last call", used, ""},
 	}
 	rows = append(rows, x.oneBackend()...)
 	restarted := x.restart(
