@@ -310,10 +310,14 @@ func (r *owners[T]) serve(ctx context.Context, cfg *settings.Settings, c *gather
 	return resultOf(ctx, out.Retry())
 }
 
-// timedStatus writes a run's status and measures how long that takes.
+// timedStatus writes a run's status and measures how long that takes. That of a run that changed nothing is news of what is there already,
+// and a thousand owners may have some at once.
 func (r *owners[T]) timedStatus(ctx context.Context, o T, in translate.Input, out outcome.Outcome) error {
 	ctx, stop := r.Engine.Time(ctx, engine.Status)
 	defer stop()
+	if !out.Changes.Any() {
+		ctx = status.Unhurried(ctx)
+	}
 	return r.writeStatus(ctx, o, in, out)
 }
 

@@ -3,14 +3,21 @@
 package status
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
 // TestPatchKnowsItsOwnWrites: a cache that still has what was written over doesn't make a status "the same".
@@ -42,6 +49,57 @@ func TestPatchKnowsItsOwnWrites(t *testing.T) {
 	}
 	if fresh := read(); len(fresh.Status.Conditions) != 1 || w.Patch(t.Context(), fresh, fresh, true) != nil {
 		t.Errorf("the cache has caught up, and still: %+v", fresh.Status)
+	}
+}
+
+// TestUnhurried: of statuses that nobody waits for, few are written at once, and one that somebody waits for passes them.
+func TestUnhurried(t *testing.T) {
+	var now, most atomic.Int32
+	gate := make(chan struct{})
+	svc := func(i int) *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i), Namespace: "core", UID: types.UID(fmt.Sprint(i))}}
+	}
+	b := fake.NewClientBuilder().WithStatusSubresource(&corev1.Service{}).WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(_ context.Context,
+		_ client.Client, _ string, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+		if o.GetName() == "0" {
+			return nil
+		}
+		most.Store(max(most.Load(), now.Add(1)))
+		<-gate
+		now.Add(-1)
+		return nil
+	}})
+	w := &Writer{Client: b.Build(), Now: time.Now}
+	write := func(ctx context.Context, i int) error {
+		next := svc(i)
+		next.Status.Conditions = []metav1.Condition{{Type: "a", Status: metav1.ConditionTrue}}
+		return w.Patch(ctx, svc(i), next, false)
+	}
+	ctx, cancel := context.WithCancel(Unhurried(t.Context()))
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			if err := write(ctx, 1+i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for now.Load() < unhurriedAtOnce {
+		time.Sleep(time.Millisecond)
+	}
+	if err := write(t.Context(), 0); err != nil {
+		t.Errorf("one that doesn't wait: %v", err)
+	}
+	given, stop := context.WithTimeout(ctx, time.Millisecond)
+	defer stop()
+	if err := write(given, 99); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one whose time is over while it waits: %v", err)
+	}
+	close(gate)
+	wg.Wait()
+	cancel()
+	if n := most.Load(); n != unhurriedAtOnce {
+		t.Errorf("%d were written at once", n)
 	}
 }
 

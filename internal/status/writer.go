@@ -50,9 +50,10 @@ type Writer struct {
 	// Silent, where it returns true, switches Events off, as AKO's enableEvents does.
 	Silent func() bool
 
-	kinds   []Reading
-	own     ownWrites
-	contest contest
+	kinds     []Reading
+	own       ownWrites
+	contest   contest
+	unhurried line
 }
 
 // Asked is a Service's annotations without those that this package writes.

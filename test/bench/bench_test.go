@@ -172,6 +172,7 @@ type bench struct {
 	operator *exec.Cmd
 	probes   string // the operator's address for probes
 	numbers  numbers
+	busy     float64 // the share of the processors that was in use while the last calls were waited for
 }
 
 func start(b *testing.B) *bench {
