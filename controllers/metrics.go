@@ -21,7 +21,7 @@ import (
 
 var (
 	ownedDesc   = prometheus.NewDesc("avi_l4_objects", "Objects of this operator on the Controller, as last read.", []string{"kind"}, nil)
-	ageDesc     = prometheus.NewDesc("avi_l4_mirror_age_seconds", "Time since everything was last read from the Controller; -1 before the first time.", nil, nil)
+	ageDesc     = prometheus.NewDesc("avi_l4_mirror_age_seconds", "Time since the leader last read everything from the Controller; -1 before the first time. A standby has none.", nil, nil)
 	waitingDesc = prometheus.NewDesc("avi_l4_services_failing", "Services and shared VIPs whose last run failed.", nil, nil)
 	gatewayDesc = prometheus.NewDesc("avi_l4_gateways_failing", "Gateways of both APIs whose last run failed.", nil, nil)
 	invalidDesc = prometheus.NewDesc("avi_l4_settings_invalid", "1 if ConfigMap or Secret can't be used as they stand, else 0.", nil, nil)
@@ -31,8 +31,8 @@ var (
 var (
 	conditionsDesc = prometheus.NewDesc("avi_l4_owners", "Services and Gateways that are served, by what their conditions say: Accepted, Programmed and Healthy.",
 		[]string{"kind", "condition", "status", "reason"}, nil)
-	healthDesc  = prometheus.NewDesc("avi_l4_virtualservices", "VirtualServices of ours by operational state, as the Controller's inventory says: up, down, ...; unknown before it was read.", []string{"state"}, nil)
-	serversDesc = prometheus.NewDesc("avi_l4_servers", "Enabled servers in pools of ours by state: up or down.", []string{"state"}, nil)
+	healthDesc  = prometheus.NewDesc("avi_l4_virtualservices", "VirtualServices of ours by operational state, as the Controller's inventory says: up, down, ...; unknown before it was read. A standby has none.", []string{"state"}, nil)
+	serversDesc = prometheus.NewDesc("avi_l4_servers", "Enabled servers in pools of ours by state: up or down. A standby has none.", []string{"state"}, nil)
 )
 
 // instruments are the counters that the engine and the sweeper drive.
