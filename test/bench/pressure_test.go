@@ -83,7 +83,7 @@ func (x *bench) toggle(service string) (begin time.Time, err error) {
 	return begin, x.client.Update(x.Context(), s)
 }
 
-// churn: endpoints of n Services change, as many a second as wanted or as the API server carries out, for ten seconds.
+// churn: endpoints of n Services change, as many as in ten seconds at the wanted rate, or at that which the API server carries out.
 func (x *bench) churn(n, perSecond int) []row {
 	x.sim.ResetRequests()
 	g := new(errgroup.Group)
@@ -109,7 +109,7 @@ func (x *bench) churn(n, perSecond int) []row {
 	least := max(0, boundOf(len(writes), concurrency)-end.Sub(begin)) // that so many calls go on after the last change
 	wrong, err := x.astray(n)
 	x.must(err)
-	return []row{{fmt.Sprintf("endpoints change, %.0f a second for %d s", float64(perSecond*seconds)/end.Sub(begin).Seconds(), seconds),
+	return []row{{fmt.Sprintf("endpoints change, %.0f a second for %.0f s", float64(perSecond*seconds)/end.Sub(begin).Seconds(), end.Sub(begin).Seconds()),
 		fmt.Sprintf("%s; the last %.1f s after the last change; %d Services with other servers; processor time %s",
 			verbs(writes), last.Sub(end).Seconds(), wrong, cpuSince(cpu)),
 		fmt.Sprintf("goal: 500 a second; 0.5 s, and %.1f s that the calls take longer than the changes", least.Seconds())}}

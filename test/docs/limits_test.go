@@ -41,8 +41,10 @@ var limits = map[string][]claim{
 		{"none for {}", constantOf("controllers", "calmQuiet")},
 		{"every {} while", constantOf("controllers", "calmMost")},
 	},
-	"changes of Nodes": {{"gathered for {}", constantOf("controllers", "calmNodes")}},
-	"CRDs":             {{"every {}", constantOf("controllers", "apiPoll")}},
+	"whose turn is next among owners":        {},
+	"statuses at once that nobody waits for": {{"{}: an API server", constantOf("internal/status", "unhurriedAtOnce")}},
+	"changes of Nodes":                       {{"gathered for {}", constantOf("controllers", "calmNodes")}},
+	"CRDs":                                   {{"every {}", constantOf("controllers", "apiPoll")}},
 	"login after a failure": {
 		{"{}, doubled", constantOf("internal/avi", "loginBackoff")},
 		{"doubled to {}", constantOf("internal/avi", "loginBackoffMax")},
