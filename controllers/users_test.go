@@ -24,8 +24,9 @@ import (
 // Services which name nobody.
 func TestGatewaysOfAService(t *testing.T) {
 	gateway := func(namespace, name string, selector map[string]string) *svcapi.Gateway {
-		return &svcapi.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: svcapi.GatewaySpec{Listeners: []svcapi.Listener{{
-			Routes: svcapi.RouteBindingSelector{Selector: &metav1.LabelSelector{MatchLabels: selector}}}}}}
+		routes := svcapi.RouteBindingSelector{Selector: &metav1.LabelSelector{MatchLabels: selector}}
+		return &svcapi.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+			Spec: svcapi.GatewaySpec{Listeners: []svcapi.Listener{{Routes: routes}}}}
 	}
 	named := func(namespace, name string) map[string]string {
 		return map[string]string{translate.LabelGatewayNamespace: namespace, translate.LabelGatewayName: name}
@@ -52,13 +53,15 @@ func TestGatewaysOfAService(t *testing.T) {
 		"no such type":               {service("core", "amf", named("core", "closed")), true, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			gateways := []*svcapi.Gateway{gateway("core", "closed", named("core", "closed")), gateway("core", "open", map[string]string{"app": "amf"})}
+			gateways := []*svcapi.Gateway{gateway("core", "closed", named("core", "closed")),
+				gateway("core", "open", map[string]string{"app": "amf"})}
 			kube := indexedBuilder{fake.NewClientBuilder().WithScheme(scheme).WithObjects(gateways[0], gateways[1], service("core", "used", nil),
 				&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core"}})}
 			if err := gather.SetupIndexes(t.Context(), kube); err != nil {
 				t.Fatal(err)
 			}
-			reader := &gather.Reader{Client: kube.Build(), Serves: func(gather.API) bool { return !c.missing }, Synced: func(gather.API) bool { return true }}
+			reader := &gather.Reader{Client: kube.Build(), Serves: func(gather.API) bool { return !c.missing },
+				Synced: func(gather.API) bool { return true }}
 			k := newSvcAPIGateways(Deps{Gather: reader, Status: new(status.Writer)}, logr.Discard()).kind.(svcAPIGateways)
 			for _, gw := range gateways { // as each is read once
 				if _, _, err := k.Behind(t.Context(), new(settings.Settings), &gather.Candidate[*svcapi.Gateway]{Object: gw}); err != nil {

@@ -105,7 +105,7 @@ func get[T client.Object](ctx context.Context, r *Reader, k Kind[T], key types.N
 	return o, true, nil
 }
 
-// named are the objects of a kind whose VirtualService has that name behind the cluster's prefix, and for which is, if it isn't nil, is true.
+// named are the objects of a kind whose VirtualService has that name behind the cluster's prefix, and of which is says so, nil of all.
 // The name is "<namespace>-<name>", and both may have dashes: an index of it would cost half a kilobyte for each object.
 func named[T client.Object](ctx context.Context, r *Reader, k Kind[T], name string, is func(T) bool) (out []T, err error) {
 	if api := k.API(); api != "" && !r.Serves(api) {

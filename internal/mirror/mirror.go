@@ -109,7 +109,8 @@ type ask struct {
 // New returns an empty mirror; Run fills it.
 func New(client *avi.Client, log logr.Logger) *Mirror {
 	m := &Mirror{client: client, log: log, reload: make(chan struct{}, 1), asked: make(map[ask]bool),
-		absent: make(map[string]absence), Changed: func([]model.Owner) {}, HealthChanged: func([]model.Owner) {}, Loaded: func() {}, Refused: func(error) {}}
+		absent: make(map[string]absence), Changed: func([]model.Owner) {}, HealthChanged: func([]model.Owner) {}, Loaded: func() {},
+		Refused: func(error) {}}
 	m.clear()
 	m.err = ErrNotLoaded
 	return m

@@ -62,8 +62,8 @@ func asMeant(meant, got client.Object) bool {
 	return m != nil && g != nil && apiequality.Semantic.DeepEqual(m, g)
 }
 
-// asked is an object of a Go type without its version, its status, and what no cache keeps; nil for one without a type of its own. It shares
-// the rest with the object.
+// asked is an object of a Go type without its version, its status, and what no cache keeps; nil for one without a type of its own. It
+// shares the rest with the object.
 func asked(o client.Object) client.Object {
 	if _, ok := o.(runtime.Unstructured); ok {
 		return nil

@@ -59,8 +59,7 @@ func TestUnhurried(t *testing.T) {
 	svc := func(i int) *corev1.Service {
 		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i), Namespace: "core", UID: types.UID(fmt.Sprint(i))}}
 	}
-	b := fake.NewClientBuilder().WithStatusSubresource(&corev1.Service{}).WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(_ context.Context,
-		_ client.Client, _ string, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	patch := func(_ context.Context, _ client.Client, _ string, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
 		if o.GetName() == "0" {
 			return nil
 		}
@@ -68,8 +67,8 @@ func TestUnhurried(t *testing.T) {
 		<-gate
 		now.Add(-1)
 		return nil
-	}})
-	w := &Writer{Client: b.Build(), Now: time.Now}
+	}
+	w := &Writer{Client: fake.NewClientBuilder().WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: patch}).Build(), Now: time.Now}
 	write := func(ctx context.Context, i int) error {
 		next := svc(i)
 		next.Status.Conditions = []metav1.Condition{{Type: "a", Status: metav1.ConditionTrue}}

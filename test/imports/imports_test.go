@@ -231,8 +231,8 @@ func TestLinked(t *testing.T) {
 	}
 }
 
-// TestNoTemplates: a program that can run a template calls methods by names that the linker doesn't know, and keeps all of them. What builds
-// the operator for others names the tag without which gRPC brings templates along.
+// TestNoTemplates: a program that can run a template calls methods by names that the linker doesn't know, and keeps all of them. What
+// builds the operator for others names the tag without which gRPC brings templates along.
 func TestNoTemplates(t *testing.T) {
 	const tag = "grpcnotrace"
 	root := filepath.Join("..", "..")
