@@ -109,10 +109,11 @@ func (k svcAPIGateways) where(ctx context.Context, which func(*svcapi.Gateway) b
 	return keysWhere(ctx, k.Deps, k, k.log, which)
 }
 
-// ofService are the Gateways that use a Service, the one that it names, and those that may take it though it names none.
+// ofService are the Gateways that use a Service, the one that it names, and those that may take it though it names none; none before the
+// cache has them, since their first list queues them all.
 func (k svcAPIGateways) ofService(ctx context.Context, o client.Object) []reconcile.Request {
 	svc, ok := o.(*corev1.Service)
-	if !ok || !k.Serves(gather.ServicesAPI) {
+	if !ok || !k.Synced(gather.ServicesAPI) {
 		return nil
 	}
 	out := k.using(client.ObjectKeyFromObject(svc))

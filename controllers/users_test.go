@@ -40,7 +40,7 @@ func TestGatewaysOfAService(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		service *corev1.Service
-		missing bool // the API server doesn't have the type
+		missing bool // the cache doesn't have the type, or not yet
 		want    []string
 	}{
 		"names a Gateway":            {service("core", "amf", named("core", "closed")), false, []string{"core/closed"}},
@@ -60,8 +60,8 @@ func TestGatewaysOfAService(t *testing.T) {
 			if err := gather.SetupIndexes(t.Context(), kube); err != nil {
 				t.Fatal(err)
 			}
-			reader := &gather.Reader{Client: kube.Build(), Serves: func(gather.API) bool { return !c.missing },
-				Synced: func(gather.API) bool { return true }}
+			reader := &gather.Reader{Client: kube.Build(), Serves: func(gather.API) bool { return true },
+				Synced: func(gather.API) bool { return !c.missing }}
 			k := newSvcAPIGateways(Deps{Gather: reader, Status: new(status.Writer)}, logr.Discard()).kind.(svcAPIGateways)
 			for _, gw := range gateways { // as each is read once
 				if _, _, err := k.Behind(t.Context(), new(settings.Settings), &gather.Candidate[*svcapi.Gateway]{Object: gw}); err != nil {
