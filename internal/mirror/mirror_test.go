@@ -83,21 +83,14 @@ func (w *world) until(what string, done func() bool) {
 	}
 }
 
-// told returns the owners that were told since the last call.
-func (w *world) told() []model.Owner {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	out := w.news
-	w.news = nil
-	return out
-}
+// told returns the owners that were told since the last call, and felt those whose health was.
+func (w *world) told() []model.Owner { return w.since(&w.news) }
+func (w *world) felt() []model.Owner { return w.since(&w.ailing) }
 
-// felt returns the owners whose health was told since the last call.
-func (w *world) felt() []model.Owner {
+func (w *world) since(list *[]model.Owner) (out []model.Owner) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := w.ailing
-	w.ailing = nil
+	out, *list = *list, nil
 	return out
 }
 

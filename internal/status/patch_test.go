@@ -54,7 +54,9 @@ func TestPatchKnowsItsOwnWrites(t *testing.T) {
 
 // TestUnhurried: of statuses that nobody waits for, few are written at once, and one that somebody waits for passes them.
 func TestUnhurried(t *testing.T) {
-	var now, most atomic.Int32
+	var now atomic.Int32
+	var mu sync.Mutex
+	most := int32(0)
 	gate := make(chan struct{})
 	svc := func(i int) *corev1.Service {
 		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i), Namespace: "core", UID: types.UID(fmt.Sprint(i))}}
@@ -63,7 +65,9 @@ func TestUnhurried(t *testing.T) {
 		if o.GetName() == "0" {
 			return nil
 		}
-		most.Store(max(most.Load(), now.Add(1)))
+		mu.Lock()
+		most = max(most, now.Add(1))
+		mu.Unlock()
 		<-gate
 		now.Add(-1)
 		return nil
@@ -97,8 +101,8 @@ func TestUnhurried(t *testing.T) {
 	close(gate)
 	wg.Wait()
 	cancel()
-	if n := most.Load(); n != unhurriedAtOnce {
-		t.Errorf("%d were written at once", n)
+	if most != unhurriedAtOnce {
+		t.Errorf("%d were written at once", most)
 	}
 }
 
