@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -67,6 +68,9 @@ func (r *owners[T]) claimWith(ctx context.Context, o client.Object, annotations 
 		return nil
 	}
 	before := o.DeepCopyObject().(client.Object)
+	if !gather.Claimed(o) {
+		r.claimed(o, time.Now()) // before: the news of its deletion may be here before the answer is
+	}
 	o.SetFinalizers(slices.DeleteFunc(o.GetFinalizers(), taken))
 	controllerutil.AddFinalizer(o, gather.Finalizer)
 	for key, value := range annotations {
@@ -224,14 +228,18 @@ func (r *owners[T]) deselect(ctx context.Context, o T, cfg *settings.Settings) e
 	return r.Guard.allow(ctx, owner)
 }
 
-// gone removes what an owner left that the sweep found missing, if the API server itself says that it doesn't exist.
-func (r *owners[T]) gone(ctx context.Context, cfg *settings.Settings, key types.NamespacedName) (ctrl.Result, error) {
+// gone removes what was left by an owner that the sweep found missing, or that was deleted without regard for its finalizer (missed), if
+// the API server itself says that it doesn't exist.
+func (r *owners[T]) gone(ctx context.Context, cfg *settings.Settings, key types.NamespacedName, missed bool) (ctrl.Result, error) {
 	owner, log := r.ownerAt(key), ctrl.LoggerFrom(ctx)
 	r.forget(key)
 	r.hold(key, false)
 	r.Guard.settle(ctx, owner)
 	r.Freed(key.Namespace + "-" + key.Name)
-	if !r.takeOrphan(key) || cfg == nil {
+	if missed {
+		r.letGoOf(key) // by its own word: no guard keeps the sweep from what isn't removed here
+	}
+	if !r.takeOrphan(key) && !missed || cfg == nil {
 		return ctrl.Result{}, nil
 	}
 	if api := r.API(); api != "" {

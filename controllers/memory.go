@@ -3,10 +3,14 @@
 package controllers
 
 import (
+	"maps"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 )
 
 // memory is what a reconciler remembers of its owners between runs. Losing it costs a repeated Event, a later try or a later
@@ -17,11 +21,14 @@ type memory struct {
 	warned  map[types.UID]string          // the last Warning of each object that is no condition
 	orphans map[types.NamespacedName]bool // what the sweep found
 	gone    map[types.NamespacedName]bool // those that were deleted and let go by this process
+	claims  map[types.UID]time.Time       // when an object was given the finalizer, of the last minute at least
+	missed  map[types.NamespacedName]bool // owners of an object that went although it had just been given the finalizer
 }
 
 func newMemory() *memory {
 	return &memory{waiting: make(map[types.NamespacedName]bool), warned: make(map[types.UID]string),
-		orphans: make(map[types.NamespacedName]bool), gone: make(map[types.NamespacedName]bool)}
+		orphans: make(map[types.NamespacedName]bool), gone: make(map[types.NamespacedName]bool),
+		claims: make(map[types.UID]time.Time), missed: make(map[types.NamespacedName]bool)}
 }
 
 // hold remembers whether an owner waits for the Controller.
@@ -70,6 +77,13 @@ func (m *memory) letGoOf(key types.NamespacedName) {
 	m.gone[key] = true
 }
 
+// alive forgets that an owner was let go: it is there again.
+func (m *memory) alive(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.gone, key)
+}
+
 func (m *memory) wasLetGo(key types.NamespacedName) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -89,4 +103,44 @@ func (m *memory) takeOrphan(key types.NamespacedName) bool {
 	found := m.orphans[key]
 	delete(m.orphans, key)
 	return found
+}
+
+// claimRace is how long after an object was given a finalizer a deletion that began before may go by without it. The API server looks
+// for finalizers when a deletion begins, and ends one within its --request-timeout, a minute by default.
+const claimRace = time.Minute
+
+// claimed remembers that an object is being given the finalizer.
+func (m *memory) claimed(o client.Object, now time.Time) {
+	const most = 1000
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.claims) >= most {
+		maps.DeleteFunc(m.claims, func(_ types.UID, at time.Time) bool { return now.Sub(at) > claimRace })
+	}
+	m.claims[o.GetUID()] = now
+}
+
+// overlooked reports whether an object that is gone was deleted by a request which did not see the finalizer, because it began before that
+// was put on: the object has it, and was not marked for deletion first.
+func (m *memory) overlooked(o client.Object, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at, ok := m.claims[o.GetUID()]
+	delete(m.claims, o.GetUID())
+	return ok && now.Sub(at) <= claimRace && o.GetDeletionTimestamp() == nil && gather.Claimed(o)
+}
+
+// miss remembers that an owner lost an object in that way, and takeMissed reports that once.
+func (m *memory) miss(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.missed[key] = true
+}
+
+func (m *memory) takeMissed(key types.NamespacedName) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	missed := m.missed[key]
+	delete(m.missed, key)
+	return missed
 }

@@ -74,3 +74,44 @@ func queued(
 	slices.Sort(out)
 	return out
 }
+
+// TestOverlookedDeletion: the objects of an owner are removed without a guard's leave only where the watch itself has shown that its object,
+// which had just been given the finalizer, went without being marked for deletion.
+func TestOverlookedDeletion(t *testing.T) {
+	key := types.NamespacedName{Namespace: "core", Name: "amf"}
+	fresh := func() *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: "1"}}
+	}
+	now := metav1.Now()
+	for name, c := range map[string]struct {
+		claimed time.Duration // ago; negative: not by this process
+		inList  bool          // the watch was interrupted, and the next list lacked it
+		change  func(*corev1.Service)
+		want    bool
+	}{
+		"just claimed":               {0, false, func(*corev1.Service) {}, true},
+		"claimed half a minute ago":  {30 * time.Second, false, func(*corev1.Service) {}, true},
+		"claimed two minutes ago":    {2 * time.Minute, false, func(*corev1.Service) {}, false},
+		"claimed by another process": {-1, false, func(*corev1.Service) {}, false},
+		"missing in a list":          {0, true, func(*corev1.Service) {}, false},
+		"another of its name":        {0, false, func(s *corev1.Service) { s.UID = "2" }, false},
+		"finalizer removed by hand":  {0, false, func(s *corev1.Service) { s.Finalizers = nil }, false},
+		"marked for deletion":        {0, false, func(s *corev1.Service) { s.DeletionTimestamp = &now }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &owners[*corev1.Service]{calm: new(calm), memory: newMemory(), name: "service"}
+			if c.claimed >= 0 {
+				r.claimed(fresh(), time.Now().Add(-c.claimed))
+			}
+			o := fresh()
+			o.Finalizers = []string{gather.Finalizer}
+			c.change(o)
+			q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+			defer q.ShutDown()
+			r.handlers().plainly(itself).Delete(t.Context(), event.DeleteEvent{Object: o, DeleteStateUnknown: c.inList}, q)
+			if got := r.takeMissed(key); got != c.want || q.Len() != 1 {
+				t.Errorf("overlooked is %v, want %v; %d queued", got, c.want, q.Len())
+			}
+		})
+	}
+}

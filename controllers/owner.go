@@ -152,13 +152,17 @@ func (r *owners[T]) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 	if api := r.API(); api != "" && !r.APIs.Serves(api) {
 		return ctrl.Result{}, nil // nothing can be known of them
 	}
+	missed := r.takeMissed(req.NamespacedName) // before the cache is read, which doesn't have the object when this is true
 	c, err := gather.Read(ctx, r.kind, req.NamespacedName)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	cfg := r.Settings.Current()
 	if c == nil {
-		return r.gone(ctx, cfg, req.NamespacedName)
+		return r.gone(ctx, cfg, req.NamespacedName, missed)
+	}
+	if c.Object.GetDeletionTimestamp() == nil {
+		r.alive(req.NamespacedName)
 	}
 	leaving, err := r.leaving(ctx, c.Object)
 	switch {
@@ -452,7 +456,8 @@ func (r *owners[T]) Watch(c cache.Cache, api gather.API) error {
 func (r *owners[T]) Refers(api gather.API) bool { return r.refers(api) }
 
 // handlers make handlers of the events of owners, or of what these are made of. The function finds the owners. An event that shows nothing
-// but what the last run for an owner wrote doesn't run that owner again.
+// but what the last run for an owner wrote doesn't run that owner again. A deletion that the API server carried out although the object had
+// just been given the finalizer is remembered: that run makes something for an owner which nobody lets go.
 type handlers struct {
 	plainly func(handler.MapFunc) handler.EventHandler
 	// calmly is plainly for objects whose annotations somebody may change again and again.
@@ -467,7 +472,15 @@ func (r *owners[T]) handlers() handlers {
 func (r *owners[T]) others(how func(handler.MapFunc) handler.EventHandler) func(handler.MapFunc) handler.EventHandler {
 	return func(find handler.MapFunc) handler.EventHandler {
 		all := how(find)
-		out := handler.Funcs{CreateFunc: all.Create, DeleteFunc: all.Delete, GenericFunc: all.Generic}
+		out := handler.Funcs{CreateFunc: all.Create, GenericFunc: all.Generic}
+		out.DeleteFunc = func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			if !e.DeleteStateUnknown && r.overlooked(e.Object, time.Now()) {
+				for _, request := range find(ctx, e.Object) {
+					r.miss(request.NamespacedName)
+				}
+			}
+			all.Delete(ctx, e, q)
+		}
 		out.UpdateFunc = func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			r.Status.Event(e.ObjectOld, e.ObjectNew, func(by status.Run) {
 				if by.Controller != r.name {

@@ -3,18 +3,24 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
+	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
 	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim"
+	"github.com/avi-l4-operator/avi-l4-operator/pkg/avisim/record"
 	"github.com/avi-l4-operator/avi-l4-operator/test/suite"
 )
 
@@ -165,6 +171,79 @@ func trees(e *suite.Env, n int) error {
 		return fmt.Errorf("the Controller holds %s, want %s", have, want)
 	}
 	return nil
+}
+
+// TestDeletedWhileClaimed deletes owners of every kind at the moment at which they get their finalizer. A deletion that the API server has
+// begun by then goes by without it: the object is gone, and the operator, which was told that the finalizer is on it, makes its objects.
+// They are removed at once, without a sweep, and no guard holds them, however few others there are.
+func TestDeletedWhileClaimed(t *testing.T) {
+	for _, m := range made {
+		t.Run(m.kind, func(t *testing.T) {
+			t.Parallel()
+			e := suite.New(t)
+			e.Own(e.SvcAPIClass(nil), e.Class())
+			stays, rest := m.with(e, "stays")
+			e.Create(append(rest, stays)...)
+			e.Eventually("the neighbour", func() error { return trees(e, 1) })
+			before := fmt.Sprint(identities(e))
+
+			var name string
+			overlooked := 0
+			for try := 0; overlooked < 2; try++ {
+				if try == 200 {
+					t.Fatalf("after %d deletions the API server has overlooked %d finalizers", try, overlooked)
+				}
+				name = fmt.Sprint("brief", try)
+				owner, rest := m.with(e, name)
+				e.Create(rest...)
+				if deletedWhileClaimed(e, owner, time.Duration(try%20)*200*time.Microsecond) {
+					overlooked++
+					e.Eventually("something is made", func() error {
+						if !slices.ContainsFunc(e.Sim.Writes(), func(w record.Request) bool { return strings.Contains(string(w.Body), "-"+name) }) {
+							return errors.New("nothing is")
+						}
+						return nil
+					})
+				}
+				e.Eventually("what was made is removed", func() error {
+					if left := identities(e); fmt.Sprint(left) != before {
+						return fmt.Errorf("there is %v, want %s", left, before)
+					}
+					return nil
+				})
+				for _, o := range rest {
+					e.Force(o)
+				}
+			}
+		})
+	}
+}
+
+// deletedWhileClaimed creates an owner and deletes it while its finalizer is being put on. It reports whether the object is gone although
+// that has succeeded.
+func deletedWhileClaimed(e *suite.Env, owner client.Object, after time.Duration) bool {
+	e.T.Helper()
+	overlooked, deleted := make(chan bool, 1), make(chan error, 1)
+	name := "/" + owner.GetName()
+	var begun, ended atomic.Bool
+	e.AroundKubeWrites(func(w suite.KubeWrite, answer int) {
+		switch {
+		case !strings.HasSuffix(w.Path, name) || !strings.Contains(w.Body, gather.Finalizer):
+		case answer == 0 && !begun.Swap(true):
+			go func() {
+				time.Sleep(after)
+				deleted <- e.Client.Delete(e.T.Context(), owner.DeepCopyObject().(client.Object))
+			}()
+		case answer != 0 && !ended.Swap(true):
+			if err := client.IgnoreNotFound(<-deleted); err != nil {
+				e.T.Errorf("deleting %s: %v", owner.GetName(), err)
+			}
+			overlooked <- answer == http.StatusOK && apierrors.IsNotFound(e.Read(owner.DeepCopyObject().(client.Object)))
+		}
+	})
+	defer e.AroundKubeWrites(nil)
+	e.Create(owner)
+	return <-overlooked
 }
 
 // TestLatePosts are those of a Service, of Gateways of both APIs and of a shared VIP that the Controller carries out only after the owner

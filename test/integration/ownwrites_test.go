@@ -129,9 +129,9 @@ func TestAChangeBesidesTheOperatorsOwnIsSeen(t *testing.T) {
 				ip := fmt.Sprintf("10.10.90.%d", i+1)
 				owner := kind.make(e, moment.name)
 				var done atomic.Bool
-				e.AroundKubeWrites(func(w suite.KubeWrite, answered bool) {
+				e.AroundKubeWrites(func(w suite.KubeWrite, answer int) {
 					about, status := strings.CutSuffix(w.Path, "/status")
-					if !strings.HasSuffix(about, "/"+moment.name) || status != moment.status || answered != moment.answered || done.Swap(true) {
+					if !strings.HasSuffix(about, "/"+moment.name) || status != moment.status || (answer != 0) != moment.answered || done.Swap(true) {
 						return
 					}
 					kind.ask(e, owner.DeepCopyObject().(client.Object), ip)

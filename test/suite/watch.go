@@ -30,7 +30,7 @@ type kubeWrites struct {
 	mu      sync.Mutex
 	list    []KubeWrite
 	refused int
-	around  func(w KubeWrite, answered bool)
+	around  func(w KubeWrite, answer int)
 }
 
 // transport is for rest.Config.Wrap. A write that the API server refuses because the object has changed since is none.
@@ -50,10 +50,12 @@ func (k *kubeWrites) transport(next http.RoundTripper) http.RoundTripper {
 		around := k.around
 		k.mu.Unlock()
 		if around != nil {
-			around(w, false)
-			defer around(w, true)
+			around(w, 0)
 		}
 		answer, err := next.RoundTrip(r)
+		if around != nil {
+			defer func() { around(w, statusOf(answer)) }()
+		}
 		k.heed(answer)
 		if err == nil && answer.StatusCode == http.StatusConflict {
 			return answer, nil
@@ -63,6 +65,14 @@ func (k *kubeWrites) transport(next http.RoundTripper) http.RoundTripper {
 		k.list = append(k.list, w)
 		return answer, err
 	})
+}
+
+// statusOf is an answer's status, -1 if there was no answer.
+func statusOf(answer *http.Response) int {
+	if answer == nil {
+		return -1
+	}
+	return answer.StatusCode
 }
 
 // heed counts what the user has no right to.
@@ -120,8 +130,8 @@ func (e *Env) KubeWrites() (out []KubeWrite) {
 }
 
 // AroundKubeWrites has a function called by each of the operator's writes to the API server, as KubeWrites has them: before it is sent,
-// and when the API server has answered, before the operator knows.
-func (e *Env) AroundKubeWrites(f func(w KubeWrite, answered bool)) {
+// with 0, and with the answer's status, or -1 for none, before the operator knows.
+func (e *Env) AroundKubeWrites(f func(w KubeWrite, answer int)) {
 	e.kube.mu.Lock()
 	defer e.kube.mu.Unlock()
 	e.kube.around = f
