@@ -579,21 +579,37 @@ func (e *Env) Programmed(svc *corev1.Service) string {
 		if len(svc.Status.LoadBalancer.Ingress) == 0 {
 			return errors.New("it is programmed without an address")
 		}
-		health := apimeta.FindStatusCondition(svc.Status.Conditions, "ako.vmware.com/Healthy")
-		if health == nil || health.Reason != model.ReasonNoEndpoints {
-			return nil
-		}
-		var slices discoveryv1.EndpointSliceList
-		err := e.Client.List(e.T.Context(), &slices, client.InNamespace(svc.Namespace),
-			client.MatchingLabels{discoveryv1.LabelServiceName: svc.Name})
-		for _, s := range slices.Items {
-			if len(s.Endpoints) > 0 {
-				return fmt.Errorf("EndpointSlice %s has endpoints, and the condition says %s", s.Name, health.Message)
-			}
-		}
-		return err
+		return e.endpointsSent(svc)
 	})
 	return svc.Status.LoadBalancer.Ingress[0].IP
+}
+
+// endpointsSent is nil unless a Service's EndpointSlices have endpoints that take connections and all of its pools are empty.
+func (e *Env) endpointsSent(svc *corev1.Service) error {
+	pools := 0
+	for _, pool := range e.Sim.Objects("pool") {
+		marks := Marks(pool)
+		if marks["clustername"] != e.Cluster || marks["Namespace"] != svc.Namespace || marks["ServiceName"] != svc.Name {
+			continue
+		}
+		if pools++; len(ServersOf(pool)) > 0 {
+			return nil
+		}
+	}
+	if pools == 0 {
+		return nil
+	}
+	var slices discoveryv1.EndpointSliceList
+	err := e.Client.List(e.T.Context(), &slices, client.InNamespace(svc.Namespace),
+		client.MatchingLabels{discoveryv1.LabelServiceName: svc.Name})
+	for _, s := range slices.Items {
+		for _, endpoint := range s.Endpoints {
+			if endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready {
+				return fmt.Errorf("EndpointSlice %s has endpoints, and none of %d pools has a server", s.Name, pools)
+			}
+		}
+	}
+	return err
 }
 
 // Name of a Service's VirtualService, VsVip and L4PolicySet.
