@@ -6,12 +6,14 @@
 package suite
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -599,14 +601,18 @@ func (e *Env) endpointsSent(svc *corev1.Service) error {
 	if pools == 0 {
 		return nil
 	}
-	var slices discoveryv1.EndpointSliceList
-	err := e.Client.List(e.T.Context(), &slices, client.InNamespace(svc.Namespace),
+	var list discoveryv1.EndpointSliceList
+	err := e.Client.List(e.T.Context(), &list, client.InNamespace(svc.Namespace),
 		client.MatchingLabels{discoveryv1.LabelServiceName: svc.Name})
-	for _, s := range slices.Items {
-		for _, endpoint := range s.Endpoints {
-			if endpoint.Conditions.Ready == nil || *endpoint.Conditions.Ready {
-				return fmt.Errorf("EndpointSlice %s has endpoints, and none of %d pools has a server", s.Name, pools)
-			}
+	for _, s := range list.Items {
+		behind := slices.ContainsFunc(s.Ports, func(have discoveryv1.EndpointPort) bool {
+			return slices.ContainsFunc(svc.Spec.Ports, func(p corev1.ServicePort) bool {
+				return *have.Name == p.Name && *have.Protocol == cmp.Or(p.Protocol, corev1.ProtocolTCP)
+			})
+		})
+		ready := slices.ContainsFunc(s.Endpoints, func(e discoveryv1.Endpoint) bool { return e.Conditions.Ready == nil || *e.Conditions.Ready })
+		if behind && ready {
+			return fmt.Errorf("EndpointSlice %s has endpoints, and none of %d pools has a server", s.Name, pools)
 		}
 	}
 	return err
