@@ -434,7 +434,7 @@ func (r *owners[T]) SetupWithManager(mgr ctrl.Manager) error {
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named(r.name).
 		Watches(&discoveryv1.EndpointSlice{}, r.sliceHandler()).
-		Watches(&corev1.Namespace{}, mapped(r.ofNamespace), builder.WithPredicates(metadataChanged())).
+		Watches(&corev1.Namespace{}, mapped(r.ofNamespace), builder.WithPredicates(metadataChanged(), sinceFirstList())).
 		WatchesRawSource(r.capture()).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: r.Workers,

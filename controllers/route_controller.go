@@ -175,7 +175,7 @@ func (r *RouteReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	c, err := ctrl.NewControllerManagedBy(mgr).
 		Named(r.Kind).
 		Watches(&corev1.Service{}, r.of(r.ofService), builder.WithPredicates(attachable())).
-		Watches(&corev1.Namespace{}, r.of(r.ofNamespace), builder.WithPredicates(metadataChanged())).
+		Watches(&corev1.Namespace{}, r.of(r.ofNamespace), builder.WithPredicates(metadataChanged(), sinceFirstList())).
 		WatchesRawSource(r.capture()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, RateLimiter: rateLimiter(), ReconciliationTimeout: r.Timeout}).
 		Build(r)
@@ -235,7 +235,7 @@ func (r *RouteReconciler) Watch(c cache.Cache, api gather.API) error {
 		sources = []source.Source{
 			source.Kind(c, routeType(api), &handler.EnqueueRequestForObject{},
 				predicate.Or(specChanged(), entriesChanged(r.Gather.ControllerNames))),
-			source.Kind(c, routeType(api), r.of(r.ofSibling), specChanged()),
+			source.Kind(c, routeType(api), r.of(r.ofSibling), specChanged(), sinceFirstList()),
 		}
 	case gather.GatewayAPI:
 		sources = []source.Source{

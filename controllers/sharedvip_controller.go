@@ -170,7 +170,15 @@ func (k sharedVIPs) ofService(_ context.Context, o client.Object) []reconcile.Re
 }
 
 func (k sharedVIPs) inNamespace(ctx context.Context, namespace string) []types.NamespacedName {
-	return keysWhere(ctx, k.Deps, k, k.log, func(g *gather.Group) bool { return g.Namespace == namespace })
+	groups, err := k.SharedVIPs.InNamespace(ctx, namespace)
+	if err != nil {
+		k.log.Error(err, "listing the shared VIPs of a namespace", "namespace", namespace)
+	}
+	out := make([]types.NamespacedName, len(groups))
+	for i, g := range groups {
+		out[i] = client.ObjectKeyFromObject(g)
+	}
+	return out
 }
 
 // moved: the Services say so.

@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -11,7 +12,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/gather"
@@ -84,5 +88,55 @@ func TestGatewaysOfAService(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNamespaceOfOwners: an event of a namespace looks for owners there and nowhere else, since a cluster may have a thousand namespaces,
+// and for none when the watch begins: the owners' own first list queues them.
+func TestNamespaceOfOwners(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	service := func(namespace, name, group string) *corev1.Service {
+		return &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}, ObjectMeta: metav1.ObjectMeta{Namespace: namespace,
+			Name: name, Annotations: map[string]string{translate.AnnotationSharedVIP: group}}}
+	}
+	b := indexedBuilder{fake.NewClientBuilder().WithScheme(scheme).WithObjects(service("core", "amf", "n2"), service("core", "smf", "n2"),
+		service("core", "upf", "n3"), service("edge", "amf", "n2"))}
+	if err := gather.SetupIndexes(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	kube := interceptor.NewClient(b.Build(), interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			if in := new(client.ListOptions).ApplyOptions(opts).Namespace; in != "core" {
+				t.Errorf("%T are listed in namespace %q", list, in)
+			}
+			return c.List(ctx, list, opts...)
+		},
+	})
+	d := Deps{Client: kube, Gather: &gather.Reader{Client: kube}, Status: new(status.Writer)}
+	groups := gather.SharedVIPs{Services: gather.Services{Reader: d.Gather}}
+	for name, c := range map[string]struct {
+		find func(context.Context, string) []types.NamespacedName
+		want []string
+	}{
+		"Services":    {services{Deps: d}.inNamespace, []string{"core/amf", "core/smf", "core/upf"}},
+		"shared VIPs": {sharedVIPs{groups, new(users), d, logr.Discard()}.inNamespace, []string{"core/n2", "core/n3"}},
+	} {
+		var got []string
+		for _, key := range c.find(t.Context(), "core") {
+			got = append(got, key.String())
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	core := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "core"}}
+	for _, first := range []bool{true, false} {
+		if got := sinceFirstList().Create(event.CreateEvent{Object: core, IsInInitialList: first}); got == first {
+			t.Errorf("a namespace is let through: %v; it is in the first list: %v", got, first)
+		}
 	}
 }

@@ -100,7 +100,13 @@ func attachable() predicate.Predicate {
 		return !(apiequality.Semantic.DeepEqual(before.Spec, after.Spec) && apiequality.Semantic.DeepEqual(before.Labels, after.Labels) &&
 			apiequality.Semantic.DeepEqual(asked(before), asked(after)) && before.DeletionTimestamp.Equal(after.DeletionTimestamp))
 	})
-	return predicate.And(changed, predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }})
+	return predicate.And(changed, sinceFirstList())
+}
+
+// sinceFirstList leaves out the objects that are there when their watch begins: those that they concern have a first list of their own, which
+// queues them all, and to look for them in each of a thousand namespaces would take as long as all of the rest.
+func sinceFirstList() predicate.Predicate {
+	return predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 }
 
 // finalizersChanged reports whether an object's finalizers changed.

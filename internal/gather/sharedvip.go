@@ -149,6 +149,12 @@ func (k SharedVIPs) List(ctx context.Context) ([]*Group, error) {
 	return k.groups(all), err
 }
 
+// InNamespace are those of a namespace.
+func (k SharedVIPs) InNamespace(ctx context.Context, namespace string) ([]*Group, error) {
+	all, err := k.list(ctx, client.InNamespace(namespace))
+	return k.groups(all), err
+}
+
 // Named implements Kind.
 func (k SharedVIPs) Named(ctx context.Context, name string) (out []*Group, err error) {
 	all, err := k.list(ctx, client.MatchingFields{IndexSharedName: name})

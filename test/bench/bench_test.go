@@ -195,6 +195,9 @@ func start(b *testing.B) *bench {
 	x.client, err = client.New(cfg, client.Options{Scheme: scheme})
 	x.must(err)
 	x.must(x.client.Create(b.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+	for i := range number("BENCH_NAMESPACES", 0) {
+		x.must(x.client.Create(b.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s-%d", namespace, i)}}))
+	}
 	x.install(system, nil)
 	x.build()
 	return x
