@@ -31,6 +31,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -39,7 +40,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/avi-l4-operator/avi-l4-operator/api/ako/v1alpha1"
+	svcapi "github.com/avi-l4-operator/avi-l4-operator/api/networking/v1alpha1"
 	"github.com/avi-l4-operator/avi-l4-operator/controllers"
 	"github.com/avi-l4-operator/avi-l4-operator/hack/cluster"
 	"github.com/avi-l4-operator/avi-l4-operator/internal/avi"
@@ -260,6 +264,7 @@ func New(t testing.TB, opts ...Option) *Env {
 	if !e.bare {
 		e.Create(e.ConfigMap(), e.Secret())
 	}
+	t.Cleanup(func() { e.clear(id) })
 	e.StartOperator()
 	t.Cleanup(e.StopOperator)
 	if e.releases {
@@ -323,7 +328,35 @@ func (e *Env) Apart(t testing.TB) *Env {
 	sub.must(
 		sub.Client.Create(t.Context(),
 			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: sub.Namespace, Labels: map[string]string{"served-by": e.Cluster}}}))
+	namespace := sub.Namespace
+	e.T.Cleanup(func() { e.clear(namespace) }) // when e's own test ends: its operator may be looking at what is here
 	return sub
+}
+
+// cleared are the kinds of which a namespace is rid when its test has ended. Each operator reads those of all namespaces, and the last of
+// hundreds of tests would read what all others have left.
+var cleared = []client.ObjectList{new(corev1.ServiceList), new(discoveryv1.EndpointSliceList), new(gatewayv1.GatewayList),
+	new(svcapi.GatewayList), new(gatewayv1.TCPRouteList), new(gatewayv1.UDPRouteList), new(v1alpha1.SCTPRouteList)}
+
+// clear deletes what a namespace has of those kinds, finalizers and all.
+func (e *Env) clear(namespace string) {
+	ctx := context.Background() // the test's own has ended
+	for _, kind := range cleared {
+		list := kind.DeepCopyObject().(client.ObjectList)
+		if err := e.Client.List(ctx, list, client.InNamespace(namespace)); err != nil {
+			continue // its type is gone, or its API server
+		}
+		_ = apimeta.EachListItem(list, func(item runtime.Object) error {
+			o, ok := item.(client.Object)
+			if ok && len(o.GetFinalizers()) > 0 {
+				_ = e.Client.Patch(ctx, o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+			}
+			if ok {
+				_ = e.Client.Delete(ctx, o)
+			}
+			return nil
+		})
+	}
 }
 
 // StartOperator starts an operator process's worth of code in this one.
