@@ -155,11 +155,11 @@ func (r *owners[T]) release(ctx context.Context, cfg *settings.Settings, c *gath
 		return r.stuck(ctx, o, err)
 	}
 	ctrl.LoggerFrom(ctx).Info("nothing is left on the Controller", "reason", why, "deleted", deleted)
+	if deleted > 0 {
+		r.Status.Deleted(o, deleted) // now: a run that has to clear the status once more finds nothing to delete
+	}
 	if err := r.clear(ctx, o); client.IgnoreNotFound(err) != nil {
 		return resultOf(ctx, err)
-	}
-	if deleted > 0 {
-		r.Status.Deleted(o, deleted)
 	}
 	if err := r.unclaim(ctx, o); client.IgnoreNotFound(err) != nil {
 		return resultOf(ctx, err)

@@ -75,8 +75,8 @@ func queued(
 	return out
 }
 
-// TestOverlookedDeletion: the objects of an owner are removed without a guard's leave only where the watch itself has shown that its object,
-// which had just been given the finalizer, went without being marked for deletion.
+// TestOverlookedDeletion: the objects of an owner are removed without a guard's leave only where the watch itself has shown that its
+// object, which had just been given the finalizer, went without being marked for deletion.
 func TestOverlookedDeletion(t *testing.T) {
 	key := types.NamespacedName{Namespace: "core", Name: "amf"}
 	fresh := func() *corev1.Service {

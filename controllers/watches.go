@@ -103,8 +103,8 @@ func attachable() predicate.Predicate {
 	return predicate.And(changed, sinceFirstList())
 }
 
-// sinceFirstList leaves out the objects that are there when their watch begins: those that they concern have a first list of their own, which
-// queues them all, and to look for them in each of a thousand namespaces would take as long as all of the rest.
+// sinceFirstList leaves out the objects that are there when their watch begins: those that they concern have a first list of their own,
+// which queues them all, and to look for them in each of a thousand namespaces would take as long as all of the rest.
 func sinceFirstList() predicate.Predicate {
 	return predicate.Funcs{CreateFunc: func(e event.CreateEvent) bool { return !e.IsInInitialList }}
 }
