@@ -478,9 +478,17 @@ func TestSessionAffinityBesideDrainAndIPMode(t *testing.T) {
 	network(45)
 	drains("told, and edited on the Controller", 30)
 	suite.Update(e, svc, func(s *corev1.Service) { delete(s.Annotations, translate.AnnotationDrainTimeout) })
-	network(45)
-	e.Loads(2)
-	drains("not told any more", 45)
+	e.Eventually("the end of the annotation", func() error { // a run that begins now may not have seen it yet
+		if got := e.Object("pool", pool)["graceful_disable_timeout"]; fmt.Sprint(got) != "45" {
+			network(45)
+			return fmt.Errorf("the drain timeout was put back to %v", got)
+		}
+		e.Loads(2)
+		if got := e.Object("pool", pool)["graceful_disable_timeout"]; fmt.Sprint(got) != "45" {
+			return fmt.Errorf("the drain timeout goes back to %v", got)
+		}
+		return nil
+	})
 	suite.Update(e, svc, annotate(translate.AnnotationDrainTimeout, "an hour"))
 	e.Condition(svc, "Accepted", metav1.ConditionTrue, "InvalidAnnotation")
 	drains("told in words", 45)

@@ -544,18 +544,32 @@ func (e *Env) Eventually(what string, holds func() error) {
 
 func (e *Env) within(limit time.Duration, what string, holds func() error) {
 	e.T.Helper()
-	deadline := time.Now().Add(limit)
+	begin := time.Now()
 	for {
 		err := holds()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
-			e.T.Fatalf("%s: %v", what, err)
+		waited := time.Since(begin)
+		if waited > limit {
+			e.T.Fatalf("%s: %v%s", what, err, e.lastLines())
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(min(max(pollLeast, waited/10), pollMost)) // most of what it asks is the API server, which has enough to do
 	}
 }
+
+// lastLines are those of the operator's log, without debugging, for whoever has nothing else of a failure.
+func (e *Env) lastLines() string {
+	const most = 15
+	lines := e.Logged()
+	return "\n\tthe operator's log ends with:\n\t\t" + strings.Join(lines[max(0, len(lines)-most):], "\t\t")
+}
+
+// How often a condition is looked at, in proportion to how long it has been waited for.
+const (
+	pollLeast = 10 * time.Millisecond
+	pollMost  = 200 * time.Millisecond
+)
 
 // Never fails if the condition comes true within the time.
 func (e *Env) Never(what string, during time.Duration, happens func() bool) {
