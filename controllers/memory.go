@@ -22,6 +22,7 @@ type memory struct {
 	orphans map[types.NamespacedName]bool // what the sweep found
 	gone    map[types.NamespacedName]bool // those that were deleted and let go by this process
 	claims  map[types.UID]time.Time       // when an object was given the finalizer, of the last minute at least
+	looked  time.Time                     // for claims that are older
 	missed  map[types.NamespacedName]bool // owners of an object that went although it had just been given the finalizer
 }
 
@@ -111,10 +112,10 @@ const claimRace = time.Minute
 
 // claimed remembers that an object is being given the finalizer.
 func (m *memory) claimed(o client.Object, now time.Time) {
-	const most = 1000
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.claims) >= most {
+	if now.Sub(m.looked) > claimRace {
+		m.looked = now
 		maps.DeleteFunc(m.claims, func(_ types.UID, at time.Time) bool { return now.Sub(at) > claimRace })
 	}
 	m.claims[o.GetUID()] = now

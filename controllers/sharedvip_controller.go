@@ -568,14 +568,19 @@ func (r sharing) removeAll(ctx context.Context, cfg *settings.Settings, g *gathe
 	}
 	ctrl.LoggerFrom(ctx).Info("nothing is left on the Controller", "reason", why, "deleted", deleted)
 	for _, m := range g.Members {
-		if deleted > 0 {
+		if deleted > 0 { // now: a run that has to let one go once more finds nothing to delete
 			r.Status.Deleted(m, deleted)
 		}
+	}
+	for _, m := range g.Members {
 		if err := r.letMemberGo(ctx, m); err != nil {
 			return resultOf(ctx, err)
 		}
 	}
 	r.forget(key)
+	if g.DeletionTimestamp != nil {
+		r.letGoOf(key)
+	}
 	r.Freed(key.Namespace + "-" + key.Name)
 	r.Moved(mayServe(g.Members...))
 	return ctrl.Result{}, nil
