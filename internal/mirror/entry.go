@@ -68,15 +68,21 @@ func (e *entry) observed() *model.Observed {
 			return o
 		}
 	}
-	o := e.head
-	o.Body = model.NewBody(o.Key.Kind)
+	body := model.NewBody(e.head.Key.Kind)
 	text, err := e.body.body()
 	if err == nil {
-		err = json.Unmarshal(text, o.Body)
+		err = json.Unmarshal(text, body)
 	}
 	if err != nil {
-		panic(fmt.Sprintf("%s: what was kept of it can't be read: %v", o.Key, err)) // it was made of the same type
+		panic(fmt.Sprintf("%s: what was kept of it can't be read: %v", e.head.Key, err)) // it was made of the same type
 	}
+	return e.with(body)
+}
+
+// with is the object with its body, decoded, which is shared from now on.
+func (e *entry) with(body any) *model.Observed {
+	o := e.head
+	o.Body = body
 	kept := weak.Make(&o)
 	e.whole.Store(&kept)
 	return &o

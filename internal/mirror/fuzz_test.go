@@ -42,6 +42,13 @@ func FuzzAnswers(f *testing.F) {
 		if len(all) != 1 || all[0].UUID != o.UUID || !strings.HasPrefix(o.Key.Name, "c1--") || o.Key.Kind != kind {
 			t.Fatalf("%+v is kept as %+v", o, all)
 		}
+		kept := m.objects[o.Key]
+		kept.whole.Store(nil) // so that it is decoded again
+		answered, errA := json.Marshal(o)
+		again, errB := json.Marshal(kept.observed())
+		if errA != nil || errB != nil || string(answered) != string(again) {
+			t.Errorf("the answer is %s, and what is kept of it %s: %v, %v", answered, again, errA, errB)
+		}
 		for _, claim := range model.Claims(o.Body) {
 			if len(m.Claiming(claim)) != 1 {
 				t.Errorf("nobody claims %s", claim)

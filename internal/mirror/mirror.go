@@ -328,25 +328,41 @@ func (m *Mirror) PoolHealth(uuid string) (PoolHealth, bool) {
 	return h, ok
 }
 
-// Wrote folds in the Controller's answer to an own write and returns the object.
+// Wrote folds in the Controller's answer to an own write and returns the object. Nobody waits while the answer is decoded, which for a pool
+// of thousands of servers takes as long as hundreds of others.
 func (m *Mirror) Wrote(kind model.Kind, answer json.RawMessage) (*model.Observed, error) {
+	for {
+		m.mu.RLock()
+		r, c, epoch := m.reader(), m.codec, m.epoch
+		m.mu.RUnlock()
+		o, mark, err := r.decode(kind, answer)
+		if err != nil {
+			return nil, err
+		}
+		if !r.ours(o, mark) {
+			return o, &NotOursError{Key: o.Key, CreatedBy: o.CreatedBy, Cluster: mark.cluster, Unformed: !mark.formed}
+		}
+		e, err := c.entry(o, 0)
+		if err != nil {
+			return nil, err
+		}
+		if kept := m.fold(e, epoch); kept != nil {
+			return kept.with(o.Body), nil
+		}
+	}
+}
+
+// fold puts in an object as an own write's answer has it. It is nil where that was read under settings that are no longer in force.
+func (m *Mirror) fold(e *entry, epoch uint64) *entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := m.reader()
-	o, mark, err := r.decode(kind, answer)
-	if err != nil {
-		return nil, err
-	}
-	if !r.ours(o, mark) {
-		return o, &NotOursError{Key: o.Key, CreatedBy: o.CreatedBy, Cluster: mark.cluster, Unformed: !mark.formed}
+	if m.epoch != epoch {
+		return nil
 	}
 	m.seq++
-	e, err := m.codec.entry(o, m.seq)
-	if err != nil {
-		return nil, err
-	}
-	delete(m.gone, o.Key)
-	return m.put(e).observed(), nil
+	e.seq = m.seq
+	delete(m.gone, e.head.Key)
+	return m.put(e)
 }
 
 // Gone folds in an own delete, or the news that an object isn't there any more.
