@@ -161,27 +161,30 @@ func (c comparison) differSlice(w, h reflect.Value, f field) (differs, stuck boo
 	if f.mode&withExtras != 0 && len(takenBack(w, h)) > 0 {
 		return true, false
 	}
-	if c.inStep(w, h, f) {
+	known := c.inStep(w, h, f)
+	if known == w.Len() {
 		return false, false
 	}
-	for i, at := range c.partners(w, h, f) {
-		if at < 0 {
+	for i, p := range c.partners(w, h, f, known) {
+		if p.at < 0 {
 			return true, stuck || f.mode&fixedMembers != 0
 		}
-		d, s := c.differElement(w.Index(i), h.Index(at), f)
-		differs, stuck = differs || d, stuck || s
+		if !p.equal {
+			d, s := c.differElement(w.Index(i), h.Index(p.at), f)
+			differs, stuck = differs || d, stuck || s
+		}
 	}
 	return differs, stuck
 }
 
-// inStep reports whether each wanted element is the observed one at its place, which is the usual case.
-func (c comparison) inStep(w, h reflect.Value, f field) bool {
+// inStep is how many wanted elements, from the first on, are the observed ones at their places: mostly all of them.
+func (c comparison) inStep(w, h reflect.Value, f field) int {
 	for i := range w.Len() {
 		if d, _ := c.differElement(w.Index(i), h.Index(i), f); d {
-			return false
+			return i
 		}
 	}
-	return true
+	return w.Len()
 }
 
 // differElement compares two elements of the list f.
@@ -195,35 +198,58 @@ func (c comparison) differElement(w, h reflect.Value, f field) (differs, stuck b
 	return !w.Equal(h), false
 }
 
-// partners finds the observed element that stands for each wanted one, by position, -1 for none: one of the same key where the
-// type has a key, and of several one that doesn't differ before one that does. No element stands for two.
-func (c comparison) partners(w, h reflect.Value, f field) []int {
-	keys := keysOfList(w.Type())
-	places := make(map[string][]int, h.Len())
-	for i := range h.Len() {
-		k := keyOf(h.Index(i), keys)
-		places[k] = append(places[k], i)
+// partner is the observed element that stands for a wanted one.
+type partner struct {
+	at    int  // its position, -1 for none
+	equal bool // it doesn't differ
+}
+
+// partners finds the observed element that stands for each wanted one: the one at its place if that doesn't differ, else one of the same key
+// where the type has a key, and of several one that doesn't differ before one that does. No element stands for two. The first ones, as many
+// as are known, don't differ from those at their places.
+func (c comparison) partners(w, h reflect.Value, f field, known int) []partner {
+	equal := func(i, at int) bool {
+		d, _ := c.differElement(w.Index(i), h.Index(at), f)
+		return !d
 	}
-	out, taken := make([]int, w.Len()), make([]bool, h.Len())
-	take := func(i int, key string, fits func(at int) bool) {
-		for _, at := range places[key] {
-			if !taken[at] && fits(at) {
-				out[i], taken[at] = at, true
-				return
-			}
+	out, taken := make([]partner, w.Len()), make([]bool, h.Len())
+	var rest []int // of the wanted ones
+	for i := range out {
+		if i < known || i < h.Len() && equal(i, i) {
+			out[i], taken[i] = partner{i, true}, true
+			continue
+		}
+		out[i].at = -1
+		rest = append(rest, i)
+	}
+	if len(rest) == 0 {
+		return out
+	}
+	keys := keysOfList(w.Type())
+	places := make(map[string][]int)
+	for at := range h.Len() {
+		if !taken[at] {
+			k := keyOf(h.Index(at), keys)
+			places[k] = append(places[k], at)
 		}
 	}
-	wanted := make([]string, w.Len())
-	for i := range out {
-		out[i], wanted[i] = -1, keyOf(w.Index(i), keys)
-		take(i, wanted[i], func(at int) bool {
-			d, _ := c.differElement(w.Index(i), h.Index(at), f)
-			return !d
-		})
+	wanted := make(map[int]string, len(rest))
+	take := func(i int, fits func(at int) bool) (at int, ok bool) {
+		for _, at := range places[wanted[i]] {
+			if !taken[at] && fits(at) {
+				taken[at] = true
+				return at, true
+			}
+		}
+		return -1, false
 	}
-	for i := range out {
-		if out[i] < 0 {
-			take(i, wanted[i], func(int) bool { return true })
+	for _, i := range rest {
+		wanted[i] = keyOf(w.Index(i), keys)
+		out[i].at, out[i].equal = take(i, func(at int) bool { return equal(i, at) })
+	}
+	for _, i := range rest {
+		if out[i].at < 0 {
+			out[i].at, _ = take(i, func(int) bool { return true })
 		}
 	}
 	return out
@@ -287,11 +313,11 @@ func (c comparison) overlay(w, h reflect.Value, m mode) reflect.Value {
 		}
 		out := reflect.MakeSlice(w.Type(), 0, w.Len())
 		used := make(map[int]bool, w.Len())
-		for i, at := range c.partners(w, h, field{}) {
+		for i, p := range c.partners(w, h, field{}, 0) {
 			e := w.Index(i)
-			if at >= 0 {
-				used[at] = true
-				e = c.overlay(e, h.Index(at), owned)
+			if p.at >= 0 {
+				used[p.at] = true
+				e = c.overlay(e, h.Index(p.at), owned)
 			}
 			out = reflect.Append(out, e)
 		}
