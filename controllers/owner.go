@@ -363,26 +363,35 @@ func (r *owners[T]) run(ctx context.Context, key types.NamespacedName, in transl
 }
 
 // unconfigured says on an object that would be ours by AKO's defaults why nothing happens. It says nothing while the settings have yet to
-// be read, which queues all owners again, nor on an object that is served already.
+// be read, which queues all owners again, nor on an object that is served already, or that another instance has judged.
 func (r *owners[T]) unconfigured(ctx context.Context, c *gather.Candidate[T]) (ctrl.Result, error) {
-	o := c.Object
 	if !r.Settings.Read() {
 		return ctrl.Result{}, nil
 	}
-	if o.GetDeletionTimestamp() != nil {
-		if gather.Claimed(o) {
-			text := configurationError(r.Settings).Error()
-			r.warnOnce(o, reasonDeleting, text)
-			return resultOf(ctx, client.IgnoreNotFound(r.Status.Stuck(ctx, o, model.ReasonConfigurationInvalid, text)))
+	text := configurationError(r.Settings).Error()
+	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid, Message: text}
+	var errs []error
+	for _, one := range singly(c.Object) {
+		var err error
+		switch part := partsOf(one)[0]; {
+		case part.GetDeletionTimestamp() != nil && gather.Claimed(part):
+			r.warnOnce(part, reasonDeleting, text)
+			err = r.Status.Stuck(ctx, part, finding.Reason, text)
+		case part.GetDeletionTimestamp() != nil, !c.Managed, r.programmed(one), r.Status.Judged(part, configuredIn(r.Settings)):
+		default:
+			err = r.writeStatus(ctx, one, translate.Input{Namespace: c.Namespace}, outcome.NewUnasked(finding))
 		}
-		return ctrl.Result{}, nil
+		errs = append(errs, client.IgnoreNotFound(err))
 	}
-	if !c.Managed || r.programmed(o) || r.Status.Judged(o, configuredIn(r.Settings)) {
-		return ctrl.Result{}, nil
+	return resultOf(ctx, errors.Join(errs...))
+}
+
+// singly are an owner's parts as owners of their own, itself if it is one: something may be said of one and not of the others.
+func singly[T client.Object](o T) []T {
+	if several, ok := any(o).(interface{ Singly() []T }); ok {
+		return several.Singly()
 	}
-	finding := model.Finding{Severity: model.Blocked, Reason: model.ReasonConfigurationInvalid,
-		Message: configurationError(r.Settings).Error()}
-	return resultOf(ctx, client.IgnoreNotFound(r.writeStatus(ctx, o, translate.Input{Namespace: c.Namespace}, outcome.NewUnasked(finding))))
+	return []T{o}
 }
 
 // askForPorts asks Antrea for the node ports of the Services behind an owner. A Service for which Antrea can't be asked is reported, and

@@ -250,6 +250,48 @@ func (w *sharedWorld) address(name string) string {
 	return i[0].IP
 }
 
+// TestUnconfiguredInstanceLeavesASharedVIP: a second instance without valid settings says so on the Services that nobody has judged yet,
+// and on none that the first one serves or refuses.
+func TestUnconfiguredInstanceLeavesASharedVIP(t *testing.T) {
+	w := newSharedWorld(t)
+	w.create("amf", "n2", "SCTP", 38412)
+	w.settle("n2")
+	w.create("upf", "n2", "SCTP", 38412)
+	w.settle("n2")
+	w.told("amf", "Accepted")
+	w.told("upf", "!ServiceConflict")
+	w.create("smf", "n2", "TCP", 8080)
+	before := map[string]string{}
+	for _, name := range []string{"amf", "upf"} {
+		before[name] = w.read(name).ResourceVersion
+	}
+	d := w.groups.Deps
+	d.Settings = new(settings.Store)
+	_, _, err := settings.Parse(nil, nil, "second-system")
+	d.Settings.Reject(err)
+	second := newSharedVIPs(d, logr.Discard())
+	for range 3 {
+		w.run(second, "n2")
+	}
+	w.told("smf", "!ConfigurationInvalid")
+	for name, version := range before {
+		if now := w.read(name); now.ResourceVersion != version {
+			t.Errorf("%s was written to: %+v", name, now.Status.Conditions)
+		}
+	}
+	w.settle("n2")
+	w.told("smf", "Accepted")
+
+	// One that is deleted meanwhile says why it stays.
+	w.must(w.client.Delete(w.Context(), w.read("smf")))
+	w.run(second, "n2")
+	if c := apimeta.FindStatusCondition(w.read("smf").Status.Conditions, status.Programmed); c == nil || c.Reason != "ConfigurationInvalid" {
+		t.Errorf("smf stays, and its status says %+v", c)
+	}
+	w.settle("n2")
+	w.want("amf-n2-SCTP-38412", "n2")
+}
+
 func TestServicesJoinAndLeaveASharedVIP(t *testing.T) {
 	w := newSharedWorld(t)
 	w.create("amf", "n2", "SCTP", 38412)

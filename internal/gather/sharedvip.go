@@ -90,6 +90,14 @@ func (g *Group) Objects() []client.Object {
 	return out
 }
 
+// Singly are groups of one Service each, for what is said of Services one by one.
+func (g *Group) Singly() (out []*Group) {
+	for _, m := range g.Members {
+		out = append(out, NewGroup(types.NamespacedName{Namespace: g.Namespace, Name: g.Name}, m))
+	}
+	return out
+}
+
 // GetObjectKind implements runtime.Object: the API server has no such kind.
 func (g *Group) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
 

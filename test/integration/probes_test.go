@@ -15,7 +15,7 @@ import (
 
 // TestReadinessSaysWhy, from an empty namespace to a Controller that lets the operator in, and never with a password.
 func TestReadinessSaysWhy(t *testing.T) {
-	t.Parallel()
+	// Alone: without settings it can't know that others serve the other tests' namespaces, and says so on what they have not yet judged.
 	e := suite.New(t, suite.WithoutSettings())
 	config, secret := e.ConfigMap(), e.Secret()
 	secret.Data["password"] = []byte("a-wrong-password")
