@@ -204,9 +204,9 @@ type partner struct {
 	equal bool // it doesn't differ
 }
 
-// partners finds the observed element that stands for each wanted one: the one at its place if that doesn't differ, else one of the same key
-// where the type has a key, and of several one that doesn't differ before one that does. No element stands for two. The first ones, as many
-// as are known, don't differ from those at their places.
+// partners finds the observed element that stands for each wanted one: the one at its place if that doesn't differ, else one of the same
+// key where the type has a key, and of several one that doesn't differ before one that does. No element stands for two. The first ones, as
+// many as are known, don't differ from those at their places.
 func (c comparison) partners(w, h reflect.Value, f field, known int) []partner {
 	equal := func(i, at int) bool {
 		d, _ := c.differElement(w.Index(i), h.Index(at), f)
