@@ -225,6 +225,7 @@ func deletedWhileClaimed(e *suite.Env, owner client.Object, after time.Duration)
 	e.T.Helper()
 	overlooked, deleted := make(chan bool, 1), make(chan error, 1)
 	name := "/" + owner.GetName()
+	known := owner.DeepCopyObject().(client.Object) // the operator may be at work before owner has the answer to its creation
 	var begun, ended atomic.Bool
 	e.AroundKubeWrites(func(w suite.KubeWrite, answer int) {
 		switch {
@@ -232,13 +233,13 @@ func deletedWhileClaimed(e *suite.Env, owner client.Object, after time.Duration)
 		case answer == 0 && !begun.Swap(true):
 			go func() {
 				time.Sleep(after)
-				deleted <- e.Client.Delete(e.T.Context(), owner.DeepCopyObject().(client.Object))
+				deleted <- e.Client.Delete(e.T.Context(), known)
 			}()
 		case answer != 0 && !ended.Swap(true):
 			if err := client.IgnoreNotFound(<-deleted); err != nil {
-				e.T.Errorf("deleting %s: %v", owner.GetName(), err)
+				e.T.Errorf("deleting %s: %v", known.GetName(), err)
 			}
-			overlooked <- answer == http.StatusOK && apierrors.IsNotFound(e.Read(owner.DeepCopyObject().(client.Object)))
+			overlooked <- answer == http.StatusOK && apierrors.IsNotFound(e.Read(known))
 		}
 	})
 	defer e.AroundKubeWrites(nil)
