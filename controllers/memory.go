@@ -98,11 +98,14 @@ func (m *memory) orphan(key types.NamespacedName) {
 	m.orphans[key] = true
 }
 
-func (m *memory) takeOrphan(key types.NamespacedName) bool {
+func (m *memory) takeOrphan(key types.NamespacedName) bool { return m.take(m.orphans, key) }
+
+// take reports whether a key is in a set of m's, and takes it out.
+func (m *memory) take(set map[types.NamespacedName]bool, key types.NamespacedName) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	found := m.orphans[key]
-	delete(m.orphans, key)
+	found := set[key]
+	delete(set, key)
 	return found
 }
 
@@ -138,10 +141,4 @@ func (m *memory) miss(key types.NamespacedName) {
 	m.missed[key] = true
 }
 
-func (m *memory) takeMissed(key types.NamespacedName) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	missed := m.missed[key]
-	delete(m.missed, key)
-	return missed
-}
+func (m *memory) takeMissed(key types.NamespacedName) bool { return m.take(m.missed, key) }
