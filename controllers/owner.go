@@ -155,6 +155,9 @@ func (r *owners[T]) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resul
 	missed := r.takeMissed(req.NamespacedName) // before the cache is read, which doesn't have the object when this is true
 	c, err := gather.Read(ctx, r.kind, req.NamespacedName)
 	if err != nil {
+		if missed {
+			r.miss(req.NamespacedName) // for the next try
+		}
 		return ctrl.Result{}, err
 	}
 	cfg := r.Settings.Current()

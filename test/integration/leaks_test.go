@@ -187,13 +187,12 @@ func TestDeletedWhileClaimed(t *testing.T) {
 			e.Eventually("the neighbour", func() error { return trees(e, 1) })
 			before := fmt.Sprint(identities(e))
 
-			var name string
 			overlooked := 0
 			for try := 0; overlooked < 2; try++ {
 				if try == 200 {
 					t.Fatalf("after %d deletions the API server has overlooked %d finalizers", try, overlooked)
 				}
-				name = fmt.Sprint("brief", try)
+				name := fmt.Sprint("brief", try)
 				owner, rest := m.with(e, name)
 				e.Create(rest...)
 				if deletedWhileClaimed(e, owner, time.Duration(try%20)*200*time.Microsecond) {
